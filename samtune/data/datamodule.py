@@ -1,0 +1,155 @@
+"""The data of a run, for Lightning and for evaluation: settings in, sources and loaders out."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import pytorch_lightning as pl
+
+from samtune.data.dataset import OnError, PromptedDataset, PromptSettings
+from samtune.data.formats import Format, open_splits
+from samtune.data.image_io import Stretch
+from samtune.data.loader import BatchLoader
+from samtune.data.source import ReadSettings, Source, Tiles
+from samtune.data.splits import SplitSettings
+from samtune.errors import UserError
+from samtune.prompts.protocols import RECIPES, find_protocols
+
+Labels = Literal["auto", "instances", "semantic", "binary"]
+RecipeName = Literal["mixed", "sam", "sam2", "medsam", "points", "boxes"]
+
+
+class SamDataModule(pl.LightningDataModule):
+    """Images and masks of a run.
+
+    Args:
+        path: folder with images/ and labels/ or masks/, or a COCO file or folder.
+        format: of the data; `auto` recognises it.
+        labels: what mask values mean: `instances`, `semantic` classes, `binary`; `auto` takes the
+            folder labels/ as instances and masks/ as classes.
+        with_components: make every connected part an object of its own.
+        class_names: names of the mask values, such as `{1: road}`.
+        ignore_values: mask values that are no object.
+        stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
+        bands: channel numbers from 0 of images with more than three, in the order red, green, blue.
+        split_column: manifest column that names the split.
+        split_folder: folder with train.txt, val.txt, test.txt of image ids.
+        group_column: manifest column whose values must not lie in two drawn splits (patient, slide).
+        group_regex: the part of an image id that names its group, instead of a column.
+        val_fraction: share of images drawn for validation where the data names none.
+        test_fraction: share of images drawn for testing where the data names none.
+        tile: side of tiles that larger images are cut into, pixels; 0 reads whole images.
+        tile_overlap: of neighbouring tiles, pixels.
+        recipe: how prompts are simulated in training.
+        val_protocols: prompts of the validation.
+        val_objects: objects per validation image at most; 0 for all.
+        augment: none, light, microscopy, aerial, medical, or a file of albumentations.
+        max_objects: objects per training image at most; 0 takes the recipe's number.
+        min_area: smaller objects are left out, pixels of the original image.
+        batch_size: images at a time.
+        num_workers: processes that read images; -1 chooses by the number of cores.
+        on_error: `skip` leaves out images that cannot be read, with a warning; `fail` stops.
+        seed: of splits, order, augmentation and prompts.
+    """
+
+    def __init__(
+        self,
+        path: str = "data",
+        format: Format = "auto",
+        labels: Labels = "auto",
+        with_components: bool = False,
+        class_names: dict[int, str] | None = None,
+        ignore_values: list[int] | None = None,
+        stretch: Stretch = "none",
+        bands: list[int] | None = None,
+        split_column: str = "split",
+        split_folder: str = "",
+        group_column: str = "",
+        group_regex: str = "",
+        val_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        tile: int = 0,
+        tile_overlap: int = 64,
+        recipe: RecipeName = "mixed",
+        val_protocols: list[str] = ["box", "point"],  # noqa: B006 (jsonargparse shows it)
+        val_objects: int = 32,
+        augment: str = "none",
+        max_objects: int = 0,
+        min_area: int = 10,
+        batch_size: int = 1,
+        num_workers: int = -1,
+        on_error: OnError = "fail",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UserError(f"data.batch_size is {batch_size}: give a whole number from 1 up")
+        if tile and not 0 <= tile_overlap < tile:
+            raise UserError(f"data.tile_overlap is {tile_overlap}: give 0 to {tile - 1}")
+        self.path = Path(path)
+        self.format = format
+        self.read_settings = ReadSettings(
+            stretch, tuple(bands) if bands else None, labels, with_components,
+            tuple(ignore_values or ()), tuple((class_names or {}).items()),
+        )  # fmt: skip
+        self.split_settings = SplitSettings(
+            split_column, Path(split_folder) if split_folder else None, group_column, group_regex,
+            val_fraction, test_fraction, seed,
+        )  # fmt: skip
+        self.tile, self.tile_overlap = tile, tile_overlap
+        self.recipe = RECIPES[recipe]
+        self.val_protocols = find_protocols(val_protocols)
+        self.val_objects = val_objects
+        self.augment, self.max_objects, self.min_area = augment, max_objects, min_area
+        self.batch_size = batch_size
+        self.num_workers = _choose_num_workers(num_workers)
+        self.on_error = on_error
+        self.seed = seed
+        self._sources: dict[str, Source] = {}
+
+    def source(self, split: str) -> Source:
+        """Images of `train`, `val` or `test`, cut into tiles if the settings say so.
+
+        Raises:
+            UserError: the data cannot be opened, or the split is empty.
+        """
+        if not self._sources:
+            self._sources = open_splits(
+                self.path, self.format, self.read_settings, self.split_settings
+            )
+        source = self._sources.get(split)
+        if source is None or not len(source):
+            sizes = ", ".join(f"{name} {len(part)}" for name, part in self._sources.items())
+            raise UserError(f"the split '{split}' of {self.path} has no images (found: {sizes})")
+        return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
+
+    def setup(self, stage: str) -> None:
+        """Open the data, so that a wrong path is said before anything is loaded."""
+        if stage == "fit":
+            self.source("train")
+            self.source("val")
+
+    def train_dataloader(self) -> BatchLoader:
+        settings = self._prompt_settings(self.max_objects)
+        dataset = PromptedDataset(self.source("train"), settings, self.recipe, is_training=True)
+        return BatchLoader(dataset, self.batch_size, self.seed, self.num_workers)
+
+    def val_dataloader(self) -> BatchLoader:
+        settings = self._prompt_settings(self.val_objects)
+        dataset = PromptedDataset(self.source("val"), settings, self.val_protocols, False)
+        return BatchLoader(dataset, self.batch_size, None, self.num_workers)
+
+    def _prompt_settings(self, max_objects: int) -> PromptSettings:
+        # Lightning hands over the model; only its two sizes are asked for.
+        model = self.trainer.lightning_module if self.trainer else None
+        assert model is not None, "loaders are made by a Lightning trainer"
+        return PromptSettings(
+            int(model.image_size), int(model.mask_side), max_objects,
+            self.min_area, self.augment, self.seed, self.on_error,
+        )  # fmt: skip
+
+
+def _choose_num_workers(number: int) -> int:
+    if number >= 0:
+        return number
+    return min(8, max(1, (os.cpu_count() or 1) // 2))

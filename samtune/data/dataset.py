@@ -1,0 +1,159 @@
+"""From a source's sample to what a training step takes: augmented, resized, prompted."""
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from samtune.data.augment import augment, build_augmentation
+from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
+from samtune.data.preprocess import to_pixel_values, valid_cells
+from samtune.data.source import Source
+from samtune.errors import UserError
+from samtune.geometry import mask_to_cells, prompt_to_input
+from samtune.prompts.protocols import Protocol, Recipe
+from samtune.prompts.seeding import object_rng
+from samtune.types import ObjectKey, Prompt, Sample
+
+log = logging.getLogger(__name__)
+
+OnError = Literal["fail", "skip"]
+# Side T of the square targets: SAM's own low resolution. The loss of a smaller network is taken
+# there too, on upsampled logits.
+TARGET_SIDE = 256
+
+
+@dataclass
+class Item:
+    """One image of a batch; fields as in `Batch`, without B."""
+
+    pixel_values: Tensor
+    targets: Tensor
+    valid: Tensor
+    prompts: dict[str, list[Prompt]]
+    keys: list[ObjectKey]
+    epoch: int
+
+
+@dataclass
+class Failure:
+    """A user's error on its way out of a worker process, where an exception would lose its form."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """What is drawn from each image.
+
+    Attributes:
+        image_size: side S of the model's input.
+        mask_side: side of the model's mask prompts.
+        max_objects: per image; more are drawn from, anew each epoch. 0 takes the recipe's number.
+        min_area: objects of fewer pixels (original image) are left out.
+        augment: preset or file, see `build_augmentation`.
+        seed: of everything drawn.
+        on_error: `skip` passes over an image that cannot be read, with a warning.
+    """
+
+    image_size: int
+    mask_side: int
+    max_objects: int = 0
+    min_area: int = 10
+    augment: str = "none"
+    seed: int = 0
+    on_error: OnError = "fail"
+
+
+class PromptedDataset(Dataset[Item | Failure | None]):
+    """Images of a source with targets and first prompts.
+
+    It is indexed by (index, epoch): with the seed these fix everything that is drawn, whatever the
+    worker or the order. Validation leaves the epoch at 0.
+
+    Args:
+        source: where samples come from.
+        settings: what is drawn.
+        prompting: a recipe, which draws one first prompt for each object (under the key `first`),
+            or protocols, each of which prompts every object.
+        is_training: on `on_error: skip` the next readable image takes a bad one's place; in
+            validation it is left out.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        settings: PromptSettings,
+        prompting: Recipe | list[Protocol],
+        is_training: bool,
+    ) -> None:
+        self.source = source
+        self.settings = settings
+        self.prompting = prompting
+        self.is_training = is_training
+        self._pipeline = build_augmentation(settings.augment if is_training else "none")
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, key: tuple[int, int]) -> Item | Failure | None:
+        index, epoch = key
+        attempts = len(self) if self.is_training else 1
+        for step in range(attempts):
+            try:
+                return self._make_item(self.source.read((index + step) % len(self)), epoch)
+            except UserError as error:
+                if self.settings.on_error == "fail":
+                    return Failure(f"{error} (data.on_error: skip leaves such images out)")
+                log.warning("left out: %s", error)
+        return Failure("no image could be read") if self.is_training else None
+
+    def _make_item(self, sample: Sample, epoch: int) -> Item:
+        settings, name = self.settings, sample.image_id
+        sample = augment(sample, self._pipeline, object_rng(settings.seed, epoch, name, "augment"))
+        original_hw = sample.image.shape[:2]
+        places = self._choose(sample, object_rng(settings.seed, epoch, name, "objects"))
+        targets = np.zeros((len(places), TARGET_SIDE, TARGET_SIDE), np.uint8)
+        prompts: dict[str, list[Prompt]] = {key: [] for key in self._prompt_keys()}
+        for number, place in enumerate(places):
+            mask = object_mask(sample.labels, place)
+            targets[number] = mask_to_cells(mask, TARGET_SIDE)
+            for key in prompts:
+                rng = object_rng(settings.seed, epoch, name, place.object_id, key)
+                prompt = self._protocol(key, rng).draw(mask, rng, settings.mask_side)
+                prompts[key].append(prompt_to_input(prompt, original_hw, settings.image_size))
+        return Item(
+            to_pixel_values(sample.image, settings.image_size),
+            torch.from_numpy(targets),
+            valid_cells(original_hw, TARGET_SIDE),
+            prompts,
+            [object_key(sample, place) for place in places],
+            epoch,
+        )
+
+    def _prompt_keys(self) -> list[str]:
+        if isinstance(self.prompting, Recipe):
+            return ["first"]
+        return [protocol.name for protocol in self.prompting]
+
+    def _protocol(self, key: str, rng: np.random.Generator) -> Protocol:
+        if isinstance(self.prompting, Recipe):
+            return self.prompting.draw_protocol(rng)
+        return next(protocol for protocol in self.prompting if protocol.name == key)
+
+    def _choose(self, sample: Sample, rng: np.random.Generator) -> list[ObjectPlace]:
+        """Objects that are neither too small nor nearly the whole image, at most so many."""
+        recipe = self.prompting if isinstance(self.prompting, Recipe) else None
+        max_cover = recipe.max_cover if recipe else 1.0
+        max_objects = self.settings.max_objects or (recipe.max_objects if recipe else 0)
+        whole = sample.image.shape[0] * sample.image.shape[1]
+        places = find_objects(sample.labels, self.settings.min_area)
+        places = [place for place in places if place.area <= max_cover * whole]
+        if max_objects and len(places) > max_objects:
+            chosen = sorted(rng.permutation(len(places))[:max_objects])
+            places = [places[number] for number in chosen]
+        return places

@@ -1,0 +1,76 @@
+"""Which format a path is in: recognised, or named by the user."""
+
+from pathlib import Path
+from typing import Literal
+
+from samtune.data.coco import Coco
+from samtune.data.mask_folder import SPLIT_FOLDERS, MaskFolder
+from samtune.data.source import ReadSettings, Source
+from samtune.data.splits import SPLITS, SplitSettings, split_source
+from samtune.errors import UserError
+
+Format = Literal["auto", "coco", "mask_folder"]
+
+
+def open_splits(
+    path: Path, data_format: Format, settings: ReadSettings, splits: SplitSettings
+) -> dict[str, Source]:
+    """Open the data at `path` and divide it into `train`, `val` and `test`.
+
+    Raises:
+        UserError: the path does not exist, or its format is not recognised.
+    """
+    if not path.exists():
+        raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
+    found = recognise(path) if data_format == "auto" else data_format
+    if found == "mask_folder":
+        return split_source(MaskFolder(path, settings), splits)
+    if path.is_file():
+        return split_source(Coco(path, settings), splits)
+    files = coco_files(path)
+    if not files:
+        raise UserError(f"{path} holds no COCO file (*.json)")
+    if list(files) == [""]:
+        return split_source(Coco(files[""], settings), splits)
+    sources = {name: Coco(file, settings, name) for name, file in files.items() if name}
+    if "train" not in sources:
+        raise UserError(f"{path} holds {', '.join(sources)} but no train.json")
+    if "val" not in sources:
+        drawn = split_source(sources["train"], splits)
+        return {**drawn, **{k: v for k, v in sources.items() if k != "train"}}
+    return dict(sources)
+
+
+def recognise(path: Path) -> Format:
+    """Tell `coco` (a JSON file, or a folder with one) from `mask_folder` (a folder of images).
+
+    Raises:
+        UserError: it is neither.
+    """
+    if path.is_file() and path.suffix.lower() == ".json":
+        return "coco"
+    if path.is_dir():
+        if any((path / part / "images").is_dir() for part in ("", *SPLIT_FOLDERS)) and not (
+            coco_files(path)
+        ):
+            return "mask_folder"
+        if coco_files(path):
+            return "coco"
+    raise UserError(
+        f"the format of {path} is not recognised: expected images/ with labels/ or masks/, or a "
+        "COCO file *.json (set data.format to say which it is)"
+    )
+
+
+def coco_files(folder: Path) -> dict[str, Path]:
+    """COCO files of a folder by split; the key is empty for a single file without a split."""
+    files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
+    by_split = {
+        split: file
+        for file in files
+        for split in SPLITS
+        if split in file.stem.replace("-", "_").replace("2017", "").split("_")
+    }
+    if by_split:
+        return by_split
+    return {"": files[0]} if len(files) == 1 else {}

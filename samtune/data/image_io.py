@@ -1,0 +1,191 @@
+"""Reading images and label images of every common kind into uint8 RGB and integer labels.
+
+Pillow first (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation); tifffile for TIFFs that
+Pillow cannot read faithfully: more than 8 bits of colour, many channels, several samples under the
+photometric "min is black".
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from samtune.errors import UserError
+from samtune.types import ImageArray
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+Stretch = Literal["none", "percentile", "auto"]
+
+# A percentile stretch maps these to 0 and 255 (over all channels together, so that hue is kept).
+STRETCH_PERCENTILES = (0.5, 99.5)
+# `auto` stretches 16-bit and float images always, 8-bit ones only if they are this dark (99.5th
+# percentile): the fluorescence images of DSB2018 have a mean of 13 of 255.
+DARK_BELOW = 128
+# A malicious header could otherwise claim a picture larger than memory.
+Image.MAX_IMAGE_PIXELS = 2**30
+
+
+def read_image(
+    path: Path, bands: Sequence[int] | None = None, stretch: Stretch = "none"
+) -> ImageArray:
+    """Read an image as (H, W, 3) uint8 RGB.
+
+    Args:
+        path: the file.
+        bands: 1, 2 or 3 channel numbers from 0, in the order red, green, blue; without it grey is
+            repeated and the first three channels of more are taken (a fourth as alpha is dropped).
+        stretch: `percentile` stretches the 0.5th to the 99.5th percentile to 0..255; `auto` does so
+            for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range.
+
+    Raises:
+        UserError: the file is missing, damaged, of no known kind, or lacks a band.
+    """
+    pixels = _choose_bands(read_pixels(path), bands, path)
+    return to_uint8(pixels, stretch)
+
+
+def read_pixels(path: Path) -> NDArray[Any]:
+    """Read an image as (H, W, C) in its own dtype (palette and CMYK become RGB).
+
+    Raises:
+        UserError: the file is missing, damaged, or of no known kind.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no image {path}")
+    try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            return _read_tiff(path)
+        return _read_with_pillow(path)
+    except (OSError, ValueError, SyntaxError, KeyError, IndexError) as error:
+        if isinstance(error, UnidentifiedImageError):
+            raise UserError(f"{path} is no image that can be read (unknown format)") from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path} cannot be read: {reason}") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} is too large: {error}") from error
+
+
+def _read_with_pillow(path: Path) -> NDArray[Any]:
+    with Image.open(path) as image:
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA"):
+            upright = upright.convert("RGB")
+        elif upright.mode == "1":
+            upright = upright.convert("L")
+        pixels = np.asarray(upright)
+    if upright.mode in ("LA", "RGBA", "La", "RGBa"):
+        pixels = pixels[..., :-1]
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _read_tiff(path: Path) -> NDArray[Any]:
+    """Pillow for what it reads faithfully (palettes, CMYK, 8-bit), tifffile for the rest."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        assert isinstance(page, tifffile.TiffPage)
+        photometric = getattr(page, "photometric", None)
+        is_common = photometric in (
+            tifffile.PHOTOMETRIC.PALETTE,
+            tifffile.PHOTOMETRIC.SEPARATED,
+            tifffile.PHOTOMETRIC.YCBCR,
+            tifffile.PHOTOMETRIC.MINISWHITE,
+        )
+        orientation = page.tags.get("Orientation")
+        if is_common or (orientation is not None and orientation.value != 1):
+            return _read_with_pillow(path)
+        try:
+            pixels = page.asarray()
+        except ValueError:  # a compression that needs a codec which is not installed
+            return _read_with_pillow(path)
+        axes = page.axes
+        num_extra = len(page.extrasamples)
+        is_rgba = photometric == tifffile.PHOTOMETRIC.RGB and num_extra == 1
+    if axes == "YX":
+        return np.asarray(pixels[..., None])
+    if axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    elif axes != "YXS":
+        raise UserError(f"{path} is a TIFF with axes {axes}; expected one two-dimensional picture")
+    return np.asarray(pixels[..., :3] if is_rgba else pixels)
+
+
+def _choose_bands(pixels: NDArray[Any], bands: Sequence[int] | None, path: Path) -> NDArray[Any]:
+    num_channels = pixels.shape[2]
+    if bands is None:
+        bands = [0, 0, 0] if num_channels < 3 else [0, 1, 2]
+    elif len(bands) not in (1, 2, 3) or not all(0 <= band < num_channels for band in bands):
+        raise UserError(
+            f"bands {list(bands)} do not fit {path}, which has {num_channels} channels: give one to "
+            f"three numbers from 0 to {num_channels - 1}"
+        )
+    chosen = pixels[..., list(bands)]
+    if len(bands) == 1:
+        return np.repeat(chosen, 3, axis=2)
+    if len(bands) == 2:  # two stains: red and green, as microscopes show them
+        return np.concatenate([chosen, np.zeros_like(chosen[..., :1])], axis=2)
+    return chosen
+
+
+def to_uint8(pixels: NDArray[Any], stretch: Stretch) -> ImageArray:
+    """Bring (H, W, 3) values of any dtype to 0..255; values that are not finite become 0."""
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * 255
+    is_8bit = pixels.dtype == np.uint8
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
+    if _is_to_be_stretched(pixels, stretch):
+        low, high = np.percentile(pixels, STRETCH_PERCENTILES)
+    elif is_8bit:
+        return np.ascontiguousarray(pixels)
+    elif np.issubdtype(pixels.dtype, np.integer):
+        low, high = 0, _integer_range(pixels)
+    else:
+        low, high = 0.0, 1.0 if pixels.max() <= 1.0 else 255.0
+    scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _integer_range(pixels: NDArray[Any]) -> int:
+    """255 for 8-bit values in a wider type (as Pillow's mode I holds them), else the type's own."""
+    return 255 if pixels.max() <= 255 else 65535 if pixels.max() <= 65535 else int(pixels.max())
+
+
+def _is_to_be_stretched(pixels: NDArray[Any], stretch: Stretch) -> bool:
+    if stretch != "auto":
+        return stretch == "percentile"
+    if pixels.dtype != np.uint8:
+        return True
+    return bool(np.percentile(pixels, STRETCH_PERCENTILES[1]) < DARK_BELOW)
+
+
+def read_labels(path: Path) -> NDArray[Any]:
+    """Read a mask or label image as (H, W) integers, or (H, W, 3) if it is coloured.
+
+    A palette image gives its indices, an image with alpha loses it; grey stored as RGB becomes
+    grey.
+
+    Raises:
+        UserError: the file is missing, damaged, or of no known kind.
+    """
+    if path.suffix.lower() == ".png":
+        try:
+            with Image.open(path) as image:
+                if image.mode == "P":
+                    return np.asarray(image).astype(np.int32)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+    pixels = read_pixels(path)
+    if pixels.shape[2] > 3:
+        pixels = pixels[..., :3]
+    if pixels.shape[2] == 3 and bool((pixels == pixels[..., :1]).all()):
+        pixels = pixels[..., :1]
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = np.rint(np.nan_to_num(pixels))
+    pixels = pixels.astype(np.int32)
+    return pixels[..., 0] if pixels.shape[2] in (1, 2) else pixels

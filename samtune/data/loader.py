@@ -1,0 +1,115 @@
+"""Batches in a seeded order that can be taken up again in the middle of an epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from samtune.data.dataset import Failure, Item, PromptedDataset
+from samtune.errors import UserError
+from samtune.prompts.seeding import object_rng
+from samtune.types import Batch, Prompt
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (index, epoch), shuffled by (seed, epoch); Lightning calls `set_epoch`.
+
+    Args:
+        length: of the data set.
+        seed: of the order; `None` keeps the order and the epoch at 0 (validation).
+    """
+
+    def __init__(self, length: int, seed: int | None) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+        self.num_skipped = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch if self.seed is not None else 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = list(range(self.length))
+        if self.seed is not None:
+            order = object_rng(self.seed, self.epoch, "order").permutation(self.length).tolist()
+        for index in order[self.num_skipped :]:
+            yield index, self.epoch
+
+
+def collate(items: list[Item | Failure | None], seed: int) -> Batch | Failure:
+    """Pack items into a batch: objects are concatenated and know their image."""
+    for item in items:
+        if isinstance(item, Failure):
+            return item
+    good = [item for item in items if isinstance(item, Item)]
+    counts = torch.tensor([len(item.keys) for item in good], dtype=torch.int64)
+    prompts: dict[str, list[Prompt]] = {}
+    for item in good:
+        for key, values in item.prompts.items():
+            prompts.setdefault(key, []).extend(values)
+    return Batch(
+        pixel_values=torch.stack([item.pixel_values for item in good]) if good else torch.empty(0),
+        image_index=torch.repeat_interleave(torch.arange(len(good)), counts),
+        targets=torch.cat([item.targets for item in good]) if good else torch.empty(0),
+        valid=torch.stack([item.valid for item in good]) if good else torch.empty(0),
+        prompts=prompts,
+        keys=[key for item in good for key in item.keys],
+        seed=(seed, good[0].epoch if good else 0),
+    )
+
+
+class BatchLoader(DataLoader[Any]):
+    """A loader of `Batch`es that remembers how many it gave, so that a resumed run goes on there.
+
+    Args:
+        dataset: what to load.
+        batch_size: images at a time.
+        seed: of the order (training), or `None` to keep the order (validation).
+        num_workers: processes that read and prepare.
+    """
+
+    def __init__(
+        self, dataset: PromptedDataset, batch_size: int, seed: int | None, num_workers: int
+    ) -> None:
+        self.order = EpochSampler(len(dataset), seed)
+        self._num_given = 0
+        self._num_to_skip = 0
+        super().__init__(
+            dataset,
+            batch_size=batch_size,
+            sampler=self.order,
+            num_workers=num_workers,
+            collate_fn=_Collate(dataset.settings.seed),
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        self._num_given, self._num_to_skip = self._num_to_skip, 0
+        self.order.num_skipped = self._num_given * (self.batch_size or 1)
+        for batch in super().__iter__():
+            self.order.num_skipped = 0
+            if isinstance(batch, Failure):
+                raise UserError(batch.message)
+            self._num_given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"num_given": self._num_given % max(len(self), 1)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._num_to_skip = state["num_given"]
+
+
+class _Collate:
+    """A picklable `collate` with its seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __call__(self, items: list[Item | Failure | None]) -> Batch | Failure:
+        return collate(items, self.seed)

@@ -1,0 +1,147 @@
+"""What every data format offers: a list of records, and a sample for each."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from samtune.data.image_io import Stretch, read_pixels
+from samtune.types import Sample
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a source, before it is read.
+
+    Attributes:
+        image_id: unique within the source.
+        path: the image file.
+        split: `train`, `val`, `test` as the data says, or empty.
+        group: what must not be torn apart by a drawn split; empty means the image itself.
+        columns: its row in the manifest, if there is one.
+    """
+
+    image_id: str
+    path: Path
+    split: str = ""
+    group: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How pixels and labels become a sample.
+
+    Attributes:
+        stretch: see `read_image`.
+        bands: channel numbers, or `None` for the first three.
+        labels: what mask values mean: `instances`, `semantic` (one object per class), `binary`
+            (everything above 0 is one object); `auto` decides by folder name and values.
+        with_components: connected parts become objects of their own.
+        ignore_values: label values that are no object.
+        class_names: label value -> name.
+    """
+
+    stretch: Stretch = "none"
+    bands: tuple[int, ...] | None = None
+    labels: str = "auto"
+    with_components: bool = False
+    ignore_values: tuple[int, ...] = ()
+    class_names: tuple[tuple[int, str], ...] = ()
+
+
+class Source(ABC):
+    """Images with their objects, in one format. Reading is stateless: workers share it freely."""
+
+    records: list[Record]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @abstractmethod
+    def read(self, index: int) -> Sample:
+        """Read one image with its objects.
+
+        Raises:
+            UserError: a file cannot be read, or image and labels differ in size.
+        """
+
+    def hw(self, index: int) -> tuple[int, int]:
+        """Height and width of an image, from the file's header where that is enough."""
+        return _image_hw(self.records[index].path)
+
+
+@lru_cache(maxsize=65536)
+def _image_hw(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            width, height = image.size
+            return (width, height) if is_turned else (height, width)
+    except (OSError, ValueError, SyntaxError):
+        height, width = read_pixels(path).shape[:2]
+        return height, width
+
+
+class Subset(Source):
+    """Some records of a source."""
+
+    def __init__(self, source: Source, indices: list[int]) -> None:
+        self.source = source
+        self.indices = indices
+        self.records = [source.records[index] for index in indices]
+
+    def read(self, index: int) -> Sample:
+        return self.source.read(self.indices[index])
+
+    def hw(self, index: int) -> tuple[int, int]:
+        return self.source.hw(self.indices[index])
+
+
+class Tiles(Source):
+    """A source cut into overlapping square tiles, for images larger than the model's input.
+
+    An object on a seam is a part in each tile that it reaches into. The last tile of a row is moved
+    inwards so that all tiles are whole; an image smaller than a tile stays as it is.
+
+    Args:
+        source: what to cut.
+        side: of a tile, pixels.
+        overlap: of neighbouring tiles, pixels.
+    """
+
+    def __init__(self, source: Source, side: int, overlap: int) -> None:
+        self.source = source
+        self.side = side
+        self.records: list[Record] = []
+        self.places: list[tuple[int, int, int]] = []
+        for index, record in enumerate(source.records):
+            height, width = source.hw(index)
+            for y in tile_starts(height, side, overlap):
+                for x in tile_starts(width, side, overlap):
+                    self.places.append((index, y, x))
+                    self.records.append(replace(record, image_id=f"{record.image_id}@{x},{y}"))
+
+    def read(self, index: int) -> Sample:
+        number, y, x = self.places[index]
+        whole = self.source.read(number)
+        window = (slice(y, y + self.side), slice(x, x + self.side))
+        return replace(
+            whole,
+            image_id=self.records[index].image_id,
+            image=whole.image[window].copy(),
+            labels=whole.labels[:, *window].copy(),
+        )
+
+    def hw(self, index: int) -> tuple[int, int]:
+        height, width = self.source.hw(self.places[index][0])
+        return min(height, self.side), min(width, self.side)
+
+
+def tile_starts(length: int, side: int, overlap: int) -> list[int]:
+    """First pixels of tiles that cover `length` pixels."""
+    if length <= side:
+        return [0]
+    return [*range(0, length - side, side - overlap), length - side]

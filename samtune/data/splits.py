@@ -1,0 +1,117 @@
+"""Train, validation and test: as the data says, or drawn so that no group is torn apart."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from samtune.data.source import Record, Source, Subset
+from samtune.errors import UserError
+from samtune.prompts.seeding import object_rng
+
+SPLITS = ("train", "val", "test")
+_SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How images are divided.
+
+    Attributes:
+        column: manifest column that names each image's split.
+        folder: folder with `train.txt`, `val.txt`, `test.txt`, one image id a line; `None` without.
+        group_column: manifest column whose values must not lie in two splits (patient, slide).
+        group_regex: the part of an image id that names its group, such as `^(.*)_\\d+$`.
+        val_fraction, test_fraction: shares that are drawn where the data names no such split.
+        seed: of the drawing.
+    """
+
+    column: str = "split"
+    folder: Path | None = None
+    group_column: str = ""
+    group_regex: str = ""
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    seed: int = 0
+
+
+def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
+    """Divide a source; what the data says is kept, and missing splits are drawn by group.
+
+    Without any named split, `train`, `val` and `test` are drawn. With `train` and `test` named but
+    no `val`, it is drawn from `train`: validating on training images would hide overfitting.
+
+    Raises:
+        UserError: a split comes out empty, a group column is unknown, or a list names no image.
+    """
+    named = [_named_split(record, settings) for record in source.records]
+    if settings.folder is not None:
+        named = _splits_from_lists(source, settings.folder)
+    groups = [_group(record, settings) for record in source.records]
+    splits = dict(enumerate(named))
+    if not any(named):
+        _draw(splits, groups, "", "test", settings.test_fraction, settings.seed)
+        _draw(splits, groups, "", "val", settings.val_fraction, settings.seed)
+        splits = {index: split or "train" for index, split in splits.items()}
+    elif "val" not in named:
+        _draw(splits, groups, "train", "val", settings.val_fraction, settings.seed)
+    return {
+        name: Subset(source, [index for index, split in splits.items() if split == name])
+        for name in SPLITS
+    }
+
+
+def _named_split(record: Record, settings: SplitSettings) -> str:
+    value = dict(record.columns).get(settings.column, record.split).strip().lower()
+    return _SYNONYMS.get(value, value)
+
+
+def _splits_from_lists(source: Source, folder: Path) -> list[str]:
+    chosen: dict[str, str] = {}
+    for name in SPLITS:
+        file = folder / f"{name}.txt"
+        if file.exists():
+            chosen |= {line.strip(): name for line in file.read_text().splitlines() if line.strip()}
+    ids = {name for record in source.records for name in (record.image_id, record.path.name)}
+    unknown = sorted(chosen.keys() - ids)
+    if not chosen or unknown:
+        found = f"names {unknown[0]}, which is no image id" if unknown else "has no *.txt lists"
+        raise UserError(f"{folder} {found}; expected train.txt, val.txt, test.txt with image ids")
+    return [chosen.get(r.image_id, chosen.get(r.path.name, "")) for r in source.records]
+
+
+def _group(record: Record, settings: SplitSettings) -> str:
+    if settings.group_column:
+        columns = dict(record.columns)
+        if settings.group_column not in columns:
+            raise UserError(
+                f"there is no manifest column '{settings.group_column}' for {record.image_id}: "
+                f"found {', '.join(columns) or 'no manifest.csv'}"
+            )
+        return columns[settings.group_column]
+    if settings.group_regex:
+        match = re.search(settings.group_regex, record.image_id)
+        if match is None:
+            raise UserError(
+                f"group_regex {settings.group_regex} does not match the image {record.image_id}"
+            )
+        return match[1] if match.groups() else match[0]
+    return record.group or record.image_id
+
+
+def _draw(
+    splits: dict[int, str], groups: list[str], source: str, target: str, share: float, seed: int
+) -> None:
+    """Move whole groups from `source` to `target` until it holds `share` of all images."""
+    members = [index for index, split in splits.items() if split == source]
+    names = sorted({groups[index] for index in members})
+    wanted = share * len(splits)
+    if share <= 0 or len(names) < 2:
+        return
+    moved = 0
+    for position in object_rng(seed, "split", target).permutation(len(names))[:-1]:
+        if moved >= wanted:
+            break
+        for index in members:
+            if groups[index] == names[position]:
+                splits[index] = target
+                moved += 1

@@ -1,0 +1,31 @@
+"""The error that a user can cause, and the message for a missing optional package."""
+
+import importlib
+from types import ModuleType
+
+
+class UserError(ValueError):
+    """Something the user can put right: a path, a file, a setting.
+
+    The message says what was found, what was expected and what to do. The command line prints it
+    as one line and exits with code 2; any other exception is a defect and keeps its traceback.
+    """
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it.
+
+    Args:
+        module: name to import, for example `"rasterio"`.
+        extra: the extra of samtune that installs it, for example `"geo"`.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"this needs the package '{module}', which is not installed ({error}): "
+            f"pip install 'samtune[{extra}]'"
+        ) from error

@@ -1,0 +1,118 @@
+"""Every change of coordinate frame, and mask <-> box, RLE, polygon.
+
+The resizing rule is segment_anything's (utils/transforms.py, `ResizeLongestSide`): the longest side
+becomes S, the other is rounded half up, padding is right and below; coordinates are multiplied by
+the ratio of the sizes, without a half-pixel shift.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samtune.types import FloatArray, MaskArray, Prompt
+
+
+def resized_hw(original_hw: tuple[int, int], side: int) -> tuple[int, int]:
+    """Size of an image whose longest side becomes `side`."""
+    scale = side / max(original_hw)
+    return int(original_hw[0] * scale + 0.5), int(original_hw[1] * scale + 0.5)
+
+
+def scale_xy(
+    coords_xy: NDArray[Any], from_hw: tuple[int, int], to_hw: tuple[int, int]
+) -> FloatArray:
+    """Scale (..., 2) xy coordinates from an image of size `from_hw` to one of size `to_hw`."""
+    ratio = np.array([to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]])
+    return (np.asarray(coords_xy, np.float64) * ratio).astype(np.float32)
+
+
+def prompt_to_input(prompt: Prompt, original_hw: tuple[int, int], side: int) -> Prompt:
+    """Move a prompt's points and box from the original frame to the input frame."""
+    input_hw = resized_hw(original_hw, side)
+    points, box = prompt.point_coords, prompt.box_xyxy
+    return Prompt(
+        None if points is None else scale_xy(points, original_hw, input_hw),
+        prompt.point_labels,
+        None if box is None else scale_xy(box.reshape(2, 2), original_hw, input_hw).reshape(4),
+        prompt.mask_input,
+    )
+
+
+def logits_to_original(low_res_logits: Tensor, original_hw: tuple[int, int], side: int) -> Tensor:
+    """Bring logits (K, M, h, w) of the padded input to (K, M, H, W) of the original image.
+
+    Two bilinear steps, as `Sam.postprocess_masks` of segment_anything: to (S, S), the padding cut
+    off, to (H, W).
+    """
+    height, width = resized_hw(original_hw, side)
+    full = F.interpolate(low_res_logits, (side, side), mode="bilinear", align_corners=False)
+    return F.interpolate(
+        full[..., :height, :width], original_hw, mode="bilinear", align_corners=False
+    )
+
+
+def mask_to_cells(mask: MaskArray, side: int) -> NDArray[np.uint8]:
+    """Share of each cell of a (side, side) grid over the padded input that a mask covers.
+
+    Args:
+        mask: (H, W) boolean, original frame.
+
+    Returns:
+        (side, side) uint8, share times 255; the padding is 0.
+    """
+    height, width = resized_hw(mask.shape, side)
+    cells = np.zeros((side, side), np.uint8)
+    full = mask.astype(np.uint8) * 255
+    if full.shape != (height, width):
+        full = cv2.resize(full, (width, height), interpolation=cv2.INTER_AREA)
+    cells[:height, :width] = full
+    return cells
+
+
+def mask_to_box(mask: MaskArray) -> FloatArray | None:
+    """Inclusive (4,) xyxy box of an (H, W) mask, `None` for an empty one."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32)
+
+
+def mask_to_rle(mask: MaskArray) -> dict[str, Any]:
+    """Compressed COCO run-length encoding, `counts` as ASCII text so that JSON can hold it."""
+    from pycocotools import mask as coco_mask
+
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {
+        "size": [int(side) for side in rle["size"]],
+        "counts": bytes(rle["counts"]).decode("ascii"),
+    }
+
+
+def rle_to_mask(rle: dict[str, Any]) -> MaskArray:
+    """Decode a COCO run-length encoding, compressed or not, to (H, W) boolean."""
+    from pycocotools import mask as coco_mask
+
+    height, width = rle["size"]
+    if isinstance(rle["counts"], list):
+        rle = coco_mask.frPyObjects(rle, height, width)
+    return np.asarray(coco_mask.decode(rle), np.bool_)
+
+
+def polygons_to_mask(polygons: list[list[float]], hw: tuple[int, int]) -> MaskArray:
+    """Union of COCO polygons ([x0, y0, x1, y1, ...], original frame) as (H, W) boolean."""
+    from pycocotools import mask as coco_mask
+
+    parts = coco_mask.frPyObjects(polygons, *hw)
+    return np.asarray(coco_mask.decode(coco_mask.merge(parts)), np.bool_)
+
+
+def mask_to_polygons(mask: MaskArray) -> list[list[float]]:
+    """Outer contours of an (H, W) mask as COCO polygons; holes are not kept (use RLE for those)."""
+    contours, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    return [c.reshape(-1).astype(float).tolist() for c in contours if len(c) >= 3]

@@ -1,0 +1,167 @@
+"""What is trained, and where: LoRA in the encoder and decoder, or whole parts.
+
+Adapters are plain PEFT. Parts that are trained whole (`decoder: full`) are PEFT's
+`modules_to_save`: they travel in the adapter folder, and turning the adapter off brings the base's
+own part back.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils.constants import DUMMY_TARGET_MODULES
+from torch import nn
+from transformers import SamModel
+
+from samtune.errors import UserError
+from samtune.models.backend import Sam
+
+PARTS = ("vision_encoder", "prompt_encoder", "mask_decoder")
+_TARGETS = {
+    "qkv": r"attn\.qkv",
+    "attention": r"attn\.(qkv|proj)",
+    "all": r"(attn\.(qkv|proj)|mlp\.(lin1|lin2))",
+}
+_DECODER_LINEARS = (
+    r"mask_decoder\.(.*\.(q_proj|k_proj|v_proj|out_proj|lin1|lin2|proj_in|proj_out)"
+    r"|(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.layers\.\d+)"
+)
+
+
+@dataclass
+class LoraSettings:
+    """How LoRA layers look and where in the encoder they sit."""
+
+    rank: int = 8
+    """Rank r of the update."""
+    alpha: float = 16.0
+    """Scale of the update: alpha / rank (with rsLoRA alpha / sqrt(rank))."""
+    dropout: float = 0.0
+    """Dropout before the update, 0 to 1."""
+    with_dora: bool = False
+    """Weight-decomposed LoRA (arXiv 2402.09353): magnitude and direction apart."""
+    with_rslora: bool = False
+    """Rank-stabilised scaling (arXiv 2312.03732)."""
+    encoder: Literal["none", "last", "all"] = "all"
+    """Which encoder blocks get LoRA: none, the last `last_blocks`, or all."""
+    last_blocks: int = 4
+    """How many blocks from the end, with `encoder: last`."""
+    targets: Literal["qkv", "attention", "all"] = "qkv"
+    """Which layers of a block: `qkv`; `attention` adds the projection; `all` adds the MLP."""
+
+
+DecoderMode = Literal["frozen", "lora", "full"]
+Mode = Literal["lora", "decoder", "full"]
+
+
+def encoder_target(settings: LoraSettings, num_layers: int) -> str:
+    """Regular expression for the encoder layers that get LoRA; empty for none.
+
+    Raises:
+        UserError: `last_blocks` is outside 1 to the number of blocks.
+    """
+    if settings.encoder == "none":
+        return ""
+    blocks = range(num_layers)
+    if settings.encoder == "last":
+        if not 1 <= settings.last_blocks <= num_layers:
+            raise UserError(
+                f"lora.last_blocks is {settings.last_blocks}, but the encoder has {num_layers} "
+                f"blocks: give a number from 1 to {num_layers}"
+            )
+        blocks = blocks[-settings.last_blocks :]
+    numbers = "|".join(str(number) for number in blocks)
+    return rf"vision_encoder\.layers\.({numbers})\.{_TARGETS[settings.targets]}"
+
+
+def _lora_config(
+    settings: LoraSettings, targets: list[str], whole_parts: list[str]
+) -> LoraConfig:
+    if settings.rank < 1:
+        raise UserError(f"lora.rank is {settings.rank}: give a whole number from 1 up")
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        use_dora=settings.with_dora,
+        use_rslora=settings.with_rslora,
+        target_modules="|".join(f"({t})" for t in targets) if targets else DUMMY_TARGET_MODULES,
+        modules_to_save=whole_parts or None,
+    )
+
+
+def prepare_for_training(
+    sam: Sam,
+    mode: Mode,
+    lora: LoraSettings,
+    decoder: DecoderMode = "full",
+    with_prompt_encoder: bool = False,
+) -> None:
+    """Freeze `sam` except what is to be trained, adding adapter layers in place.
+
+    Args:
+        sam: a base model without an adapter.
+        mode: `lora` as the settings say; `decoder` trains the whole mask decoder and nothing else;
+            `full` trains everything except the positional matrix.
+        lora: kind and place of the LoRA layers.
+        decoder: what happens to the mask decoder in mode `lora`.
+        with_prompt_encoder: train the prompt encoder's own weights too.
+
+    Raises:
+        UserError: the settings leave nothing to train.
+    """
+    network = sam.network
+    assert isinstance(network, SamModel), "an adapter is already there"
+    if mode == "full":
+        network.requires_grad_(True)
+    else:
+        decoder = "full" if mode == "decoder" else decoder
+        target = "" if mode == "decoder" else encoder_target(lora, _num_encoder_layers(network))
+        targets = [target] if target else []
+        targets += [_DECODER_LINEARS] if decoder == "lora" else []
+        whole = ["mask_decoder"] if decoder == "full" else []
+        whole += ["prompt_encoder"] if with_prompt_encoder else []
+        if not targets and not whole:
+            raise UserError(
+                "nothing would be trained: lora.encoder is 'none' and decoder is 'frozen'; "
+                "set one of them otherwise"
+            )
+        sam.network = get_peft_model(network, _lora_config(lora, targets, whole))
+    _freeze_positional_matrix(sam.network)
+
+
+def _num_encoder_layers(network: SamModel) -> int:
+    return int(network.config.vision_config.num_hidden_layers)
+
+
+def _freeze_positional_matrix(network: nn.Module) -> None:
+    """A buffer in the official code: if it moved, every prompt would lose its place."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("positional_embedding"):
+            parameter.requires_grad_(False)
+
+
+def merge(sam: Sam) -> None:
+    """Fold the adapter into the weights, in place; the network is plain transformers afterwards."""
+    if isinstance(sam.network, PeftModel):
+        sam.network = sam.network.merge_and_unload()
+
+
+def parameters_table(sam: Sam) -> str:
+    """Trainable and total parameters by part, as lines for the terminal."""
+    rows: dict[str, list[int]] = {part: [0, 0] for part in (*PARTS, "total")}
+    seen: set[int] = set()
+    for name, parameter in sam.core.named_parameters():
+        if id(parameter) in seen or re.search(r"original_module\.", name):
+            continue
+        seen.add(id(parameter))
+        part = next((p for p in PARTS if name.startswith(p)), "prompt_encoder")
+        for row in (rows[part], rows["total"]):
+            row[0] += parameter.numel() * parameter.requires_grad
+            row[1] += parameter.numel()
+    lines = [f"{'part':<16}{'trainable':>14}{'total':>14}{'share':>9}"]
+    for part, (trainable, total) in rows.items():
+        share = trainable / max(total, 1)
+        lines.append(f"{part:<16}{trainable:>14,}{total:>14,}{share:>9.2%}")
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""Writing tuned models: PEFT adapter folders, transformers folders, official `.pth` files."""
+
+import io
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+
+from samtune.errors import UserError
+from samtune.files import replacing_folder, write_bytes, write_json
+from samtune.models.backend import Sam
+from samtune.models.conversion import transformers_to_official
+from samtune.models.loading import METADATA_FILE, describe
+from samtune.models.registry import REGISTRY
+
+
+def save_tuned(sam: Sam, run: Path) -> Path:
+    """Save what was trained: `run/adapter` (PEFT), or `run/model` after training everything.
+
+    The adapter folder also loads without samtune:
+    `PeftModel.from_pretrained(SamModel.from_pretrained(base), path)`.
+
+    Returns:
+        The folder written.
+    """
+    if not isinstance(sam.network, PeftModel):
+        return save_transformers(sam, run / "model", with_metadata=True)
+    spec = REGISTRY.get(sam.base.name)
+    name = spec.hub_id if spec and not sam.base.checkpoint else sam.base.name
+    for config in sam.network.peft_config.values():
+        config.base_model_name_or_path = name
+    with replacing_folder(run / "adapter") as folder:
+        sam.network.save_pretrained(str(folder), save_embedding_layers=False)
+        write_json(folder / METADATA_FILE, describe(sam))
+    return run / "adapter"
+
+
+def save_transformers(sam: Sam, folder: Path, with_metadata: bool = False) -> Path:
+    """Save a plain network as a transformers folder; its config carries the decoder eps.
+
+    Raises:
+        UserError: the network still has an adapter: merge it first.
+    """
+    if sam.is_adapted:
+        raise UserError("the network has an adapter: merge it before saving it as a plain model")
+    with replacing_folder(folder) as temporary:
+        sam.core.save_pretrained(str(temporary))
+        if with_metadata:
+            write_json(temporary / METADATA_FILE, describe(sam))
+    return folder
+
+
+def save_official(sam: Sam, path: Path) -> None:
+    """Save a plain network as the official `.pth`, which segment_anything loads.
+
+    Raises:
+        UserError: the network still has an adapter: merge it first.
+    """
+    if sam.is_adapted:
+        raise UserError("the network has an adapter: merge it before saving it as a plain model")
+    buffer = io.BytesIO()
+    torch.save(transformers_to_official(sam.core.state_dict()), buffer)
+    write_bytes(path, buffer.getvalue())

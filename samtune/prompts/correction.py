@@ -1,0 +1,67 @@
+"""The next click: where a prediction is wrong.
+
+A click in what was missed is positive, one in what was wrongly taken is negative. Defined for every
+case: no error gives a click in the truth (positive), or, where the truth is empty too, one anywhere
+(negative).
+"""
+
+import numpy as np
+
+from samtune.prompts.sampling import PointPlacing, centre_point, uniform_point
+from samtune.types import MaskArray
+
+
+def correction_click(
+    truth: MaskArray,
+    prediction: MaskArray,
+    placing: PointPlacing,
+    rng: np.random.Generator,
+    from_truth: float = 0.0,
+) -> tuple[tuple[float, float], int]:
+    """One click for an object, both masks (H, W) in the same frame.
+
+    Args:
+        truth: ground truth.
+        prediction: current mask.
+        placing: `uniform` in the error region (SAM, SAM 2 in training), or `centre`: the pixel of
+            the missed or of the wrong region, whichever is thicker, that is farthest from its edge
+            (SAM 2 and RITM in evaluation).
+        rng: of this object and round.
+        from_truth: probability of a plain point in the truth instead (SAM 2: 0.1).
+
+    Returns:
+        xy in the masks' frame, and the label (1 positive, 0 negative).
+    """
+    if from_truth and rng.random() < from_truth and truth.any():
+        return uniform_point(truth, rng), 1
+    error = truth ^ prediction
+    if not error.any():
+        return _click_without_error(truth, rng)
+    if placing == "uniform":
+        xy = uniform_point(error, rng)
+        return xy, int(truth[int(xy[1]), int(xy[0])])
+    return _thickest_error(truth & ~prediction, prediction & ~truth)
+
+
+def _click_without_error(
+    truth: MaskArray, rng: np.random.Generator
+) -> tuple[tuple[float, float], int]:
+    if truth.any():
+        return uniform_point(truth, rng), 1
+    return uniform_point(np.ones_like(truth), rng), 0
+
+
+def _thickest_error(missed: MaskArray, wrong: MaskArray) -> tuple[tuple[float, float], int]:
+    candidates = []
+    for region, label in ((missed, 1), (wrong, 0)):
+        if region.any():
+            xy = centre_point(region)
+            candidates.append((_distance_to_edge(region, xy), label, xy))
+    _, label, xy = max(candidates)
+    return xy, label
+
+
+def _distance_to_edge(region: MaskArray, xy: tuple[float, float]) -> float:
+    """Euclidean distance from a pixel of the region to the nearest pixel outside it."""
+    rows, columns = np.nonzero(~np.pad(region, 1))
+    return float(np.hypot(rows - 1 - xy[1], columns - 1 - xy[0]).min())

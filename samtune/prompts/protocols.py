@@ -1,0 +1,172 @@
+"""Named ways to prompt: protocols (one kind of prompt) and recipes (what training draws from).
+
+Numbers of the recipes: SAM arXiv 2304.02643 appendix A, SAM 2 arXiv 2408.00714 appendix D, MedSAM
+doi 10.1038/s41467-024-44824-z and its repository.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from samtune.errors import UserError
+from samtune.prompts.sampling import (
+    BoxNoise,
+    MaskNoise,
+    PointPlacing,
+    mask_prompt,
+    negative_points,
+    object_box,
+    positive_points,
+)
+from samtune.types import MaskArray, Prompt
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One kind of first prompt, and how many correction clicks follow it in evaluation.
+
+    Attributes:
+        name: enters the seed, and the reports.
+        num_positive, num_negative: points in and beside the object.
+        placing: of the positive points and of the correction clicks.
+        box: kind of box, or none.
+        box_scale: relative noise of the box.
+        mask: kind of mask prompt, or none.
+        num_corrections: clicks after the first prompt.
+    """
+
+    name: str
+    num_positive: int = 0
+    num_negative: int = 0
+    placing: PointPlacing = "uniform"
+    box: BoxNoise | Literal["none"] = "none"
+    box_scale: float = 0.1
+    mask: MaskNoise | Literal["none"] = "none"
+    num_corrections: int = 0
+
+    def draw(self, mask: MaskArray, rng: np.random.Generator, mask_side: int) -> Prompt:
+        """Draw a prompt for an (H, W) mask with at least one pixel; original frame."""
+        prompt = Prompt()
+        if self.box != "none":
+            prompt.box_xyxy = object_box(mask, self.box, rng, self.box_scale)
+        if self.num_positive or self.num_negative:
+            inside = positive_points(mask, self.num_positive, self.placing, rng)
+            outside = negative_points(mask, self.num_negative, rng)
+            prompt.point_coords = np.concatenate([inside, outside])
+            prompt.point_labels = np.array([1] * len(inside) + [0] * len(outside), np.int64)
+        if self.mask != "none":
+            prompt.mask_input = mask_prompt(mask, self.mask, rng, mask_side)
+        return prompt
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("box", box="exact"),
+        Protocol("box_jitter", box="uniform"),
+        Protocol("box_gaussian", box="gaussian"),
+        Protocol("box_outward", box="outward"),
+        Protocol("point", num_positive=1, placing="centre"),
+        Protocol("point_uniform", num_positive=1),
+        Protocol("points_3", num_positive=3, placing="centre"),
+        Protocol("points_uniform", num_positive=3),
+        Protocol("points_mixed", num_positive=2, num_negative=1),
+        Protocol("box_point", num_positive=1, box="uniform"),
+        Protocol("mask_coarse", mask="coarse"),
+        Protocol("mask_noised", mask="noised"),
+        Protocol("clicks_5", num_positive=1, placing="centre", num_corrections=4),
+    )
+}
+EVALUATION_PROTOCOLS = ("box", "box_jitter", "point", "points_3", "clicks_5")
+
+IouLoss = Literal["mse", "l1"]
+PixelLoss = Literal["focal", "bce", "balanced_bce"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What training simulates, and how its loss is weighed.
+
+    Attributes:
+        first: protocol -> probability of being an object's first prompt.
+        num_corrections: rounds that add a click from the error region, with the previous best mask
+            as mask prompt.
+        num_refinements: rounds with the mask prompt and no new click; one falls at a random place
+            among the corrections, the rest at the end.
+        correction_from_truth: probability that a click comes from the truth instead.
+        with_multimask: a single prompt is answered by three masks, the best of which is trained.
+        max_objects: per image, drawn anew each epoch.
+        max_cover: objects that cover more of the image are left out.
+        pixel_loss: `focal` (alpha 0.25, gamma 2) or `bce`.
+        pixel, dice, iou: weights of the losses.
+        iou_loss: of the IoU head.
+        is_iou_of_all: the IoU head is trained on all masks, not only the best.
+    """
+
+    name: str
+    first: Mapping[str, float]
+    num_corrections: int = 0
+    num_refinements: int = 0
+    correction_from_truth: float = 0.0
+    with_multimask: bool = True
+    max_objects: int = 64
+    max_cover: float = 0.9
+    pixel_loss: PixelLoss = "focal"
+    pixel: float = 20.0
+    dice: float = 1.0
+    iou: float = 1.0
+    iou_loss: IouLoss = "mse"
+    is_iou_of_all: bool = True
+
+    def draw_protocol(self, rng: np.random.Generator) -> Protocol:
+        """Choose the first prompt's protocol."""
+        names = list(self.first)
+        weights = np.array([self.first[name] for name in names])
+        return PROTOCOLS[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
+
+
+_HALF = {"point_uniform": 0.5, "box_gaussian": 0.5}
+_MIXED = {
+    "point_uniform": 0.35,
+    "box_jitter": 0.3,
+    "box_outward": 0.1,
+    "points_uniform": 0.05,
+    "points_mixed": 0.05,
+    "box_point": 0.05,
+    "mask_coarse": 0.05,
+    "mask_noised": 0.05,
+}
+# MedSAM itself leaves the IoU head alone; trained along, its scores stay worth something.
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("mixed", _MIXED, num_corrections=2, correction_from_truth=0.1, max_objects=32),
+        Recipe("sam", _HALF, num_corrections=8, num_refinements=2),
+        Recipe(
+            "sam2", {"point_uniform": 0.5, "box_jitter": 0.5}, num_corrections=7,
+            correction_from_truth=0.1, iou_loss="l1",
+        ),
+        Recipe(
+            "medsam", {"box_outward": 1.0}, with_multimask=False, max_objects=1,
+            max_cover=1.0, pixel_loss="bce", pixel=1.0,
+        ),
+        Recipe("points", {"point_uniform": 0.8, "points_mixed": 0.2}, num_corrections=2),
+        Recipe(
+            "boxes", {"box": 0.2, "box_jitter": 0.6, "box_outward": 0.2}, with_multimask=False
+        ),
+    )
+}  # fmt: skip
+
+
+def find_protocols(names: list[str] | tuple[str, ...]) -> list[Protocol]:
+    """Look protocols up by name.
+
+    Raises:
+        UserError: a name is unknown.
+    """
+    unknown = [name for name in names if name not in PROTOCOLS]
+    if unknown:
+        raise UserError(f"unknown protocol '{unknown[0]}': choose from {', '.join(PROTOCOLS)}")
+    return [PROTOCOLS[name] for name in names]

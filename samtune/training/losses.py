@@ -1,0 +1,156 @@
+"""Losses on the masks of K objects: pixel loss, Dice, and the IoU head.
+
+Every loss is a mean over an object's own pixels first and over objects afterwards, so that neither
+large objects nor full batches weigh more.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from samtune.prompts.protocols import IouLoss, PixelLoss, Recipe
+from samtune.types import MaskPrediction
+
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+
+
+@dataclass
+class LossSettings:
+    """Weights of the losses; what is `recipe` or -1 is taken from the prompt recipe."""
+
+    pixel_loss: Literal["recipe", "focal", "bce", "balanced_bce"] = "recipe"
+    """Per pixel: focal; bce; or bce with object and background weighing alike (from nothing)."""
+    pixel: float = -1.0
+    """Weight of the pixel loss."""
+    dice: float = -1.0
+    """Weight of the Dice loss."""
+    iou: float = -1.0
+    """Weight of the IoU head's loss."""
+    iou_loss: Literal["recipe", "mse", "l1"] = "recipe"
+    """Of the IoU head: squared or absolute error."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """`LossSettings` with the recipe's numbers filled in."""
+
+    pixel_loss: PixelLoss
+    iou_loss: IouLoss
+    pixel: float
+    dice: float
+    iou: float
+    is_iou_of_all: bool
+
+    @classmethod
+    def from_settings(cls, settings: LossSettings, recipe: Recipe) -> "LossWeights":
+        return cls(
+            recipe.pixel_loss if settings.pixel_loss == "recipe" else settings.pixel_loss,
+            recipe.iou_loss if settings.iou_loss == "recipe" else settings.iou_loss,
+            recipe.pixel if settings.pixel < 0 else settings.pixel,
+            recipe.dice if settings.dice < 0 else settings.dice,
+            recipe.iou if settings.iou < 0 else settings.iou,
+            recipe.is_iou_of_all,
+        )
+
+
+@dataclass
+class LossParts:
+    """Losses of K objects, through the best of their M masks.
+
+    Attributes:
+        total, pixel, dice, iou: (K,) each, weighted only in `total`.
+        ious: (K,) measured IoU of the mask that the network itself thinks best.
+        best: (K,) index of the mask with the lowest loss.
+    """
+
+    total: Tensor
+    pixel: Tensor
+    dice: Tensor
+    iou: Tensor
+    ious: Tensor
+    best: Tensor
+
+
+def focal_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Sigmoid focal loss (arXiv 1708.02002, eq. 5), mean over valid pixels: (..., T, T) -> (...)."""
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    probability = logits.sigmoid()
+    p_true = probability * targets + (1 - probability) * (1 - targets)
+    alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
+    return masked_mean(alpha * (1 - p_true) ** FOCAL_GAMMA * cross_entropy, valid)
+
+
+def bce_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over valid pixels."""
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return masked_mean(loss, valid)
+
+
+def balanced_bce_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy in which object and background each weigh one half."""
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    inside = masked_mean(loss, valid * targets)
+    return 0.5 * (inside + masked_mean(loss, valid * (1 - targets)))
+
+
+def dice_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """1 - Dice of the probabilities over valid pixels (arXiv 1606.04797), one pixel of smoothing."""
+    probability = logits.sigmoid() * valid
+    overlap = (probability * targets).sum((-2, -1))
+    size = probability.sum((-2, -1)) + (targets * valid).sum((-2, -1))
+    return 1 - (2 * overlap + 1) / (size + 1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (..., T, T) where `mask` weighs; 0 where it is empty."""
+    return (values * mask).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)
+
+
+@torch.no_grad()
+def measured_iou(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """IoU of thresholded logits against targets at one half; two empty masks count as 1."""
+    predicted, truth = (logits > 0) & (valid > 0), targets > 0.5
+    overlap = (predicted & truth).sum((-2, -1)).float()
+    union = (predicted | truth).sum((-2, -1)).float()
+    return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
+
+
+_PIXEL_LOSSES = {"focal": focal_loss, "bce": bce_loss, "balanced_bce": balanced_bce_loss}
+
+
+def compute_losses(
+    prediction: MaskPrediction, targets: Tensor, valid: Tensor, weights: LossWeights
+) -> LossParts:
+    """Losses of K objects; of several masks only the one with the lowest loss is trained.
+
+    Args:
+        prediction: M masks for each of K objects.
+        targets: (K, T, T) float share of each cell, 0..1.
+        valid: (K, T, T) float, 0 on the padding.
+        weights: of the parts.
+    """
+    side = targets.shape[-2:]
+    logits = prediction.low_res_logits.float()
+    if logits.shape[-2:] != side:
+        logits = F.interpolate(logits, side, mode="bilinear", align_corners=False)
+    truth, inside = targets[:, None].expand_as(logits), valid[:, None].expand_as(logits)
+    pixel = _PIXEL_LOSSES[weights.pixel_loss](logits, truth, inside)
+    dice = dice_loss(logits, truth, inside)
+    ious = measured_iou(logits, truth, inside)
+    scores = prediction.iou_scores.float()
+    error = (scores - ious).abs() if weights.iou_loss == "l1" else (scores - ious) ** 2
+    mask_loss = weights.pixel * pixel + weights.dice * dice
+    best = mask_loss.detach().argmin(dim=1)
+    rows = torch.arange(len(best), device=best.device)
+    iou_error = error.mean(dim=1) if weights.is_iou_of_all else error[rows, best]
+    return LossParts(
+        total=mask_loss[rows, best] + weights.iou * iou_error,
+        pixel=pixel[rows, best],
+        dice=dice[rows, best],
+        iou=iou_error,
+        ious=ious[rows, scores.argmax(dim=1)],
+        best=best,
+    )

@@ -1,0 +1,197 @@
+"""`SamTuner`: the Lightning glue between a batch, the rounds and the optimizer. No logic of its own.
+
+Checkpoints hold the trained parameters only, and all that is needed to rebuild the network.
+"""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from samtune.errors import UserError
+from samtune.models.backend import OBJECTS_PER_CHUNK, Sam
+from samtune.models.loading import describe, load_model, load_trained
+from samtune.models.lora import (
+    DecoderMode,
+    LoraSettings,
+    Mode,
+    prepare_for_training,
+)
+from samtune.prompts.protocols import RECIPES
+from samtune.training.losses import LossSettings, LossWeights
+from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
+from samtune.training.rounds import run_rounds
+from samtune.training.validation import ValidationScores, score_batch
+from samtune.types import Batch
+
+
+class SamTuner(pl.LightningModule):
+    """A SAM in training.
+
+    Args:
+        base: what to start from: registry name, hub id, transformers folder or official `.pth`.
+        checkpoint: official weights for a registry name, instead of a download.
+        image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
+        mode: `lora` as the settings below; `decoder` trains the mask decoder alone; `full` trains
+            everything.
+        lora: kind and place of the LoRA layers.
+        decoder: in mode `lora`: `frozen`, `lora`, or `full` for all its weights.
+        with_prompt_encoder: train the prompt encoder too.
+        recipe: of the simulated prompts; the command line takes it from `data.recipe`.
+        stretch: of the images; the command line takes it from `data.stretch`.
+        num_corrections: rounds of correction clicks; -1 takes the recipe's.
+        loss: weights of the losses.
+        optim: learning rate and schedule.
+        with_checkpointing: compute activations again in the backward pass, to save memory.
+        objects_per_chunk: objects that are decoded at once.
+    """
+
+    def __init__(
+        self,
+        base: str = "vit_b",
+        checkpoint: str = "",
+        image_size: int = 0,
+        mode: Mode = "lora",
+        lora: LoraSettings = LoraSettings(),  # noqa: B008 (jsonargparse shows its defaults)
+        decoder: DecoderMode = "full",
+        with_prompt_encoder: bool = False,
+        recipe: str = "mixed",
+        stretch: str = "none",
+        num_corrections: int = -1,
+        loss: LossSettings = LossSettings(),  # noqa: B008
+        optim: OptimSettings = OptimSettings(),  # noqa: B008
+        with_checkpointing: bool = False,
+        objects_per_chunk: int = OBJECTS_PER_CHUNK,
+    ) -> None:
+        super().__init__()
+        self.base, self.checkpoint, self.input_side = base, checkpoint, image_size
+        self.mode: Mode = mode
+        self.lora = lora
+        self.decoder: DecoderMode = decoder
+        self.with_prompt_encoder = with_prompt_encoder
+        if recipe not in RECIPES:
+            raise UserError(f"unknown recipe '{recipe}': choose from {', '.join(RECIPES)}")
+        self.recipe = RECIPES[recipe]
+        if num_corrections >= 0:
+            self.recipe = replace(self.recipe, num_corrections=num_corrections)
+        self.stretch = stretch
+        self.loss_weights = LossWeights.from_settings(loss, self.recipe)
+        self.optim_settings = optim
+        self.with_checkpointing = with_checkpointing
+        self.objects_per_chunk = objects_per_chunk
+        self.sam: Sam | None = None
+        self.scores = ValidationScores()
+        self.base_scores: dict[str, float] = {}
+        # Checkpoints hold trained parameters only; `load_state_dict` checks them itself.
+        self.strict_loading = False
+
+    def configure_model(self) -> None:
+        """Load the weights: after parsing, and once."""
+        if self.sam is not None:
+            return
+        self.sam = load_model(self.base, self.checkpoint or None, self.input_side or None)
+        self.sam.stretch = self.stretch
+        self.sam.with_multimask = self.recipe.with_multimask
+        prepare_for_training(
+            self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder
+        )
+        if self.with_checkpointing:
+            self.sam.core.gradient_checkpointing_enable({"use_reentrant": False})
+            self.sam.with_decoder_checkpointing = True
+
+    @property
+    def network(self) -> Sam:
+        assert self.sam is not None, "configure_model has not run"
+        return self.sam
+
+    @property
+    def image_size(self) -> int:
+        return self.network.image_size
+
+    @property
+    def mask_side(self) -> int:
+        return self.network.mask_side
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        embeddings = self.network.encode(batch.pixel_values)
+        if not batch.keys:  # images without objects: nothing to learn, but the step must count
+            return embeddings.sum() * 0
+        rounds = run_rounds(
+            self.network, embeddings, batch, self.recipe, self.loss_weights, self.objects_per_chunk
+        )
+        loss = torch.stack([result.parts.total.mean() for result in rounds]).mean()
+        self._stop_if_not_finite(loss, batch)
+        first = rounds[0].parts
+        size = len(batch.keys)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        self.log("train/miou", first.ious.mean(), prog_bar=True, batch_size=size)
+        for name in ("pixel", "dice", "iou"):
+            value = torch.stack([getattr(r.parts, name).mean() for r in rounds]).mean()
+            self.log(f"train/{name}_loss", value.detach(), batch_size=size)
+        if len(rounds) > 1:
+            self.log("train/miou_corrected", rounds[-1].parts.ious.mean(), batch_size=size)
+        return loss
+
+    def _stop_if_not_finite(self, loss: Tensor, batch: Batch) -> None:
+        if not torch.isfinite(loss):
+            images = ", ".join(sorted({key.image_id for key in batch.keys}))
+            raise UserError(
+                f"the loss is {loss.item()} at step {self.global_step}, in the batch with the "
+                f"images {images}: lower optim.lr, clip gradients (trainer.gradient_clip_val) or "
+                "train in fp32; the last checkpoint is from before"
+            )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        if batch.keys:
+            self.scores.add(score_batch(self.network, batch, self.objects_per_chunk))
+
+    def on_validation_epoch_end(self) -> None:
+        values = self.scores.compute(self.device)
+        self.scores.clear()
+        if not values:
+            return
+        if not self.base_scores:  # the first validation runs before the first step
+            self.base_scores = values
+        if self.trainer.sanity_checking:
+            return
+        values = values | {f"base_{name}": score for name, score in self.base_scores.items()}
+        for name, value in values.items():
+            self.log(f"val/{name}", value, prog_bar=name in ("miou", "base_miou"))
+
+    def configure_optimizers(self) -> Any:
+        layers = self.network.core.config.vision_config.num_hidden_layers
+        optimizer = build_optimizer(self.network, self.optim_settings, layers)
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = build_schedule(optimizer, self.optim_settings, num_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained}
+        checkpoint["samtune"] = describe(self.network) | {
+            "mode": self.mode,
+            "lora": asdict(self.lora),
+            "decoder": self.decoder,
+            "with_prompt_encoder": self.with_prompt_encoder,
+        }
+        checkpoint["base_scores"] = self.base_scores
+        checkpoint["torch_rng"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        found = checkpoint.get("samtune", {}).get("base", {}).get("sha256")
+        if found != self.network.base.sha256:
+            raise UserError(
+                f"the checkpoint was trained on another base than '{self.base}': its weights have "
+                f"sha256 {found}, these {self.network.base.sha256}"
+            )
+        self.base_scores = checkpoint["base_scores"]
+        torch.set_rng_state(checkpoint["torch_rng"])
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        load_trained(self.network, state_dict, "the checkpoint")

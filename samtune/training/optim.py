@@ -1,0 +1,91 @@
+"""AdamW with layer decay, and a learning rate that warms up and falls as a cosine."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from samtune.errors import UserError
+
+
+@dataclass
+class OptimSettings:
+    """How weights are updated."""
+
+    lr: float = 1e-4
+    """Peak learning rate of the decoder and of LoRA layers."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay; biases, norms and other vectors have none."""
+    warmup_steps: int = 50
+    """Steps over which the learning rate rises from 0 (at most a tenth of all steps)."""
+    final_lr: float = 0.01
+    """Share of `lr` that the cosine ends at."""
+    layer_decay: float = 1.0
+    """Factor on the learning rate for each encoder block further from the output (SAM: 0.8)."""
+    beta1: float = 0.9
+    """AdamW's first beta."""
+    beta2: float = 0.999
+    """AdamW's second beta."""
+
+
+def layer_depth(name: str, num_layers: int) -> int:
+    """How many encoder blocks lie between a parameter and the output; 0 outside the encoder."""
+    if match := re.search(r"vision_encoder\.layers\.(\d+)\.", name):
+        return num_layers - int(match[1])
+    return num_layers + 1 if re.search(r"vision_encoder\.(patch_embed|pos_embed)", name) else 0
+
+
+def parameter_groups(
+    named: Iterable[tuple[str, nn.Parameter]], settings: OptimSettings, num_layers: int
+) -> list[dict[str, Any]]:
+    """Trainable parameters, grouped by depth and by whether they decay."""
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in named:
+        if not parameter.requires_grad:
+            continue
+        depth, decays = layer_depth(name, num_layers), parameter.ndim > 1
+        group = groups.setdefault(
+            (depth, decays),
+            {
+                "params": [],
+                "lr": settings.lr * settings.layer_decay**depth,
+                "weight_decay": settings.weight_decay if decays else 0.0,
+            },
+        )
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def build_optimizer(
+    model: nn.Module, settings: OptimSettings, num_layers: int
+) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters.
+
+    Raises:
+        UserError: the learning rate is not positive.
+    """
+    if not settings.lr > 0:
+        raise UserError(f"optim.lr is {settings.lr}: give a number above 0, such as 1e-4")
+    groups = parameter_groups(model.named_parameters(), settings, num_layers)
+    return torch.optim.AdamW(groups, betas=(settings.beta1, settings.beta2))
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, settings: OptimSettings, num_steps: int
+) -> LambdaLR:
+    """Linear warm-up, then a cosine from the peak to `final_lr` of it."""
+    warmup = min(settings.warmup_steps, max(1, num_steps // 10))
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
+        low = settings.final_lr
+        return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,121 @@
+"""The simulated session of one batch: a first prompt, then correction clicks, losses all along."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from samtune.models.backend import Sam
+from samtune.prompts.correction import correction_click
+from samtune.prompts.packing import decode_groups
+from samtune.prompts.protocols import Recipe
+from samtune.prompts.seeding import object_rng
+from samtune.training.losses import LossParts, LossWeights, compute_losses
+from samtune.types import Batch, MaskPrediction, Prompt, Prompts
+
+
+@dataclass
+class RoundResult:
+    """One round over all K objects.
+
+    Attributes:
+        parts: losses, in the order of the batch.
+        logits: (K, h, w) of the best masks, without gradient.
+    """
+
+    parts: LossParts
+    logits: Tensor
+
+
+def run_rounds(
+    sam: Sam, image_embeddings: Tensor, batch: Batch, recipe: Recipe, weights: LossWeights,
+    objects_per_chunk: int,
+) -> list[RoundResult]:  # fmt: skip
+    """Decode the first prompts, then as many corrections and refinements as the recipe has.
+
+    The mask prompt of each round is the previous best mask's logits, without gradient, as in SAM.
+    """
+    prompts = batch.prompts["first"]
+    results = [_one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)]
+    for number, with_click in enumerate(plan_rounds(recipe, batch.seed), start=1):
+        prompts = next_prompts(prompts, results[-1].logits, batch, recipe, number, with_click, sam)
+        results.append(
+            _one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)
+        )
+    return results
+
+
+def plan_rounds(recipe: Recipe, seed: tuple[int, ...]) -> list[bool]:
+    """Which rounds after the first bring a click.
+
+    One refinement falls at a random place among the corrections, the others at the end (SAM).
+    """
+    plan = [True] * recipe.num_corrections
+    if recipe.num_refinements > 1 and plan:
+        plan.insert(int(object_rng(*seed, "refinement").integers(len(plan))), False)
+        return plan + [False] * (recipe.num_refinements - 1)
+    return plan + [False] * recipe.num_refinements
+
+
+def _one_round(
+    sam: Sam, image_embeddings: Tensor, batch: Batch, prompts: list[Prompt], recipe: Recipe,
+    weights: LossWeights, objects_per_chunk: int,
+) -> RoundResult:  # fmt: skip
+    targets, valid = batch.targets.float() / 255, batch.valid.float()
+
+    def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
+        image_index = batch.image_index[indices]
+        return sam.decode(image_embeddings, image_index, packed, is_multimask, objects_per_chunk)
+
+    groups = decode_groups(decode, prompts, recipe.with_multimask, targets.device)
+    parts, logits = [], []
+    for indices, prediction in groups:
+        part = compute_losses(
+            prediction, targets[indices], valid[batch.image_index[indices]], weights
+        )
+        parts.append(part)
+        rows = torch.arange(len(indices), device=indices.device)
+        logits.append(prediction.low_res_logits[rows, part.best].detach().float())
+    order = torch.cat([indices for indices, _ in groups]).argsort()
+    names = ("total", "pixel", "dice", "iou", "ious", "best")
+    joined = {name: torch.cat([getattr(part, name) for part in parts])[order] for name in names}
+    return RoundResult(LossParts(**joined), torch.cat(logits)[order])
+
+
+def next_prompts(
+    prompts: list[Prompt], logits: Tensor, batch: Batch, recipe: Recipe, number: int,
+    with_click: bool, sam: Sam,
+) -> list[Prompt]:  # fmt: skip
+    """Add the previous mask's logits to each prompt, and a click where it was wrong.
+
+    Clicks are found on the targets' grid and seeded by object and round.
+    """
+    side = batch.targets.shape[-1]
+    full = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
+    valid = batch.valid[batch.image_index]
+    predicted = ((full > 0) & valid).cpu().numpy()
+    truths = (batch.targets > 127).cpu().numpy()
+    inside = valid.cpu().numpy()
+    masks = logits.cpu().numpy().astype(np.float32)
+    scale = sam.image_size / side
+    result = []
+    for index, prompt in enumerate(prompts):
+        prompt = replace(prompt, mask_input=masks[index])
+        if with_click:
+            key = batch.keys[index]
+            rng = object_rng(*batch.seed, key.image_id, key.object_id, "correction", number)
+            rows, columns = _extent(inside[index])
+            (x, y), label = correction_click(
+                truths[index, :rows, :columns], predicted[index, :rows, :columns], "uniform", rng,
+                recipe.correction_from_truth,
+            )  # fmt: skip
+            prompt = prompt.with_point(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5), label)
+        result.append(prompt)
+    return result
+
+
+def _extent(valid: np.ndarray) -> tuple[int, int]:
+    """Rows and columns of the part of the grid that holds image."""
+    return int(valid[:, 0].sum()), int(valid[0].sum())

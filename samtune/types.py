@@ -1,0 +1,171 @@
+"""The few dataclasses that travel through samtune.
+
+Shape legend, used in every docstring:
+
+    B  images of a batch            K  objects of a batch, packed over its images
+    N  points of one prompt         M  mask candidates of one object (3, or 1)
+    H, W  size of the original image        S  side of the model's square input
+    h, w  size of the decoder's output (S / 4)      T  side of the square training targets
+    L  layers of a label map (1, unless objects overlap)
+
+Frames: *original* is pixels of the image as it was given, *input* is pixels of the model's input
+after resizing the longest side to S and padding right and below. Pixel coordinates are indices
+(the centre of the top-left pixel is (0, 0)); boxes are inclusive, `x1` is the last column inside.
+Frames change only in `geometry.py`.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ImageArray = NDArray[np.uint8]
+LabelArray = NDArray[np.int32]
+MaskArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass
+class Sample:
+    """One image with its objects, as a source reads it (original frame).
+
+    Attributes:
+        image_id: unique within the source.
+        image: (H, W, 3) uint8 RGB.
+        labels: (L, H, W) int32, 0 is background, any other value an object id. An id lies on one
+            layer only; objects that overlap lie on different layers.
+        classes: object id -> class name.
+        group: what must not be torn apart by a split (patient, slide, scene).
+    """
+
+    image_id: str
+    image: ImageArray
+    labels: LabelArray
+    classes: dict[int, str] = field(default_factory=dict)
+    group: str = ""
+
+
+@dataclass
+class Prompt:
+    """The prompt for one object; `None` parts are absent.
+
+    Attributes:
+        point_coords: (N, 2) float32 xy.
+        point_labels: (N,) int64, 1 is inside the object, 0 outside.
+        box_xyxy: (4,) float32.
+        mask_input: (h, w) float32 logits, always in the input frame.
+    """
+
+    point_coords: FloatArray | None = None
+    point_labels: NDArray[np.int64] | None = None
+    box_xyxy: FloatArray | None = None
+    mask_input: FloatArray | None = None
+
+    @property
+    def num_points(self) -> int:
+        return 0 if self.point_coords is None else len(self.point_coords)
+
+    @property
+    def signature(self) -> tuple[int, bool, bool]:
+        """What must be equal for prompts to be decoded together without padding."""
+        return self.num_points, self.box_xyxy is not None, self.mask_input is not None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is one point or one box or one mask: ambiguous, so that SAM answers thrice."""
+        return self.num_points + (self.box_xyxy is not None) + (self.mask_input is not None) == 1
+
+    def with_point(self, xy: tuple[float, float], label: int) -> "Prompt":
+        """Return a copy with one more point."""
+        coords = np.asarray([xy], np.float32)
+        labels = np.asarray([label], np.int64)
+        if self.point_coords is not None and self.point_labels is not None:
+            coords = np.concatenate([self.point_coords, coords])
+            labels = np.concatenate([self.point_labels, labels])
+        return replace(self, point_coords=coords, point_labels=labels)
+
+
+@dataclass
+class Prompts:
+    """Prompts of K objects with one signature, in the input frame.
+
+    Attributes:
+        point_coords: (K, N, 2) float xy.
+        point_labels: (K, N) int.
+        boxes_xyxy: (K, 4) float.
+        mask_inputs: (K, 1, h, w) float logits.
+    """
+
+    point_coords: Tensor | None = None
+    point_labels: Tensor | None = None
+    boxes_xyxy: Tensor | None = None
+    mask_inputs: Tensor | None = None
+
+    def __len__(self) -> int:
+        for value in (self.point_coords, self.boxes_xyxy, self.mask_inputs):
+            if value is not None:
+                return len(value)
+        return 0
+
+    def __getitem__(self, index: slice | Tensor) -> "Prompts":
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Prompts(**{k: v if v is None else v[index] for k, v in parts.items()})
+
+
+@dataclass
+class MaskPrediction:
+    """What the decoder answers for K objects.
+
+    Attributes:
+        low_res_logits: (K, M, h, w), not thresholded, input frame.
+        iou_scores: (K, M), the IoU that the model expects of each mask.
+    """
+
+    low_res_logits: Tensor
+    iou_scores: Tensor
+
+
+@dataclass(frozen=True)
+class ObjectKey:
+    """Names one object of one source, for seeding and for tables."""
+
+    image_id: str
+    object_id: int
+    class_name: str = ""
+
+
+@dataclass
+class Batch:
+    """B images and their K objects, packed.
+
+    Attributes:
+        pixel_values: (B, 3, S, S) float32, normalised and padded.
+        image_index: (K,) int64, the image of each object.
+        targets: (K, T, T) uint8, the share of each cell that the object covers, times 255.
+        valid: (B, T, T) bool, False on the padding.
+        prompts: K first prompts per protocol, input frame; training has the one key `"first"`.
+        keys: K object names.
+        seed: with the object's key, seeds the correction clicks.
+    """
+
+    pixel_values: Tensor
+    image_index: Tensor
+    targets: Tensor
+    valid: Tensor
+    prompts: dict[str, list[Prompt]]
+    keys: list[ObjectKey]
+    seed: tuple[int, ...] = (0,)
+
+    def _map_tensors(self, function: Any) -> Self:
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: function(v) for k, v in parts.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+    def to(self, device: torch.device | str, **kwargs: Any) -> Self:
+        return self._map_tensors(lambda value: value.to(device, **kwargs))
+
+    def pin_memory(self) -> Self:
+        return self._map_tensors(lambda value: value.pin_memory())
