@@ -7,7 +7,7 @@ case: no error gives a click in the truth (positive), or, where the truth is emp
 
 import numpy as np
 
-from samtune.prompts.sampling import PointPlacing, centre_point, uniform_point
+from samtune.prompts.sampling import PointPlacing, thickest_pixel, uniform_point
 from samtune.types import MaskArray
 
 
@@ -55,13 +55,7 @@ def _thickest_error(missed: MaskArray, wrong: MaskArray) -> tuple[tuple[float, f
     candidates = []
     for region, label in ((missed, 1), (wrong, 0)):
         if region.any():
-            xy = centre_point(region)
-            candidates.append((_distance_to_edge(region, xy), label, xy))
+            xy, distance = thickest_pixel(region)
+            candidates.append((distance, label, xy))
     _, label, xy = max(candidates)
     return xy, label
-
-
-def _distance_to_edge(region: MaskArray, xy: tuple[float, float]) -> float:
-    """Euclidean distance from a pixel of the region to the nearest pixel outside it."""
-    rows, columns = np.nonzero(~np.pad(region, 1))
-    return float(np.hypot(rows - 1 - xy[1], columns - 1 - xy[0]).min())

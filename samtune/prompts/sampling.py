@@ -45,7 +45,12 @@ def uniform_point(region: MaskArray, rng: np.random.Generator) -> tuple[float, f
 
 
 def centre_point(region: MaskArray) -> tuple[float, float]:
-    """The pixel of a non-empty (H, W) region that is farthest from its edge, as xy.
+    """The pixel of a non-empty (H, W) region that is farthest from its edge, as xy."""
+    return thickest_pixel(region)[0]
+
+
+def thickest_pixel(region: MaskArray) -> tuple[tuple[float, float], float]:
+    """The pixel of a non-empty region that is farthest from its edge, and how far that is.
 
     Maximum of the Euclidean distance transform; the first in reading order where several tie.
     """
@@ -53,7 +58,7 @@ def centre_point(region: MaskArray) -> tuple[float, float]:
     crop = np.pad(region[y0 : y1 + 1, x0 : x1 + 1], 1)
     distance = ndimage.distance_transform_edt(crop)
     row, column = divmod(int(np.argmax(distance)), crop.shape[1])
-    return float(column - 1 + x0), float(row - 1 + y0)
+    return (float(column - 1 + x0), float(row - 1 + y0)), float(distance[row, column])
 
 
 def positive_points(

@@ -97,6 +97,7 @@ class SamTuner(pl.LightningModule):
         prepare_for_training(
             self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder
         )
+        self.sam.train()
         if self.with_checkpointing:
             self.sam.core.gradient_checkpointing_enable({"use_reentrant": False})
             self.sam.with_decoder_checkpointing = True

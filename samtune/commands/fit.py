@@ -1,0 +1,215 @@
+"""`samtune fit`: settings in, a run folder out. Also how other commands read a run's settings."""
+
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import yaml
+from jsonargparse import ArgumentError, Namespace
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from samtune.data.datamodule import SamDataModule
+from samtune.errors import UserError
+from samtune.files import write_text
+from samtune.training.callbacks import build_callbacks, with_progress_bar
+from samtune.training.loggers import LoggingSettings, build_loggers
+from samtune.training.module import SamTuner
+
+TRAINER_DEFAULTS = {
+    "max_epochs": 20,
+    "gradient_clip_val": 1.0,
+    "log_every_n_steps": 5,
+    # The whole validation before the first step: it measures the base.
+    "num_sanity_val_steps": -1,
+    "enable_model_summary": False,
+    "logger": False,
+    "enable_checkpointing": True,
+}
+
+
+class FitCLI(LightningCLI):
+    """LightningCLI with samtune's own settings; it parses and builds, `fit` runs it."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run", type=str, default="", help="Folder of the run (default: runs/CONFIG)."
+        )
+        parser.add_argument(
+            "--early_stopping", type=int, default=0,
+            help="Stop after so many validations without improvement (0: never).",
+        )  # fmt: skip
+        parser.add_argument(
+            "--checkpoint_steps", type=int, default=0,
+            help="Write checkpoints/last.ckpt every so many steps (0: after each epoch).",
+        )  # fmt: skip
+        parser.add_argument(
+            "--ckpt_path", type=str, default="", help="Resume from this checkpoint."
+        )
+        parser.add_class_arguments(LoggingSettings, "logging")
+        parser.link_arguments("data.recipe", "model.recipe")
+        parser.link_arguments("data.stretch", "model.stretch")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run folder and hang callbacks and loggers on it."""
+        config = self.config
+        self.run = _settle_run(config)
+        self.settings_text = self.parser.dump(config, skip_none=False)
+        config.trainer.callbacks = None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        config = self.config
+        settings = LoggingSettings(**_as_dict(config.logging))
+        kwargs["callbacks"] = build_callbacks(
+            self.run, config.early_stopping, config.checkpoint_steps, settings.panels
+        )
+        kwargs["logger"] = build_loggers(self.run, settings, yaml.safe_load(self.settings_text))
+        kwargs["enable_progress_bar"] = with_progress_bar()
+        kwargs["default_root_dir"] = str(self.run)
+        return super().instantiate_trainer(**kwargs)
+
+
+def parse(arguments: list[str]) -> FitCLI:
+    """Parse the arguments of `fit` and build trainer, model and data, without loading weights.
+
+    Raises:
+        UserError: a setting is unknown, or its value is of the wrong kind.
+    """
+    try:
+        return FitCLI(
+            SamTuner,
+            SamDataModule,
+            run=False,
+            args=config_first(arguments),
+            seed_everything_default=0,
+            save_config_callback=None,
+            trainer_defaults=TRAINER_DEFAULTS,
+            parser_kwargs={"exit_on_error": False, "prog": "samtune fit"},
+        )
+    except ArgumentError as error:
+        raise UserError(one_line(str(error))) from error
+    except RuntimeError as error:  # how Lightning reports that an accelerator is not there
+        raise UserError(one_line(str(error))) from error
+
+
+def fit(arguments: list[str]) -> Path:
+    """Run `samtune fit ARGUMENTS`; `--resume RUN` goes on with a run where it stopped.
+
+    Returns:
+        The run folder.
+    """
+    quieten()
+    if "--resume" in arguments:
+        arguments = _resume_arguments(arguments)
+    torch.set_flush_denormal(True)
+    cli = parse(arguments)
+    cli.datamodule.setup("fit")
+    cli.run.mkdir(parents=True, exist_ok=True)
+    write_text(cli.run / "config.yaml", cli.settings_text)
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path or None)
+    return cli.run
+
+
+def main(arguments: list[str]) -> None:
+    if "--help" in arguments or "-h" in arguments:
+        parse(["--help"])
+    run = fit(arguments)
+    print(f"the run is in {run}; next: samtune evaluate {run}")
+
+
+def config_first(arguments: list[str]) -> list[str]:
+    """Move `--config FILE` to the front: jsonargparse lets it overrule the flags before it."""
+    first, rest, position = [], [], 0
+    while position < len(arguments):
+        is_pair = arguments[position] in ("--config", "-c")
+        target = first if is_pair or arguments[position].startswith("--config=") else rest
+        target += arguments[position : position + 1 + is_pair]
+        position += 1 + is_pair
+    return first + rest
+
+
+def one_line(message: str) -> str:
+    """The first sentences of a parser's message, without its listing of alternatives."""
+    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
+    return re.sub(r"\s+", " ", " ".join(lines[:3]))[:500]
+
+
+def _settle_run(config: Namespace) -> Path:
+    if config.ckpt_path:
+        if not config.run:
+            raise UserError("--ckpt_path goes on with a run: give its folder with --run")
+        return Path(config.run)
+    if config.run:
+        run = Path(config.run)
+        if (run / "config.yaml").exists():
+            raise UserError(
+                f"{run} holds a run already: go on with it by --resume {run}, or give another --run"
+            )
+        return run
+    files = config.get("config") or []
+    stem = Path(str(files[-1])).stem if files else "run"
+    candidates = (Path("runs") / name for name in (stem, *(f"{stem}-{n}" for n in range(2, 10_000))))
+    run = next(path for path in candidates if not path.exists())
+    config.run = str(run)
+    return run
+
+
+def _resume_arguments(arguments: list[str]) -> list[str]:
+    position = arguments.index("--resume")
+    if position + 1 >= len(arguments):
+        raise UserError("--resume needs the folder of a run")
+    run = Path(arguments[position + 1])
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    if not checkpoint.exists():
+        raise UserError(f"{run} has no checkpoints/last.ckpt to go on from")
+    rest = arguments[:position] + arguments[position + 2 :]
+    return [
+        "--config", str(run / "config.yaml"), "--run", str(run), "--ckpt_path", str(checkpoint),
+        *rest,
+    ]  # fmt: skip
+
+
+def read_run_settings(run: Path) -> dict[str, Any]:
+    """`config.yaml` of a run folder.
+
+    Raises:
+        UserError: there is none, or it is no YAML mapping.
+    """
+    file = run / "config.yaml"
+    try:
+        settings = yaml.safe_load(file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{run} is no run: it has no config.yaml") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not YAML: {one_line(str(error))}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{file} holds no settings")
+    return settings
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return dict(value.as_dict()) if isinstance(value, Namespace) else dict(value)
+
+
+def quieten() -> None:
+    """Silence what the libraries say of their own workings; warnings about the run stay."""
+    transformers.utils.logging.disable_progress_bar()
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        r".*args parameter is intended to run from within Python.*",
+        r".*in eval mode at the start of training.*",
+        r".*does not have many workers.*",
+        r".*Checkpoint directory .* exists and is not empty.*",
+        r".*is_gradient_checkpointing.*",
+        r".*The number of training batches.*",
+        r".*LeafSpec.*",
+        r".*GPU available but not used.*",
+        r".*ModuleAvailableCache.*",
+        r".*does not have a `.*` method.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)

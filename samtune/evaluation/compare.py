@@ -1,0 +1,235 @@
+"""Base against tuned on held-out images: the same prompts, paired by object.
+
+Measured at the original resolution. Correction clicks of `clicks_*` follow the same rule for both,
+each from its own errors.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from samtune.data.dataset import OnError
+from samtune.data.objects import find_objects, object_key, object_mask
+from samtune.data.preprocess import to_pixel_values
+from samtune.data.source import Source
+from samtune.errors import UserError
+from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.metrics import iou_and_dice
+from samtune.geometry import logits_to_original, prompt_to_input
+from samtune.prompts.correction import correction_click
+from samtune.prompts.packing import best_by_score, decode_groups
+from samtune.prompts.protocols import Protocol
+from samtune.prompts.seeding import object_rng
+from samtune.types import MaskArray, MaskPrediction, ObjectKey, Prompt, Prompts, Sample
+
+# Masks brought to the original resolution at once.
+_MASKS_PER_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How a comparison is run.
+
+    Attributes:
+        protocols: kinds of prompts.
+        seed: of the prompts.
+        min_area: objects of fewer pixels are left out.
+        max_images: 0 for all.
+        with_multimask: single prompts are answered by three masks, the best by predicted IoU taken.
+        on_error: what an unreadable image does.
+        num_workers: processes that read images.
+    """
+
+    protocols: tuple[Protocol, ...]
+    seed: int = 0
+    min_area: int = 10
+    max_images: int = 0
+    with_multimask: bool = True
+    on_error: OnError = "fail"
+    num_workers: int = 0
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one contestant reached on one object: measured IoU and Dice, and the IoU it expected."""
+
+    iou: float
+    dice: float
+    predicted_iou: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One object under one protocol; `scores` is keyed by contestant."""
+
+    protocol: str
+    key: ObjectKey
+    area: int
+    scores: dict[str, Score]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A row with what is needed to draw it."""
+
+    row: Row
+    sample: Sample
+    truth: MaskArray
+    prompt: Prompt
+    masks: dict[str, MaskArray]
+
+
+class _Images(Dataset[tuple[Sample, Tensor] | str]):
+    """Samples with their pixel values; a string is the reason why an image could not be read."""
+
+    def __init__(self, source: Source, side: int, count: int) -> None:
+        self.source, self.side, self.count = source, side, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Sample, Tensor] | str:
+        try:
+            sample = self.source.read(index)
+        except UserError as error:
+            return str(error)
+        return sample, to_pixel_values(sample.image, self.side)
+
+
+def compare(
+    contestants: Contestants,
+    source: Source,
+    settings: EvaluationSettings,
+    watch: Callable[[Answer], None] | None = None,
+) -> list[Row]:
+    """Evaluate the contestants on every object of a source.
+
+    Args:
+        contestants: base, and tuned if there is one.
+        source: held-out images.
+        settings: protocols and the rest.
+        watch: is shown each answer while its masks exist (the report's gallery).
+
+    Raises:
+        UserError: an image cannot be read and `on_error` is `fail`, or there are no objects.
+    """
+    rows = []
+    for sample, pixel_values in _read(contestants, source, settings):
+        embeddings = contestants.encode(pixel_values[None].to(contestants.sam.device))
+        places = find_objects(sample.labels, settings.min_area)
+        truths = [object_mask(sample.labels, place) for place in places]
+        keys = [object_key(sample, place) for place in places]
+        for protocol in settings.protocols:
+            if truths:
+                for answer in _answer(
+                    contestants, embeddings, sample, keys, truths, protocol, settings
+                ):
+                    rows.append(answer.row)
+                    if watch is not None:
+                        watch(answer)
+    if not rows:
+        raise UserError("there is no object to evaluate on: the masks are empty")
+    return rows
+
+
+def _read(
+    contestants: Contestants, source: Source, settings: EvaluationSettings
+) -> Iterator[tuple[Sample, Tensor]]:
+    count = min(len(source), settings.max_images or len(source))
+    images = _Images(source, contestants.sam.image_size, count)
+    loader = DataLoader(
+        images, batch_size=None, num_workers=settings.num_workers, collate_fn=lambda item: item
+    )
+    for item in tqdm(loader, desc="evaluate", unit="image", disable=None):
+        if not isinstance(item, str):
+            yield item
+        elif settings.on_error == "fail":
+            raise UserError(f"{item} (data.on_error: skip leaves such images out)")
+        else:
+            tqdm.write(f"left out: {item}")
+
+
+def _answer(
+    contestants: Contestants, embeddings: dict[str, Tensor], sample: Sample,
+    keys: list[ObjectKey], truths: list[MaskArray], protocol: Protocol,
+    settings: EvaluationSettings,
+) -> Iterator[Answer]:  # fmt: skip
+    """All objects of one image under one protocol."""
+    side = contestants.sam.mask_side
+
+    def rng(key: ObjectKey, *more: int) -> np.random.Generator:
+        return object_rng(settings.seed, key.image_id, key.object_id, protocol.name, *more)
+
+    first = [protocol.draw(t, rng(k), side) for k, t in zip(keys, truths, strict=True)]
+    played = {
+        name: _play(contestants, name, embeddings[name], truths, first, protocol, settings, rng, keys)
+        for name in contestants.names
+    }
+    stacked = torch.from_numpy(np.stack(truths))
+    scores = {}
+    for name, (masks, expected) in played.items():
+        ious, dices = iou_and_dice(masks, stacked)
+        columns = zip(ious.tolist(), dices.tolist(), expected.tolist(), strict=True)
+        scores[name] = [Score(*values) for values in columns]
+    for index, key in enumerate(keys):
+        row = Row(
+            protocol.name, key, int(truths[index].sum()),
+            {name: values[index] for name, values in scores.items()},
+        )  # fmt: skip
+        shown = {name: masks[index].numpy() for name, (masks, _) in played.items()}
+        yield Answer(row, sample, truths[index], first[index], shown)
+
+
+def _play(
+    contestants: Contestants, name: str, embeddings: Tensor, truths: list[MaskArray],
+    prompts: list[Prompt], protocol: Protocol, settings: EvaluationSettings,
+    rng: Callable[..., np.random.Generator], keys: list[ObjectKey],
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """One contestant's session: masks (K, H, W) on the CPU and its expected IoU (K,)."""
+    with contestants.playing(name) as sam:
+
+        def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
+            return sam.decode(embeddings, torch.zeros_like(indices), packed, is_multimask)
+
+        original_hw = truths[0].shape
+        for number in range(protocol.num_corrections + 1):
+            moved = [prompt_to_input(p, original_hw, sam.image_size) for p in prompts]
+            logits, scores = _decode_all(decode, moved, settings.with_multimask, sam.device)
+            masks = _to_masks(logits, original_hw, sam.image_size, sam.mask_threshold)
+            if number == protocol.num_corrections:
+                break
+            low = logits.cpu().numpy()
+            for index, key in enumerate(keys):
+                xy, label = correction_click(
+                    truths[index], masks[index].numpy(), protocol.placing, rng(key, number)
+                )
+                prompts = [*prompts]
+                prompts[index] = replace(prompts[index].with_point(xy, label), mask_input=low[index])
+    return masks, scores.cpu()
+
+
+@torch.no_grad()
+def _decode_all(
+    decode: Callable[[Tensor, Prompts, bool], MaskPrediction], prompts: list[Prompt],
+    with_multimask: bool, device: torch.device,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Best masks by predicted IoU, logits (K, h, w) and scores (K,), in the order of the prompts."""
+    groups = decode_groups(decode, prompts, with_multimask, device)
+    order = torch.cat([indices for indices, _ in groups]).argsort()
+    best = [best_by_score(prediction) for _, prediction in groups]
+    logits = torch.cat([part[0] for part in best])[order].float()
+    return logits, torch.cat([part[1] for part in best])[order].float()
+
+
+def _to_masks(logits: Tensor, hw: tuple[int, int], side: int, threshold: float) -> Tensor:
+    """(K, h, w) logits -> (K, H, W) boolean on the CPU."""
+    masks = [
+        (logits_to_original(part[:, None], hw, side)[:, 0] > threshold).cpu()
+        for part in logits.split(_MASKS_PER_CHUNK)
+    ]
+    return torch.cat(masks)

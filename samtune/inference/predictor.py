@@ -1,0 +1,218 @@
+"""`SamPredictor`: segment_anything's predictor, for base and tuned models alike.
+
+Arguments, shapes, dtypes and attributes are those of segment_anything's predictor.py.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samtune.data.image_io import to_uint8
+from samtune.data.preprocess import resize_longest
+from samtune.errors import UserError
+from samtune.geometry import resized_hw, scale_xy
+from samtune.models.backend import Sam
+from samtune.types import ImageArray, Prompts
+
+
+class SamPredictor:
+    """Segment one image after another, with as many prompts for each as you like.
+
+    Args:
+        sam_model: from `load_model` or `sam_model_registry`.
+
+    Attributes:
+        features: image embeddings (1, C, S/16, S/16) of the current image, or `None`.
+        original_size, input_size: (height, width) of the image, before and after resizing.
+    """
+
+    def __init__(self, sam_model: Sam) -> None:
+        self.model = sam_model
+        self.model.eval()
+        self.reset_image()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    def reset_image(self) -> None:
+        """Forget the current image."""
+        self.is_image_set = False
+        self.features: Tensor | None = None
+        self.original_size: tuple[int, int] | None = None
+        self.input_size: tuple[int, int] | None = None
+
+    def set_image(self, image: ImageArray, image_format: str = "RGB") -> None:
+        """Encode an image, so that masks can be predicted with prompts.
+
+        Args:
+            image: (H, W, 3) uint8, values 0..255. It is stretched as the training images were.
+            image_format: order of the channels, `RGB` or `BGR`.
+
+        Raises:
+            UserError: the array has another shape or dtype, or the format is unknown.
+        """
+        if image_format not in ("RGB", "BGR"):
+            raise UserError(f"image_format is {image_format!r}: give 'RGB' or 'BGR'")
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise UserError(
+                f"the image has shape {image.shape} and dtype {image.dtype}; expected (H, W, 3) "
+                "uint8 (samtune.read_image makes that of any file)"
+            )
+        if image_format == "BGR":
+            image = np.ascontiguousarray(image[..., ::-1])
+        if self.model.stretch != "none":
+            image = to_uint8(image, self.model.stretch)  # type: ignore[arg-type]
+        resized = resize_longest(image, self.model.image_size)
+        values = torch.as_tensor(resized.copy(), device=self.device).permute(2, 0, 1)[None]
+        self.set_torch_image(values, image.shape[:2])
+
+    @torch.no_grad()
+    def set_torch_image(
+        self, transformed_image: Tensor, original_image_size: tuple[int, ...]
+    ) -> None:
+        """Encode an image that is resized already.
+
+        Args:
+            transformed_image: (1, 3, h, w), values 0..255, longest side S.
+            original_image_size: (height, width) before resizing.
+
+        Raises:
+            UserError: the shape is another.
+        """
+        side = self.model.image_size
+        shape = tuple(transformed_image.shape)
+        if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != side:
+            raise UserError(
+                f"the image has shape {shape}; expected (1, 3, h, w) with a longest side of {side}"
+            )
+        self.reset_image()
+        self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
+        self.input_size = (shape[2], shape[3])
+        self.features = self.model.encode(self.model.preprocess(transformed_image))
+        self.is_image_set = True
+
+    def predict(
+        self,
+        point_coords: NDArray[Any] | None = None,
+        point_labels: NDArray[Any] | None = None,
+        box: NDArray[Any] | None = None,
+        mask_input: NDArray[Any] | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
+        """Predict masks of one object of the current image.
+
+        Args:
+            point_coords: (N, 2) xy in pixels of the original image.
+            point_labels: (N,), 1 is inside the object, 0 outside.
+            box: (4,) xyxy in pixels of the original image.
+            mask_input: (1, h, w) logits of an earlier prediction, h = w = S / 4.
+            multimask_output: three masks, for an ambiguous prompt, instead of one.
+            return_logits: masks as logits instead of booleans.
+
+        Returns:
+            Masks (M, H, W), predicted IoU (M,), low-resolution logits (M, h, w).
+
+        Raises:
+            RuntimeError: no image is set.
+            UserError: the prompts have other shapes.
+        """
+        self._require_image()
+        assert self.original_size is not None
+        points = labels = boxes = masks = None
+        if point_coords is not None:
+            if point_labels is None:
+                raise UserError("point_labels must be supplied if point_coords is supplied")
+            points = self._to_tensor(self._scale(point_coords, (-1, 2)))[None]
+            labels = torch.as_tensor(np.asarray(point_labels), dtype=torch.int, device=self.device)
+            if labels.shape != points.shape[1:2]:
+                raise UserError(
+                    f"there are {points.shape[1]} points and {tuple(labels.shape)} labels"
+                )
+            labels = labels[None]
+        if box is not None:
+            boxes = self._to_tensor(self._scale(np.asarray(box).reshape(-1), (2, 2)).reshape(1, 4))
+        if mask_input is not None:
+            masks = self._to_tensor(np.asarray(mask_input, np.float32))[None]
+        result = self.predict_torch(points, labels, boxes, masks, multimask_output, return_logits)
+        found, scores, logits = (part[0].detach().cpu().numpy() for part in result)
+        return found, scores, logits
+
+    @torch.no_grad()
+    def predict_torch(
+        self,
+        point_coords: Tensor | None,
+        point_labels: Tensor | None,
+        boxes: Tensor | None = None,
+        mask_input: Tensor | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict masks of K objects at once; prompts are in the input frame already.
+
+        Args:
+            point_coords: (K, N, 2) xy.
+            point_labels: (K, N).
+            boxes: (K, 4) xyxy.
+            mask_input: (K, 1, h, w) logits.
+            multimask_output: three masks for each object instead of one.
+            return_logits: masks as logits instead of booleans.
+
+        Returns:
+            Masks (K, M, H, W), predicted IoU (K, M), low-resolution logits (K, M, h, w).
+
+        Raises:
+            RuntimeError: no image is set.
+            UserError: there is no prompt at all, or the mask prompt has another size.
+        """
+        self._require_image()
+        assert self.features is not None
+        assert self.input_size is not None
+        assert self.original_size is not None
+        side = self.model.mask_side
+        if mask_input is not None and tuple(mask_input.shape[1:]) != (1, side, side):
+            raise UserError(
+                f"the mask prompt has shape {tuple(mask_input.shape[1:])}; expected (1, {side}, "
+                f"{side}), such as the logits of an earlier prediction"
+            )
+        prompts = Prompts(point_coords, point_labels, boxes, mask_input)
+        if not len(prompts):
+            raise UserError("there is no prompt: give points with labels, a box or a mask")
+        image_index = torch.zeros(len(prompts), dtype=torch.int64, device=self.device)
+        answer = self.model.decode(self.features, image_index, prompts, multimask_output)
+        masks = self.model.postprocess_masks(
+            answer.low_res_logits, self.input_size, self.original_size
+        )
+        if not return_logits:
+            masks = masks > self.model.mask_threshold
+        return masks, answer.iou_scores, answer.low_res_logits
+
+    def get_image_embedding(self) -> Tensor:
+        """Embeddings (1, C, S/16, S/16) of the current image.
+
+        Raises:
+            RuntimeError: no image is set.
+        """
+        self._require_image()
+        assert self.features is not None
+        return self.features
+
+    def _require_image(self) -> None:
+        if not self.is_image_set:
+            raise RuntimeError("An image must be set with .set_image(...) before mask prediction.")
+
+    def _scale(self, coords: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
+        assert self.original_size is not None
+        try:
+            coords_xy = np.asarray(coords, np.float32).reshape(shape)
+        except ValueError as error:
+            raise UserError(f"coordinates have shape {np.shape(coords)}: {error}") from error
+        target = resized_hw(self.original_size, self.model.image_size)
+        return scale_xy(coords_xy, self.original_size, target)
+
+    def _to_tensor(self, values: NDArray[Any]) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float, device=self.device)

@@ -1,0 +1,196 @@
+"""What happens around the training loop: the adapter is saved, progress is told, panels are drawn."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from torch import Tensor
+
+from samtune.drawing import TRUTH, TUNED, draw_prompt, overlay, side_by_side
+from samtune.models.lora import parameters_table
+from samtune.models.saving import save_tuned
+from samtune.prompts.packing import best_by_score, decode_groups
+from samtune.training.module import SamTuner
+from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
+
+MONITOR = "val/miou"
+
+
+class SaveTuned(Callback):
+    """Write the tuned weights into the run folder whenever the validation got better."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.best = float("-inf")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        score = trainer.callback_metrics.get(MONITOR)
+        if trainer.sanity_checking or score is None or float(score) <= self.best:
+            return
+        self.best = float(score)
+        if trainer.is_global_zero:
+            assert isinstance(pl_module, SamTuner)
+            save_tuned(pl_module.network, self.run)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+class TellProgress(Callback):
+    """Lines that stay: what is trained, what the base scores, and one line an epoch."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._first_epoch = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SamTuner)
+        base = pl_module.network.base
+        if base.is_random:
+            _say(trainer, f"NOTE: the base '{base.name}' is randomly initialised, not pretrained")
+        _say(trainer, parameters_table(pl_module.network))
+
+    def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SamTuner)
+        _say(trainer, f"base on the validation images: {_scores(pl_module.base_scores)}")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start, self._first_epoch = time.monotonic(), trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        done = trainer.current_epoch + 1 - self._first_epoch
+        left = (trainer.max_epochs or 0) - trainer.current_epoch - 1
+        seconds = (time.monotonic() - self._start) / done * max(left, 0)
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        validation = {
+            k.removeprefix("val/"): v
+            for k, v in metrics.items()
+            if k.startswith("val/") and "base" not in k
+        }
+        base = metrics.get("val/base_miou")
+        _say(
+            trainer,
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
+            f"loss {metrics.get('train/loss', float('nan')):.4f}  {_scores(validation)}"
+            + (f"  (base miou {base:.3f})" if base is not None else "")
+            + (f"  about {seconds / 60:.1f} min left" if left > 0 else ""),
+        )
+
+
+def _say(trainer: pl.Trainer, text: str) -> None:
+    if trainer.is_global_zero:
+        sys.stdout.write(f"\n{text}\n" if sys.stdout.isatty() else f"{text}\n")
+        sys.stdout.flush()
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+
+
+class LogPanels(Callback):
+    """Send a few validation images with prompts, truth and prediction to W&B."""
+
+    def __init__(self, num_images: int) -> None:
+        self.num_images = num_images
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch,
+        batch_idx: int, dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        logger = _find_wandb(trainer)
+        if logger is None or trainer.sanity_checking or batch_idx >= self.num_images:
+            return
+        assert isinstance(pl_module, SamTuner)
+        for name in batch.prompts:
+            if batch.keys:
+                picture = panel(pl_module, batch, name)
+                logger.log_image(f"panels/{name}_{batch_idx}", [picture])
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Store the best weights as an artifact."""
+        logger = _find_wandb(trainer)
+        saver = next((c for c in trainer.callbacks if isinstance(c, SaveTuned)), None)  # type: ignore[attr-defined]
+        if logger is None or saver is None or not trainer.is_global_zero:
+            return
+        import wandb
+
+        for folder in (saver.run / "adapter", saver.run / "model"):
+            if folder.exists():
+                artifact = wandb.Artifact(f"{saver.run.name}-{folder.name}", type="model")
+                artifact.add_dir(str(folder))
+                logger.experiment.log_artifact(artifact)
+
+
+def _find_wandb(trainer: pl.Trainer) -> Any:
+    return next((x for x in trainer.loggers if type(x).__name__ == "WandbLogger"), None)
+
+
+@torch.no_grad()
+def panel(tuner: SamTuner, batch: Batch, protocol: str) -> ImageArray:
+    """First image of a batch beside itself: prompts and truth, prompts and prediction."""
+    sam, members = tuner.network, torch.nonzero(batch.image_index == 0).flatten().tolist()
+    embeddings = sam.encode(batch.pixel_values[:1])
+    prompts = [batch.prompts[protocol][index] for index in members]
+
+    def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
+        return sam.decode(embeddings, torch.zeros_like(indices), packed, is_multimask)
+
+    values = batch.pixel_values[0] * sam.pixel_std + sam.pixel_mean
+    image = values.clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy().copy()
+    truth, predicted = image.copy(), image.copy()
+    for index in members:
+        mask = F.interpolate(batch.targets[index][None, None].float(), image.shape[:2])[0, 0] > 127
+        truth = overlay(truth, mask.cpu().numpy(), TRUTH)
+    for _, prediction in decode_groups(decode, prompts, sam.with_multimask, sam.device):
+        for logits in best_by_score(prediction)[0]:
+            full = F.interpolate(logits[None, None].float(), image.shape[:2], mode="bilinear")[0, 0]
+            predicted = overlay(predicted, (full > 0).cpu().numpy(), TUNED)
+    for prompt in prompts:
+        truth, predicted = draw_prompt(truth, prompt), draw_prompt(predicted, prompt)
+    return side_by_side([np.asarray(truth), np.asarray(predicted)])
+
+
+def with_progress_bar() -> bool:
+    """A bar is for a terminal; in a log file it would be noise."""
+    return sys.stdout.isatty()
+
+
+def build_callbacks(
+    run: Path, early_stopping: int, checkpoint_steps: int, panels: int
+) -> list[Callback]:
+    """All callbacks of a run.
+
+    Args:
+        run: its folder.
+        early_stopping: validations without improvement after which training stops; 0 never.
+        checkpoint_steps: write `last.ckpt` every so many steps; 0 after each epoch.
+        panels: validation images that are logged.
+    """
+    checkpoints = run / "checkpoints"
+    every: dict[str, Any] = {"every_n_epochs": 1, "save_on_train_epoch_end": True}
+    if checkpoint_steps:
+        every = {"every_n_train_steps": checkpoint_steps}
+    callbacks: list[Callback] = [
+        SaveTuned(run),
+        ModelCheckpoint(
+            checkpoints, "best", monitor=MONITOR, mode="max", enable_version_counter=False
+        ),
+        ModelCheckpoint(checkpoints, "last", enable_version_counter=False, **every),
+        TellProgress(),
+        LogPanels(panels),
+    ]
+    if early_stopping:
+        callbacks.append(EarlyStopping(MONITOR, patience=early_stopping, mode="max"))
+    if with_progress_bar():
+        callbacks.append(TQDMProgressBar())
+    return callbacks
