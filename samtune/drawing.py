@@ -23,7 +23,7 @@ def overlay(
 ) -> ImageArray:
     """Tint an (H, W, 3) image where an (H, W) mask is, and draw its outline."""
     tinted = image.astype(np.float32)
-    tinted[mask] = (1 - alpha) * tinted[mask] + alpha * np.float32(colour)
+    tinted[mask] = (1 - alpha) * tinted[mask] + alpha * np.asarray(colour, np.float32)
     result = np.ascontiguousarray(tinted.astype(np.uint8))
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(result, contours, -1, colour, max(1, max(image.shape) // 400))
@@ -45,9 +45,7 @@ def draw_prompt(image: ImageArray, prompt: Prompt) -> ImageArray:
     return np.asarray(picture)
 
 
-def crop_around(
-    mask: MaskArray, margin: float = 0.6, smallest: int = 64
-) -> tuple[slice, slice]:
+def crop_around(mask: MaskArray, margin: float = 0.6, smallest: int = 64) -> tuple[slice, slice]:
     """Rows and columns of a square window around an object, kept inside the image."""
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))

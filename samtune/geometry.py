@@ -27,7 +27,7 @@ def scale_xy(
 ) -> FloatArray:
     """Scale (..., 2) xy coordinates from an image of size `from_hw` to one of size `to_hw`."""
     ratio = np.array([to_hw[1] / from_hw[1], to_hw[0] / from_hw[0]])
-    return (np.asarray(coords_xy, np.float64) * ratio).astype(np.float32)
+    return np.asarray(np.asarray(coords_xy, np.float64) * ratio, np.float32)
 
 
 def prompt_to_input(prompt: Prompt, original_hw: tuple[int, int], side: int) -> Prompt:

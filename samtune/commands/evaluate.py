@@ -82,9 +82,7 @@ def parse_known(
     return options, rest
 
 
-def evaluate(
-    options: argparse.Namespace, data_arguments: list[str]
-) -> tuple[dict[str, Any], Path]:
+def evaluate(options: argparse.Namespace, data_arguments: list[str]) -> tuple[dict[str, Any], Path]:
     """Run the evaluation; returns the content of results.json and the folder it is in."""
     torch.set_flush_denormal(True)
     run = find_run(Path(options.model))
@@ -130,7 +128,11 @@ def _say_what(sam: Sam, options: argparse.Namespace, num_images: int) -> None:
 def find_run(path: Path) -> Path | None:
     """The run folder that a model belongs to, if it does to one."""
     for folder in (path, path.parent, path.parent.parent):
-        if path.exists() and (folder / "config.yaml").exists() and (folder / "metrics.csv").exists():
+        if (
+            path.exists()
+            and (folder / "config.yaml").exists()
+            and (folder / "metrics.csv").exists()
+        ):
             return folder
     return None
 

@@ -123,7 +123,9 @@ def main(arguments: list[str]) -> None:
 
 def config_first(arguments: list[str]) -> list[str]:
     """Move `--config FILE` to the front: jsonargparse lets it overrule the flags before it."""
-    first, rest, position = [], [], 0
+    first: list[str] = []
+    rest: list[str] = []
+    position = 0
     while position < len(arguments):
         is_pair = arguments[position] in ("--config", "-c")
         target = first if is_pair or arguments[position].startswith("--config=") else rest
@@ -152,7 +154,9 @@ def _settle_run(config: Namespace) -> Path:
         return run
     files = config.get("config") or []
     stem = Path(str(files[-1])).stem if files else "run"
-    candidates = (Path("runs") / name for name in (stem, *(f"{stem}-{n}" for n in range(2, 10_000))))
+    candidates = (
+        Path("runs") / name for name in (stem, *(f"{stem}-{n}" for n in range(2, 10_000)))
+    )
     run = next(path for path in candidates if not path.exists())
     config.run = str(run)
     return run

@@ -13,7 +13,7 @@ from samtune.types import Sample
 # albumentations asks a package registry for its newest version at import otherwise.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402
+import albumentations as A
 
 PRESETS = ("none", "light", "microscopy", "aerial", "medical")
 # Border pixels that a rotation or shift brings in: black, and no object.
@@ -94,7 +94,9 @@ def augment(sample: Sample, pipeline: A.Compose | None, rng: np.random.Generator
     # OpenCV warps 16-bit integers but not 32-bit ones: ids travel as 1..n
     ids, dense = np.unique(np.append(sample.labels, 0), return_inverse=True)
     if len(ids) > 65_535:
-        raise UserError(f"{sample.image_id} has {len(ids)} objects; at most 65,535 can be augmented")
+        raise UserError(
+            f"{sample.image_id} has {len(ids)} objects; at most 65,535 can be augmented"
+        )
     layers = dense[:-1].reshape(sample.labels.shape).astype(np.uint16)
     result = pipeline(image=sample.image, masks=list(layers))
     labels = ids[np.stack(result["masks"]).astype(np.int64)].astype(np.int32)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 
@@ -141,8 +141,8 @@ class SamDataModule(pl.LightningDataModule):
 
     def _prompt_settings(self, max_objects: int) -> PromptSettings:
         # Lightning hands over the model; only its two sizes are asked for.
-        model = self.trainer.lightning_module if self.trainer else None
-        assert model is not None, "loaders are made by a Lightning trainer"
+        assert self.trainer is not None, "loaders are made by a Lightning trainer"
+        model: Any = self.trainer.lightning_module
         return PromptSettings(
             int(model.image_size), int(model.mask_side), max_objects,
             self.min_area, self.augment, self.seed, self.on_error,

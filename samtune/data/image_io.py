@@ -148,7 +148,7 @@ def to_uint8(pixels: NDArray[Any], stretch: Stretch) -> ImageArray:
     else:
         low, high = 0.0, 1.0 if pixels.max() <= 1.0 else 255.0
     scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
 
 
 def _integer_range(pixels: NDArray[Any]) -> int:

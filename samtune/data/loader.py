@@ -88,7 +88,7 @@ class BatchLoader(DataLoader[Any]):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._num_given, self._num_to_skip = self._num_to_skip, 0
         self.order.num_skipped = self._num_given * (self.batch_size or 1)
         for batch in super().__iter__():

@@ -1,10 +1,10 @@
 """A folder of images with masks beside them.
 
-    PATH/images/ID.png      PATH/labels/ID.png         instances: a number for each object
-                            PATH/masks/ID.png          classes: a number or colour for each class
-                            PATH/masks/ID/*.png        one file for each object
-    PATH/manifest.csv       optional: a row for each ID, with a split or group column
-    PATH/{train,val,test}/images ...                   optional: splits as folders
+PATH/images/ID.png      PATH/labels/ID.png         instances: a number for each object
+                        PATH/masks/ID.png          classes: a number or colour for each class
+                        PATH/masks/ID/*.png        one file for each object
+PATH/manifest.csv       optional: a row for each ID, with a split or group column
+PATH/{train,val,test}/images ...                   optional: splits as folders
 """
 
 import csv

@@ -56,7 +56,9 @@ def find_objects(labels: LabelArray, min_area: int = 1) -> list[ObjectPlace]:
         for index, place in enumerate(ndimage.find_objects(dense), start=1):
             if place is not None and areas[index] >= min_area:
                 rows, columns = place
-                places.append(ObjectPlace(int(ids[index]), number, rows, columns, int(areas[index])))
+                places.append(
+                    ObjectPlace(int(ids[index]), number, rows, columns, int(areas[index]))
+                )
     return sorted(places, key=lambda place: place.object_id)
 
 
@@ -72,7 +74,9 @@ def object_key(sample: Sample, place: ObjectPlace) -> ObjectKey:
     return ObjectKey(sample.image_id, place.object_id, sample.classes.get(place.object_id, ""))
 
 
-def split_components(labels: LabelArray, classes: dict[int, str]) -> tuple[LabelArray, dict[int, str]]:
+def split_components(
+    labels: LabelArray, classes: dict[int, str]
+) -> tuple[LabelArray, dict[int, str]]:
     """Make every connected part (8-neighbourhood) of every object an object of its own."""
     parts: list[tuple[int, MaskArray]] = []
     names: dict[int, str] = {}

@@ -13,8 +13,8 @@ from torch import Tensor
 from samtune.geometry import resized_hw
 from samtune.types import ImageArray
 
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
+PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 
 def resize_longest(image: ImageArray, side: int) -> ImageArray:
@@ -30,7 +30,7 @@ def to_pixel_values(image: ImageArray, side: int) -> Tensor:
     """(H, W, 3) uint8 RGB -> (3, side, side) float32, as the network takes it."""
     resized = resize_longest(image, side)
     values = torch.zeros(3, side, side)
-    normalised = (resized.astype(np.float32) - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
+    normalised = (resized.astype(np.float32) - PIXEL_MEAN) / PIXEL_STD
     values[:, : resized.shape[0], : resized.shape[1]] = torch.from_numpy(
         np.ascontiguousarray(normalised.transpose(2, 0, 1))
     )

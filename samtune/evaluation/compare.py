@@ -167,7 +167,9 @@ def _answer(
 
     first = [protocol.draw(t, rng(k), side) for k, t in zip(keys, truths, strict=True)]
     played = {
-        name: _play(contestants, name, embeddings[name], truths, first, protocol, settings, rng, keys)
+        name: _play(
+            contestants, name, embeddings[name], truths, first, protocol, settings, rng, keys
+        )
         for name in contestants.names
     }
     stacked = torch.from_numpy(np.stack(truths))
@@ -209,7 +211,9 @@ def _play(
                     truths[index], masks[index].numpy(), protocol.placing, rng(key, number)
                 )
                 prompts = [*prompts]
-                prompts[index] = replace(prompts[index].with_point(xy, label), mask_input=low[index])
+                prompts[index] = replace(
+                    prompts[index].with_point(xy, label), mask_input=low[index]
+                )
     return masks, scores.cpu()
 
 
@@ -230,6 +234,6 @@ def _to_masks(logits: Tensor, hw: tuple[int, int], side: int, threshold: float) 
     """(K, h, w) logits -> (K, H, W) boolean on the CPU."""
     masks = [
         (logits_to_original(part[:, None], hw, side)[:, 0] > threshold).cpu()
-        for part in logits.split(_MASKS_PER_CHUNK)
+        for part in torch.split(logits, _MASKS_PER_CHUNK)
     ]
     return torch.cat(masks)

@@ -100,7 +100,9 @@ def render(
         "IoU counts.</p>"
         f"{_classes(summaries)}<h2>{what}</h2>{histograms}"
         + _pictures("Largest gains" if is_compared else "Best objects", gallery.gains, is_compared)
-        + _pictures("Largest losses" if is_compared else "Worst objects", gallery.losses, is_compared)
+        + _pictures(
+            "Largest losses" if is_compared else "Worst objects", gallery.losses, is_compared
+        )
         + f'<h2>What was evaluated</h2><div class="scroll"><table>{facts}</table></div></body></html>'
     )
 

@@ -79,7 +79,7 @@ def _by_image(
     """Sum and count of values for each image."""
     _, index = np.unique(images, return_inverse=True)
     counts = np.bincount(index).astype(np.float64)
-    return np.bincount(index, weights=values), counts
+    return np.bincount(index, weights=values).astype(np.float64), counts
 
 
 def bootstrap_interval(
@@ -161,7 +161,11 @@ def to_csv(rows: Iterable[Row]) -> str:
         scores = [
             f"{value:.6f}"
             for name in names
-            for value in (row.scores[name].iou, row.scores[name].dice, row.scores[name].predicted_iou)
+            for value in (
+                row.scores[name].iou,
+                row.scores[name].dice,
+                row.scores[name].predicted_iou,
+            )
         ]
         writer.writerow(
             [row.protocol, key.image_id, key.object_id, key.class_name, row.area, *scores]

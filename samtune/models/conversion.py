@@ -101,7 +101,9 @@ def official_to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def transformers_to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename `SamModel.state_dict()` to the official keys, as segment_anything loads them."""
     heads = [m[1] for key in state if (m := _HF_HEAD.search(key)) and m[2] == "proj_in"]
-    depths = {h: 2 + sum(f"{h}.layers." in k and k.endswith("weight") for k in state) for h in heads}
+    depths = {
+        h: 2 + sum(f"{h}.layers." in k and k.endswith("weight") for k in state) for h in heads
+    }
     converted = {_PE_OFFICIAL: state[_PE_SHARED]}
     for key, value in state.items():
         if key not in (_PE_SHARED, _PE_PROMPT):

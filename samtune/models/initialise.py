@@ -7,6 +7,8 @@ cross-attentions start with equal, orthogonal query and key projections, so that
 its own place from the first step.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import SamConfig, SamModel
@@ -64,7 +66,7 @@ def _reset_to_torch_defaults(part: nn.Module) -> None:
             module.reset_parameters()
 
 
-def _match_query_and_key(attention: nn.Module) -> None:
+def _match_query_and_key(attention: Any) -> None:
     nn.init.orthogonal_(attention.q_proj.weight, gain=CROSS_ATTENTION_GAIN)
     attention.k_proj.weight.copy_(attention.q_proj.weight)
     nn.init.zeros_(attention.q_proj.bias)

@@ -1,12 +1,12 @@
 """`load_model(x)`: whatever a person has of SAM, base or tuned, becomes a `Sam`.
 
-    registry name    "vit_b", "nano"; with `checkpoint=` the weights come from that file
-    run folder       what `samtune fit` wrote: its best adapter on its base
-    adapter folder   PEFT's, with samtune.json beside adapter_config.json or without
-    checkpoint       `*.ckpt` of a run: that very step
-    folder           transformers' `save_pretrained`
-    official file    segment_anything's `.pth`, strictly, any name
-    hub id           "facebook/sam-vit-base"
+registry name    "vit_b", "nano"; with `checkpoint=` the weights come from that file
+run folder       what `samtune fit` wrote: its best adapter on its base
+adapter folder   PEFT's, with samtune.json beside adapter_config.json or without
+checkpoint       `*.ckpt` of a run: that very step
+folder           transformers' `save_pretrained`
+official file    segment_anything's `.pth`, strictly, any name
+hub id           "facebook/sam-vit-base"
 """
 
 import hashlib

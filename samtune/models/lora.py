@@ -75,9 +75,7 @@ def encoder_target(settings: LoraSettings, num_layers: int) -> str:
     return rf"vision_encoder\.layers\.({numbers})\.{_TARGETS[settings.targets]}"
 
 
-def _lora_config(
-    settings: LoraSettings, targets: list[str], whole_parts: list[str]
-) -> LoraConfig:
+def _lora_config(settings: LoraSettings, targets: list[str], whole_parts: list[str]) -> LoraConfig:
     if settings.rank < 1:
         raise UserError(f"lora.rank is {settings.rank}: give a whole number from 1 up")
     return LoraConfig(

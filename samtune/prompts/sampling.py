@@ -128,7 +128,7 @@ def mask_prompt(
         side: of the model's mask prompt (S / 4).
     """
     _required_box(mask)
-    share = mask_to_cells(mask, side).astype(np.float32) / 255
+    share = np.asarray(mask_to_cells(mask, side), np.float32) / np.float32(255)
     if noise == "coarse":
         small = cv2.resize(share, (side // 8, side // 8), interpolation=cv2.INTER_AREA)
         share = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)

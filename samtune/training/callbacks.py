@@ -52,6 +52,7 @@ class TellProgress(Callback):
     def __init__(self) -> None:
         self._start = 0.0
         self._first_epoch = 0
+        self._is_validated = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SamTuner)
@@ -67,6 +68,9 @@ class TellProgress(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start, self._first_epoch = time.monotonic(), trainer.current_epoch
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._is_validated = not trainer.sanity_checking
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         done = trainer.current_epoch + 1 - self._first_epoch
         left = (trainer.max_epochs or 0) - trainer.current_epoch - 1
@@ -75,9 +79,10 @@ class TellProgress(Callback):
         validation = {
             k.removeprefix("val/"): v
             for k, v in metrics.items()
-            if k.startswith("val/") and "base" not in k
+            if k.startswith("val/") and "base" not in k and self._is_validated
         }
-        base = metrics.get("val/base_miou")
+        base = metrics.get("val/base_miou") if self._is_validated else None
+        self._is_validated = False
         _say(
             trainer,
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "

@@ -94,9 +94,7 @@ class SamTuner(pl.LightningModule):
         self.sam = load_model(self.base, self.checkpoint or None, self.input_side or None)
         self.sam.stretch = self.stretch
         self.sam.with_multimask = self.recipe.with_multimask
-        prepare_for_training(
-            self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder
-        )
+        prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)
         self.sam.train()
         if self.with_checkpointing:
             self.sam.core.gradient_checkpointing_enable({"use_reentrant": False})

@@ -38,7 +38,9 @@ def run_rounds(
     The mask prompt of each round is the previous best mask's logits, without gradient, as in SAM.
     """
     prompts = batch.prompts["first"]
-    results = [_one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)]
+    results = [
+        _one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)
+    ]
     for number, with_click in enumerate(plan_rounds(recipe, batch.seed), start=1):
         prompts = next_prompts(prompts, results[-1].logits, batch, recipe, number, with_click, sam)
         results.append(

@@ -63,8 +63,6 @@ def score_batch(sam: Sam, batch: Batch, objects_per_chunk: int) -> dict[str, Ten
             full = F.interpolate(
                 logits[:, None].float(), side, mode="bilinear", align_corners=False
             )[:, 0]
-            ious[indices] = measured_iou(
-                full, targets[indices], valid[batch.image_index[indices]]
-            )
+            ious[indices] = measured_iou(full, targets[indices], valid[batch.image_index[indices]])
         scores[name] = ious
     return scores

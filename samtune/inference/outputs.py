@@ -1,0 +1,112 @@
+"""Files that a prediction leaves: mask PNGs, COCO results with RLE, cut-outs, overlays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samtune.drawing import TUNED, draw_prompt, overlay, to_png
+from samtune.files import write_bytes, write_json
+from samtune.geometry import mask_to_box, mask_to_rle
+from samtune.types import ImageArray, MaskArray, Prompt
+
+KINDS = ("masks", "coco", "cutouts", "overlays")
+
+
+@dataclass(frozen=True)
+class PredictedObject:
+    """One object that was segmented.
+
+    Attributes:
+        name: given with its prompt.
+        prompt: original frame.
+        mask: (H, W) boolean.
+        score: the IoU that the model expects.
+    """
+
+    name: str
+    prompt: Prompt
+    mask: MaskArray
+    score: float
+
+
+def write_image_outputs(
+    folder: Path, stem: str, image: ImageArray, objects: list[PredictedObject], kinds: list[str]
+) -> list[Path]:
+    """Write masks, cut-outs and the overlay of one image.
+
+    `STEM_N.png` is the mask of the N-th object (0 and 255), `STEM_N_cutout.png` the image with
+    everything else transparent, cropped to the object, `STEM_overlay.png` all masks and prompts.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for number, found in enumerate(objects, start=1):
+        if "masks" in kinds:
+            written.append(folder / f"{stem}_{number}.png")
+            write_bytes(written[-1], to_png(found.mask.astype(np.uint8) * 255))
+        if "cutouts" in kinds and found.mask.any():
+            written.append(folder / f"{stem}_{number}_cutout.png")
+            write_bytes(written[-1], to_png(cutout(image, found.mask)))
+    if "overlays" in kinds:
+        picture = image
+        for found in objects:
+            picture = overlay(picture, found.mask, TUNED)
+        for found in objects:
+            picture = draw_prompt(picture, found.prompt)
+        written.append(folder / f"{stem}_overlay.png")
+        write_bytes(written[-1], to_png(picture))
+    return written
+
+
+def cutout(image: ImageArray, mask: MaskArray) -> ImageArray:
+    """The object alone as (h, w, 4) RGBA, cropped to its box."""
+    box = mask_to_box(mask)
+    assert box is not None, "an empty mask has no cut-out"
+    x0, y0, x1, y1 = box.astype(int)
+    window = (slice(y0, y1 + 1), slice(x0, x1 + 1))
+    alpha = mask[window].astype(np.uint8)[..., None] * 255
+    return np.concatenate([image[window], alpha], axis=2)
+
+
+class CocoResults:
+    """Collects predictions of many images as one COCO file with RLE and scores."""
+
+    def __init__(self) -> None:
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        self._categories: dict[str, int] = {}
+
+    def add(self, file_name: str, image: ImageArray, objects: list[PredictedObject]) -> None:
+        """Add one image with its objects."""
+        image_id = len(self._images) + 1
+        height, width = image.shape[:2]
+        self._images.append(
+            {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        )
+        for found in objects:
+            category = self._categories.setdefault(found.name, len(self._categories) + 1)
+            box = mask_to_box(found.mask)
+            x0, y0, x1, y1 = (0.0, 0.0, -1.0, -1.0) if box is None else box.tolist()
+            self._annotations.append(
+                {
+                    "id": len(self._annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category,
+                    "segmentation": mask_to_rle(found.mask),
+                    "bbox": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
+                    "area": int(found.mask.sum()),
+                    "iscrowd": 0,
+                    "score": round(found.score, 6),
+                }
+            )
+
+    def write(self, path: Path) -> None:
+        """Write all that was added, atomically."""
+        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
+        write_json(
+            path,
+            {"images": self._images, "annotations": self._annotations, "categories": categories},
+        )
