@@ -106,6 +106,8 @@ class SamDataModule(pl.LightningDataModule):
         self.on_error = on_error
         self.seed = seed
         self._sources: dict[str, Source] = {}
+        self._train_loader: BatchLoader | None = None
+        self._loader_state = {"num_given": 0}
 
     def source(self, split: str) -> Source:
         """Images of `train`, `val` or `test`, cut into tiles if the settings say so.
@@ -132,7 +134,20 @@ class SamDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         settings = self._prompt_settings(self.max_objects)
         dataset = PromptedDataset(self.source("train"), settings, self.recipe, is_training=True)
-        return BatchLoader(dataset, self.batch_size, self.seed, self.num_workers)
+        self._train_loader = BatchLoader(dataset, self.batch_size, self.seed, self.num_workers)
+        self._train_loader.load_state_dict(self._loader_state)
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, int]:
+        """Where in the epoch training is.
+
+        Lightning would ask the loader itself, but hands the answer back too late when the number of
+        steps has to be known for the learning rate.
+        """
+        return self._train_loader.state_dict() if self._train_loader else self._loader_state
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._loader_state = state_dict
 
     def val_dataloader(self) -> BatchLoader:
         settings = self._prompt_settings(self.val_objects)

@@ -20,6 +20,7 @@ from samtune.models.lora import (
     prepare_for_training,
 )
 from samtune.prompts.protocols import RECIPES
+from samtune.prompts.seeding import object_rng
 from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
 from samtune.training.rounds import run_rounds
@@ -114,6 +115,9 @@ class SamTuner(pl.LightningModule):
         return self.network.mask_side
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # Dropout depends on the step alone, so that a resumed run repeats an undisturbed one.
+        seed = object_rng(*batch.seed, "dropout", batch_idx, self.global_rank)
+        torch.manual_seed(int(seed.integers(2**63)))
         embeddings = self.network.encode(batch.pixel_values)
         if not batch.keys:  # images without objects: nothing to learn, but the step must count
             return embeddings.sum() * 0
@@ -180,7 +184,6 @@ class SamTuner(pl.LightningModule):
             "with_prompt_encoder": self.with_prompt_encoder,
         }
         checkpoint["base_scores"] = self.base_scores
-        checkpoint["torch_rng"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         found = checkpoint.get("samtune", {}).get("base", {}).get("sha256")
@@ -190,7 +193,6 @@ class SamTuner(pl.LightningModule):
                 f"sha256 {found}, these {self.network.base.sha256}"
             )
         self.base_scores = checkpoint["base_scores"]
-        torch.set_rng_state(checkpoint["torch_rng"])
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         load_trained(self.network, state_dict, "the checkpoint")

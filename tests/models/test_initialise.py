@@ -1,0 +1,94 @@
+"""A network from nothing: reproducible, and at scales from which it can learn."""
+
+import pytest
+import torch
+
+from samtune.models.initialise import build_config, build_random
+from samtune.models.registry import REGISTRY
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return build_random(REGISTRY["nano"], seed=0)
+
+
+def equal_weights(first, second):
+    ours, theirs = first.state_dict(), second.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(tiny_spec):
+    torch.manual_seed(123)
+    first = build_random(tiny_spec, seed=7)
+    torch.rand(10)
+    assert equal_weights(first, build_random(tiny_spec, seed=7))
+
+
+def test_another_seed_gives_other_weights_in_every_part(tiny_spec):
+    first, second = build_random(tiny_spec, seed=7), build_random(tiny_spec, seed=8)
+    for part in ("vision_encoder", "prompt_encoder", "mask_decoder", "shared_image_embedding"):
+        assert not equal_weights(getattr(first, part), getattr(second, part))
+
+
+def test_building_leaves_the_global_random_numbers_alone(tiny_spec):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    build_random(tiny_spec, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_positional_matrix_is_standard_normal_and_the_same_in_both_places(nano):
+    matrix = nano.shared_image_embedding.positional_embedding
+    assert matrix.shape == (2, 64)
+    assert 0.85 < matrix.std().item() < 1.15
+    assert abs(matrix.mean().item()) < 0.3
+    assert torch.equal(matrix, nano.prompt_encoder.shared_embedding.positional_embedding)
+
+
+def test_encoder_blocks_are_drawn_with_the_scale_of_vision_transformers(nano):
+    for layer in nano.vision_encoder.layers:
+        for linear in (layer.attn.qkv, layer.attn.proj, layer.mlp.lin1, layer.mlp.lin2):
+            assert linear.weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_position_tables_of_the_encoder_are_not_zero(nano):
+    assert nano.vision_encoder.pos_embed.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def test_cross_attentions_start_with_equal_orthogonal_queries_and_keys_of_gain_two(nano):
+    transformer = nano.mask_decoder.transformer
+    blocks = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        blocks += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    for attention in blocks:
+        weight = attention.q_proj.weight
+        assert torch.equal(weight, attention.k_proj.weight)
+        assert torch.allclose(weight @ weight.T, 4 * torch.eye(len(weight)), atol=1e-5)
+        assert not attention.q_proj.bias.any()
+        assert not attention.k_proj.bias.any()
+
+
+def test_self_attentions_of_the_decoder_are_not_matched(nano):
+    for layer in nano.mask_decoder.transformer.layers:
+        assert not torch.equal(layer.self_attn.q_proj.weight, layer.self_attn.k_proj.weight)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_decoder_norms_have_the_official_eps(name):
+    assert build_config(REGISTRY[name]).mask_decoder_config.layer_norm_eps == 1e-5
+
+
+def test_the_eps_reaches_the_layers(nano):
+    for layer in nano.mask_decoder.transformer.layers:
+        assert [getattr(layer, f"layer_norm{i}").eps for i in (1, 2, 3, 4)] == [1e-5] * 4
+
+
+def test_an_untrained_network_answers_with_finite_numbers_that_depend_on_the_prompt(
+    base, pixels, prompts
+):
+    with torch.no_grad():
+        embeddings = base.encode(pixels)
+        found = base.decode(embeddings, prompts.image_index, prompts.kinds["points"], True)
+    assert found.low_res_logits.isfinite().all()
+    assert not torch.allclose(found.low_res_logits[1], found.low_res_logits[2], atol=1e-3)

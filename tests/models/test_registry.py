@@ -1,0 +1,79 @@
+"""What is known of a model before it is loaded is true of the network that is then built."""
+
+import re
+
+import pytest
+import torch
+from transformers import SamModel
+
+from samtune.models.initialise import build_config
+from samtune.models.registry import REGISTRY, models_table
+
+
+def build_without_memory(name):
+    with torch.device("meta"):
+        return SamModel(build_config(REGISTRY[name]))
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_the_parameter_count_is_the_network_s_with_the_tied_positional_matrix_once(name):
+    network = build_without_memory(name)
+    matrices = [n for n, _ in network.named_parameters() if n.endswith("positional_embedding")]
+    assert len(matrices) == 1
+    assert REGISTRY[name].num_parameters == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "image_size", "width", "blocks", "heads", "global_blocks"),
+    [
+        ("vit_b", 1024, 768, 12, 12, [2, 5, 8, 11]),
+        ("vit_l", 1024, 1024, 24, 16, [5, 11, 17, 23]),
+        ("vit_h", 1024, 1280, 32, 16, [7, 15, 23, 31]),
+        ("medsam", 1024, 768, 12, 12, [2, 5, 8, 11]),
+        ("nano", 256, 192, 6, 6, [2, 5]),
+    ],
+)
+def test_the_encoder_is_built_as_published(name, image_size, width, blocks, heads, global_blocks):
+    vision = build_config(REGISTRY[name]).vision_config
+    assert REGISTRY[name].image_size == vision.image_size == image_size
+    assert (vision.hidden_size, vision.num_hidden_layers) == (width, blocks)
+    assert vision.num_attention_heads == heads
+    assert list(vision.global_attn_indexes) == global_blocks
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_the_prompt_encoder_works_on_the_encoder_s_grid(name):
+    config = build_config(REGISTRY[name])
+    assert config.prompt_encoder_config.image_size == REGISTRY[name].image_size
+    assert config.prompt_encoder_config.image_embedding_size == REGISTRY[name].image_size // 16
+
+
+def test_models_are_keyed_by_their_own_names():
+    assert all(name == spec.name for name, spec in REGISTRY.items())
+
+
+def test_only_nano_needs_no_download():
+    assert [name for name, spec in REGISTRY.items() if spec.is_bundled] == ["nano"]
+    assert [name for name, spec in REGISTRY.items() if not (spec.hub_id and spec.url)] == ["nano"]
+
+
+def test_a_hash_is_64_hexadecimal_digits_and_belongs_to_one_file():
+    hashes = [spec.sha256 for spec in REGISTRY.values() if spec.sha256]
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in hashes)
+    assert len(set(hashes)) == len(hashes) == 3
+
+
+def test_the_table_has_a_row_of_seven_cells_for_each_model():
+    head, rule, *rows = models_table().splitlines()
+    assert rule == "|---|---|---|---|---|---|---|"
+    assert [row.split("|")[1].strip() for row in rows] == list(REGISTRY)
+    assert all(row.count("|") == head.count("|") == 8 for row in rows)
+
+
+def test_the_table_tells_size_input_and_where_the_weights_are():
+    table = models_table()
+    assert (
+        "| vit_b | 93.7M | 1024 | facebook/sam-vit-base "
+        "| https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth |" in table
+    )
+    assert "| nano | 3.8M | 256 | (comes with samtune) | - | - | Apache-2.0 / Apache-2.0 |" in table

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+
+from samtune.errors import UserError
+from samtune.prompts.protocols import (
+    EVALUATION_PROTOCOLS,
+    PROTOCOLS,
+    RECIPES,
+    find_protocols,
+)
+
+# name -> points in the object, points beside it, with a box, with a mask
+PARTS = {
+    "box": (0, 0, True, False),
+    "box_jitter": (0, 0, True, False),
+    "box_gaussian": (0, 0, True, False),
+    "box_outward": (0, 0, True, False),
+    "point": (1, 0, False, False),
+    "point_uniform": (1, 0, False, False),
+    "points_3": (3, 0, False, False),
+    "points_uniform": (3, 0, False, False),
+    "points_mixed": (2, 1, False, False),
+    "box_point": (1, 0, True, False),
+    "mask_coarse": (0, 0, False, True),
+    "mask_noised": (0, 0, False, True),
+    "clicks_5": (1, 0, False, False),
+}
+protocols = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+recipes = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+
+
+def test_every_protocol_is_described_here():
+    assert PARTS.keys() == PROTOCOLS.keys()
+    assert all(protocol.name == name for name, protocol in PROTOCOLS.items())
+
+
+@protocols
+def test_a_prompt_has_the_parts_of_its_protocol_for_every_mask(protocol, mask, rng):
+    num_inside, num_outside, with_box, with_mask = PARTS[protocol.name]
+    num_outside = 0 if mask.all() else num_outside
+    prompt = protocol.draw(mask, rng, 64)
+    assert prompt.signature == (num_inside + num_outside, with_box, with_mask)
+    labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
+    assert labels == [1] * num_inside + [0] * num_outside
+
+
+@protocols
+def test_positive_points_lie_inside_and_negative_ones_outside(protocol, mask, rng):
+    prompt = protocol.draw(mask, rng, 64)
+    if prompt.num_points:
+        columns, rows = prompt.point_coords.astype(int).T
+        assert mask[rows, columns].tolist() == (prompt.point_labels == 1).tolist()
+
+
+@protocols
+def test_the_same_generator_draws_the_same_prompt(protocol, mask):
+    first, second = (protocol.draw(mask, np.random.default_rng(4), 64) for _ in range(2))
+    np.testing.assert_equal(vars(first), vars(second))
+
+
+@protocols
+def test_an_empty_mask_cannot_be_prompted(protocol, rng):
+    with pytest.raises(ValueError, match="the mask is empty"):
+        protocol.draw(np.zeros((9, 9), bool), rng, 64)
+
+
+def test_box_and_point_of_the_evaluation_are_exact(rng):
+    mask = np.zeros((40, 60), bool)
+    mask[10:21, 20:41] = True
+    assert PROTOCOLS["box"].draw(mask, rng, 64).box_xyxy.tolist() == [20, 10, 40, 20]
+    assert PROTOCOLS["point"].draw(mask, rng, 64).point_coords.tolist() == [[25, 15]]
+
+
+def test_jittered_boxes_move_by_at_most_a_tenth_of_the_side(rng):
+    mask = np.zeros((1024, 1024), bool)
+    mask[500:600, 300:350] = True
+    exact = np.array([300, 500, 349, 599])
+    moves = [PROTOCOLS["box_jitter"].draw(mask, rng, 64).box_xyxy - exact for _ in range(200)]
+    assert np.abs(moves).max(axis=0) == pytest.approx([5, 10, 5, 10], rel=0.05)
+    assert (np.abs(moves).max(axis=0) <= [5.001, 10.001, 5.001, 10.001]).all()
+
+
+def test_five_clicks_are_one_point_and_four_corrections():
+    clicks = PROTOCOLS["clicks_5"]
+    assert (clicks.num_positive, clicks.num_corrections, clicks.placing) == (1, 4, "centre")
+    assert all(p.num_corrections == 0 for p in PROTOCOLS.values() if p.name != "clicks_5")
+
+
+def test_the_evaluation_prompts_with_boxes_points_and_clicks():
+    assert EVALUATION_PROTOCOLS == ("box", "box_jitter", "point", "points_3", "clicks_5")
+    assert set(EVALUATION_PROTOCOLS) <= PROTOCOLS.keys()
+
+
+def test_sam_has_the_numbers_of_its_paper():
+    sam = RECIPES["sam"]
+    assert sam.first == {"point_uniform": 0.5, "box_gaussian": 0.5}
+    assert (sam.num_corrections, sam.num_refinements) == (8, 2)
+    assert 1 + sam.num_corrections + sam.num_refinements == 11
+    assert sam.correction_from_truth == 0
+    assert (sam.pixel_loss, sam.pixel, sam.dice) == ("focal", 20, 1)
+    assert (sam.iou_loss, sam.iou) == ("mse", 1)
+    assert (sam.max_objects, sam.max_cover, sam.with_multimask) == (64, 0.9, True)
+
+
+def test_sam2_has_the_numbers_of_its_paper():
+    sam2 = RECIPES["sam2"]
+    assert sam2.first == {"point_uniform": 0.5, "box_jitter": 0.5}
+    assert (sam2.num_corrections, sam2.num_refinements) == (7, 0)
+    assert sam2.correction_from_truth == 0.1
+    assert (sam2.pixel_loss, sam2.pixel, sam2.dice) == ("focal", 20, 1)
+    assert (sam2.iou_loss, sam2.iou, sam2.is_iou_of_all) == ("l1", 1, True)
+    assert sam2.with_multimask
+
+
+def test_medsam_has_the_numbers_of_its_paper():
+    medsam = RECIPES["medsam"]
+    assert medsam.first == {"box_outward": 1}
+    assert (medsam.num_corrections, medsam.num_refinements, medsam.max_objects) == (0, 0, 1)
+    assert (medsam.pixel_loss, medsam.pixel, medsam.dice) == ("bce", 1, 1)
+    assert not medsam.with_multimask
+
+
+@recipes
+def test_a_recipe_draws_from_known_protocols_with_shares_that_sum_to_one(recipe):
+    assert recipe.first.keys() <= PROTOCOLS.keys()
+    assert sum(recipe.first.values()) == pytest.approx(1)
+    assert min(recipe.first.values()) > 0
+
+
+@recipes
+def test_first_prompts_are_drawn_by_their_shares(recipe, rng):
+    drawn = [recipe.draw_protocol(rng).name for _ in range(2000)]
+    for name, share in recipe.first.items():
+        assert drawn.count(name) / 2000 == pytest.approx(share, abs=0.05)
+
+
+def test_the_mixed_recipe_knows_points_boxes_and_masks():
+    parts = [PARTS[name] for name in RECIPES["mixed"].first]
+    assert any(part[0] for part in parts)
+    assert any(part[1] for part in parts)
+    assert any(part[2] for part in parts)
+    assert any(part[3] for part in parts)
+
+
+@pytest.mark.parametrize(("recipe", "with_box"), [("points", False), ("boxes", True)])
+def test_the_recipes_of_one_kind_keep_to_it(recipe, with_box):
+    assert {PARTS[name][2] for name in RECIPES[recipe].first} == {with_box}
+
+
+def test_protocols_are_found_in_the_order_of_their_names():
+    assert [p.name for p in find_protocols(["point", "box"])] == ["point", "box"]
+
+
+def test_an_unknown_protocol_is_named_with_the_choices():
+    with pytest.raises(UserError, match=r"unknown protocol 'pont': choose from box, box_jitter"):
+        find_protocols(["box", "pont"])

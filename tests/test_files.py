@@ -1,0 +1,138 @@
+import os
+import stat
+
+import pytest
+
+from samtune.errors import UserError
+from samtune.files import (
+    read_json,
+    replacing_folder,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+@pytest.fixture
+def umask_027():
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_half(folder):
+    with replacing_folder(folder) as new:
+        (new / "new.txt").write_text("new")
+        raise RuntimeError("half way")
+
+
+def test_bytes_are_written_into_new_folders(tmp_path):
+    write_bytes(tmp_path / "a" / "b" / "c.bin", b"\x00\xff")
+    assert (tmp_path / "a" / "b" / "c.bin").read_bytes() == b"\x00\xff"
+
+
+def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    write_bytes(tmp_path / "c.bin", b"a long old content")
+    write_bytes(tmp_path / "c.bin", b"new")
+    assert (tmp_path / "c.bin").read_bytes() == b"new"
+    assert names_in(tmp_path) == ["c.bin"]
+
+
+def test_a_failed_write_leaves_no_temporary_file(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_bytes(tmp_path / "taken", b"x")
+    assert names_in(tmp_path) == ["taken"]
+    assert (tmp_path / "taken").is_dir()
+
+
+@pytest.mark.usefixtures("umask_027")
+def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path):
+    write_bytes(tmp_path / "c.bin", b"x")
+    assert stat.S_IMODE((tmp_path / "c.bin").stat().st_mode) == 0o640
+
+
+@pytest.mark.usefixtures("umask_027")
+def test_a_replaced_folder_has_the_permissions_of_any_new_folder(tmp_path):
+    with replacing_folder(tmp_path / "run"):
+        pass
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o750
+
+
+def test_text_is_utf8(tmp_path):
+    write_text(tmp_path / "t.txt", "Zellkern µ")
+    assert (tmp_path / "t.txt").read_bytes() == "Zellkern µ".encode()
+
+
+def test_json_is_indented_and_ends_with_a_newline(tmp_path):
+    write_json(tmp_path / "a.json", {"k": [1]})
+    assert (tmp_path / "a.json").read_text() == '{\n  "k": [\n    1\n  ]\n}\n'
+    assert read_json(tmp_path / "a.json") == {"k": [1]}
+
+
+def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", float("nan"))
+    assert read_json(tmp_path / "a.json") == 1
+    assert names_in(tmp_path) == ["a.json"]
+
+
+def test_a_missing_json_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.json does not exist"):
+        read_json(tmp_path / "gone.json")
+
+
+def test_broken_json_is_named_with_its_line(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1,\n "b": }')
+    with pytest.raises(UserError, match=r"a\.json cannot be read as JSON: .*line 2 column 7"):
+        read_json(tmp_path / "a.json")
+
+
+def test_json_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"a": "\xff\xfe"}')
+    with pytest.raises(UserError, match=r"a\.json cannot be read as JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_folder_is_no_json_file(tmp_path):
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        read_json(tmp_path)
+
+
+def test_a_folder_appears_when_its_block_ends(tmp_path):
+    target = tmp_path / "deep" / "run"
+    with replacing_folder(target) as folder:
+        (folder / "a.txt").write_text("a")
+        assert not target.exists()
+    assert (target / "a.txt").read_text() == "a"
+    assert names_in(tmp_path / "deep") == ["run"]
+
+
+def test_a_replaced_folder_keeps_nothing_of_the_old_one(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old.txt").write_text("old")
+    with replacing_folder(tmp_path / "run") as folder:
+        (folder / "new.txt").write_text("new")
+        assert names_in(tmp_path / "run") == ["old.txt"]
+    assert names_in(tmp_path / "run") == ["new.txt"]
+    assert names_in(tmp_path) == ["run"]
+
+
+def test_an_error_in_the_block_leaves_the_old_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old.txt").write_text("old")
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half(tmp_path / "run")
+    assert names_in(tmp_path) == ["run"]
+    assert (tmp_path / "run" / "old.txt").read_text() == "old"
+
+
+def test_an_error_in_the_block_leaves_no_new_folder(tmp_path):
+    with pytest.raises(RuntimeError, match="half way"):
+        write_half(tmp_path / "run")
+    assert names_in(tmp_path) == []

@@ -1,0 +1,212 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from samtune.geometry import (
+    logits_to_original,
+    mask_to_box,
+    mask_to_cells,
+    mask_to_polygons,
+    mask_to_rle,
+    polygons_to_mask,
+    prompt_to_input,
+    resized_hw,
+    rle_to_mask,
+    scale_xy,
+)
+from samtune.types import Prompt
+
+
+def block(hw, rows, columns):
+    mask = np.zeros(hw, bool)
+    mask[slice(*rows), slice(*columns)] = True
+    return mask
+
+
+SOLID_MASKS = {
+    "square": block((12, 14), (2, 6), (3, 9)),
+    "at the corner": block((12, 14), (0, 3), (0, 4)),
+    "at the far corner": block((12, 14), (9, 12), (10, 14)),
+    "whole image": np.ones((12, 14), bool),
+    "one pixel": block((12, 14), (5, 6), (7, 8)),
+    "thin line": block((12, 14), (5, 6), (2, 11)),
+    "an L": block((12, 14), (2, 9), (3, 5)) | block((12, 14), (7, 9), (3, 11)),
+    "two parts": block((12, 14), (1, 4), (1, 4)) | block((12, 14), (7, 11), (6, 12)),
+}
+MASKS = SOLID_MASKS | {
+    "empty": np.zeros((12, 14), bool),
+    "with a hole": block((12, 14), (2, 9), (2, 9)) ^ block((12, 14), (4, 6), (4, 6)),
+    "noise": np.random.default_rng(0).random((12, 14)) < 0.4,
+}
+solid_masks = pytest.mark.parametrize("mask", SOLID_MASKS.values(), ids=SOLID_MASKS)
+masks = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+
+
+@pytest.mark.parametrize(
+    ("hw", "side", "expected"),
+    [
+        ((768, 1024), 1024, (768, 1024)),
+        ((300, 400), 1024, (768, 1024)),
+        ((500, 333), 1024, (1024, 682)),
+        ((64, 64), 1024, (1024, 1024)),
+        ((2000, 1000), 256, (256, 128)),
+    ],
+)
+def test_longest_side_becomes_the_given_one(hw, side, expected):
+    assert resized_hw(hw, side) == expected
+
+
+def test_half_a_pixel_rounds_up():
+    assert resized_hw((5, 10), 5) == (3, 5)
+
+
+@pytest.mark.parametrize(("hw", "expected"), [((1, 4000), (1, 256)), ((4000, 7), (256, 1))])
+def test_a_very_long_image_keeps_at_least_one_pixel(hw, expected):
+    assert resized_hw(hw, 256) == expected
+
+
+def test_each_axis_is_scaled_by_its_own_ratio():
+    scaled = scale_xy(np.array([[10, 20], [0, 0]]), (100, 50), (400, 100))
+    assert scaled.dtype == np.float32
+    assert scaled.tolist() == [[20, 80], [0, 0]]
+
+
+def test_scaling_there_and_back_is_the_identity():
+    points = np.random.default_rng(1).uniform(0, 333, (20, 2)).astype(np.float32)
+    there = scale_xy(points, (333, 500), (682, 1024))
+    np.testing.assert_allclose(scale_xy(there, (682, 1024), (333, 500)), points, rtol=1e-6)
+
+
+def test_a_prompt_moves_to_the_input_frame():
+    prompt = Prompt(
+        np.array([[10, 20]], np.float32), np.array([1]), np.array([5, 6, 50, 60], np.float32)
+    )
+    moved = prompt_to_input(prompt, (75, 100), 1024)
+    np.testing.assert_allclose(moved.point_coords, [[102.4, 204.8]])
+    np.testing.assert_allclose(moved.box_xyxy, [51.2, 61.44, 512.0, 614.4])
+    assert moved.point_labels.tolist() == [1]
+
+
+def test_absent_parts_of_a_prompt_stay_absent_and_a_mask_stays_as_it_is():
+    mask_input = np.ones((4, 4), np.float32)
+    moved = prompt_to_input(Prompt(mask_input=mask_input), (75, 100), 1024)
+    assert moved.point_coords is None
+    assert moved.point_labels is None
+    assert moved.box_xyxy is None
+    np.testing.assert_array_equal(moved.mask_input, mask_input)
+
+
+def test_logits_grow_linearly_between_cell_centres():
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    full = logits_to_original(ramp, (32, 32), 32)
+    expected = ((torch.arange(32) + 0.5) / 4 - 0.5).clamp(0, 7)
+    torch.testing.assert_close(full, expected.expand(1, 1, 32, 32))
+
+
+def test_logits_pass_the_input_size_on_their_way_to_a_smaller_image():
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    small = logits_to_original(ramp, (16, 16), 32)
+    columns = torch.arange(1, 15)
+    torch.testing.assert_close(small[0, 0, 5, 1:15], (2 * columns + 1) / 4 - 0.5)
+
+
+def test_padding_is_cut_off_the_logits():
+    logits = torch.full((2, 3, 8, 8), -9.0)
+    logits[..., :4, :] = 5.0
+    inside = logits_to_original(logits, (8, 16), 32)
+    assert inside.shape == (2, 3, 8, 16)
+    assert (inside[..., :7, :] == 5.0).all()
+
+
+def test_a_cell_holds_the_share_that_the_mask_covers():
+    mask = np.zeros((8, 8), bool)
+    mask[0, 0] = True
+    mask[4:6, 4:6] = True
+    cells = mask_to_cells(mask, 4)
+    expected = np.zeros((4, 4), np.uint8)
+    expected[0, 0], expected[2, 2] = 64, 255
+    np.testing.assert_array_equal(cells, expected)
+
+
+def test_cells_of_a_smaller_image_are_enlarged_pixels():
+    cells = mask_to_cells(np.array([[False, True], [False, False]]), 4)
+    expected = np.zeros((4, 4), np.uint8)
+    expected[:2, 2:] = 255
+    np.testing.assert_array_equal(cells, expected)
+
+
+def test_cells_below_and_right_of_the_image_are_empty():
+    below = mask_to_cells(np.ones((4, 8), bool), 8)
+    right = mask_to_cells(np.ones((8, 4), bool), 8)
+    assert (below[:4] == 255).all()
+    assert (below[4:] == 0).all()
+    np.testing.assert_array_equal(right, below.T)
+
+
+def test_cells_keep_the_covered_area():
+    mask = np.random.default_rng(2).random((96, 64)) < 0.3
+    cells = mask_to_cells(mask, 24)
+    assert cells.sum() / 255 * 16 == pytest.approx(mask.sum(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (block((12, 14), (2, 6), (3, 9)), [3, 2, 8, 5]),
+        (block((12, 14), (5, 6), (7, 8)), [7, 5, 7, 5]),
+        (block((12, 14), (0, 1), (0, 1)), [0, 0, 0, 0]),
+        (np.ones((12, 14), bool), [0, 0, 13, 11]),
+        (MASKS["two parts"], [1, 1, 11, 10]),
+    ],
+)
+def test_a_box_names_the_first_and_last_pixel_inside(mask, expected):
+    box = mask_to_box(mask)
+    assert box.dtype == np.float32
+    assert box.tolist() == expected
+
+
+def test_an_empty_mask_has_no_box():
+    assert mask_to_box(np.zeros((3, 4), bool)) is None
+
+
+@masks
+def test_rle_survives_json_and_gives_the_mask_back(mask):
+    rle = json.loads(json.dumps(mask_to_rle(mask)))
+    assert rle["size"] == [12, 14]
+    decoded = rle_to_mask(rle)
+    assert decoded.dtype == np.bool_
+    np.testing.assert_array_equal(decoded, mask)
+
+
+def test_uncompressed_rle_counts_down_the_columns():
+    mask = rle_to_mask({"size": [2, 3], "counts": [1, 2, 3]})
+    assert mask.tolist() == [[False, True, False], [True, False, False]]
+
+
+@pytest.mark.parametrize("counts", [[3, 2], [5], [30, 2]])
+def test_rle_counts_must_sum_to_the_size(counts):
+    with pytest.raises(ValueError, match=r".+"):
+        rle_to_mask({"size": [4, 4], "counts": counts})
+
+
+def test_a_polygon_covers_the_pixels_between_its_corners():
+    mask = polygons_to_mask([[1, 1, 4, 1, 4, 3, 1, 3]], (5, 6))
+    np.testing.assert_array_equal(mask, block((5, 6), (1, 3), (1, 4)))
+
+
+def test_polygons_of_one_object_are_united():
+    squares = [[0, 0, 2, 0, 2, 2, 0, 2], [1, 1, 4, 1, 4, 4, 1, 4]]
+    expected = block((6, 6), (0, 2), (0, 2)) | block((6, 6), (1, 4), (1, 4))
+    np.testing.assert_array_equal(polygons_to_mask(squares, (6, 6)), expected)
+
+
+def test_each_part_has_a_polygon_and_an_empty_mask_has_none():
+    assert len(mask_to_polygons(MASKS["two parts"])) == 2
+    assert mask_to_polygons(MASKS["empty"]) == []
+
+
+@solid_masks
+def test_polygons_of_a_solid_mask_cover_it_exactly(mask):
+    np.testing.assert_array_equal(polygons_to_mask(mask_to_polygons(mask), mask.shape), mask)
