@@ -16,9 +16,11 @@ from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.gallery import Gallery
 from samtune.evaluation.report import write_report
 from samtune.evaluation.summary import to_markdown, verdict
+from samtune.evaluation.wandb_table import log_evaluation
 from samtune.models.backend import Sam
 from samtune.models.loading import find_tuned, load_model
 from samtune.prompts.protocols import EVALUATION_PROTOCOLS, PROTOCOLS, find_protocols
+from samtune.training.loggers import is_offline
 
 _EPILOG = """The data are those of the run, or of --config FILE; any of their settings can be
 overridden: --data.path FOLDER, --data.stretch auto ... (samtune fit --help lists them)."""
@@ -114,7 +116,11 @@ def evaluate(options: argparse.Namespace, data_arguments: list[str]) -> tuple[di
         "torch": torch.__version__,
         "device": str(device),
     }
-    return write_report(folder, rows, gallery, about, options.seed), folder
+    results = write_report(folder, rows, gallery, about, options.seed)
+    if run is not None and (run / "wandb_id.txt").exists():
+        logging = read_run_settings(run).get("logging", {})
+        log_evaluation(run, logging, is_offline(logging.get("wandb", "auto")), results)
+    return results, folder
 
 
 def _say_what(sam: Sam, options: argparse.Namespace, num_images: int) -> None:

@@ -58,7 +58,7 @@ class FitCLI(LightningCLI):
         """Settle the run folder and hang callbacks and loggers on it."""
         config = self.config
         self.run = _settle_run(config)
-        self.settings_text = self.parser.dump(config, skip_none=False)
+        self.settings_text = self.parser.dump(config)
         config.trainer.callbacks = None
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
@@ -88,7 +88,11 @@ def parse(arguments: list[str]) -> FitCLI:
             seed_everything_default=0,
             save_config_callback=None,
             trainer_defaults=TRAINER_DEFAULTS,
-            parser_kwargs={"exit_on_error": False, "prog": "samtune fit"},
+            parser_kwargs={
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                "prog": "samtune fit",
+            },
         )
     except ArgumentError as error:
         raise UserError(one_line(str(error))) from error

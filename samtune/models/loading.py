@@ -33,7 +33,7 @@ from samtune.models.conversion import (
     load_strictly,
 )
 from samtune.models.initialise import build_config, build_random
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.registry import REGISTRY, ModelSpec
 from samtune.models.resolution import set_image_size
 
@@ -259,13 +259,26 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     return _with_settings(sam, metadata)
 
 
+def load_start(source: str, checkpoint: str = "", image_size: int | None = None) -> Sam:
+    """Load a plain network to tune: a base, or a tuned model with its adapter merged.
+
+    A tuned model is a base of its own then: what is trained next is compared with it.
+    """
+    sam = _load(source, checkpoint, image_size)
+    if source in REGISTRY or not Path(source).exists():
+        return sam
+    merge(sam)
+    identity = BaseIdentity(source, checkpoint, sam.image_size, weights_sha256(sam.core))
+    return Sam(sam.core, identity)
+
+
 def load_base(base: dict[str, Any], wanted_by: str) -> Sam:
     """Load the base that a tuned model was made from, and make sure that it is the same one.
 
     Raises:
         UserError: the weights differ from those that were tuned.
     """
-    sam = _load_base(base["name"], base["checkpoint"], base["image_size"])
+    sam = load_start(base["name"], base["checkpoint"], base["image_size"])
     if base["sha256"] and sam.base.sha256 != base["sha256"]:
         raise UserError(
             f"{wanted_by} was trained on a base '{base['name']}' with other weights (sha256 "

@@ -122,7 +122,7 @@ class LogPanels(Callback):
                 logger.log_image(f"panels/{name}_{batch_idx}", [picture])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Store the best weights as an artifact."""
+        """Store the best weights as an artifact, and close the W&B run."""
         logger = _find_wandb(trainer)
         saver = next((c for c in trainer.callbacks if isinstance(c, SaveTuned)), None)  # type: ignore[attr-defined]
         if logger is None or saver is None or not trainer.is_global_zero:
@@ -134,6 +134,7 @@ class LogPanels(Callback):
                 artifact = wandb.Artifact(f"{saver.run.name}-{folder.name}", type="model")
                 artifact.add_dir(str(folder))
                 logger.experiment.log_artifact(artifact)
+        logger.experiment.finish()
 
 
 def _find_wandb(trainer: pl.Trainer) -> Any:

@@ -1,6 +1,7 @@
 """Where a run is logged: CSV always, Weights & Biases and TensorBoard by a setting."""
 
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from pytorch_lightning.loggers import Logger
 
 from samtune.errors import require
+from samtune.files import write_text
 from samtune.training.metrics_csv import MetricsCsv
 
 
@@ -49,8 +51,8 @@ def _build_wandb(run: Path, settings: LoggingSettings, config: dict[str, Any]) -
     from pytorch_lightning.loggers import WandbLogger
 
     run_id_file = run / "wandb_id.txt"
-    run_id = run_id_file.read_text().strip() if run_id_file.exists() else wandb.util.generate_id()
-    run_id_file.write_text(run_id)
+    run_id = run_id_file.read_text().strip() if run_id_file.exists() else secrets.token_hex(4)
+    write_text(run_id_file, run_id)
     return WandbLogger(
         project=settings.wandb_project,
         entity=settings.wandb_entity or None,

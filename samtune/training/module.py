@@ -12,7 +12,7 @@ from torch import Tensor
 
 from samtune.errors import UserError
 from samtune.models.backend import OBJECTS_PER_CHUNK, Sam
-from samtune.models.loading import describe, load_model, load_trained
+from samtune.models.loading import describe, load_start, load_trained
 from samtune.models.lora import (
     DecoderMode,
     LoraSettings,
@@ -32,7 +32,8 @@ class SamTuner(pl.LightningModule):
     """A SAM in training.
 
     Args:
-        base: what to start from: registry name, hub id, transformers folder or official `.pth`.
+        base: what to start from: registry name, hub id, transformers folder, official `.pth`, or a
+            run, to tune on from its result.
         checkpoint: official weights for a registry name, instead of a download.
         image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
         mode: `lora` as the settings below; `decoder` trains the mask decoder alone; `full` trains
@@ -92,7 +93,7 @@ class SamTuner(pl.LightningModule):
         """Load the weights: after parsing, and once."""
         if self.sam is not None:
             return
-        self.sam = load_model(self.base, self.checkpoint or None, self.input_side or None)
+        self.sam = load_start(self.base, self.checkpoint, self.input_side or None)
         self.sam.stretch = self.stretch
         self.sam.with_multimask = self.recipe.with_multimask
         prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)

@@ -1,0 +1,79 @@
+"""What all tests share: small pictures with discs, the real images, one thread each."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+torch.set_num_threads(1)
+torch.set_flush_denormal(True)
+
+
+def draw_discs(size, num_discs, seed):
+    """A noisy RGB picture with bright discs, and their label map."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    labels = np.zeros(size, np.uint16)
+    image = rng.integers(20, 60, (height, width, 3))
+    for number in range(1, num_discs + 1):
+        radius = rng.integers(height // 12, height // 6)
+        y, x = rng.integers(radius, height - radius), rng.integers(radius, width - radius)
+        disc = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+        disc &= labels == 0
+        labels[disc] = number
+        image[disc] += rng.integers(90, 180, 3)
+    return np.clip(image, 0, 255).astype(np.uint8), labels
+
+
+def write_discs(folder, split, num_images, size=(64, 64), num_discs=3, seed=0):
+    for kind in ("images", "labels"):
+        (folder / split / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(num_images):
+        image, labels = draw_discs(size, num_discs, seed + number)
+        Image.fromarray(image).save(folder / split / "images" / f"{number}.png")
+        Image.fromarray(labels).save(folder / split / "labels" / f"{number}.png")
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory):
+    """A mask folder with train, val and test; it must not be changed."""
+    folder = tmp_path_factory.mktemp("discs")
+    for offset, (split, count) in enumerate((("train", 4), ("val", 2), ("test", 2))):
+        write_discs(folder, split, count, seed=100 * offset)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real images."""
+    if not os.environ.get("SAMTUNE_DATA"):
+        pytest.skip("SAMTUNE_DATA does not name the real images")
+    return Path(os.environ["SAMTUNE_DATA"])
+
+
+FAST = [
+    "--model.base", "nano", "--data.num_workers", "0", "--trainer.accelerator", "cpu",
+    "--data.max_objects", "3", "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def fast():
+    """Flags that make a fit small."""
+    return FAST
+
+
+@pytest.fixture(scope="session")
+def lora_run(discs, tmp_path_factory):
+    """A finished run of two epochs with LoRA; it must not be changed."""
+    from samtune.cli import main
+
+    run = tmp_path_factory.mktemp("runs") / "lora"
+    arguments = ["fit", "--data.path", str(discs), "--run", str(run), "--trainer.max_epochs", "2"]
+    assert main([*arguments, *FAST]) == 0
+    return run

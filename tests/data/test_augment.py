@@ -1,0 +1,201 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from samtune.data.augment import PRESETS, augment, build_augmentation
+from samtune.errors import UserError
+from samtune.types import Sample
+
+RED, GREEN = 7, 300
+presets = pytest.mark.parametrize("preset", [name for name in PRESETS if name != "none"])
+
+
+def painted(red=RED, green=GREEN):
+    """A dark scene, with a red and a green object that have the ids given."""
+    labels = np.zeros((1, 120, 160), np.int32)
+    labels[0, 20:60, 15:90] = red
+    rows, columns = np.mgrid[:120, :160]
+    labels[0, np.hypot(rows - 80, columns - 110) < 30] = green
+    image = np.full((120, 160, 3), 20, np.uint8)
+    image[labels[0] == red] = (230, 20, 20)
+    image[labels[0] == green] = (20, 230, 20)
+    return Sample("a", image, labels, {red: "red", green: "green"}, "group")
+
+
+def colours_in(image):
+    """Where the picture is red, and where it is green, by a wide margin."""
+    red, green, blue = ndimage.uniform_filter(image.astype(float), (3, 3, 1)).transpose(2, 0, 1)
+    return red - np.maximum(green, blue) > 70, green - np.maximum(red, blue) > 70
+
+
+def iou(first, second):
+    return (first & second).sum() / max(1, (first | second).sum())
+
+
+def augmented(sample, name, seed):
+    return augment(sample, build_augmentation(name), np.random.default_rng(seed))
+
+
+@presets
+@pytest.mark.parametrize("seed", range(12))
+def test_image_and_masks_move_together(preset, seed):
+    result = augmented(painted(), preset, seed)
+    red, green = colours_in(result.image)
+    assert result.image.shape[:2] == result.labels.shape[1:]
+    assert iou(red, result.labels[0] == RED) > 0.9
+    assert iou(green, result.labels[0] == GREEN) > 0.9
+
+
+@presets
+def test_a_preset_changes_the_image_and_keeps_its_kind(preset):
+    sample = painted()
+    results = [augmented(sample, preset, seed) for seed in range(12)]
+    assert any((r.image.shape, r.image.tobytes()) != (sample.image.shape, sample.image.tobytes())
+               for r in results)  # fmt: skip
+    for result in results:
+        assert (result.image.dtype, result.labels.dtype) == (np.uint8, np.int32)
+        assert result.image.flags.c_contiguous
+        assert (result.image_id, result.group) == ("a", "group")
+        assert result.classes == sample.classes
+
+
+@presets
+@pytest.mark.parametrize(("red", "green"), [(1, 2), (7, 65_536), (70_000, 2**31 - 1)])
+def test_ids_are_preserved(preset, red, green):
+    for seed in range(6):
+        result = augmented(painted(red, green), preset, seed)
+        assert np.unique(result.labels).tolist() == [0, red, green]
+
+
+@presets
+def test_masks_of_other_ids_move_in_the_same_way(preset):
+    first = augmented(painted(1, 2), preset, 5)
+    second = augmented(painted(70_000, 90_000), preset, 5)
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.labels == 2, second.labels == 90_000)
+
+
+@presets
+def test_all_layers_move_together(preset):
+    sample = painted()
+    sample.labels = np.concatenate([sample.labels, sample.labels * 1000, sample.labels * 0])
+    for seed in range(6):
+        first, second, third = augmented(sample, preset, seed).labels
+        np.testing.assert_array_equal(second, first * 1000)
+        assert not third.any()
+
+
+@presets
+def test_the_same_generator_gives_the_same_result(preset):
+    first, second = (augmented(painted(), preset, 3) for _ in range(2))
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.labels, second.labels)
+
+
+@presets
+def test_a_result_does_not_depend_on_what_was_augmented_before(preset):
+    pipeline = build_augmentation(preset)
+    augment(painted(), pipeline, np.random.default_rng(99))
+    again = augment(painted(), pipeline, np.random.default_rng(3))
+    np.testing.assert_array_equal(again.image, augmented(painted(), preset, 3).image)
+
+
+@presets
+def test_other_generators_give_other_results(preset):
+    results = {augmented(painted(), preset, seed).image.tobytes() for seed in range(24)}
+    assert len(results) > 8
+
+
+def test_each_transform_of_a_preset_is_drawn_on_its_own():
+    sample, outcomes = painted(), set()
+    for seed in range(40):
+        result = augmented(sample, "light", seed)
+        is_flipped = not np.array_equal(result.labels, sample.labels)
+        upright = result.image[:, ::-1] if is_flipped else result.image
+        outcomes.add((is_flipped, np.array_equal(upright, sample.image)))
+    assert len(outcomes) == 4
+
+
+@presets
+def test_an_image_without_objects_stays_without(preset):
+    sample = painted()
+    empty = replace(sample, labels=np.zeros_like(sample.labels))
+    assert not augmented(empty, preset, 1).labels.any()
+
+
+@presets
+def test_the_sample_itself_is_left_alone(preset):
+    sample = painted()
+    augmented(sample, preset, 1)
+    np.testing.assert_array_equal(sample.image, painted().image)
+    np.testing.assert_array_equal(sample.labels, painted().labels)
+
+
+def test_a_body_keeps_its_side():
+    labels = np.zeros((1, 100, 100), np.int32)
+    labels[0, 40:60, 10:30] = 1
+    sample = Sample("a", np.full((100, 100, 3), 90, np.uint8), labels)
+    for seed in range(30):
+        columns = np.nonzero(augmented(sample, "medical", seed).labels[0])[1]
+        assert columns.mean() < 45
+
+
+def test_none_is_no_augmentation():
+    sample = painted()
+    assert build_augmentation("none") is None
+    assert augment(sample, None, np.random.default_rng(0)) is sample
+
+
+def test_an_unknown_preset_is_named_with_the_choices():
+    with pytest.raises(UserError, match="unknown augmentation 'lite': choose from none, light,"):
+        build_augmentation("lite")
+
+
+def save_transform(path, name, **arguments):
+    import albumentations
+
+    transform = getattr(albumentations, name)(**arguments)
+    data_format = "json" if path.suffix == ".json" else "yaml"
+    albumentations.save(transform, path, data_format=data_format)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["mine.json", "mine.yaml", "mine.yml"])
+def test_a_pipeline_of_the_users_own_is_loaded_from_its_file(tmp_path, name):
+    path = save_transform(tmp_path / name, "HorizontalFlip", p=1)
+    sample = painted()
+    result = augmented(sample, path, 0)
+    np.testing.assert_array_equal(result.image, sample.image[:, ::-1])
+    np.testing.assert_array_equal(result.labels, sample.labels[..., ::-1])
+
+
+def test_a_saved_composition_is_a_pipeline_too(tmp_path):
+    import albumentations
+
+    flips = [albumentations.HorizontalFlip(p=1), albumentations.VerticalFlip(p=1)]
+    path = save_transform(tmp_path / "mine.json", "Compose", transforms=flips)
+    result = augmented(painted(), path, 0)
+    np.testing.assert_array_equal(result.labels, painted().labels[:, ::-1, ::-1])
+
+
+def test_a_pipeline_that_crops_gives_smaller_images_and_masks(tmp_path):
+    path = save_transform(tmp_path / "mine.json", "RandomCrop", height=50, width=70)
+    result = augmented(painted(), path, 0)
+    assert result.image.shape == (50, 70, 3)
+    assert result.labels.shape == (1, 50, 70)
+
+
+def test_a_missing_pipeline_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"there is no augmentation file .*mine\.json"):
+        build_augmentation(str(tmp_path / "mine.json"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.json", "{"), ("a.json", "{}"), ("a.yaml", "- 1"), ("a.yaml", "")]
+)
+def test_a_file_that_is_no_pipeline_is_named(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is no albumentations pipeline: \S"):
+        build_augmentation(str(tmp_path / name))

@@ -1,0 +1,157 @@
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from samtune.data.datamodule import SamDataModule
+from samtune.errors import UserError
+
+
+@pytest.fixture
+def data(scenes_folder):
+    """A data module of a run whose model takes 32 pixels and masks of 16."""
+
+    def make(**settings):
+        settings = {"path": str(scenes_folder), "num_workers": 0} | settings
+        module = SamDataModule(**settings)
+        model = SimpleNamespace(image_size=32, mask_side=16)
+        module.trainer = SimpleNamespace(lightning_module=model)
+        return module
+
+    return make
+
+
+def ids(source):
+    return [record.image_id for record in source.records]
+
+
+def test_the_splits_are_those_of_the_settings(data):
+    module = data(val_fraction=0.3, test_fraction=0)
+    assert (len(module.source("train")), len(module.source("val"))) == (4, 3)
+
+
+def test_the_seed_draws_the_splits(data):
+    assert ids(data(seed=1).source("val")) == ids(data(seed=1).source("val"))
+    assert len({tuple(ids(data(seed=seed).source("val"))) for seed in range(6)}) > 1
+
+
+def test_an_empty_split_is_named_with_what_there_is(data):
+    module = data(test_fraction=0)
+    with pytest.raises(
+        UserError, match=r"'test' of .* has no images \(found: train 5, val 2, test 0"
+    ):
+        module.source("test")
+
+
+def test_an_unknown_split_is_named(data):
+    with pytest.raises(UserError, match="the split 'holdout' of"):
+        data().source("holdout")
+
+
+def test_setting_up_a_fit_says_that_the_path_is_wrong(data, tmp_path):
+    with pytest.raises(UserError, match=r"there is no data at .*gone: set data\.path"):
+        data(path=str(tmp_path / "gone")).setup("fit")
+
+
+def test_setting_up_a_fit_says_that_there_is_no_validation(data):
+    with pytest.raises(UserError, match="the split 'val'"):
+        data(val_fraction=0).setup("fit")
+
+
+def test_training_is_shuffled_prompted_by_the_recipe_and_sized_for_the_model(data):
+    module = data(batch_size=3, recipe="boxes", seed=4)
+    loader = module.train_dataloader()
+    batch = next(iter(loader))
+    assert len(loader) == 1
+    assert batch.pixel_values.shape == (3, 3, 32, 32)
+    assert batch.seed == (4, 0)
+    assert list(batch.prompts) == ["first"]
+    assert {prompt.signature for prompt in batch.prompts["first"]} == {(0, True, False)}
+    assert loader.order.seed == 4
+
+
+def test_mask_prompts_have_the_side_of_the_model(data):
+    loader = data(recipe="mixed").train_dataloader()
+    found = set()
+    for epoch in range(12):
+        loader.order.set_epoch(epoch)
+        prompts = [prompt for batch in loader for prompt in batch.prompts["first"]]
+        found |= {prompt.mask_input.shape for prompt in prompts if prompt.mask_input is not None}
+    assert found == {(16, 16)}
+
+
+def test_validation_keeps_its_order_and_is_prompted_by_the_protocols(data):
+    module = data(batch_size=2, val_protocols=["points_3", "box"])
+    loader = module.val_dataloader()
+    batch = next(iter(loader))
+    assert sorted(batch.prompts) == ["box", "points_3"]
+    assert loader.order.seed is None
+    with_objects = [name for name in ids(module.source("val")) if name != "s1"]
+    found = dict.fromkeys(key.image_id for batch in loader for key in batch.keys)
+    assert list(found) == with_objects
+
+
+def test_objects_per_image_are_limited_apart_in_training_and_validation(data):
+    module = data(max_objects=1, val_objects=2, val_fraction=0.4, test_fraction=0)
+    for loader, limit in ((module.train_dataloader(), 1), (module.val_dataloader(), 2)):
+        counts = {}
+        for batch in loader:
+            for key in batch.keys:
+                counts[key.image_id] = counts.get(key.image_id, 0) + 1
+        assert max(counts.values()) == limit
+
+
+def test_settings_reach_the_readers(data):
+    module = data(
+        labels="semantic",
+        class_names={1: "first"},
+        ignore_values=[2],
+        stretch="percentile",
+        bands=[2, 1, 0],
+        with_components=True,
+    )
+    settings = module.read_settings
+    assert (settings.labels, settings.with_components) == ("semantic", True)
+    assert (settings.class_names, settings.ignore_values) == (((1, "first"),), (2,))
+    assert (settings.stretch, settings.bands) == ("percentile", (2, 1, 0))
+    samples = [module.source("train").read(index) for index in range(len(module.source("train")))]
+    names = {name for sample in samples for name in sample.classes.values()}
+    assert "first" in names
+    assert "2" not in names
+
+
+def test_tiles_are_cut_within_a_split(data):
+    module = data(tile=32, tile_overlap=8)
+    whole = {name: set(ids(data().source(name))) for name in ("train", "val", "test")}
+    for split, names in whole.items():
+        tiles = module.source(split)
+        assert {name.split("@")[0] for name in ids(tiles)} == names
+        assert len(tiles) == 2 * 3 * len(names)
+        assert tiles.read(0).image.shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(64, 64), (64, 70), (64, -1)])
+def test_an_overlap_that_does_not_fit_the_tile_is_refused(data, tile, overlap):
+    with pytest.raises(UserError, match=rf"tile_overlap is {overlap}: give 0 to 63"):
+        data(tile=tile, tile_overlap=overlap)
+
+
+def test_a_batch_without_images_is_refused(data):
+    with pytest.raises(UserError, match="batch_size is 0"):
+        data(batch_size=0)
+
+
+def test_an_unknown_protocol_is_named(data):
+    with pytest.raises(UserError, match="unknown protocol 'boxes': choose from box"):
+        data(val_protocols=["boxes"])
+
+
+def test_an_unknown_augmentation_is_named_when_training_begins(data):
+    with pytest.raises(UserError, match="unknown augmentation 'lite'"):
+        data(augment="lite").train_dataloader()
+
+
+def test_the_number_of_workers_is_that_of_the_settings_or_half_the_cores(data):
+    assert data(num_workers=3).num_workers == 3
+    expected = min(8, max(1, (os.cpu_count() or 1) // 2))
+    assert data(num_workers=-1).num_workers == expected

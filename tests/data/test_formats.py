@@ -1,0 +1,130 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from samtune.data.formats import coco_files, open_splits, recognise
+from samtune.data.source import ReadSettings
+from samtune.data.splits import SplitSettings
+from samtune.errors import UserError
+
+
+def write_coco(file, write, images, **more):
+    for name in images:
+        write(file.parent / name, np.zeros((6, 8, 3), np.uint8))
+    entries = [{"id": number, "file_name": name} for number, name in enumerate(images)]
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"images": entries, "annotations": []} | more))
+    return file
+
+
+def opened(path, data_format="auto", **splits):
+    sources = open_splits(path, data_format, ReadSettings(), SplitSettings(**splits))
+    return {name: [r.image_id for r in source.records] for name, source in sources.items()}
+
+
+def test_a_folder_of_images_and_masks_is_recognised(scenes_folder):
+    assert recognise(scenes_folder) == "mask_folder"
+
+
+def test_folders_of_splits_are_recognised(tmp_path, write):
+    write(tmp_path / "train" / "images" / "a.png", np.zeros((6, 8, 3), np.uint8))
+    assert recognise(tmp_path) == "mask_folder"
+
+
+def test_a_coco_file_and_a_folder_with_one_are_recognised(tmp_path, write):
+    file = write_coco(tmp_path / "coco.json", write, ["a.png"])
+    assert recognise(file) == "coco"
+    assert recognise(tmp_path) == "coco"
+
+
+def test_images_beside_a_coco_file_are_no_mask_folder(tmp_path, write):
+    write_coco(tmp_path / "coco.json", write, ["images/a.png"])
+    assert recognise(tmp_path) == "coco"
+
+
+def test_a_stray_json_makes_no_coco_of_a_folder_of_masks(tmp_path, scenes_folder):
+    shutil.copytree(scenes_folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "licence.json").write_text('{"name": "CC0"}')
+    assert recognise(tmp_path) == "mask_folder"
+
+
+@pytest.mark.parametrize("name", ["", "notes.txt"])
+def test_anything_else_is_not_recognised(tmp_path, name):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="is not recognised: expected images/ with labels/"):
+        recognise(tmp_path / name)
+
+
+def test_a_missing_path_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"there is no data at .*gone: set data\.path"):
+        opened(tmp_path / "gone")
+
+
+def test_a_mask_folder_is_divided(scenes_folder):
+    splits = opened(scenes_folder)
+    assert {name: len(part) for name, part in splits.items()} == {"train": 3, "val": 2, "test": 2}
+
+
+def test_a_single_coco_file_is_divided(tmp_path, write):
+    names = [f"i{n}.png" for n in range(10)]
+    file = write_coco(tmp_path / "coco.json", write, names)
+    for path in (file, tmp_path):
+        splits = opened(path, val_fraction=0.2, test_fraction=0.1)
+        assert {k: len(v) for k, v in splits.items()} == {"train": 7, "val": 2, "test": 1}
+
+
+def test_coco_files_can_be_splits(tmp_path, write):
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path / f"{split}.json", write, [f"{split}/a.png"])
+        (tmp_path / f"{split}.json").write_text(
+            json.dumps({"images": [{"id": 1, "file_name": "a.png"}], "annotations": []})
+        )
+    expected = {"train": ["train/a.png"], "val": ["val/a.png"], "test": ["test/a.png"]}
+    assert opened(tmp_path) == expected
+
+
+def test_validation_is_drawn_from_a_coco_train_file(tmp_path, write):
+    write_coco(tmp_path / "train.json", write, [f"i{n}.png" for n in range(10)])
+    write_coco(tmp_path / "test.json", write, ["t.png"])
+    splits = opened(tmp_path, val_fraction=0.2)
+    assert splits["test"] == ["test/t.png"]
+    assert (len(splits["train"]), len(splits["val"])) == (8, 2)
+    assert sorted(splits["train"] + splits["val"]) == [f"train/i{n}.png" for n in range(10)]
+
+
+def test_coco_files_without_a_train_file_are_named(tmp_path, write):
+    write_coco(tmp_path / "val.json", write, ["a.png"])
+    write_coco(tmp_path / "test.json", write, ["b.png"])
+    with pytest.raises(UserError, match=r"holds (val, test|test, val) but no train\.json"):
+        opened(tmp_path)
+
+
+def test_a_folder_said_to_be_coco_without_a_file_is_named(scenes_folder):
+    with pytest.raises(UserError, match="holds no COCO file"):
+        opened(scenes_folder, "coco")
+
+
+@pytest.mark.parametrize(
+    "name", ["train.json", "instances_train2017.json", "my-train.json", "annotations/train.json"]
+)
+def test_a_split_is_found_in_the_files_name(tmp_path, name):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / name).touch()
+    assert coco_files(tmp_path) == {"train": tmp_path / name}
+
+
+def test_a_word_that_only_holds_a_splits_name_is_none(tmp_path):
+    (tmp_path / "training_evaluation.json").touch()
+    assert coco_files(tmp_path) == {"": tmp_path / "training_evaluation.json"}
+
+
+def test_the_instances_of_coco_win_over_its_key_points_and_captions(tmp_path):
+    for kind in ("captions", "instances", "person_keypoints", "stuff"):
+        for split in ("train", "val"):
+            (tmp_path / f"{kind}_{split}2017.json").touch()
+    assert coco_files(tmp_path) == {
+        "train": tmp_path / "instances_train2017.json",
+        "val": tmp_path / "instances_val2017.json",
+    }

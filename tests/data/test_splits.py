@@ -1,0 +1,250 @@
+import numpy as np
+import pytest
+
+from samtune.data.source import Record, Source
+from samtune.data.splits import SPLITS, SplitSettings, split_source
+from samtune.errors import UserError
+
+
+class Listed(Source):
+    """Records without files: splitting reads none."""
+
+    def __init__(self, records):
+        self.records = records
+
+    def read(self, index):
+        raise AssertionError("splitting must not read images")
+
+
+def source_of(tmp_path, rows, column="split"):
+    """A source of (image id, split) pairs, as a manifest names them."""
+    return Listed(
+        [Record(i, tmp_path / f"{i}.png", columns=(("id", i), (column, s))) for i, s in rows]
+    )
+
+
+def unnamed(tmp_path, number):
+    return Listed([Record(f"i{n:03}", tmp_path / f"i{n:03}.png") for n in range(number)])
+
+
+def grouped(tmp_path, sizes):
+    """Images named GROUP_NUMBER, with a column that names the group too."""
+    names = [f"g{group}_{n}" for group, size in enumerate(sizes) for n in range(size)]
+    records = [
+        Record(name, tmp_path / f"{name}.png", columns=(("patient", name.split("_")[0]),))
+        for name in names
+    ]
+    return Listed(records)
+
+
+def ids(splits):
+    return {name: [record.image_id for record in part.records] for name, part in splits.items()}
+
+
+def sizes(splits):
+    return tuple(len(splits[name]) for name in SPLITS)
+
+
+def test_unnamed_images_are_drawn_by_their_shares(tmp_path):
+    splits = split_source(unnamed(tmp_path, 100), SplitSettings())
+    assert sizes(splits) == (70, 15, 15)
+    assert sorted(name for part in ids(splits).values() for name in part) == [
+        f"i{n:03}" for n in range(100)
+    ]
+
+
+def test_the_shares_can_be_set(tmp_path):
+    settings = SplitSettings(val_fraction=0.3, test_fraction=0)
+    assert sizes(split_source(unnamed(tmp_path, 50), settings)) == (35, 15, 0)
+
+
+def test_the_same_seed_draws_the_same_splits_and_another_seed_others(tmp_path):
+    first, again, other = (
+        ids(split_source(unnamed(tmp_path, 100), SplitSettings(seed=seed))) for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert set(first["test"]) != set(other["test"])
+    assert set(first["val"]) != set(other["val"])
+
+
+def test_the_order_of_the_images_does_not_change_their_splits(tmp_path):
+    source = unnamed(tmp_path, 60)
+    backwards = Listed(source.records[::-1])
+    first, second = (ids(split_source(s, SplitSettings())) for s in (source, backwards))
+    assert all(set(first[name]) == set(second[name]) for name in SPLITS)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("by", ["column", "regex"])
+def test_no_group_is_torn_apart(tmp_path, seed, by):
+    group_sizes = np.random.default_rng(seed).integers(1, 9, 25)
+    source = grouped(tmp_path, group_sizes)
+    by_column = {"group_column": "patient"} if by == "column" else {"group_regex": r"^(.*)_\d+$"}
+    splits = ids(split_source(source, SplitSettings(seed=seed, **by_column)))
+    groups = [{image_id.split("_")[0] for image_id in splits[name]} for name in SPLITS]
+    assert all(groups)
+    assert sum(len(group) for group in groups) == len(set.union(*groups)) == 25
+    assert sum(len(part) for part in splits.values()) == len(source)
+
+
+def test_a_record_can_bring_its_own_group(tmp_path):
+    records = [Record(f"i{n}", tmp_path / f"{n}.png", group=f"g{n % 4}") for n in range(40)]
+    splits = ids(split_source(Listed(records), SplitSettings(val_fraction=0.2, test_fraction=0.2)))
+    groups = [{int(image_id[1:]) % 4 for image_id in splits[name]} for name in SPLITS]
+    assert sum(len(group) for group in groups) == 4
+
+
+def test_a_regex_without_a_group_takes_the_whole_match(tmp_path):
+    settings = SplitSettings(group_regex=r"^g\d+", val_fraction=0.3, test_fraction=0.3)
+    splits = ids(split_source(grouped(tmp_path, [4] * 10), settings))
+    groups = [{image_id.split("_")[0] for image_id in splits[name]} for name in SPLITS]
+    assert [len(group) for group in groups] == [4, 3, 3]
+
+
+def test_named_splits_are_kept(tmp_path):
+    rows = [("a", "val"), ("b", "train"), ("c", "test"), ("d", "train")]
+    splits = ids(split_source(source_of(tmp_path, rows), SplitSettings()))
+    assert splits == {"train": ["b", "d"], "val": ["a"], "test": ["c"]}
+
+
+def test_other_words_for_the_splits_are_understood(tmp_path):
+    rows = [
+        ("a", " Training"),
+        ("b", "validation"),
+        ("c", "VALID"),
+        ("d", "testing "),
+        ("e", "Val"),
+    ]
+    splits = ids(split_source(source_of(tmp_path, rows), SplitSettings()))
+    assert splits == {"train": ["a"], "val": ["b", "c", "e"], "test": ["d"]}
+
+
+def test_the_splits_of_folders_are_kept(tmp_path):
+    records = [Record(name, tmp_path / name, split=name) for name in SPLITS]
+    assert sizes(split_source(Listed(records), SplitSettings())) == (1, 1, 1)
+
+
+def test_another_column_can_name_the_splits(tmp_path):
+    source = source_of(tmp_path, [("a", "train"), ("b", "val"), ("c", "test")], column="fold")
+    splits = ids(split_source(source, SplitSettings(column="fold")))
+    assert splits == {"train": ["a"], "val": ["b"], "test": ["c"]}
+
+
+def test_validation_is_drawn_from_train_where_only_train_and_test_are_named(tmp_path):
+    rows = [(f"a{n}", "train" if n < 80 else "test") for n in range(100)]
+    splits = ids(split_source(source_of(tmp_path, rows), SplitSettings()))
+    assert splits["test"] == [f"a{n}" for n in range(80, 100)]
+    assert len(splits["val"]) == 15
+    assert sorted(splits["train"] + splits["val"]) == sorted(f"a{n}" for n in range(80))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_validation_from_train_tears_no_group_apart(tmp_path, seed):
+    source = grouped(tmp_path, [3] * 20)
+    source.records = [
+        Record(r.image_id, r.path, "train" if n < 48 else "test", columns=r.columns)
+        for n, r in enumerate(source.records)
+    ]
+    settings = SplitSettings(group_column="patient", seed=seed)
+    splits = ids(split_source(source, settings))
+    train, val, test = ({i.split("_")[0] for i in splits[name]} for name in SPLITS)
+    assert test == {"g16", "g17", "g18", "g19"}
+    assert len(val) == 3
+    assert not train & val
+
+
+def test_no_test_set_is_drawn_where_train_and_val_are_named(tmp_path):
+    rows = [(f"a{n}", "train" if n < 8 else "val") for n in range(10)]
+    assert sizes(split_source(source_of(tmp_path, rows), SplitSettings())) == (8, 2, 0)
+
+
+def test_the_rest_is_train_and_val_where_only_test_is_named(tmp_path):
+    rows = [(f"a{n:02}", "test" if n < 20 else "") for n in range(100)]
+    splits = split_source(source_of(tmp_path, rows), SplitSettings())
+    assert sizes(splits) == (65, 15, 20)
+
+
+def test_a_single_group_is_train(tmp_path):
+    source = grouped(tmp_path, [9])
+    assert sizes(split_source(source, SplitSettings(group_column="patient"))) == (9, 0, 0)
+
+
+def test_train_keeps_an_image_however_large_the_other_shares_are(tmp_path):
+    settings = SplitSettings(val_fraction=0.5, test_fraction=0.5)
+    splits = split_source(unnamed(tmp_path, 10), settings)
+    assert sizes(splits) == (1, 4, 5)
+
+
+def write_lists(folder, **lists):
+    folder.mkdir(exist_ok=True)
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n\n")
+    return SplitSettings(folder=folder)
+
+
+def test_lists_name_the_splits_by_id_or_by_file(tmp_path):
+    settings = write_lists(
+        tmp_path / "lists", train=["i000", "i003.png"], val=[" i001 "], test=["i002"]
+    )
+    splits = ids(split_source(unnamed(tmp_path, 4), settings))
+    assert splits == {"train": ["i000", "i003"], "val": ["i001"], "test": ["i002"]}
+
+
+def test_lists_win_over_the_manifest(tmp_path):
+    settings = write_lists(tmp_path / "lists", train=["b"], val=["a"])
+    splits = ids(split_source(source_of(tmp_path, [("a", "train"), ("b", "test")]), settings))
+    assert splits == {"train": ["b"], "val": ["a"], "test": []}
+
+
+def test_images_that_no_list_names_are_left_out(tmp_path):
+    settings = write_lists(tmp_path / "lists", train=["i000", "i001"], val=["i002"])
+    assert sizes(split_source(unnamed(tmp_path, 10), settings)) == (2, 1, 0)
+
+
+def test_validation_is_drawn_from_a_train_list(tmp_path):
+    settings = write_lists(tmp_path / "lists", train=[f"i{n:03}" for n in range(20)])
+    assert sizes(split_source(unnamed(tmp_path, 20), settings)) == (17, 3, 0)
+
+
+def test_an_unknown_id_in_a_list_is_named(tmp_path):
+    settings = write_lists(tmp_path / "lists", train=["i000", "i999"])
+    with pytest.raises(UserError, match="lists names i999, which is no image id"):
+        split_source(unnamed(tmp_path, 3), settings)
+
+
+def test_an_id_in_two_lists_is_named(tmp_path):
+    settings = write_lists(tmp_path / "lists", train=["i000", "i001"], test=["i001"])
+    with pytest.raises(UserError, match="i001"):
+        split_source(unnamed(tmp_path, 3), settings)
+
+
+def test_a_folder_without_lists_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"lists has no \*\.txt lists"):
+        split_source(unnamed(tmp_path, 3), write_lists(tmp_path / "lists"))
+
+
+def test_an_unknown_group_column_is_named_with_those_there_are(tmp_path):
+    source = source_of(tmp_path, [("a", "")])
+    with pytest.raises(UserError, match="no manifest column 'slide' for a: found id, split"):
+        split_source(source, SplitSettings(group_column="slide"))
+
+
+def test_a_group_column_without_a_manifest_is_the_users_error(tmp_path):
+    with pytest.raises(UserError, match=r"'slide' for i000: found no manifest\.csv"):
+        split_source(unnamed(tmp_path, 3), SplitSettings(group_column="slide"))
+
+
+def test_an_unknown_split_column_is_named(tmp_path):
+    source = source_of(tmp_path, [("a", "train"), ("b", "test")])
+    with pytest.raises(UserError, match="'fold'"):
+        split_source(source, SplitSettings(column="fold"))
+
+
+def test_a_regex_that_does_not_match_names_the_image(tmp_path):
+    with pytest.raises(UserError, match=r"group_regex .* does not match the image i000"):
+        split_source(unnamed(tmp_path, 3), SplitSettings(group_regex=r"^(.*)_\d+$"))
+
+
+def test_a_broken_regex_is_the_users_error(tmp_path):
+    with pytest.raises(UserError, match="group_regex"):
+        split_source(unnamed(tmp_path, 3), SplitSettings(group_regex="("))

@@ -1,0 +1,168 @@
+"""`samtune fit` from the command line to the run folder."""
+
+import csv
+
+import pytest
+import torch
+import yaml
+from peft import PeftModel
+from transformers import SamModel
+
+from samtune.cli import main
+from samtune.commands.fit import parse
+from samtune.models.loading import load_model
+from samtune.models.saving import save_transformers
+from samtune.training.module import SamTuner
+from samtune.types import Prompts
+
+
+def read_metrics(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses(run):
+    return {int(r["step"]): float(r["train/loss"]) for r in read_metrics(run) if r["train/loss"]}
+
+
+def decode_box(network, pixel_values):
+    box = torch.tensor([[[20.0, 30.0, 120.0, 140.0]]])
+    with torch.no_grad():
+        return network(pixel_values, input_boxes=box, multimask_output=True).pred_masks
+
+
+def test_a_run_is_a_folder_with_its_parts(lora_run):
+    for name in ("config.yaml", "metrics.csv", "adapter/adapter_model.safetensors",
+                 "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
+        assert (lora_run / name).is_file()
+
+
+def test_validation_is_logged_beside_the_base(lora_run):
+    row = read_metrics(lora_run)[-1]
+    for name in ("miou", "box_miou", "point_miou", "base_miou", "base_box_miou"):
+        assert 0 <= float(row[f"val/{name}"]) <= 1
+
+
+def test_the_loss_falls(lora_run):
+    values = list(losses(lora_run).values())
+    assert values[-1] < values[0]
+
+
+def test_config_of_the_run_holds_what_was_set(lora_run, discs):
+    settings = yaml.safe_load((lora_run / "config.yaml").read_text())
+    assert settings["data"]["path"] == str(discs)
+    assert settings["model"]["base"] == "nano"
+    assert settings["model"]["lora"]["rank"] == 8
+
+
+def test_adapter_loads_with_peft_alone_to_the_same_logits(discs, tmp_path, fast):
+    base = save_transformers(load_model("nano"), tmp_path / "base")
+    run = tmp_path / "run"
+    arguments = ["fit", "--data.path", str(discs), "--run", str(run), "--trainer.max_epochs", "1"]
+    assert main([*arguments, *fast, "--model.base", str(base), "--model.optim.lr", "0.01"]) == 0
+    ours = load_model(run)
+    plain = PeftModel.from_pretrained(SamModel.from_pretrained(base), run / "adapter").eval()
+    pixel_values = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    box = Prompts(boxes_xyxy=torch.tensor([[20.0, 30.0, 120.0, 140.0]]))
+    with torch.no_grad():
+        expected = ours.decode(ours.encode(pixel_values), torch.tensor([0]), box, True)
+    found = decode_box(plain, pixel_values)[:, 0]
+    assert torch.allclose(found, expected.low_res_logits, atol=1e-5)
+    assert not torch.allclose(decode_box(SamModel.from_pretrained(base), pixel_values)[:, 0], found)
+
+
+def test_same_seed_same_losses(discs, tmp_path, fast):
+    for name in ("a", "b"):
+        arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / name)]
+        assert main([*arguments, *fast, "--trainer.max_epochs", "1"]) == 0
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_run_that_broke_off_goes_on_as_if_it_had_not(
+    discs, tmp_path, fast, lora_run, monkeypatch, workers
+):
+    """Broken in the middle of the second epoch, one step after the last checkpoint."""
+    arguments = ["fit", "--data.path", str(discs), *fast, "--trainer.max_epochs", "2",
+                 "--checkpoint_steps", "3", "--model.lora.dropout", "0.1",
+                 "--data.num_workers", workers]  # fmt: skip
+    assert main([*arguments, "--run", str(tmp_path / "whole")]) == 0
+    broken = [*arguments, "--run", str(tmp_path / "broken")]
+    step = SamTuner.training_step
+
+    def fail_at_seven(self, batch, batch_idx):
+        if self.global_step == 7:
+            raise RuntimeError("power cut")
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SamTuner, "training_step", fail_at_seven)
+        with pytest.raises(RuntimeError, match="power cut"):
+            main(broken)
+    assert main(["fit", "--resume", str(tmp_path / "broken")]) == 0
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(discs, tmp_path, fast, capsys):
+    arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / "run"), *fast]
+    assert main([*arguments, "--model.optim.lr", "1e30", "--trainer.gradient_clip_val", "0"]) == 2
+    message = capsys.readouterr().err
+    assert "the loss is nan" in message
+    assert "train/" in message
+
+
+def test_decoder_mode_moves_only_the_decoder(discs, tmp_path, fast):
+    run = tmp_path / "run"
+    arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
+    assert main([*arguments, "--model.mode", "decoder", "--trainer.max_epochs", "1"]) == 0
+    before, after = load_model("nano").core.state_dict(), load_model(run)
+    changed = [
+        name
+        for name, value in after.core.state_dict().items()
+        if "modules_to_save" not in name
+        and "original_module" not in name
+        and not torch.equal(value, before[name])
+    ]
+    assert changed == []
+    assert not after.is_encoder_adapted
+
+
+def test_full_mode_writes_a_plain_model(discs, tmp_path, fast):
+    run = tmp_path / "run"
+    arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
+    assert main([*arguments, "--model.mode", "full", "--trainer.max_epochs", "1"]) == 0
+    assert SamModel.from_pretrained(run / "model").config.mask_decoder_config.layer_norm_eps == 1e-5
+    assert main(["evaluate", str(run), "--protocols", "box", "--data.num_workers", "0"]) == 0
+
+
+def test_parsing_loads_no_weights(discs, tmp_path):
+    cli = parse(["--data.path", str(discs), "--model.base", "vit_h", "--run", str(tmp_path / "r")])
+    assert cli.model.sam is None
+
+
+def test_flags_before_the_config_are_not_overruled_by_it(tmp_path, discs):
+    config = tmp_path / "c.yaml"
+    config.write_text("model: {base: nano}\ntrainer: {max_epochs: 9}\n")
+    cli = parse(
+        ["--trainer.max_epochs", "3", "--config", str(config), "--run", str(tmp_path / "r")]
+    )
+    assert cli.trainer.max_epochs == 3
+
+
+def test_a_run_is_never_overwritten(lora_run, discs, fast, capsys):
+    before = (lora_run / "metrics.csv").read_text()
+    assert main(["fit", "--data.path", str(discs), "--run", str(lora_run), *fast]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert (lora_run / "metrics.csv").read_text() == before
+
+
+def test_checkpoint_holds_only_what_was_trained(lora_run):
+    content = torch.load(lora_run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert all("lora_" in name or "mask_decoder" in name for name in content["state_dict"])
+    assert len(content["state_dict"]) > 0
+
+
+def test_any_step_can_be_loaded(lora_run):
+    step, best = load_model(lora_run / "checkpoints" / "last.ckpt"), load_model(lora_run)
+    assert step.base == best.base
+    assert step.is_adapted

@@ -1,0 +1,157 @@
+"""Mistakes that users make: one clear line, exit code 2, no traceback, nothing lost."""
+
+import shutil
+
+import pytest
+from PIL import Image
+
+from samtune.cli import main
+
+
+def fails(capsys, arguments, *parts):
+    assert main([str(argument) for argument in arguments]) == 2
+    message = capsys.readouterr().err.strip()
+    assert "\n" not in message
+    assert message.startswith("samtune: ")
+    assert "Traceback" not in message
+    for part in parts:
+        assert str(part) in message
+
+
+@pytest.fixture
+def copied(discs, tmp_path):
+    return shutil.copytree(discs, tmp_path / "copied")
+
+
+def test_unknown_command(capsys):
+    fails(capsys, ["fitt"], "fitt", "evaluate")
+
+
+def test_missing_data(capsys, tmp_path, fast):
+    fails(capsys, ["fit", "--data.path", tmp_path / "no", *fast], tmp_path / "no", "data.path")
+
+
+def test_empty_folder(capsys, tmp_path, fast):
+    fails(capsys, ["fit", "--data.path", tmp_path, *fast], "not recognised", "images/")
+
+
+def test_images_without_masks(capsys, copied, tmp_path, fast):
+    (copied / "train" / "labels" / "0.png").unlink()
+    fails(
+        capsys, ["fit", "--data.path", copied, "--run", tmp_path / "r", *fast], "0.png", "no mask"
+    )
+
+
+def test_mask_of_another_size(capsys, copied, tmp_path, fast):
+    Image.new("L", (10, 20)).save(copied / "train" / "labels" / "0.png")
+    arguments = ["fit", "--data.path", copied, "--run", tmp_path / "r", *fast]
+    fails(capsys, arguments, "0.png", "10x20", "64x64")
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_truncated_image_is_named(capsys, copied, tmp_path, fast, workers):
+    file = copied / "train" / "images" / "1.png"
+    file.write_bytes(file.read_bytes()[:200])
+    arguments = ["fit", "--data.path", copied, "--run", tmp_path / "r", *fast]
+    fails(capsys, [*arguments, "--data.num_workers", workers], "1.png", "skip")
+
+
+def test_truncated_image_can_be_left_out(copied, tmp_path, fast):
+    file = copied / "train" / "images" / "1.png"
+    file.write_bytes(file.read_bytes()[:200])
+    arguments = ["fit", "--data.path", str(copied), "--run", str(tmp_path / "r"), *fast]
+    arguments += ["--data.on_error", "skip", "--trainer.max_epochs", "1"]
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--model.lora.rnak", "8"),
+        ("--model.lora.rank", "many"),
+        ("--model.mode", "lorra"),
+        ("--data.recipe", "sam7"),
+        ("--data.batch_size", "0"),
+        ("--trainer.max_epoch", "3"),
+    ],
+)
+def test_misspelt_settings(capsys, discs, tmp_path, flag, value):
+    name = flag.rpartition(".")[2]
+    fails(capsys, ["fit", "--data.path", discs, "--run", tmp_path / "r", flag, value], name)
+    assert not (tmp_path / "r").exists()
+
+
+def test_missing_config(capsys, tmp_path):
+    fails(capsys, ["fit", "--config", tmp_path / "no.yaml"], "no.yaml")
+
+
+def test_config_that_is_no_yaml(capsys, tmp_path):
+    (tmp_path / "c.yaml").write_text("model: [unclosed\n")
+    fails(capsys, ["fit", "--config", tmp_path / "c.yaml"])
+
+
+def test_unknown_base(capsys, discs, tmp_path, fast):
+    arguments = ["fit", "--data.path", discs, "--run", tmp_path / "r", *fast]
+    fails(capsys, [*arguments, "--model.base", "vit_x"], "vit_x", "vit_b")
+
+
+def test_truncated_checkpoint(capsys, tmp_path):
+    (tmp_path / "sam.pth").write_bytes(b"PK\x03\x04 not a checkpoint")
+    fails(
+        capsys, ["predict", tmp_path / "sam.pth", tmp_path, "--point", "1,1"], "there are no images"
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    arguments = ["predict", tmp_path / "sam.pth", tmp_path / "a.png", "--point", "1,1"]
+    fails(capsys, arguments, "sam.pth", "truncated")
+
+
+def test_adapter_on_another_base(capsys, lora_run, tmp_path, discs):
+    run = shutil.copytree(lora_run, tmp_path / "run")
+    file = run / "adapter" / "samtune.json"
+    text = file.read_text()
+    start = text.index('"sha256": "') + len('"sha256": "')
+    file.write_text(text[:start] + "0" * 64 + text[start + 64 :])
+    fails(capsys, ["evaluate", run, "--out", tmp_path / "e"], "other weights", "sha256")
+
+
+def test_truncated_adapter(capsys, lora_run, tmp_path):
+    run = shutil.copytree(lora_run, tmp_path / "run")
+    weights = run / "adapter" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    fails(capsys, ["evaluate", run, "--out", tmp_path / "e"], "adapter")
+
+
+def test_resume_without_a_checkpoint(capsys, tmp_path):
+    fails(capsys, ["fit", "--resume", tmp_path], "last.ckpt")
+
+
+def test_unknown_protocol(capsys, lora_run):
+    fails(capsys, ["evaluate", lora_run, "--protocols", "bx"], "bx", "box")
+
+
+def test_evaluation_without_data(capsys):
+    fails(capsys, ["evaluate", "nano"], "--data.path")
+
+
+def test_unknown_option(capsys, lora_run):
+    fails(capsys, ["evaluate", lora_run, "--splitt", "val"], "--splitt")
+
+
+def test_predict_without_a_prompt(capsys, lora_run, discs):
+    fails(capsys, ["predict", lora_run, discs / "test" / "images"], "--point")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [("--point", "3"), ("--box", "1,2,3"), ("--box", "9,9,1,1"), ("--point", "900,1"),
+     ("--box", "0,0,99,99")],
+)  # fmt: skip
+def test_malformed_prompts(capsys, lora_run, discs, tmp_path, prompt):
+    image = discs / "test" / "images" / "0.png"
+    fails(capsys, ["predict", lora_run, image, *prompt, "--out", tmp_path / "o"])
+
+
+def test_convert_never_overwrites(capsys, lora_run, tmp_path):
+    (tmp_path / "a.pth").write_text("mine")
+    fails(capsys, ["convert", lora_run, tmp_path / "a.pth"], "exists")
+    assert (tmp_path / "a.pth").read_text() == "mine"
