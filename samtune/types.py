@@ -15,7 +15,7 @@ Frames change only in `geometry.py`.
 """
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ ImageArray = NDArray[np.uint8]
 LabelArray = NDArray[np.int32]
 MaskArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+Stretch = Literal["none", "percentile", "auto"]
 
 
 @dataclass

@@ -52,6 +52,7 @@ class FitCLI(LightningCLI):
         parser.add_class_arguments(LoggingSettings, "logging")
         parser.link_arguments("data.recipe", "model.recipe")
         parser.link_arguments("data.stretch", "model.stretch")
+        parser.link_arguments("data.bands", "model.bands")
         parser.link_arguments("seed_everything", "data.seed")
 
     def before_instantiate_classes(self) -> None:

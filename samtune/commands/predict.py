@@ -39,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
         "--save", nargs="+", choices=KINDS, default=["masks", "coco", "overlays"], metavar="KIND",
         help=f"any of {', '.join(KINDS)} (default: masks coco overlays)",
     )  # fmt: skip
-    parser.add_argument("--bands", type=int, nargs="+", help="channel numbers of the images")
+    parser.add_argument(
+        "--bands", type=int, nargs="+", help="channel numbers (default: as trained)"
+    )
     parser.add_argument("--checkpoint", help="official weights for a registry name")
     parser.add_argument("--image-size", type=int, default=0, help="of a base model; 0: its own")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
@@ -58,7 +60,7 @@ def main(arguments: list[str]) -> None:
     count = 0
     stems = unique_stems([image.path for image in images])
     for prompted in tqdm(images, desc="predict", unit="image", disable=None):
-        image = read_image(prompted.path, options.bands)
+        image = read_image(prompted.path, options.bands or sam.bands, sam.stretch)
         objects = predict_objects(predictor, image, prompted)
         write_image_outputs(options.out, stems[prompted.path], image, objects, options.save)
         coco.add(prompted.path.name, image, objects)

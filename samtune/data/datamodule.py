@@ -8,12 +8,12 @@ import pytorch_lightning as pl
 
 from samtune.data.dataset import OnError, PromptedDataset, PromptSettings
 from samtune.data.formats import Format, open_splits
-from samtune.data.image_io import Stretch
 from samtune.data.loader import BatchLoader
 from samtune.data.source import ReadSettings, Source, Tiles
 from samtune.data.splits import SplitSettings
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
+from samtune.types import Stretch
 
 Labels = Literal["auto", "instances", "semantic", "binary"]
 RecipeName = Literal["mixed", "sam", "sam2", "medsam", "points", "boxes"]

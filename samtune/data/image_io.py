@@ -7,17 +7,16 @@ photometric "min is black".
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samtune.errors import UserError
-from samtune.types import ImageArray
+from samtune.types import ImageArray, Stretch
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-Stretch = Literal["none", "percentile", "auto"]
 
 # A percentile stretch maps these to 0 and 255 (over all channels together, so that hue is kept).
 STRETCH_PERCENTILES = (0.5, 99.5)

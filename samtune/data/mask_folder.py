@@ -3,7 +3,7 @@
 PATH/images/ID.png      PATH/labels/ID.png         instances: a number for each object
                         PATH/masks/ID.png          classes: a number or colour for each class
                         PATH/masks/ID/*.png        one file for each object
-PATH/manifest.csv       optional: a row for each ID, with a split or group column
+PATH/manifest.csv       optional: a row for each ID (or file name), with a split or group column
 PATH/{train,val,test}/images ...                   optional: splits as folders
 """
 
@@ -51,10 +51,10 @@ class MaskFolder(Source):
         if not files:
             raise UserError(f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)})")
         for file in files:
-            if rows and file.stem not in rows:
+            row = rows.get(file.stem) or rows.get(file.name) or {}
+            if rows and not row:
                 continue
             self._masks.append(_find_mask(masks, file))
-            row = rows.get(file.stem, {})
             image_id = f"{split}/{file.stem}" if split else file.stem
             self.records.append(
                 Record(image_id, file, split or row.get("split", ""), columns=tuple(row.items()))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from samtune.data.image_io import Stretch, read_pixels
-from samtune.types import Sample
+from samtune.data.image_io import read_pixels
+from samtune.types import Sample, Stretch
 
 
 @dataclass(frozen=True)

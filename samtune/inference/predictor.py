@@ -65,7 +65,7 @@ class SamPredictor:
         if image_format == "BGR":
             image = np.ascontiguousarray(image[..., ::-1])
         if self.model.stretch != "none":
-            image = to_uint8(image, self.model.stretch)  # type: ignore[arg-type]
+            image = to_uint8(image, self.model.stretch)
         resized = resize_longest(image, self.model.image_size)
         values = torch.as_tensor(resized.copy(), device=self.device).permute(2, 0, 1)[None]
         self.set_torch_image(values, image.shape[:2])

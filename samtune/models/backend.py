@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import SamModel
 
-from samtune.types import MaskPrediction, Prompts
+from samtune.types import MaskPrediction, Prompts, Stretch
 
 # Objects decoded at once; about 30 MB each at 1024 px (fp32, inference).
 OBJECTS_PER_CHUNK = 32
@@ -59,9 +59,10 @@ class Sam(nn.Module):
         super().__init__()
         self.network = network
         self.base = base
-        # What the training images went through before SAM's own preprocessing ("none",
-        # "percentile", "auto"), and how single prompts were answered: used again at inference.
-        self.stretch = "none"
+        # What the training images went through before SAM's own preprocessing (`read_image`), and
+        # whether single prompts got three masks: used again at inference.
+        self.stretch: Stretch = "none"
+        self.bands: list[int] | None = None
         self.with_multimask = True
         self.with_decoder_checkpointing = False
         mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])

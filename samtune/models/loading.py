@@ -324,6 +324,7 @@ def load_trained(sam: Sam, state: dict[str, Tensor], source: str) -> None:
 
 def _with_settings(sam: Sam, metadata: dict[str, Any]) -> Sam:
     sam.stretch = metadata.get("stretch", sam.stretch)
+    sam.bands = metadata.get("bands", sam.bands)
     sam.with_multimask = metadata.get("with_multimask", sam.with_multimask)
     return sam
 
@@ -334,6 +335,7 @@ def describe(sam: Sam) -> dict[str, Any]:
         "format": 1,
         "base": asdict(sam.base),
         "stretch": sam.stretch,
+        "bands": sam.bands,
         "with_multimask": sam.with_multimask,
     }
 

@@ -61,6 +61,9 @@ class TellProgress(Callback):
             _say(trainer, f"NOTE: the base '{base.name}' is randomly initialised, not pretrained")
         _say(trainer, parameters_table(pl_module.network))
 
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _say(trainer, "measuring the base on the validation images ...")
+
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SamTuner)
         _say(trainer, f"base on the validation images: {_scores(pl_module.base_scores)}")
@@ -90,6 +93,15 @@ class TellProgress(Callback):
             + (f"  (base miou {base:.3f})" if base is not None else "")
             + (f"  about {seconds / 60:.1f} min left" if left > 0 else ""),
         )
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SamTuner)
+        saver = next((c for c in trainer.callbacks if isinstance(c, SaveTuned)), None)  # type: ignore[attr-defined]
+        base = pl_module.base_scores.get("miou")
+        if saver is None or base is None:
+            return
+        verdict = "better than" if saver.best > base else "NOT better than"
+        _say(trainer, f"best validation miou {saver.best:.3f}: {verdict} the base ({base:.3f})")
 
 
 def _say(trainer: pl.Trainer, text: str) -> None:

@@ -25,7 +25,7 @@ from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
 from samtune.training.rounds import run_rounds
 from samtune.training.validation import ValidationScores, score_batch
-from samtune.types import Batch
+from samtune.types import Batch, Stretch
 
 
 class SamTuner(pl.LightningModule):
@@ -43,6 +43,7 @@ class SamTuner(pl.LightningModule):
         with_prompt_encoder: train the prompt encoder too.
         recipe: of the simulated prompts; the command line takes it from `data.recipe`.
         stretch: of the images; the command line takes it from `data.stretch`.
+        bands: of the images; the command line takes them from `data.bands`.
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
         loss: weights of the losses.
         optim: learning rate and schedule.
@@ -60,7 +61,8 @@ class SamTuner(pl.LightningModule):
         decoder: DecoderMode = "full",
         with_prompt_encoder: bool = False,
         recipe: str = "mixed",
-        stretch: str = "none",
+        stretch: Stretch = "none",
+        bands: list[int] | None = None,
         num_corrections: int = -1,
         loss: LossSettings = LossSettings(),  # noqa: B008
         optim: OptimSettings = OptimSettings(),  # noqa: B008
@@ -78,7 +80,8 @@ class SamTuner(pl.LightningModule):
         self.recipe = RECIPES[recipe]
         if num_corrections >= 0:
             self.recipe = replace(self.recipe, num_corrections=num_corrections)
-        self.stretch = stretch
+        self.stretch: Stretch = stretch
+        self.bands = bands
         self.loss_weights = LossWeights.from_settings(loss, self.recipe)
         self.optim_settings = optim
         self.with_checkpointing = with_checkpointing
@@ -94,7 +97,7 @@ class SamTuner(pl.LightningModule):
         if self.sam is not None:
             return
         self.sam = load_start(self.base, self.checkpoint, self.input_side or None)
-        self.sam.stretch = self.stretch
+        self.sam.stretch, self.sam.bands = self.stretch, self.bands
         self.sam.with_multimask = self.recipe.with_multimask
         prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)
         self.sam.train()

@@ -155,3 +155,37 @@ def test_the_number_of_workers_is_that_of_the_settings_or_half_the_cores(data):
     assert data(num_workers=3).num_workers == 3
     expected = min(8, max(1, (os.cpu_count() or 1) // 2))
     assert data(num_workers=-1).num_workers == expected
+
+
+def test_the_state_is_the_number_of_batches_given(data):
+    module = data(test_fraction=0)
+    assert module.state_dict() == {"num_given": 0}
+    batches = iter(module.train_dataloader())
+    next(batches)
+    next(batches)
+    assert module.state_dict() == {"num_given": 2}
+
+
+def test_training_goes_on_where_the_loaded_state_says(data):
+    whole = list(data(test_fraction=0).train_dataloader())
+    module = data(test_fraction=0)
+    module.load_state_dict({"num_given": 3})
+    assert module.state_dict() == {"num_given": 3}
+    rest = list(module.train_dataloader())
+    assert len(whole) == 5
+    assert [batch.keys for batch in rest] == [batch.keys for batch in whole[3:]]
+
+
+def test_a_state_saved_before_the_first_batch_is_the_one_that_was_loaded(data):
+    module = data(test_fraction=0)
+    module.load_state_dict({"num_given": 3})
+    module.train_dataloader()
+    assert module.state_dict() == {"num_given": 3}
+
+
+def test_a_loaded_state_does_not_shorten_later_epochs(data):
+    module = data(test_fraction=0)
+    module.load_state_dict({"num_given": 3})
+    loader = module.train_dataloader()
+    assert [len(list(loader)), len(list(loader))] == [2, 5]
+    assert len(list(module.train_dataloader())) == 5

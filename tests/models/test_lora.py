@@ -23,7 +23,6 @@ from samtune.models.saving import save_tuned
 WAYS = {
     "qkv of all blocks, decoder whole": ("lora", LoraSettings(rank=2), "full"),
     "qkv of all blocks, decoder frozen": ("lora", LoraSettings(rank=2), "frozen"),
-    "qkv of all blocks, decoder lora": ("lora", LoraSettings(rank=2), "lora"),
     "last block, decoder lora": (
         "lora",
         LoraSettings(rank=2, encoder="last", last_blocks=1),
@@ -31,7 +30,6 @@ WAYS = {
     ),
     "everything in the blocks": ("lora", LoraSettings(rank=2, targets="all"), "lora"),
     "decoder lora alone": ("lora", LoraSettings(rank=2, encoder="none"), "lora"),
-    "decoder whole alone": ("lora", LoraSettings(rank=2, encoder="none"), "full"),
     "with the prompt encoder": ("lora", LoraSettings(rank=2), "full", True),
     "DoRA": ("lora", LoraSettings(rank=2, with_dora=True), "full"),
     "rsLoRA": ("lora", LoraSettings(rank=2, with_rslora=True), "full"),
@@ -239,7 +237,7 @@ class TestEveryWay:
         assert torch.allclose(answer(sam), tuned, atol=1e-5)
 
     def test_the_folder_loads_with_peft_alone_to_the_same_logits(
-        self, base_folder, answer, pixels, shake, tmp_path, way
+        self, base_folder, pixels, shake, tmp_path, way
     ):
         sam = load_model(base_folder)
         prepare_for_training(sam, *way)
@@ -256,7 +254,6 @@ class TestEveryWay:
             expected = sam.core(pixels, **inputs)
         assert torch.allclose(found.pred_masks, expected.pred_masks, atol=1e-5)
         assert torch.allclose(found.iou_scores, expected.iou_scores, atol=1e-5)
-        assert torch.allclose(answer(load_model(tmp_path)), answer(sam), atol=1e-5)
 
 
 class TestSwitching:

@@ -1,0 +1,71 @@
+"""The README's commands and code are run as they stand there, on small data and the small model."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samtune.cli import main
+from tests.conftest import write_discs
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder like the reader's: configs/, my_data/ and nothing else."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    write_discs(folder, "my_data", 8)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commands_ran(place, fast):
+    """Exit codes of the README's samtune commands, in order."""
+    codes = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        for line in "\n".join(blocks("bash")).splitlines():
+            words = shlex.split(line, comments=True)
+            quick = [*fast, "--trainer.max_epochs", "1"] if "--config" in words else []
+            codes[line] = main([*words[1:], *quick])
+    return codes
+
+
+def test_all_commands_run(commands_ran):
+    assert len(commands_ran) >= 4
+    assert set(commands_ran.values()) == {0}
+
+
+def test_the_python_example_runs(commands_ran, place, monkeypatch):
+    monkeypatch.chdir(place)
+    names = {
+        "path": place / "my_data" / "images" / "0.png",
+        "point_coords": np.array([[30, 40]]),
+        "point_labels": np.array([1]),
+    }
+    exec(blocks("python")[0], names)  # noqa: S102
+    assert names["masks"].shape == (3, 64, 64)
+    assert names["scores"].shape == (3,)
+
+
+def test_the_two_commands_exist():
+    for line in blocks("")[0].splitlines():
+        script = ROOT / line.split()[0]
+        assert script.stat().st_mode & 0o111
+
+
+def test_every_flag_in_the_readme_is_a_setting(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    known = set(re.findall(r"--[a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))
+    known |= {"--point", "--out", "--resume"}
+    assert set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", README)) <= known

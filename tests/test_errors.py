@@ -1,0 +1,18 @@
+import json
+
+import pytest
+
+from samtune.errors import UserError, require
+
+
+def test_an_installed_package_is_imported():
+    assert require("json", "geo") is json
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it():
+    with pytest.raises(UserError, match=r"'no_such_package', .*pip install 'samtune\[geo\]'"):
+        require("no_such_package", "geo")
+
+
+def test_a_users_error_is_a_value_error():
+    assert issubclass(UserError, ValueError)
