@@ -1,4 +1,4 @@
-"""Every change of coordinate frame, and mask <-> box, RLE, polygon.
+"""Every change of coordinate frame, mask <-> box and RLE, polygon -> mask.
 
 The resizing rule is segment_anything's (utils/transforms.py, `ResizeLongestSide`): the longest side
 becomes S, the other is rounded half up, padding is right and below; coordinates are multiplied by
@@ -19,7 +19,7 @@ from samtune.types import FloatArray, MaskArray, Prompt
 def resized_hw(original_hw: tuple[int, int], side: int) -> tuple[int, int]:
     """Size of an image whose longest side becomes `side`."""
     scale = side / max(original_hw)
-    return int(original_hw[0] * scale + 0.5), int(original_hw[1] * scale + 0.5)
+    return max(1, int(original_hw[0] * scale + 0.5)), max(1, int(original_hw[1] * scale + 0.5))
 
 
 def scale_xy(
@@ -93,26 +93,30 @@ def mask_to_rle(mask: MaskArray) -> dict[str, Any]:
 
 
 def rle_to_mask(rle: dict[str, Any]) -> MaskArray:
-    """Decode a COCO run-length encoding, compressed or not, to (H, W) boolean."""
+    """Decode a COCO run-length encoding, compressed or not, to (H, W) boolean.
+
+    Raises:
+        ValueError: uncompressed counts do not fill the mask.
+    """
     from pycocotools import mask as coco_mask
 
     height, width = rle["size"]
     if isinstance(rle["counts"], list):
+        if sum(rle["counts"]) != height * width:
+            raise ValueError(f"its counts sum to {sum(rle['counts'])}, not to {height * width}")
         rle = coco_mask.frPyObjects(rle, height, width)
     return np.asarray(coco_mask.decode(rle), np.bool_)
 
 
 def polygons_to_mask(polygons: list[list[float]], hw: tuple[int, int]) -> MaskArray:
-    """Union of COCO polygons ([x0, y0, x1, y1, ...], original frame) as (H, W) boolean."""
+    """Union of COCO polygons ([x0, y0, x1, y1, ...], original frame) as (H, W) boolean.
+
+    Raises:
+        ValueError: a coordinate is not finite.
+    """
     from pycocotools import mask as coco_mask
 
+    if not all(np.isfinite(np.asarray(polygon, np.float64)).all() for polygon in polygons):
+        raise ValueError("a polygon has a coordinate that is not finite")
     parts = coco_mask.frPyObjects(polygons, *hw)
     return np.asarray(coco_mask.decode(coco_mask.merge(parts)), np.bool_)
-
-
-def mask_to_polygons(mask: MaskArray) -> list[list[float]]:
-    """Outer contours of an (H, W) mask as COCO polygons; holes are not kept (use RLE for those)."""
-    contours, _ = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    return [c.reshape(-1).astype(float).tolist() for c in contours if len(c) >= 3]

@@ -8,7 +8,6 @@ from samtune.geometry import (
     logits_to_original,
     mask_to_box,
     mask_to_cells,
-    mask_to_polygons,
     mask_to_rle,
     polygons_to_mask,
     prompt_to_input,
@@ -200,13 +199,3 @@ def test_polygons_of_one_object_are_united():
     squares = [[0, 0, 2, 0, 2, 2, 0, 2], [1, 1, 4, 1, 4, 4, 1, 4]]
     expected = block((6, 6), (0, 2), (0, 2)) | block((6, 6), (1, 4), (1, 4))
     np.testing.assert_array_equal(polygons_to_mask(squares, (6, 6)), expected)
-
-
-def test_each_part_has_a_polygon_and_an_empty_mask_has_none():
-    assert len(mask_to_polygons(MASKS["two parts"])) == 2
-    assert mask_to_polygons(MASKS["empty"]) == []
-
-
-@solid_masks
-def test_polygons_of_a_solid_mask_cover_it_exactly(mask):
-    np.testing.assert_array_equal(polygons_to_mask(mask_to_polygons(mask), mask.shape), mask)

@@ -90,7 +90,7 @@ def augment(sample: Sample, pipeline: A.Compose | None, rng: np.random.Generator
     """Apply a pipeline to the image and all label layers; the same `rng` gives the same result."""
     if pipeline is None:
         return sample
-    pipeline.set_random_seed(int(rng.integers(2**31)))
+    _seed(pipeline, rng)
     # OpenCV warps 16-bit integers but not 32-bit ones: ids travel as 1..n
     ids, dense = np.unique(np.append(sample.labels, 0), return_inverse=True)
     if len(ids) > 65_535:
@@ -101,3 +101,10 @@ def augment(sample: Sample, pipeline: A.Compose | None, rng: np.random.Generator
     result = pipeline(image=sample.image, masks=list(layers))
     labels = ids[np.stack(result["masks"]).astype(np.int64)].astype(np.int32)
     return replace(sample, image=np.ascontiguousarray(result["image"]), labels=labels)
+
+
+def _seed(transform: Any, rng: np.random.Generator) -> None:
+    """Seed every transform by itself: a pipeline's own method gives all of them the same numbers."""
+    transform.set_random_seed(int(rng.integers(2**31)))
+    for part in getattr(transform, "transforms", []):
+        _seed(part, rng)

@@ -39,6 +39,7 @@ class Coco(Source):
         content = read_json(annotations)
         if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
             raise UserError(f"{annotations} is not COCO: it lacks 'images' or 'annotations'")
+        _require_fields(content, annotations)
         self._classes = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
         self._objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
@@ -95,6 +96,19 @@ class Coco(Source):
                 f"{mask.shape[0]} pixels, but its image is {hw[1]}x{hw[0]}"
             )
         return mask
+
+
+def _require_fields(content: dict[str, Any], file: Path) -> None:
+    required = {
+        "images": ("id", "file_name"),
+        "categories": ("id", "name"),
+        "annotations": ("image_id",),
+    }
+    for kind, names in required.items():
+        for number, entry in enumerate(content.get(kind, [])):
+            missing = [n for n in names if not isinstance(entry, dict) or n not in entry]
+            if missing:
+                raise UserError(f"{file}: entry {number} of '{kind}' lacks '{missing[0]}'")
 
 
 def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:

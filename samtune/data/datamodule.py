@@ -136,6 +136,7 @@ class SamDataModule(pl.LightningDataModule):
         dataset = PromptedDataset(self.source("train"), settings, self.recipe, is_training=True)
         self._train_loader = BatchLoader(dataset, self.batch_size, self.seed, self.num_workers)
         self._train_loader.load_state_dict(self._loader_state)
+        self._loader_state = {"num_given": 0}
         return self._train_loader
 
     def state_dict(self) -> dict[str, int]:

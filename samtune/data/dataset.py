@@ -151,7 +151,8 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         max_cover = recipe.max_cover if recipe else 1.0
         max_objects = self.settings.max_objects or (recipe.max_objects if recipe else 0)
         whole = sample.image.shape[0] * sample.image.shape[1]
-        places = find_objects(sample.labels, self.settings.min_area)
+        min_area = max(self.settings.min_area, recipe.min_area if recipe else 0)
+        places = find_objects(sample.labels, min_area)
         places = [place for place in places if place.area <= max_cover * whole]
         if max_objects and len(places) > max_objects:
             chosen = sorted(rng.permutation(len(places))[:max_objects])

@@ -6,8 +6,11 @@ from typing import Literal
 from samtune.data.coco import Coco
 from samtune.data.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.source import ReadSettings, Source
-from samtune.data.splits import SPLITS, SplitSettings, split_source
+from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source
 from samtune.errors import UserError
+
+# The other annotation files that COCO itself comes with.
+_NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
 Format = Literal["auto", "coco", "mask_folder"]
 
@@ -50,27 +53,50 @@ def recognise(path: Path) -> Format:
     if path.is_file() and path.suffix.lower() == ".json":
         return "coco"
     if path.is_dir():
-        if any((path / part / "images").is_dir() for part in ("", *SPLIT_FOLDERS)) and not (
-            coco_files(path)
-        ):
+        if _has_folder(path, "images") and _has_folder(path, "labels", "masks"):
             return "mask_folder"
         if coco_files(path):
             return "coco"
+        if _has_folder(path, "images"):
+            return "mask_folder"
     raise UserError(
         f"the format of {path} is not recognised: expected images/ with labels/ or masks/, or a "
         "COCO file *.json (set data.format to say which it is)"
     )
 
 
+def _has_folder(path: Path, *names: str) -> bool:
+    return any((path / part / name).is_dir() for part in ("", *SPLIT_FOLDERS) for name in names)
+
+
 def coco_files(folder: Path) -> dict[str, Path]:
-    """COCO files of a folder by split; the key is empty for a single file without a split."""
+    """COCO files of a folder by split; the key is empty for a single file without a split.
+
+    Found are `train.json`, `annotations/instances_train2017.json` and `train/_annotations.coco.json`.
+    COCO's own files of captions, keypoints and stuff hold no instances and are passed over.
+
+    Raises:
+        UserError: two files claim one split.
+    """
     files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
-    by_split = {
-        split: file
-        for file in files
-        for split in SPLITS
-        if split in file.stem.replace("-", "_").replace("2017", "").split("_")
-    }
+    files = [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]
+    claims = [(_split_in(file.stem), file) for file in files]
+    claims += [
+        (_split_in(f.parent.name), f) for f in sorted(folder.glob("*/_annotations.coco.json"))
+    ]
+    by_split: dict[str, Path] = {}
+    for split, file in claims:
+        if split in by_split:
+            raise UserError(f"{by_split[split]} and {file} both name the split '{split}'")
+        if split:
+            by_split[split] = file
     if by_split:
         return by_split
     return {"": files[0]} if len(files) == 1 else {}
+
+
+def _split_in(name: str) -> str:
+    """The split that a file's or folder's name mentions; empty without one."""
+    words = name.lower().replace("-", "_").replace("2017", "").replace("2014", "").split("_")
+    words[-1] = SYNONYMS.get(words[-1], words[-1])  # Roboflow's folder `valid`
+    return next((word for word in words if word in SPLITS), "")

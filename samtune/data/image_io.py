@@ -1,18 +1,21 @@
 """Reading images and label images of every common kind into uint8 RGB and integer labels.
 
-Pillow first (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation); tifffile for TIFFs that
-Pillow cannot read faithfully: more than 8 bits of colour, many channels, several samples under the
-photometric "min is black".
+Pillow reads most (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation), OpenCV 16-bit RGB PNGs,
+and `tiff_io` the TIFFs.
 """
 
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from samtune.data.tiff_io import read_tiff
 from samtune.errors import UserError
 from samtune.types import ImageArray, Stretch
 
@@ -23,6 +26,8 @@ STRETCH_PERCENTILES = (0.5, 99.5)
 # `auto` stretches 16-bit and float images always, 8-bit ones only if they are this dark (99.5th
 # percentile): the fluorescence images of DSB2018 have a mean of 13 of 255.
 DARK_BELOW = 128
+# What Pillow, tifffile and their decompressors raise on a damaged file.
+_DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error, zlib.error)
 # A malicious header could otherwise claim a picture larger than memory.
 Image.MAX_IMAGE_PIXELS = 2**30
 
@@ -55,10 +60,10 @@ def read_pixels(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise UserError(f"there is no image {path}")
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            return _read_tiff(path)
-        return _read_with_pillow(path)
-    except (OSError, ValueError, SyntaxError, KeyError, IndexError) as error:
+        return _read_raster(path)
+    except UserError:
+        raise
+    except _DAMAGED as error:
         if isinstance(error, UnidentifiedImageError):
             raise UserError(f"{path} is no image that can be read (unknown format)") from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -67,51 +72,41 @@ def read_pixels(path: Path) -> NDArray[Any]:
         raise UserError(f"{path} is too large: {error}") from error
 
 
-def _read_with_pillow(path: Path) -> NDArray[Any]:
+def _read_raster(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        found = read_tiff(path)
+        return found if isinstance(found, np.ndarray) else _from_pillow(found)
     with Image.open(path) as image:
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA"):
-            upright = upright.convert("RGB")
-        elif upright.mode == "1":
-            upright = upright.convert("L")
-        pixels = np.asarray(upright)
+        tiles: Any = getattr(image, "tile", None)
+        if (
+            image.format == "PNG"
+            and image.mode.startswith("RGB")
+            and tiles
+            and "16B" in tiles[0][3]
+        ):
+            return _read_16bit_png(path)
+        return _from_pillow(image)
+
+
+def _read_16bit_png(path: Path) -> NDArray[Any]:
+    """16-bit RGB, which Pillow would cut to 8 bits; alpha is dropped."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise OSError("the file is damaged")
+    return np.asarray(pixels[..., 2::-1])
+
+
+def _from_pillow(image: Image.Image) -> NDArray[Any]:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA"):
+        upright = upright.convert("RGB")
+    elif upright.mode == "1":
+        upright = upright.convert("L")
+    pixels = np.asarray(upright)
     if upright.mode in ("LA", "RGBA", "La", "RGBa"):
         pixels = pixels[..., :-1]
     return pixels if pixels.ndim == 3 else pixels[..., None]
-
-
-def _read_tiff(path: Path) -> NDArray[Any]:
-    """Pillow for what it reads faithfully (palettes, CMYK, 8-bit), tifffile for the rest."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        assert isinstance(page, tifffile.TiffPage)
-        photometric = getattr(page, "photometric", None)
-        is_common = photometric in (
-            tifffile.PHOTOMETRIC.PALETTE,
-            tifffile.PHOTOMETRIC.SEPARATED,
-            tifffile.PHOTOMETRIC.YCBCR,
-            tifffile.PHOTOMETRIC.MINISWHITE,
-        )
-        orientation = page.tags.get("Orientation")
-        if is_common or (orientation is not None and orientation.value != 1):
-            return _read_with_pillow(path)
-        try:
-            pixels = page.asarray()
-        except ValueError:  # a compression that needs a codec which is not installed
-            return _read_with_pillow(path)
-        axes = page.axes
-        num_extra = len(page.extrasamples)
-        is_rgba = photometric == tifffile.PHOTOMETRIC.RGB and num_extra == 1
-    if axes == "YX":
-        return np.asarray(pixels[..., None])
-    if axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, -1)
-    elif axes != "YXS":
-        raise UserError(f"{path} is a TIFF with axes {axes}; expected one two-dimensional picture")
-    return np.asarray(pixels[..., :3] if is_rgba else pixels)
 
 
 def _choose_bands(pixels: NDArray[Any], bands: Sequence[int] | None, path: Path) -> NDArray[Any]:
@@ -172,13 +167,8 @@ def read_labels(path: Path) -> NDArray[Any]:
     Raises:
         UserError: the file is missing, damaged, or of no known kind.
     """
-    if path.suffix.lower() == ".png":
-        try:
-            with Image.open(path) as image:
-                if image.mode == "P":
-                    return np.asarray(image).astype(np.int32)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
+    if (indices := _read_palette_indices(path)) is not None:
+        return indices
     pixels = read_pixels(path)
     if pixels.shape[2] > 3:
         pixels = pixels[..., :3]
@@ -188,3 +178,11 @@ def read_labels(path: Path) -> NDArray[Any]:
         pixels = np.rint(np.nan_to_num(pixels))
     pixels = pixels.astype(np.int32)
     return pixels[..., 0] if pixels.shape[2] in (1, 2) else pixels
+
+
+def _read_palette_indices(path: Path) -> NDArray[np.int32] | None:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image).astype(np.int32) if image.mode == "P" else None
+    except _DAMAGED:  # whatever is wrong, `read_pixels` says it
+        return None

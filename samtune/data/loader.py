@@ -92,14 +92,13 @@ class BatchLoader(DataLoader[Any]):
         self._num_given, self._num_to_skip = self._num_to_skip, 0
         self.order.num_skipped = self._num_given * (self.batch_size or 1)
         for batch in super().__iter__():
-            self.order.num_skipped = 0
             if isinstance(batch, Failure):
                 raise UserError(batch.message)
             self._num_given += 1
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"num_given": self._num_given % max(len(self), 1)}
+        return {"num_given": (self._num_to_skip or self._num_given) % max(len(self), 1)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self._num_to_skip = state["num_given"]

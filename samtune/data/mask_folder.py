@@ -50,7 +50,11 @@ class MaskFolder(Source):
         files = sorted(f for f in images.glob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise UserError(f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+        by_stem: dict[str, Path] = {}
         for file in files:
+            if file.stem in by_stem:
+                raise UserError(f"{by_stem[file.stem]} and {file} share a name and so a mask")
+            by_stem[file.stem] = file
             row = rows.get(file.stem) or rows.get(file.name) or {}
             if rows and not row:
                 continue
@@ -87,22 +91,25 @@ class MaskFolder(Source):
         kind, names = self.settings.labels, dict(self.settings.class_names)
         if kind == "auto":
             kind = "instances" if mask.parent.name == "labels" else "semantic"
-        if kind == "binary":
-            return _foreground(values)[None].astype(np.int32), {1: names.get(1, "")}
         if values.ndim == 3:
-            values, names = _colours_to_classes(values)
+            values, colours = _colours_to_classes(values)
+            names = colours | names
         for value in self.settings.ignore_values:
             values = np.where(values == value, 0, values)
+        if values.min(initial=0) < 0:
+            raise UserError(
+                f"{mask} holds the negative value {values.min()}: name it in data.ignore_values"
+            )
+        if kind == "binary":
+            return (values > 0)[None].astype(np.int32), {1: names.get(1, "")}
         if kind == "instances":
             return values[None], {}
         return values[None], {int(v): names.get(int(v), str(v)) for v in np.unique(values) if v}
 
 
 def _foreground(values: LabelArray) -> MaskArray:
-    """Everything above 0, of whatever channel, except what is only the noise of a JPEG's edge."""
-    flat = values.max(axis=2) if values.ndim == 3 else values
-    top = int(flat.max(initial=0))
-    return np.asarray(flat > (top // 2 if top > 1 else 0))
+    """Everything above 0, of whatever channel."""
+    return np.asarray((values.max(axis=2) if values.ndim == 3 else values) > 0)
 
 
 def _colours_to_classes(values: LabelArray) -> tuple[LabelArray, dict[int, str]]:

@@ -48,8 +48,10 @@ def find_objects(labels: LabelArray, min_area: int = 1) -> list[ObjectPlace]:
     """All objects of (L, H, W) labels with at least `min_area` pixels, by id."""
     places = []
     for number, layer in enumerate(labels):
-        ids, dense = np.arange(int(layer.max(initial=0)) + 1), layer
-        if len(ids) > _LARGEST_DENSE_ID:
+        largest = int(layer.max(initial=0))
+        if largest <= _LARGEST_DENSE_ID:
+            ids, dense = np.arange(largest + 1), layer
+        else:
             ids, dense = np.unique(np.append(layer, 0), return_inverse=True)
             dense = dense[:-1].reshape(layer.shape)
         areas = np.bincount(dense.ravel(), minlength=len(ids))

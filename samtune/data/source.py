@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -53,7 +52,7 @@ class ReadSettings:
 
 
 class Source(ABC):
-    """Images with their objects, in one format. Reading is stateless: workers share it freely."""
+    """Images with their objects, in one format. Reading changes nothing: each worker has a copy."""
 
     records: list[Record]
 
@@ -73,11 +72,12 @@ class Source(ABC):
         return _image_hw(self.records[index].path)
 
 
-@lru_cache(maxsize=65536)
 def _image_hw(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
-            is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            # Pillow gives the size of a TIFF after turning, of other formats before
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            is_turned = turned and image.format != "TIFF"
             width, height = image.size
             return (width, height) if is_turned else (height, width)
     except (OSError, ValueError, SyntaxError):
@@ -117,6 +117,7 @@ class Tiles(Source):
         self.side = side
         self.records: list[Record] = []
         self.places: list[tuple[int, int, int]] = []
+        self._last: tuple[int, Sample] | None = None
         for index, record in enumerate(source.records):
             height, width = source.hw(index)
             for y in tile_starts(height, side, overlap):
@@ -126,7 +127,7 @@ class Tiles(Source):
 
     def read(self, index: int) -> Sample:
         number, y, x = self.places[index]
-        whole = self.source.read(number)
+        whole = self._read_whole(number)
         window = (slice(y, y + self.side), slice(x, x + self.side))
         return replace(
             whole,
@@ -134,6 +135,12 @@ class Tiles(Source):
             image=whole.image[window].copy(),
             labels=whole.labels[:, *window].copy(),
         )
+
+    def _read_whole(self, number: int) -> Sample:
+        """The image that a tile is of; the last one is kept, for neighbours are read in a row."""
+        if self._last is None or self._last[0] != number:
+            self._last = (number, self.source.read(number))
+        return self._last[1]
 
     def hw(self, index: int) -> tuple[int, int]:
         height, width = self.source.hw(self.places[index][0])

@@ -9,7 +9,7 @@ from samtune.errors import UserError
 from samtune.prompts.seeding import object_rng
 
 SPLITS = ("train", "val", "test")
-_SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,26 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
     """Divide a source; what the data says is kept, and missing splits are drawn by group.
 
     Without any named split, `train`, `val` and `test` are drawn. With `train` and `test` named but
-    no `val`, it is drawn from `train`: validating on training images would hide overfitting.
+    no `val`, it is drawn from `train`: validating on training images would hide overfitting. With
+    `test` alone, the others are drawn from what has no name.
+
+    A split that comes out empty is an empty source.
 
     Raises:
-        UserError: a split comes out empty, a group column is unknown, or a list names no image.
+        UserError: a column is unknown, or a list names no image or an image twice.
     """
     named = [_named_split(record, settings) for record in source.records]
     if settings.folder is not None:
         named = _splits_from_lists(source, settings.folder)
+    elif settings.column != "split":
+        _require_column(source, settings.column)
     groups = [_group(record, settings) for record in source.records]
     splits = dict(enumerate(named))
     if not any(named):
         _draw(splits, groups, "", "test", settings.test_fraction, settings.seed)
+        _draw(splits, groups, "", "val", settings.val_fraction, settings.seed)
+        splits = {index: split or "train" for index, split in splits.items()}
+    elif "train" not in named:
         _draw(splits, groups, "", "val", settings.val_fraction, settings.seed)
         splits = {index: split or "train" for index, split in splits.items()}
     elif "val" not in named:
@@ -60,9 +68,16 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
     }
 
 
+def _require_column(source: Source, column: str) -> None:
+    columns = [dict(record.columns) for record in source.records]
+    if not any(column in row for row in columns):
+        found = ", ".join(columns[0]) if columns and columns[0] else "no manifest.csv"
+        raise UserError(f"there is no manifest column '{column}' that names splits: found {found}")
+
+
 def _named_split(record: Record, settings: SplitSettings) -> str:
     value = dict(record.columns).get(settings.column, record.split).strip().lower()
-    return _SYNONYMS.get(value, value)
+    return SYNONYMS.get(value, value)
 
 
 def _splits_from_lists(source: Source, folder: Path) -> list[str]:
@@ -70,7 +85,10 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     for name in SPLITS:
         file = folder / f"{name}.txt"
         if file.exists():
-            chosen |= {line.strip(): name for line in file.read_text().splitlines() if line.strip()}
+            listed = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+            if twice := sorted(chosen.keys() & set(listed)):
+                raise UserError(f"{twice[0]} stands in two lists of {folder}")
+            chosen |= dict.fromkeys(listed, name)
     ids = {name for record in source.records for name in (record.image_id, record.path.name)}
     unknown = sorted(chosen.keys() - ids)
     if not chosen or unknown:
@@ -89,7 +107,12 @@ def _group(record: Record, settings: SplitSettings) -> str:
             )
         return columns[settings.group_column]
     if settings.group_regex:
-        match = re.search(settings.group_regex, record.image_id)
+        try:
+            match = re.search(settings.group_regex, record.image_id)
+        except re.error as error:
+            raise UserError(
+                f"group_regex {settings.group_regex} is no regular expression: {error}"
+            ) from error
         if match is None:
             raise UserError(
                 f"group_regex {settings.group_regex} does not match the image {record.image_id}"
@@ -107,11 +130,20 @@ def _draw(
     wanted = share * len(splits)
     if share <= 0 or len(names) < 2:
         return
+    sizes = {name: sum(groups[index] == name for index in members) for name in names}
+    order = [names[i] for i in object_rng(seed, "split", target).permutation(len(names))]
     moved = 0
-    for position in object_rng(seed, "split", target).permutation(len(names))[:-1]:
-        if moved >= wanted:
-            break
-        for index in members:
-            if groups[index] == names[position]:
-                splits[index] = target
-                moved += 1
+    chosen: set[str] = set()
+    for name in order:
+        # a group that would overshoot by far is left for the others to be drawn from
+        if (
+            moved < wanted
+            and moved + sizes[name] <= 1.5 * wanted + 1
+            and len(chosen) < len(names) - 1
+        ):
+            chosen.add(name)
+            moved += sizes[name]
+    chosen = chosen or {min(order, key=sizes.__getitem__)}
+    for index in members:
+        if groups[index] in chosen:
+            splits[index] = target

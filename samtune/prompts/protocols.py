@@ -99,6 +99,7 @@ class Recipe:
         with_multimask: a single prompt is answered by three masks, the best of which is trained.
         max_objects: per image, drawn anew each epoch.
         max_cover: objects that cover more of the image are left out.
+        min_area: objects of fewer pixels are left out, whatever the data's own limit.
         pixel_loss: `focal` (alpha 0.25, gamma 2) or `bce`.
         pixel, dice, iou: weights of the losses.
         iou_loss: of the IoU head.
@@ -113,6 +114,7 @@ class Recipe:
     with_multimask: bool = True
     max_objects: int = 64
     max_cover: float = 0.9
+    min_area: int = 0
     pixel_loss: PixelLoss = "focal"
     pixel: float = 20.0
     dice: float = 1.0
@@ -150,7 +152,7 @@ RECIPES: Mapping[str, Recipe] = {
         ),
         Recipe(
             "medsam", {"box_outward": 1.0}, with_multimask=False, max_objects=1,
-            max_cover=1.0, pixel_loss="bce", pixel=1.0,
+            max_cover=1.0, min_area=100, pixel_loss="bce", pixel=1.0,
         ),
         Recipe("points", {"point_uniform": 0.8, "points_mixed": 0.2}, num_corrections=2),
         Recipe(

@@ -129,11 +129,16 @@ def mask_prompt(
     """
     _required_box(mask)
     share = np.asarray(mask_to_cells(mask, side), np.float32) / np.float32(255)
+    if not share.any():
+        x, y = np.asarray(centre_point(mask)) * side / max(mask.shape)
+        share[int(y), int(x)] = 1
     if noise == "coarse":
         small = cv2.resize(share, (side // 8, side // 8), interpolation=cv2.INTER_AREA)
         share = cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
     else:
         share = _moved(share, rng)
+    # an object smaller than a cell must still prompt: its most covered cell counts as full
+    share = share / share.max()
     return np.asarray((2 * share - 1) * MASK_PROMPT_LOGIT, np.float32)
 
 
@@ -142,6 +147,8 @@ def _moved(share: FloatArray, rng: np.random.Generator) -> FloatArray:
     dx, dy = rng.uniform(-0.1, 0.1, 2) * size
     shift: NDArray[np.float32] = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
     moved = cv2.warpAffine(share, shift, share.shape[::-1])
+    if not moved.any():  # moved over the edge
+        moved = share
     radius = int(rng.integers(0, max(2, int(0.15 * size) + 1)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     change = cv2.dilate if rng.random() < 0.5 else cv2.erode

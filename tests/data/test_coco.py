@@ -229,7 +229,6 @@ def test_a_broken_segmentation_is_named(coco, segmentation):
         source.read(0)
 
 
-@pytest.mark.slow
 def test_a_polygon_that_is_not_finite_is_named(coco):
     source = coco([annotation(5, [[0, 0, float("nan"), 0, 3, 3]])])
     with pytest.raises(UserError, match=r"annotation 5 of .*coco\.json has a segmentation that"):

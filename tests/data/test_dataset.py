@@ -170,11 +170,11 @@ def write_pair(write, folder, labels):
     write(folder / "labels" / "a.png", labels)
 
 
-@pytest.mark.parametrize(("rows", "expected"), [(18, [1, 2]), (19, [2])])
+@pytest.mark.parametrize(("rows", "expected"), [(54, [1, 2]), (57, [2])])
 def test_objects_that_cover_nearly_the_whole_image_are_left_out_in_training(
     tmp_path, write, rows, expected
 ):
-    labels = np.full((20, 20), 2, np.uint8)
+    labels = np.full((60, 60), 2, np.uint8)
     labels[:rows] = 1
     write_pair(write, tmp_path, labels)
     assert RECIPES["mixed"].max_cover == 0.9

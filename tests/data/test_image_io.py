@@ -230,12 +230,13 @@ def test_a_tiff_of_several_pages_is_not_taken_for_its_first_page(tmp_path):
         read_pixels(path)
 
 
-def test_a_stretch_maps_the_percentiles_to_black_and_white(tmp_path):
-    pixels = np.full((40, 50), 20, np.uint8)
-    pixels[:10], pixels[30:] = 10, 30
-    pixels[0, :5], pixels[39, 45:] = 0, 200
+def test_a_stretch_maps_the_outer_half_percents_to_black_and_white(tmp_path):
+    pixels = np.full((40, 50), 17, np.uint8)
+    pixels[0, :5], pixels[0, 5:15] = 0, 5
+    pixels[1, :5], pixels[1, 5:15] = 200, 35
     image = read_image(save(tmp_path / "a.png", pixels), stretch="percentile")
-    assert image[[0, 5, 20, 35, 39], [0, 25, 25, 25, 49], 0].tolist() == [0, 0, 128, 255, 255]
+    assert image[0, [0, 5, 15], 0].tolist() == [0, 0, 102]
+    assert image[1, [0, 5, 15], 0].tolist() == [255, 255, 102]
 
 
 def test_a_stretch_keeps_the_hue(tmp_path):

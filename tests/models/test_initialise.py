@@ -24,6 +24,13 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(tiny_spe
     assert equal_weights(first, build_random(tiny_spec, seed=7))
 
 
+def test_the_number_of_threads_changes_no_weight(nano):
+    torch.set_num_threads(2)
+    with_two = build_random(REGISTRY["nano"], seed=0)
+    torch.set_num_threads(1)
+    assert equal_weights(with_two, nano)
+
+
 def test_another_seed_gives_other_weights_in_every_part(tiny_spec):
     first, second = build_random(tiny_spec, seed=7), build_random(tiny_spec, seed=8)
     for part in ("vision_encoder", "prompt_encoder", "mask_decoder", "shared_image_embedding"):

@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from samtune.models.loading import (
     describe,
     find_tuned,
     load_model,
+    load_start,
     read_weights,
     sam_model_registry,
     set_decoder_eps,
@@ -436,6 +440,62 @@ class TestTunedModels:
         assert loaded.stretch == "auto"
 
 
+class TestStarts:
+    """`load_start`: what is tuned next, a base or the result of an earlier run."""
+
+    def test_a_base_starts_as_it_is(self, base_folder, base, answer):
+        sam = load_start(str(base_folder))
+        assert same(answer(sam), answer(base))
+        assert sam.base == load_model(base_folder).base
+
+    def test_a_registry_name_keeps_its_identity(self):
+        assert load_start("nano").base == load_model("nano").base
+
+    def test_a_run_starts_with_its_adapter_merged(self, run, tuned, answer):
+        sam = load_start(str(run))
+        assert type(sam.network) is SamModel
+        assert torch.allclose(answer(sam), answer(tuned), atol=1e-5)
+
+    def test_a_run_is_a_base_of_its_own(self, run, tuned):
+        sam = load_start(str(run))
+        assert (sam.base.name, sam.base.checkpoint) == (str(run), "")
+        assert sam.base.sha256 == weights_sha256(sam.core) != tuned.base.sha256
+        assert sam.base.image_size == 64
+
+    def test_what_was_tuned_on_a_run_loads_again_on_it(self, run, shake, answer, tmp_path):
+        sam = load_start(str(run))
+        before = answer(sam)
+        prepare_for_training(sam, "lora", LoraSettings(rank=2), "frozen")
+        shake(sam, seed=9)
+        save_tuned(sam, tmp_path / "second")
+        loaded = load_model(tmp_path / "second")
+        assert same(answer(loaded), answer(sam.eval()))
+        with loaded.base_weights():
+            assert same(answer(loaded), before)
+
+    def test_a_run_that_was_trained_again_is_no_longer_that_base(
+        self, run, base_folder, shake, tmp_path
+    ):
+        sam = load_start(str(run))
+        prepare_for_training(sam, "lora", LoraSettings(rank=2), "frozen")
+        save_tuned(sam, tmp_path / "second")
+        again = load_model(base_folder)
+        prepare_for_training(again, "lora", LoraSettings(rank=2), "frozen")
+        shake(again, seed=10)
+        save_tuned(again, run)
+        with pytest.raises(UserError, match="other weights"):
+            load_model(tmp_path / "second")
+
+    def test_a_wholly_trained_run_starts_as_it_is(self, base_folder, shake, answer, tmp_path):
+        sam = load_model(base_folder)
+        prepare_for_training(sam, "full", LoraSettings())
+        shake(sam)
+        save_tuned(sam, tmp_path)
+        start = load_start(str(tmp_path))
+        assert same(answer(start), answer(sam))
+        assert start.base.sha256 == weights_sha256(sam.core)
+
+
 class TestSteps:
     def test_a_step_s_checkpoint_answers_as_what_was_trained(self, step_file, tuned, answer):
         sam = load_model(step_file)
@@ -568,3 +628,21 @@ class TestHash:
         expected = weights_sha256(base.core)
         assert load_model(base_folder).base.sha256 == expected
         assert load_model(official_file).base.sha256 == expected
+
+    @pytest.mark.slow
+    def test_a_resized_network_has_the_same_hash_on_every_processor(self, base_folder):
+        code = (
+            "import sys; from samtune.models.loading import load_model; "
+            "print(load_model(sys.argv[1], image_size=96).base.sha256)"
+        )
+        found = {
+            subprocess.run(
+                [sys.executable, "-c", code, str(base_folder)],
+                env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for capability in ("default", "avx2")
+        }
+        assert len(found) == 1
