@@ -27,7 +27,7 @@ ALLOWED = {
 }
 ONLY_IN = {
     "peft": ("models/lora.py", "models/loading.py", "models/backend.py", "models/saving.py"),
-    "transformers": ("models/", "commands/fit.py"),
+    "transformers": ("models/", "commands/options.py"),
     "wandb": ("training/",),
     "torchvision": (),
     "timm": (),

@@ -7,8 +7,7 @@ layout; anything else a transformers folder, whose config carries the decoder ep
 import argparse
 from pathlib import Path
 
-from samtune.commands.evaluate import parse_known
-from samtune.commands.fit import quieten
+from samtune.commands.options import parse_alone, quieten
 from samtune.errors import UserError
 from samtune.models.loading import load_model
 from samtune.models.lora import merge
@@ -21,9 +20,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("model", help="run folder, checkpoint, adapter, or any base model")
     parser.add_argument("out", type=Path, help="FILE.pth, or a new folder")
     parser.add_argument("--checkpoint", help="official weights for a registry name")
-    options, rest = parse_known(parser, arguments)
-    if rest:
-        raise UserError(f"samtune convert: unknown option {rest[0]} (see --help)")
+    options = parse_alone(parser, arguments)
     if options.out.exists():
         raise UserError(f"{options.out} exists already: give another name")
     sam = load_model(options.model, options.checkpoint)

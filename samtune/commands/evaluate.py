@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
-from samtune.commands.fit import one_line, quieten, read_run_settings
+from samtune.commands.options import (
+    choose_device,
+    one_line,
+    parse_known,
+    quieten,
+    read_settings,
+)
 from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError
 from samtune.evaluation.compare import EvaluationSettings, compare
@@ -62,28 +68,6 @@ def main(arguments: list[str]) -> None:
         print(f"picture: {folder / 'examples.png'}")
 
 
-def parse_known(
-    parser: argparse.ArgumentParser, arguments: list[str]
-) -> tuple[argparse.Namespace, list[str]]:
-    """Parse a command's own options; what begins with `--data.` is returned as it is.
-
-    Raises:
-        UserError: an option is unknown or wrong.
-    """
-    try:
-        options, rest = parser.parse_known_args(arguments)
-    except (argparse.ArgumentError, SystemExit) as error:
-        if isinstance(error, SystemExit) and not error.code:
-            raise
-        message = str(error) if isinstance(error, argparse.ArgumentError) else "see --help"
-        raise UserError(f"{parser.prog}: {message}") from error
-    own = [argument for argument in rest if argument.startswith("--")]
-    unknown = [argument for argument in own if not argument.startswith("--data.")]
-    if unknown or (rest and not own):
-        raise UserError(f"{parser.prog}: unknown option {(unknown or rest)[0]} (see --help)")
-    return options, rest
-
-
 def evaluate(options: argparse.Namespace, data_arguments: list[str]) -> tuple[dict[str, Any], Path]:
     """Run the evaluation; returns the content of results.json and the folder it is in."""
     torch.set_flush_denormal(True)
@@ -118,7 +102,7 @@ def evaluate(options: argparse.Namespace, data_arguments: list[str]) -> tuple[di
     }
     results = write_report(folder, rows, gallery, about, options.seed)
     if run is not None and (run / "wandb_id.txt").exists():
-        logging = read_run_settings(run).get("logging", {})
+        logging = read_settings(run / "config.yaml").get("logging", {})
         log_evaluation(run, logging, is_offline(logging.get("wandb", "auto")), results)
     return results, folder
 
@@ -158,12 +142,9 @@ def build_data(run: Path | None, config: str | None, arguments: list[str]) -> Sa
     parser.add_class_arguments(SamDataModule, "data")
     defaults: dict[str, Any] = {}
     if config is not None:
-        file = Path(config)
-        if not file.is_file():
-            raise UserError(f"there is no config {file}")
-        defaults = read_settings_file(file)
+        defaults = _data_section(Path(config))
     elif run is not None:
-        defaults = read_run_settings(run).get("data", {})
+        defaults = _data_section(run / "config.yaml")
     if not defaults and not any(argument.startswith("--data.path") for argument in arguments):
         raise UserError("no data: give --data.path FOLDER, or --config FILE")
     try:
@@ -176,38 +157,10 @@ def build_data(run: Path | None, config: str | None, arguments: list[str]) -> Sa
     return module
 
 
-def read_settings_file(file: Path) -> dict[str, Any]:
+def _data_section(file: Path) -> dict[str, Any]:
     """The data section of a fit config, with its seed."""
-    settings = read_run_settings_file(file)
-    data = dict(settings.get("data", {}))
+    settings = read_settings(file)
+    data = dict(settings.get("data") or {})
     if isinstance(settings.get("seed_everything"), int):
         data.setdefault("seed", settings["seed_everything"])
     return data
-
-
-def read_run_settings_file(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        settings = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not YAML: {one_line(str(error))}") from error
-    if not isinstance(settings, dict):
-        raise UserError(f"{file} holds no settings")
-    return settings
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU where there is one.
-
-    Raises:
-        UserError: the device is unknown or not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"the device '{name}' cannot be used: {one_line(str(error))}") from error
-    return device

@@ -1,17 +1,14 @@
-"""`samtune fit`: settings in, a run folder out. Also how other commands read a run's settings."""
+"""`samtune fit`: settings in, a run folder out."""
 
-import logging
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 import yaml
 from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
+from samtune.commands.options import one_line, quieten
 from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError
 from samtune.files import write_text
@@ -139,12 +136,6 @@ def config_first(arguments: list[str]) -> list[str]:
     return first + rest
 
 
-def one_line(message: str) -> str:
-    """The first sentences of a parser's message, without its listing of alternatives."""
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    return re.sub(r"\s+", " ", " ".join(lines[:3]))[:500]
-
-
 def _settle_run(config: Namespace) -> Path:
     if config.ckpt_path:
         if not config.run:
@@ -182,43 +173,5 @@ def _resume_arguments(arguments: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def read_run_settings(run: Path) -> dict[str, Any]:
-    """`config.yaml` of a run folder.
-
-    Raises:
-        UserError: there is none, or it is no YAML mapping.
-    """
-    file = run / "config.yaml"
-    try:
-        settings = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{run} is no run: it has no config.yaml") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is not YAML: {one_line(str(error))}") from error
-    if not isinstance(settings, dict):
-        raise UserError(f"{file} holds no settings")
-    return settings
-
-
 def _as_dict(value: Any) -> dict[str, Any]:
     return dict(value.as_dict()) if isinstance(value, Namespace) else dict(value)
-
-
-def quieten() -> None:
-    """Silence what the libraries say of their own workings; warnings about the run stay."""
-    transformers.utils.logging.disable_progress_bar()
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for text in (
-        r".*args parameter is intended to run from within Python.*",
-        r".*in eval mode at the start of training.*",
-        r".*does not have many workers.*",
-        r".*Checkpoint directory .* exists and is not empty.*",
-        r".*is_gradient_checkpointing.*",
-        r".*The number of training batches.*",
-        r".*LeafSpec.*",
-        r".*GPU available but not used.*",
-        r".*ModuleAvailableCache.*",
-        r".*does not have a `.*` method.*",
-    ):
-        warnings.filterwarnings("ignore", message=text)

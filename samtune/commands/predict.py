@@ -5,8 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from samtune.commands.evaluate import choose_device, parse_known
-from samtune.commands.fit import quieten
+from samtune.commands.options import choose_device, parse_alone, quieten
 from samtune.data.image_io import IMAGE_SUFFIXES, read_image
 from samtune.errors import UserError
 from samtune.inference.outputs import (
@@ -50,9 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> None:
     quieten()
-    options, rest = parse_known(_parser(), arguments)
-    if rest:
-        raise UserError(f"samtune predict: unknown option {rest[0]} (see --help)")
+    options = parse_alone(_parser(), arguments)
     images = collect_prompts(options)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)

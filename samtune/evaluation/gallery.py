@@ -1,8 +1,6 @@
 """The objects of a report that are shown: the largest gains and losses, kept as they come."""
 
-import heapq
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 
 from samtune.drawing import BASE as BASE_COLOUR
 from samtune.drawing import TRUTH as TRUTH_COLOUR
@@ -13,18 +11,17 @@ from samtune.evaluation.contestants import BASE, TUNED
 from samtune.types import ImageArray
 
 
-@dataclass(order=True)
+@dataclass(frozen=True)
 class Picture:
     """One object of the gallery; `rank` is what it is kept by."""
 
     rank: float
-    number: int
-    row: Row = field(compare=False)
-    image: ImageArray = field(compare=False)
+    row: Row
+    image: ImageArray
 
 
 class Gallery:
-    """Keeps the `size` largest gains and the `size` largest losses among all answers.
+    """Keeps the `size` largest gains and the `size` largest losses, each object once.
 
     Where a base is evaluated alone, its best and its worst objects.
     """
@@ -33,15 +30,22 @@ class Gallery:
         self.size, self.side = size, side
         self._gains: list[Picture] = []
         self._losses: list[Picture] = []
-        self._numbers = count()
 
     def add(self, answer: Answer) -> None:
         """Consider one answer; it is drawn only if it is kept."""
         change = difference(answer.row)
-        for heap, rank in ((self._gains, change), (self._losses, -change)):
-            if len(heap) < self.size or rank > heap[0].rank:
-                picture = Picture(rank, next(self._numbers), answer.row, self._draw(answer))
-                (heapq.heappushpop if len(heap) == self.size else heapq.heappush)(heap, picture)
+        self._gains = self._considered(self._gains, change, answer)
+        self._losses = self._considered(self._losses, -change, answer)
+
+    def _considered(self, kept: list[Picture], rank: float, answer: Answer) -> list[Picture]:
+        """`kept`, largest first, with the answer in its place if it has one there."""
+        same = [picture for picture in kept if picture.row.key == answer.row.key]
+        rival = same[0] if same else kept[-1] if len(kept) == self.size else None
+        if rival is not None and rank <= rival.rank:
+            return kept
+        others = [picture for picture in kept if picture is not rival]
+        drawn = Picture(rank, answer.row, self._draw(answer))
+        return sorted([*others, drawn], key=lambda picture: -picture.rank)
 
     def _draw(self, answer: Answer) -> ImageArray:
         colours = {BASE: BASE_COLOUR, TUNED: TUNED_COLOUR}
@@ -52,13 +56,13 @@ class Gallery:
     @property
     def gains(self) -> list[Picture]:
         """Largest first; only objects that did gain."""
-        return [p for p in sorted(self._gains, reverse=True) if p.rank > 0]
+        return [picture for picture in self._gains if picture.rank > 0]
 
     @property
     def losses(self) -> list[Picture]:
         """Largest first; only objects that did lose (of a base alone: the lowest scores)."""
         is_compared = any(TUNED in picture.row.scores for picture in self._losses)
-        return [p for p in sorted(self._losses, reverse=True) if p.rank > 0 or not is_compared]
+        return [p for p in self._losses if p.rank > 0 or not is_compared]
 
 
 def difference(row: Row) -> float:

@@ -91,3 +91,10 @@ def test_a_picture_has_a_panel_for_the_prompt_the_truth_and_each_contestant(answ
 def test_the_difference_is_tuned_minus_base_or_the_base_s_own_iou(make_row):
     assert difference(make_row("a", 0.5, 0.25)) == -0.25
     assert difference(make_row("a", 0.5)) == 0.5
+
+
+def test_an_object_is_shown_once_with_its_largest_change(answer):
+    gallery = Gallery(size=3, side=16)
+    for change in (0.1, 0.4, 0.2):
+        gallery.add(answer(1, 0.5, 0.5 + change))
+    assert [picture.rank for picture in gallery.gains] == pytest.approx([0.4])

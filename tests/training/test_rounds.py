@@ -195,6 +195,14 @@ class TestClicks:
         assert places(batch, 1) != places(batch, 2)
         assert places(batch, 1) != places(replace(batch, seed=(0, 1)), 1)
 
+    def test_alike_objects_are_clicked_in_places_of_their_own(self, sam, batch, logits, choose):
+        alike = replace(
+            choose(batch, [0, 0, 0]),
+            keys=[batch.keys[0], batch.keys[1], batch.keys[2]],  # a 1, b 1 and a 2
+        )
+        prompts = self.clicks(sam, alike, logits[[2, 2, 2]])
+        assert len({cell_of(prompt, sam, 32) for prompt in prompts}) == 3
+
     def test_without_a_click_only_the_mask_prompt_is_new(self, sam, batch, logits):
         first = batch.prompts["first"]
         prompts = next_prompts(first, logits, batch, RECIPES["sam"], 1, False, sam)
