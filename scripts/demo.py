@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from samtune.cli import main as samtune
-from samtune.models.loading import ASSETS
+from samtune.models.weights import ASSETS
 
 ROOT = Path(__file__).parent.parent
 

@@ -56,6 +56,7 @@ def write_report(
     write_json(folder / "results.json", results)
     write_text(folder / "objects.csv", to_csv(rows))
     write_text(folder / "report.html", render(rows, summaries, gallery, about))
+    (folder / "examples.png").unlink(missing_ok=True)
     if (picture := examples_picture(gallery)) is not None:
         write_bytes(folder / "examples.png", to_png(picture))
     return results

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samtune.data.image_io import to_uint8
-from samtune.data.preprocess import resize_longest
 from samtune.errors import UserError
-from samtune.geometry import resized_hw, scale_xy
+from samtune.inference.resize import ResizeLongestSide
 from samtune.models.backend import Sam
 from samtune.types import ImageArray, Prompts
 
@@ -25,6 +24,7 @@ class SamPredictor:
         sam_model: from `load_model` or `sam_model_registry`.
 
     Attributes:
+        transform: moves images and prompts into the input frame, for `predict_torch`.
         features: image embeddings (1, C, S/16, S/16) of the current image, or `None`.
         original_size, input_size: (height, width) of the image, before and after resizing.
     """
@@ -32,6 +32,7 @@ class SamPredictor:
     def __init__(self, sam_model: Sam) -> None:
         self.model = sam_model
         self.model.eval()
+        self.transform = ResizeLongestSide(sam_model.image_size)
         self.reset_image()
 
     @property
@@ -57,7 +58,7 @@ class SamPredictor:
         """
         if image_format not in ("RGB", "BGR"):
             raise UserError(f"image_format is {image_format!r}: give 'RGB' or 'BGR'")
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise UserError(
                 f"the image has shape {image.shape} and dtype {image.dtype}; expected (H, W, 3) "
                 "uint8 (samtune.read_image makes that of any file)"
@@ -66,7 +67,7 @@ class SamPredictor:
             image = np.ascontiguousarray(image[..., ::-1])
         if self.model.stretch != "none":
             image = to_uint8(image, self.model.stretch)
-        resized = resize_longest(image, self.model.image_size)
+        resized = self.transform.apply_image(image)
         values = torch.as_tensor(resized.copy(), device=self.device).permute(2, 0, 1)[None]
         self.set_torch_image(values, image.shape[:2])
 
@@ -127,7 +128,7 @@ class SamPredictor:
         if point_coords is not None:
             if point_labels is None:
                 raise UserError("point_labels must be supplied if point_coords is supplied")
-            points = self._to_tensor(self._scale(point_coords, (-1, 2)))[None]
+            points = self._to_tensor(self._scale(point_coords, "point_coords", 2))[None]
             labels = torch.as_tensor(np.asarray(point_labels), dtype=torch.int, device=self.device)
             if labels.shape != points.shape[1:2]:
                 raise UserError(
@@ -135,7 +136,7 @@ class SamPredictor:
                 )
             labels = labels[None]
         if box is not None:
-            boxes = self._to_tensor(self._scale(np.asarray(box).reshape(-1), (2, 2)).reshape(1, 4))
+            boxes = self._to_tensor(self._scale(np.reshape(box, (1, -1)), "box", 4))
         if mask_input is not None:
             masks = self._to_tensor(np.asarray(mask_input, np.float32))[None]
         result = self.predict_torch(points, labels, boxes, masks, multimask_output, return_logits)
@@ -205,14 +206,21 @@ class SamPredictor:
         if not self.is_image_set:
             raise RuntimeError("An image must be set with .set_image(...) before mask prediction.")
 
-    def _scale(self, coords: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
+    def _scale(self, coords: NDArray[Any], name: str, width: int) -> NDArray[np.float32]:
+        """Points (N, 2) or boxes (K, 4) moved into the input frame."""
         assert self.original_size is not None
+        shape = np.shape(coords)
+        if len(shape) != 2 or shape[1] != width or not shape[0]:
+            expected = "(N, 2) with N > 0" if width == 2 else "(4,)"
+            found = shape if width == 2 else shape[1:]
+            raise UserError(f"{name} has shape {found}; expected {expected}")
         try:
-            coords_xy = np.asarray(coords, np.float32).reshape(shape)
-        except ValueError as error:
-            raise UserError(f"coordinates have shape {np.shape(coords)}: {error}") from error
-        target = resized_hw(self.original_size, self.model.image_size)
-        return scale_xy(coords_xy, self.original_size, target)
+            numbers = np.asarray(coords, np.float32)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{name} holds something else than numbers: {error}") from error
+        return self.transform.apply_coords(numbers.reshape(-1, 2), self.original_size).reshape(
+            shape
+        )
 
     def _to_tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float, device=self.device)

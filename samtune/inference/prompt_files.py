@@ -82,6 +82,10 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
         raise UserError(f"{where}: points are [[x, y], ...], a box is [x0, y0, x1, y1]") from error
     if coords is None and corners is None:
         raise UserError(f"{where}: there is neither 'points' nor 'box'")
+    if coords is not None and not len(coords) and corners is None:
+        raise UserError(f"{where}: 'points' is empty")
+    if marks is not None and not np.isin(marks, (0, 1)).all():
+        raise UserError(f"{where}: labels are 1 (in the object) and 0 (outside it)")
     if marks is not None and coords is not None and marks.shape != (len(coords),):
         raise UserError(f"{where}: {len(coords)} points, but {marks.size} labels")
     if corners is not None and not (corners[0] <= corners[2] and corners[1] <= corners[3]):
@@ -93,19 +97,25 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
 
 def _coco_entries(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
     """COCO boxes (x, y, width, height) as entries with inclusive corners."""
-    names = {image["id"]: image["file_name"] for image in content["images"]}
-    classes = {c["id"]: c["name"] for c in content.get("categories", [])}
+    try:
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        classes = {c["id"]: c["name"] for c in content.get("categories", [])}
+        annotations = list(content["annotations"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{file} is no COCO file: {error} in images or categories") from error
     entries = []
-    for annotation in content["annotations"]:
-        box = annotation.get("bbox")
-        if annotation.get("image_id") not in names or not isinstance(box, list) or len(box) != 4:
+    for number, annotation in enumerate(annotations):
+        try:
+            image, box = names[annotation["image_id"]], annotation["bbox"]
+            x, y, width, height = (float(value) for value in box)
+        except (KeyError, TypeError, ValueError) as error:
+            name = annotation.get("id", number) if isinstance(annotation, dict) else number
             raise UserError(
-                f"{file}: annotation {annotation.get('id')} has no bbox or no known image_id"
-            )
-        x, y, width, height = box
+                f"{file}: annotation {name} has no bbox or no known image_id; a bbox is four numbers"
+            ) from error
         entries.append(
             {
-                "image": names[annotation["image_id"]],
+                "image": image,
                 "box": [x, y, x + max(width - 1, 0), y + max(height - 1, 0)],
                 "name": classes.get(annotation.get("category_id"), ""),
             }

@@ -108,8 +108,14 @@ class Sam(nn.Module):
         """
         if not isinstance(self.network, PeftModel):
             raise RuntimeError("this network has no adapter to turn off")
-        with self.network.disable_adapter():
-            yield
+        # PEFT makes what it turns on again trainable, whatever it was before
+        trainable = [(p, p.requires_grad) for p in self.network.parameters()]
+        try:
+            with self.network.disable_adapter():
+                yield
+        finally:
+            for parameter, requires_grad in trainable:
+                parameter.requires_grad_(requires_grad)
 
     def encode(self, pixel_values: Tensor) -> Tensor:
         """Image embeddings (B, C, S/16, S/16) of `pixel_values` (B, 3, S, S).

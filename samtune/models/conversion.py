@@ -142,8 +142,11 @@ def _infer_vision(state: Mapping[str, Tensor]) -> dict[str, object]:
         key.startswith("image_encoder.blocks.") and key.endswith(".attn.rel_pos_h") for key in state
     )
     tables = [state[f"image_encoder.blocks.{i}.attn.rel_pos_h"] for i in range(num_layers)]
+    if not tables:
+        raise KeyError("image_encoder.blocks.0.attn.rel_pos_h")
     grid, width = pos_embed.shape[1], pos_embed.shape[3]
-    window = min(len(table) + 1 for table in tables) // 2
+    is_global = [len(table) == 2 * grid - 1 for table in tables]
+    windows = [(len(t) + 1) // 2 for t, spans in zip(tables, is_global, strict=True) if not spans]
     mlp_dim = state["image_encoder.blocks.0.mlp.lin1.weight"].shape[0]
     return {
         "hidden_size": width,
@@ -156,8 +159,8 @@ def _infer_vision(state: Mapping[str, Tensor]) -> dict[str, object]:
         "mlp_dim": mlp_dim,
         "output_channels": state["image_encoder.neck.0.weight"].shape[0],
         "num_pos_feats": state[_PE_OFFICIAL].shape[1],
-        "window_size": window,
-        "global_attn_indexes": [i for i, t in enumerate(tables) if len(t) != 2 * window - 1],
+        "window_size": windows[0] if windows else grid,
+        "global_attn_indexes": [i for i, spans in enumerate(is_global) if spans],
     }
 
 

@@ -18,6 +18,7 @@ from samtune.models.registry import ModelSpec
 
 ENCODER_STD = 0.02
 CROSS_ATTENTION_GAIN = 2.0
+_GRID = 2.0**20
 
 
 def build_config(spec: ModelSpec) -> SamConfig:
@@ -67,7 +68,10 @@ def _reset_to_torch_defaults(part: nn.Module) -> None:
 
 
 def _match_query_and_key(attention: Any) -> None:
-    nn.init.orthogonal_(attention.q_proj.weight, gain=CROSS_ATTENTION_GAIN)
+    weight = attention.q_proj.weight
+    orthogonal = nn.init.orthogonal_(torch.empty(weight.shape, dtype=torch.float64))
+    # rounded, for the last bits of a QR decomposition depend on the number of threads
+    weight.copy_(torch.round(orthogonal * _GRID) / _GRID * CROSS_ATTENTION_GAIN)
     attention.k_proj.weight.copy_(attention.q_proj.weight)
     nn.init.zeros_(attention.q_proj.bias)
     nn.init.zeros_(attention.k_proj.bias)

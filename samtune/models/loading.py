@@ -9,8 +9,6 @@ official file    segment_anything's `.pth`, strictly, any name
 hub id           "facebook/sam-vit-base"
 """
 
-import hashlib
-import pickle
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -19,27 +17,22 @@ from typing import Any
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
-from transformers import SamModel
 
 from samtune.errors import UserError
 from samtune.files import read_json
 from samtune.models.backend import BaseIdentity, Sam
-from samtune.models.conversion import (
-    OFFICIAL_DECODER_EPS,
-    build_from_official,
-    is_official,
-    load_strictly,
-)
-from samtune.models.initialise import build_config, build_random
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
-from samtune.models.registry import REGISTRY, ModelSpec
+from samtune.models.registry import REGISTRY
 from samtune.models.resolution import set_image_size
+from samtune.models.weights import (
+    from_elsewhere,
+    from_pretrained,
+    from_registry,
+    weights_sha256,
+)
 
 METADATA_FILE = "samtune.json"
-ASSETS = Path(__file__).parent.parent / "assets"
-_WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def load_model(
@@ -69,7 +62,7 @@ def _load(source: str, checkpoint: str, image_size: int | None) -> Sam:
         if checkpoint:
             raise UserError(f"checkpoint={checkpoint} goes with a registry name, not with {source}")
         if path.suffix == ".ckpt":
-            return _load_step(path)
+            return _load_step(path, image_size)
         if (tuned := find_tuned(path)) is not None:
             return _load_tuned(tuned, image_size)
     return _load_base(source, checkpoint, image_size)
@@ -77,145 +70,18 @@ def _load(source: str, checkpoint: str, image_size: int | None) -> Sam:
 
 def _load_base(source: str, checkpoint: str, image_size: int | None) -> Sam:
     is_random = False
+    if checkpoint and source not in REGISTRY:
+        raise UserError(f"checkpoint={checkpoint} goes with a registry name, not with {source}")
     if source in REGISTRY:
         spec = REGISTRY[source]
-        network, is_random = _from_registry(spec, checkpoint)
+        network, is_random = from_registry(spec, checkpoint)
     else:
-        network = _from_elsewhere(source)
+        network = from_elsewhere(source)
     if image_size:
         set_image_size(network, image_size)
     side = int(network.config.vision_config.image_size)
     identity = BaseIdentity(source, checkpoint, side, weights_sha256(network), is_random)
     return Sam(network, identity)
-
-
-def _from_registry(spec: ModelSpec, checkpoint: str) -> tuple[SamModel, bool]:
-    if checkpoint:
-        return _from_file(Path(checkpoint), spec), False
-    if spec.is_bundled:
-        weights = ASSETS / f"{spec.name}.safetensors"
-        if weights.exists():
-            return _from_file(weights, spec), False
-        return build_random(spec), True
-    network = _from_pretrained(spec.hub_id, f"download {spec.url} and pass it as checkpoint=")
-    set_decoder_eps(network, OFFICIAL_DECODER_EPS)
-    return network, False
-
-
-def _from_elsewhere(source: str) -> SamModel:
-    path = Path(source)
-    if path.is_dir():
-        return _from_folder(path)
-    if path.is_file():
-        return _from_file(path, None)
-    if path.suffix in (*_WEIGHT_SUFFIXES, ".ckpt") or source.count("/") != 1 or source[0] in "./~":
-        raise UserError(
-            f"there is no model '{source}': it is neither a registry name "
-            f"({', '.join(REGISTRY)}) nor an existing file or folder"
-        )
-    return _from_pretrained(source, "check the name, the network or your access token")
-
-
-def _from_folder(path: Path) -> SamModel:
-    config_file = path / "config.json"
-    if not config_file.exists():
-        raise UserError(
-            f"{path} is no model: it holds neither adapter/ (a run), adapter_config.json (an "
-            "adapter) nor config.json (a transformers model)"
-        )
-    kind = read_json(config_file).get("model_type")
-    if kind != "sam":
-        raise UserError(f"{config_file} describes a '{kind}' model; expected model_type 'sam'")
-    return _from_pretrained(str(path), "its weights must be complete")
-
-
-def _from_pretrained(name: str, advice: str) -> SamModel:
-    """transformers' loading, but an incomplete or surplus weight is an error, not a warning."""
-    try:
-        network, info = SamModel.from_pretrained(name, output_loading_info=True)
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"'{name}' cannot be loaded ({reason}); {advice}") from error
-    problems = {
-        kind: sorted(str(key) for key in info[kind])
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if info.get(kind)
-    }
-    if problems:
-        listed = "; ".join(f"{kind}: {', '.join(keys[:3])}" for kind, keys in problems.items())
-        raise UserError(f"the weights of '{name}' do not fit a SAM ({listed}); {advice}")
-    return network
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read tensors from a `.pth`/`.pt`/`.bin` (weights only, never code) or `.safetensors` file.
-
-    Raises:
-        UserError: the file is missing, truncated, or holds something else than tensors.
-    """
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{path} cannot be read as weights ({reason}): it is truncated, or no checkpoint"
-        ) from error
-    for wrapper in ("model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path} holds no state dict; expected segment_anything's layout")
-    return state
-
-
-def _from_file(path: Path, spec: ModelSpec | None) -> SamModel:
-    state = {key: value.float() for key, value in read_weights(path).items()}
-    if is_official(state):
-        network = build_from_official(state, str(path))
-        if spec is not None:
-            _check_is(network, spec, path)
-        return network
-    if spec is None:
-        raise UserError(
-            f"{path} is no official SAM checkpoint (no "
-            "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix); for transformers' "
-            "weights give the folder that also holds config.json"
-        )
-    network = SamModel(build_config(spec))
-    load_strictly(network, state, str(path))
-    return network
-
-
-def _check_is(network: SamModel, spec: ModelSpec, path: Path) -> None:
-    """A ViT-L file under the name `vit_b` is a mistake, even though its layout could be read."""
-    found, expected = network.config.vision_config, build_config(spec).vision_config
-    for name in ("hidden_size", "num_hidden_layers"):
-        if getattr(found, name) != getattr(expected, name):
-            raise UserError(
-                f"{path} is not a {spec.name}: its encoder has {name} {getattr(found, name)} "
-                f"instead of {getattr(expected, name)}"
-            )
-
-
-def set_decoder_eps(network: SamModel, eps: float) -> None:
-    """Set the eps of the decoder's transformer norms, in its layers and in its config."""
-    network.config.mask_decoder_config.layer_norm_eps = eps
-    for block in network.mask_decoder.transformer.layers:
-        for number in range(1, 5):
-            getattr(block, f"layer_norm{number}").eps = eps
-
-
-def weights_sha256(network: SamModel) -> str:
-    """Hash over names and bytes of all weights, the same on every machine."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def find_tuned(path: Path) -> Path | None:
@@ -229,8 +95,12 @@ def find_tuned(path: Path) -> Path | None:
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
     if (folder / METADATA_FILE).exists():
-        metadata: dict[str, Any] = read_json(folder / METADATA_FILE)
-        return metadata
+        metadata = read_json(folder / METADATA_FILE)
+        try:
+            BaseIdentity(**metadata["base"])
+        except (TypeError, KeyError) as error:
+            raise UserError(f"{folder / METADATA_FILE} is damaged: {error}") from error
+        return dict(metadata)
     base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not base:
         raise UserError(
@@ -242,14 +112,11 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
 def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     metadata = _read_metadata(folder)
     trained_size = metadata["base"]["image_size"]
-    if image_size and trained_size and image_size != trained_size:
-        raise UserError(
-            f"{folder} was trained at image size {trained_size}, not {image_size}: tune again, or "
-            "leave image_size out"
-        )
+    _require_size(folder, trained_size, image_size)
+    metadata["base"]["image_size"] = trained_size or image_size
     if not (folder / "adapter_config.json").exists():
         identity = BaseIdentity(**metadata["base"])
-        return _with_settings(Sam(_from_pretrained(str(folder), "tune again"), identity), metadata)
+        return _with_settings(Sam(from_pretrained(str(folder), "tune again"), identity), metadata)
     sam = load_base(metadata["base"], str(folder))
     try:
         sam.network = PeftModel.from_pretrained(sam.core, folder)
@@ -257,6 +124,14 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the adapter in {folder} cannot be loaded ({reason})") from error
     return _with_settings(sam, metadata)
+
+
+def _require_size(path: Path, trained_size: int | None, image_size: int | None) -> None:
+    if image_size and trained_size and image_size != trained_size:
+        raise UserError(
+            f"{path} was trained at image size {trained_size}, not {image_size}: tune again, or "
+            "leave image_size out"
+        )
 
 
 def load_start(source: str, checkpoint: str = "", image_size: int | None = None) -> Sam:
@@ -287,13 +162,15 @@ def load_base(base: dict[str, Any], wanted_by: str) -> Sam:
     return sam
 
 
-def _load_step(path: Path) -> Sam:
+def _load_step(path: Path, image_size: int | None) -> Sam:
     """Rebuild the network of one training step from a run's checkpoint."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         recipe, state = content["samtune"], content["state_dict"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
+        trained_size = recipe["base"]["image_size"]
+    except Exception as error:  # torch.load raises whatever the bytes make it do
         raise UserError(f"{path} is no checkpoint of samtune, or is truncated") from error
+    _require_size(path, trained_size, image_size)
     sam = load_base(recipe["base"], str(path))
     prepare_for_training(
         sam, recipe["mode"], LoraSettings(**recipe["lora"]), recipe["decoder"],

@@ -15,7 +15,7 @@ class ModelSpec:
         name: how the command line and `load_model` call it.
         family: which network class serves it.
         image_size: side S of the square input, pixels.
-        num_parameters: of the whole network.
+        num_parameters: of the whole network, the positional matrix included.
         hub_id: repository with transformers weights; empty if there is none.
         url: the authors' own file; empty if there is none.
         sha256: of that file; empty where none is published.
@@ -83,19 +83,19 @@ REGISTRY: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
         _official(
-            "vit_b", 93_735_472, "facebook/sam-vit-base", "sam_vit_b_01ec64.pth",
+            "vit_b", 93_735_728, "facebook/sam-vit-base", "sam_vit_b_01ec64.pth",
             "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
         ),
         _official(
-            "vit_l", 312_342_832, "facebook/sam-vit-large", "sam_vit_l_0b3195.pth",
+            "vit_l", 312_343_088, "facebook/sam-vit-large", "sam_vit_l_0b3195.pth",
             "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", **_VIT_L,
         ),
         _official(
-            "vit_h", 641_090_608, "facebook/sam-vit-huge", "sam_vit_h_4b8939.pth",
+            "vit_h", 641_090_864, "facebook/sam-vit-huge", "sam_vit_h_4b8939.pth",
             "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", **_VIT_H,
         ),
         _official(
-            "medsam", 93_735_472, "wanglab/medsam-vit-base",
+            "medsam", 93_735_728, "wanglab/medsam-vit-base",
             "https://zenodo.org/records/10689643/files/medsam_vit_b.pth", "",
         ),
         _NANO,

@@ -63,7 +63,8 @@ class LossParts:
     Attributes:
         total, pixel, dice, iou: (K,) each, weighted only in `total`.
         ious: (K,) measured IoU of the mask that the network itself thinks best.
-        best: (K,) index of the mask with the lowest loss.
+        best: (K,) index of the mask with the lowest loss, the one that is trained.
+        chosen: (K,) index of the mask that the network thinks best.
     """
 
     total: Tensor
@@ -72,6 +73,7 @@ class LossParts:
     iou: Tensor
     ious: Tensor
     best: Tensor
+    chosen: Tensor
 
 
 def focal_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
@@ -106,13 +108,23 @@ def dice_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of (..., T, T) where `mask` weighs; 0 where it is empty."""
-    return (values * mask).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)
+    return (values * mask).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1e-6)
+
+
+def covered_cells(targets: Tensor) -> Tensor:
+    """Cells (..., T, T) that an object covers by more than half.
+
+    An object that covers no cell so far keeps the cell that it covers most: were it empty, a model
+    that finds nothing would be right.
+    """
+    most = targets.amax((-2, -1), keepdim=True)
+    return (targets > 0.5) | ((most > 0) & (most <= 0.5) & (targets == most))
 
 
 @torch.no_grad()
 def measured_iou(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """IoU of thresholded logits against targets at one half; two empty masks count as 1."""
-    predicted, truth = (logits > 0) & (valid > 0), targets > 0.5
+    """IoU of thresholded logits against `covered_cells`; two empty masks count as 1."""
+    predicted, truth = (logits > 0) & (valid > 0), covered_cells(targets)
     overlap = (predicted & truth).sum((-2, -1)).float()
     union = (predicted | truth).sum((-2, -1)).float()
     return torch.where(union > 0, overlap / union.clamp(min=1), torch.ones_like(union))
@@ -153,4 +165,5 @@ def compute_losses(
         iou=iou_error,
         ious=ious[rows, scores.argmax(dim=1)],
         best=best,
+        chosen=scores.argmax(dim=1),
     )

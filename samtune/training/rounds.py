@@ -12,7 +12,7 @@ from samtune.prompts.correction import correction_click
 from samtune.prompts.packing import decode_groups
 from samtune.prompts.protocols import Recipe
 from samtune.prompts.seeding import object_rng
-from samtune.training.losses import LossParts, LossWeights, compute_losses
+from samtune.training.losses import LossParts, LossWeights, compute_losses, covered_cells
 from samtune.types import Batch, MaskPrediction, Prompt, Prompts
 
 
@@ -22,7 +22,8 @@ class RoundResult:
 
     Attributes:
         parts: losses, in the order of the batch.
-        logits: (K, h, w) of the best masks, without gradient.
+        logits: (K, h, w) of the masks with the highest predicted IoU, without gradient: they are
+            what a user would see, and go on as mask prompts (SAM, appendix A).
     """
 
     parts: LossParts
@@ -35,7 +36,7 @@ def run_rounds(
 ) -> list[RoundResult]:  # fmt: skip
     """Decode the first prompts, then as many corrections and refinements as the recipe has.
 
-    The mask prompt of each round is the previous best mask's logits, without gradient, as in SAM.
+    The mask prompt of each round is the previous mask's logits, without gradient, as in SAM.
     """
     prompts = batch.prompts["first"]
     results = [
@@ -79,9 +80,9 @@ def _one_round(
         )
         parts.append(part)
         rows = torch.arange(len(indices), device=indices.device)
-        logits.append(prediction.low_res_logits[rows, part.best].detach().float())
+        logits.append(prediction.low_res_logits[rows, part.chosen].detach().float())
     order = torch.cat([indices for indices, _ in groups]).argsort()
-    names = ("total", "pixel", "dice", "iou", "ious", "best")
+    names = ("total", "pixel", "dice", "iou", "ious", "best", "chosen")
     joined = {name: torch.cat([getattr(part, name) for part in parts])[order] for name in names}
     return RoundResult(LossParts(**joined), torch.cat(logits)[order])
 
@@ -98,7 +99,7 @@ def next_prompts(
     full = F.interpolate(logits[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
     valid = batch.valid[batch.image_index]
     predicted = ((full > 0) & valid).cpu().numpy()
-    truths = (batch.targets > 127).cpu().numpy()
+    truths = covered_cells(batch.targets.float() / 255).cpu().numpy()
     inside = valid.cpu().numpy()
     masks = logits.cpu().numpy().astype(np.float32)
     scale = sam.image_size / side

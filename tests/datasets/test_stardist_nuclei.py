@@ -47,9 +47,7 @@ def test_every_split_has_images_with_labels_of_their_size(tiles):
         pairs = list(zip(images, labels, strict=True))
         assert pairs
         assert all(a.name == b.name for a, b in pairs)
-        assert all(
-            Image.open(a).size == Image.open(b).size for a, b in zip(images, labels, strict=True)
-        )
+        assert all(Image.open(a).size == Image.open(b).size for a, b in pairs)
 
 
 def test_a_file_with_another_hash_is_refused(maker):

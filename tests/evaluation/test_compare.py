@@ -254,7 +254,7 @@ class TestAgainstThePredictor:
 
 class TestCorrections:
     @pytest.fixture
-    def sessions(self, trained, source, decoded):
+    def dialogues(self, trained, source, decoded):
         """Calls of the decoder on image c, which has one object, base first."""
         compare(Contestants(trained, is_tuned=True), Subset(source, [2]), CLICKS)
         return {
@@ -262,33 +262,33 @@ class TestCorrections:
             for name in ("base", "tuned")
         }
 
-    def test_a_click_is_added_in_each_of_four_rounds(self, sessions):
-        for calls in sessions.values():
+    def test_a_click_is_added_in_each_of_four_rounds(self, dialogues):
+        for calls in dialogues.values():
             assert [call[1].point_coords.shape for call in calls] == [
                 (1, n, 2) for n in range(1, 6)
             ]
             assert [call[2] for call in calls] == [True, False, False, False, False]
 
-    def test_both_start_with_the_same_click_and_keep_their_clicks(self, sessions):
-        first = [calls[0][1].point_coords for calls in sessions.values()]
+    def test_both_start_with_the_same_click_and_keep_their_clicks(self, dialogues):
+        first = [calls[0][1].point_coords for calls in dialogues.values()]
         assert torch.equal(*first)
-        for calls in sessions.values():
+        for calls in dialogues.values():
             for before, after in pairwise(calls):
                 count = before[1].point_coords.shape[1]
                 assert torch.equal(after[1].point_coords[:, :count], before[1].point_coords)
 
-    def test_the_best_mask_of_each_round_prompts_the_next(self, sessions):
-        for calls in sessions.values():
+    def test_the_best_mask_of_each_round_prompts_the_next(self, dialogues):
+        for calls in dialogues.values():
             assert calls[0][1].mask_inputs is None
             for before, after in pairwise(calls):
                 answer = before[3]
                 best = answer.low_res_logits[0, answer.iou_scores[0].argmax()]
                 assert torch.equal(after[1].mask_inputs[0, 0], best)
 
-    def test_each_is_corrected_where_it_was_wrong_itself(self, sessions, trained, source):
+    def test_each_is_corrected_where_it_was_wrong_itself(self, dialogues, trained, source):
         truth = source.read(2).labels[0] > 0
         clicks = {}
-        for name, calls in sessions.items():
+        for name, calls in dialogues.items():
             for before, after in pairwise(calls):
                 answer = before[3]
                 best = answer.low_res_logits[0, answer.iou_scores[0].argmax()]

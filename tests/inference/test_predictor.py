@@ -212,6 +212,11 @@ class TestAgainstTransformers:
         fresh.set_image(part)
         assert_equals_plain(fresh, nano.plain, part, points=np.array([[20.0, 25.0]]), labels=[1])
 
+    def test_an_image_of_one_row_keeps_one_row(self, fresh, image):
+        fresh.set_image(np.tile(image[:1], (1, 4, 1)))
+        assert fresh.input_size == (1, 256)
+        assert fresh.predict(box=np.array([10, 0, 400, 0]))[0].shape == (3, 1, 800)
+
     def test_an_image_of_the_network_s_own_size_is_not_resized(self, fresh, nano, image):
         whole = np.tile(image, (2, 2, 1))[:256, :256]
         fresh.set_image(whole)

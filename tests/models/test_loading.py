@@ -24,14 +24,12 @@ from samtune.models.loading import (
     find_tuned,
     load_model,
     load_start,
-    read_weights,
     sam_model_registry,
-    set_decoder_eps,
-    weights_sha256,
 )
 from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_official, save_transformers, save_tuned
+from samtune.models.weights import read_weights, set_decoder_eps, weights_sha256
 
 
 class Bomb:
@@ -73,7 +71,7 @@ def tuned(base_folder, shake):
     sam = load_model(base_folder)
     prepare_for_training(sam, "lora", LoraSettings(rank=2, encoder="last", last_blocks=2))
     shake(sam)
-    sam.stretch, sam.with_multimask = "percentile", False
+    sam.stretch, sam.bands, sam.with_multimask = "percentile", [3, 1, 0], False
     return sam.eval()
 
 
@@ -357,7 +355,7 @@ class TestTunedModels:
 
     def test_settings_of_the_training_come_back(self, run):
         sam = load_model(run)
-        assert (sam.stretch, sam.with_multimask) == ("percentile", False)
+        assert (sam.stretch, sam.bands, sam.with_multimask) == ("percentile", [3, 1, 0], False)
 
     def test_the_base_is_still_underneath(self, run, base, answer):
         sam = load_model(run)
@@ -370,7 +368,7 @@ class TestTunedModels:
         (run / "adapter" / "samtune.json").unlink()
         sam = load_model(run)
         assert same(answer(sam), answer(tuned))
-        assert (sam.stretch, sam.with_multimask) == ("none", True)
+        assert (sam.stretch, sam.bands, sam.with_multimask) == ("none", None, True)
 
     def test_an_adapter_that_names_no_base_is_refused(self, run):
         (run / "adapter" / "samtune.json").unlink()
@@ -500,7 +498,7 @@ class TestSteps:
     def test_a_step_s_checkpoint_answers_as_what_was_trained(self, step_file, tuned, answer):
         sam = load_model(step_file)
         assert same(answer(sam), answer(tuned))
-        assert (sam.stretch, sam.with_multimask) == ("percentile", False)
+        assert (sam.stretch, sam.bands, sam.with_multimask) == ("percentile", [3, 1, 0], False)
 
     @pytest.mark.parametrize("length", [0, 50, 3_000])
     def test_a_truncated_checkpoint_is_a_user_s_error(self, step_file, length):

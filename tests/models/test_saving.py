@@ -53,7 +53,7 @@ class TestAdapters:
         assert torch.equal(stored[f"{root}.lora_B.weight"], qkv.lora_B["default"].weight)
 
     def test_the_metadata_names_base_and_settings(self, tuned, base_folder, tmp_path):
-        tuned.stretch, tuned.with_multimask = "auto", False
+        tuned.stretch, tuned.bands, tuned.with_multimask = "auto", [3, 1, 0], False
         metadata = read_json(save_tuned(tuned, tmp_path) / "samtune.json")
         assert metadata == {
             "format": 1,
@@ -65,6 +65,7 @@ class TestAdapters:
                 "is_random": False,
             },
             "stretch": "auto",
+            "bands": [3, 1, 0],
             "with_multimask": False,
         }
 

@@ -1,4 +1,4 @@
-"""The simulated session: how many rounds, what prompts each, and what never changes a loss."""
+"""The simulated dialogue: how many rounds, what prompts each, and what never changes a loss."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -98,26 +98,26 @@ class TestPlan:
 
 class TestPrompts:
     @pytest.fixture
-    def session(self, run, batch, choose, decoded):
+    def dialogue(self, run, batch, choose, decoded):
         """The calls of SAM's eleven rounds for one object that starts with a point."""
         with torch.no_grad():
             run("sam", choose(batch, [0]))
         return decoded
 
-    def test_each_round_but_two_adds_a_click_and_keeps_the_others(self, session, batch):
-        counts = [prompts.point_coords.shape[1] for prompts, *_ in session]
+    def test_each_round_but_two_adds_a_click_and_keeps_the_others(self, dialogue, batch):
+        counts = [prompts.point_coords.shape[1] for prompts, *_ in dialogue]
         plan = plan_rounds(RECIPES["sam"], batch.seed)
         assert counts == np.cumsum([1, *plan]).tolist()
-        for before, after in pairwise(session):
+        for before, after in pairwise(dialogue):
             kept = before[0].point_coords.shape[1]
             assert torch.equal(after[0].point_coords[:, :kept], before[0].point_coords)
 
-    def test_three_masks_answer_the_single_point_and_one_all_others(self, session):
-        assert [multimask for _, multimask, _ in session] == [True] + [False] * 10
+    def test_three_masks_answer_the_single_point_and_one_all_others(self, dialogue):
+        assert [multimask for _, multimask, _ in dialogue] == [True] + [False] * 10
 
-    def test_the_first_round_has_no_mask_prompt_and_the_others_the_mask_before(self, session):
-        assert session[0][0].mask_inputs is None
-        for before, after in list(pairwise(session))[1:]:
+    def test_the_first_round_has_no_mask_prompt_and_the_others_the_mask_before(self, dialogue):
+        assert dialogue[0][0].mask_inputs is None
+        for before, after in list(pairwise(dialogue))[1:]:
             assert torch.equal(after[0].mask_inputs, before[2].low_res_logits)
 
     def test_of_three_masks_the_one_with_the_highest_predicted_iou_is_passed_on(
