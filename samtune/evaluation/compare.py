@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from samtune.data.dataset import OnError
-from samtune.data.objects import find_objects, object_key, object_mask
+from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
 from samtune.data.preprocess import to_pixel_values
 from samtune.data.source import Source
 from samtune.errors import UserError
@@ -29,6 +29,8 @@ from samtune.types import MaskArray, MaskPrediction, ObjectKey, Prompt, Prompts,
 
 # Masks brought to the original resolution at once.
 _MASKS_PER_CHUNK = 16
+# Pixels of all masks that are held at once, for each of truth, base and tuned.
+_PIXELS_PER_CHUNK = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,10 @@ def compare(
     rows = []
     for sample, pixel_values in _read(contestants, source, settings):
         embeddings = contestants.encode(pixel_values[None].to(contestants.sam.device))
-        places = find_objects(sample.labels, settings.min_area)
-        truths = [object_mask(sample.labels, place) for place in places]
-        keys = [object_key(sample, place) for place in places]
-        for protocol in settings.protocols:
-            if truths:
+        for places in _in_chunks(find_objects(sample.labels, settings.min_area), sample):
+            truths = [object_mask(sample.labels, place) for place in places]
+            keys = [object_key(sample, place) for place in places]
+            for protocol in settings.protocols:
                 for answer in _answer(
                     contestants, embeddings, sample, keys, truths, protocol, settings
                 ):
@@ -135,6 +136,12 @@ def compare(
     if not rows:
         raise UserError("there is no object to evaluate on: the masks are empty")
     return rows
+
+
+def _in_chunks(places: list[ObjectPlace], sample: Sample) -> list[list[ObjectPlace]]:
+    """Objects of an image in parts whose masks fit `_PIXELS_PER_CHUNK`."""
+    size = max(1, _PIXELS_PER_CHUNK // (sample.image.shape[0] * sample.image.shape[1]))
+    return [places[start : start + size] for start in range(0, len(places), size)]
 
 
 def _read(

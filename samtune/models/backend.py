@@ -6,7 +6,7 @@ bare or wrapped by PEFT, and offers besides what users of segment_anything's `Sa
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,10 @@ class BaseIdentity:
     """Which base a network was made from, so that an adapter never meets the wrong one.
 
     Attributes:
-        name: what `load_model` was given: registry name, hub id, folder or file.
-        checkpoint: file of official weights given beside a registry name; empty without.
+        name: what `load_model` was given: registry name, hub id, absolute path of folder or file.
+        checkpoint: absolute path of official weights given beside a registry name; empty without.
         image_size: side of the square input after interpolation, pixels.
-        sha256: over the names and bytes of all weights, before tuning.
+        sha256: over the names and bytes of all weights, before interpolation and tuning.
         is_random: the weights are a seeded random initialisation.
     """
 
@@ -247,8 +247,3 @@ class Sam(nn.Module):
                 }
             )
         return outputs
-
-
-def maybe_base_weights(sam: Sam, is_base: bool) -> Any:
-    """`sam.base_weights()` if `is_base`, else a context that changes nothing."""
-    return sam.base_weights() if is_base else nullcontext()

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from safetensors import SafetensorError
+from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
 from torch import Tensor
 
 from samtune.errors import UserError
@@ -29,10 +28,12 @@ from samtune.models.weights import (
     from_elsewhere,
     from_pretrained,
     from_registry,
+    tensors_sha256,
     weights_sha256,
 )
 
 METADATA_FILE = "samtune.json"
+METADATA_FORMAT = 1
 
 
 def load_model(
@@ -77,11 +78,19 @@ def _load_base(source: str, checkpoint: str, image_size: int | None) -> Sam:
         network, is_random = from_registry(spec, checkpoint)
     else:
         network = from_elsewhere(source)
+    sha256 = weights_sha256(network)  # interpolation differs in the last bits between processors
     if image_size:
         set_image_size(network, image_size)
     side = int(network.config.vision_config.image_size)
-    identity = BaseIdentity(source, checkpoint, side, weights_sha256(network), is_random)
-    return Sam(network, identity)
+    names = _absolute(source), _absolute(checkpoint)
+    return Sam(network, BaseIdentity(*names, side, sha256, is_random))
+
+
+def _absolute(source: str) -> str:
+    """Paths as they can be found from anywhere; names stay."""
+    if not source or source in REGISTRY or not Path(source).exists():
+        return source
+    return str(Path(source).resolve())
 
 
 def find_tuned(path: Path) -> Path | None:
@@ -98,10 +107,13 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
         metadata = read_json(folder / METADATA_FILE)
         try:
             BaseIdentity(**metadata["base"])
+            if metadata["format"] > METADATA_FORMAT:
+                raise UserError(f"{folder} was written by a newer samtune: upgrade this one")
         except (TypeError, KeyError) as error:
             raise UserError(f"{folder / METADATA_FILE} is damaged: {error}") from error
         return dict(metadata)
-    base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+    config = read_json(folder / "adapter_config.json")
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
     if not base:
         raise UserError(
             f"{folder}/adapter_config.json names no base model: set base_model_name_or_path"
@@ -118,12 +130,24 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
         identity = BaseIdentity(**metadata["base"])
         return _with_settings(Sam(from_pretrained(str(folder), "tune again"), identity), metadata)
     sam = load_base(metadata["base"], str(folder))
-    try:
-        sam.network = PeftModel.from_pretrained(sam.core, folder)
-    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the adapter in {folder} cannot be loaded ({reason})") from error
+    _add_adapter(sam, folder)
     return _with_settings(sam, metadata)
+
+
+def _add_adapter(sam: Sam, folder: Path) -> None:
+    """PEFT's loading, but a missing or surplus tensor is an error, not a warning."""
+    try:
+        found = load_peft_weights(str(folder), device="cpu").keys()
+        sam.network = PeftModel.from_pretrained(sam.core, folder)
+    except Exception as error:  # PEFT raises whatever the bytes make it do
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"the adapter in {folder} cannot be loaded ({reason})") from error
+    expected = get_peft_model_state_dict(sam.network, save_embedding_layers=False).keys()
+    if differing := sorted(found ^ expected):
+        raise UserError(
+            f"the adapter in {folder} does not fit its settings: {len(differing)} tensors are "
+            f"missing or surplus, such as {differing[0]}"
+        )
 
 
 def _require_size(path: Path, trained_size: int | None, image_size: int | None) -> None:
@@ -140,11 +164,23 @@ def load_start(source: str, checkpoint: str = "", image_size: int | None = None)
     A tuned model is a base of its own then: what is trained next is compared with it.
     """
     sam = _load(source, checkpoint, image_size)
-    if source in REGISTRY or not Path(source).exists():
+    if source in REGISTRY or not _is_tuned(Path(source)):
         return sam
+    sha256 = _tuned_sha256(sam)
     merge(sam)
-    identity = BaseIdentity(source, checkpoint, sam.image_size, weights_sha256(sam.core))
-    return Sam(sam.core, identity)
+    return Sam(sam.core, BaseIdentity(_absolute(source), "", sam.image_size, sha256))
+
+
+def _is_tuned(path: Path) -> bool:
+    return path.suffix == ".ckpt" or find_tuned(path) is not None
+
+
+def _tuned_sha256(sam: Sam) -> str:
+    """Of base and adapter apart, for merging differs in the last bits between processors."""
+    if not isinstance(sam.network, PeftModel):
+        return weights_sha256(sam.core)
+    adapter = get_peft_model_state_dict(sam.network, save_embedding_layers=False)
+    return tensors_sha256(adapter, sam.base.sha256)
 
 
 def load_base(base: dict[str, Any], wanted_by: str) -> Sam:
@@ -209,7 +245,7 @@ def _with_settings(sam: Sam, metadata: dict[str, Any]) -> Sam:
 def describe(sam: Sam) -> dict[str, Any]:
     """What a tuned model's folder says of it in `samtune.json`."""
     return {
-        "format": 1,
+        "format": METADATA_FORMAT,
         "base": asdict(sam.base),
         "stretch": sam.stretch,
         "bands": sam.bands,

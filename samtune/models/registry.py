@@ -77,8 +77,8 @@ _NANO = ModelSpec(
     is_bundled=True,
 )  # fmt: skip
 
-# Sources: hashes of Meta's files as listed by those who verified the downloads (each begins with
-# the eight hexadecimal digits in the file's own name); MedSAM publishes no sha256.
+# Sources: hashes of Meta's files as listed by several projects that verified the downloads (the six
+# digits in a file's name are of its MD5); MedSAM publishes no sha256.
 REGISTRY: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (

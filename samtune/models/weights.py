@@ -1,11 +1,10 @@
 """Plain networks from wherever their weights are: the hub, a folder, a file, or nothing at all."""
 
 import hashlib
-import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import SamModel
@@ -27,6 +26,7 @@ _WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 def from_registry(spec: ModelSpec, checkpoint: str) -> tuple[SamModel, bool]:
     if checkpoint:
+        _check_hash(Path(checkpoint), spec)
         return _from_file(Path(checkpoint), spec), False
     if spec.is_bundled:
         weights = ASSETS / f"{spec.name}.safetensors"
@@ -36,6 +36,19 @@ def from_registry(spec: ModelSpec, checkpoint: str) -> tuple[SamModel, bool]:
     network = from_pretrained(spec.hub_id, f"download {spec.url} and pass it as checkpoint=")
     set_decoder_eps(network, OFFICIAL_DECODER_EPS)
     return network, False
+
+
+def _check_hash(path: Path, spec: ModelSpec) -> None:
+    """A file under the official name must be the official file."""
+    if not path.is_file() or not spec.sha256 or path.name != spec.url.rpartition("/")[2]:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != spec.sha256:
+        raise UserError(
+            f"{path} has sha256 {found}, but the official file of that name has {spec.sha256}: it is "
+            "damaged or changed; download it again, or rename it if it is your own"
+        )
 
 
 def from_elsewhere(source: str) -> SamModel:
@@ -59,7 +72,8 @@ def _from_folder(path: Path) -> SamModel:
             f"{path} is no model: it holds neither adapter/ (a run), adapter_config.json (an "
             "adapter) nor config.json (a transformers model)"
         )
-    kind = read_json(config_file).get("model_type")
+    config = read_json(config_file)
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "sam":
         raise UserError(f"{config_file} describes a '{kind}' model; expected model_type 'sam'")
     return from_pretrained(str(path), "its weights must be complete")
@@ -69,8 +83,8 @@ def from_pretrained(name: str, advice: str) -> SamModel:
     """transformers' loading, but an incomplete or surplus weight is an error, not a warning."""
     try:
         network, info = SamModel.from_pretrained(name, output_loading_info=True)
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # transformers raises whatever the bytes make it do
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"'{name}' cannot be loaded ({reason}); {advice}") from error
     problems = {
         kind: sorted(str(key) for key in info[kind])
@@ -147,8 +161,13 @@ def set_decoder_eps(network: SamModel, eps: float) -> None:
 
 def weights_sha256(network: SamModel) -> str:
     """Hash over names and bytes of all weights, the same on every machine."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
+    return tensors_sha256(network.state_dict())
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor], start: str = "") -> str:
+    """Hash over `start`, and over names and bytes of tensors in the order of their names."""
+    digest = hashlib.sha256(start.encode())
+    for name, value in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

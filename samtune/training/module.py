@@ -155,7 +155,7 @@ class SamTuner(pl.LightningModule):
             self.scores.add(score_batch(self.network, batch, self.objects_per_chunk))
 
     def on_validation_epoch_end(self) -> None:
-        values = self.scores.compute(self.device)
+        values = self.scores.compute()
         self.scores.clear()
         if not values:
             return

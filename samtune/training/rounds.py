@@ -42,7 +42,9 @@ def run_rounds(
     results = [
         _one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)
     ]
-    for number, with_click in enumerate(plan_rounds(recipe, batch.seed), start=1):
+    first = batch.keys[0]
+    plan = plan_rounds(recipe, (*batch.seed, first.image_id, first.object_id))
+    for number, with_click in enumerate(plan, start=1):
         prompts = next_prompts(prompts, results[-1].logits, batch, recipe, number, with_click, sam)
         results.append(
             _one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)
@@ -50,7 +52,7 @@ def run_rounds(
     return results
 
 
-def plan_rounds(recipe: Recipe, seed: tuple[int, ...]) -> list[bool]:
+def plan_rounds(recipe: Recipe, seed: tuple[int | str, ...]) -> list[bool]:
     """Which rounds after the first bring a click.
 
     One refinement falls at a random place among the corrections, the others at the end (SAM).

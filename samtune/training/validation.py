@@ -29,14 +29,17 @@ class ValidationScores:
     def clear(self) -> None:
         self._sums.clear()
 
-    def compute(self, device: torch.device) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
         """`{protocol}_miou` for each, and `miou`, their mean; empty without objects."""
+        gathered = [{name: total.tolist() for name, total in self._sums.items()}]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # as objects: a process that saw no object knows no protocol's name
+            gathered *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(gathered, gathered[0])
         scores = {}
-        for name in sorted(self._sums):
-            total = self._sums[name].float().to(device)
-            if torch.distributed.is_initialized():
-                torch.distributed.all_reduce(total)
-            scores[f"{name}_miou"] = float(total[0] / total[1])
+        for name in sorted({name for part in gathered for name in part}):
+            parts = [part[name] for part in gathered if name in part]
+            scores[f"{name}_miou"] = sum(p[0] for p in parts) / sum(p[1] for p in parts)
         if scores:
             scores["miou"] = sum(scores.values()) / len(scores)
         return scores

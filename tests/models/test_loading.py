@@ -296,11 +296,26 @@ class TestTransformersFolders:
         with pytest.raises(UserError, match="describes a 'sam2' model; expected model_type 'sam'"):
             load_model(folder)
 
-    def test_a_damaged_config_is_a_user_s_error(self, base_folder, tmp_path):
+    @pytest.mark.parametrize("content", ['{"model_type": ', "[]", "3", "null"])
+    def test_a_damaged_config_is_a_user_s_error(self, base_folder, tmp_path, content):
         folder = shutil.copytree(base_folder, tmp_path / "damaged")
-        (folder / "config.json").write_text('{"model_type": ')
-        with pytest.raises(UserError, match=r"config\.json cannot be read as JSON"):
+        (folder / "config.json").write_text(content)
+        with pytest.raises(UserError, match=r"config\.json"):
             load_model(folder)
+
+    @pytest.mark.parametrize("content", [b"", b"hello world\n", b"\x80\x02" + b"0" * 64])
+    def test_weights_that_are_no_weights_are_a_user_s_error(self, base_folder, tmp_path, content):
+        (tmp_path / "config.json").write_bytes((base_folder / "config.json").read_bytes())
+        (tmp_path / "pytorch_model.bin").write_bytes(content)
+        with pytest.raises(UserError, match="cannot be loaded"):
+            load_model(tmp_path)
+
+    def test_code_in_the_weights_is_refused_and_not_run(self, base_folder, tmp_path):
+        (tmp_path / "config.json").write_bytes((base_folder / "config.json").read_bytes())
+        torch.save({"weights": Bomb(tmp_path / "trace")}, tmp_path / "pytorch_model.bin")
+        with pytest.raises(UserError, match="cannot be loaded"):
+            load_model(tmp_path)
+        assert not (tmp_path / "trace").exists()
 
     def test_missing_weights_are_a_user_s_error(self, base_folder, tmp_path):
         folder = shutil.copytree(base_folder, tmp_path / "empty")
@@ -457,7 +472,7 @@ class TestStarts:
     def test_a_run_is_a_base_of_its_own(self, run, tuned):
         sam = load_start(str(run))
         assert (sam.base.name, sam.base.checkpoint) == (str(run), "")
-        assert sam.base.sha256 == weights_sha256(sam.core) != tuned.base.sha256
+        assert sam.base.sha256 == load_start(str(run)).base.sha256 != tuned.base.sha256
         assert sam.base.image_size == 64
 
     def test_what_was_tuned_on_a_run_loads_again_on_it(self, run, shake, answer, tmp_path):

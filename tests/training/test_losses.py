@@ -13,6 +13,7 @@ from samtune.training.losses import (
     balanced_bce_loss,
     bce_loss,
     compute_losses,
+    covered_cells,
     dice_loss,
     focal_loss,
     masked_mean,
@@ -134,6 +135,26 @@ class TestMeans:
 
     def test_a_mean_of_nothing_is_zero(self):
         assert masked_mean(torch.full((1, 2, 2), 7.0), torch.zeros(1, 2, 2)).item() == 0.0
+
+
+class TestCoveredCells:
+    @pytest.mark.parametrize(
+        ("shares", "covered"),
+        [
+            ([0.4, 0.6, 1.0, 0.0], [False, True, True, False]),
+            ([0.5, 0.51, 0.0, 0.0], [False, True, False, False]),
+            ([0.1, 0.4, 0.3, 0.0], [False, True, False, False]),
+            ([0.2, 0.0, 0.2, 0.1], [True, False, True, False]),
+            ([0.5, 0.0, 0.0, 0.0], [True, False, False, False]),
+            ([0.0, 0.0, 0.0, 0.0], [False, False, False, False]),
+        ],
+    )
+    def test_they_are_those_over_one_half_or_else_the_most_covered(self, shares, covered):
+        assert covered_cells(torch.tensor([[shares]])).tolist() == [[covered]]
+
+    def test_objects_are_taken_one_by_one(self):
+        shares = torch.tensor([[[0.2, 0.1]], [[0.9, 0.2]]])
+        assert covered_cells(shares).tolist() == [[[True, False]], [[True, False]]]
 
 
 class TestMeasuredIou:

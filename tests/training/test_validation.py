@@ -52,7 +52,7 @@ class TestScores:
         scores = ValidationScores()
         scores.add({"box": torch.tensor([0.5, 1.0]), "point": torch.tensor([0.25, 0.25])})
         scores.add({"box": torch.tensor([0.0]), "point": torch.tensor([0.75])})
-        found = scores.compute(CPU)
+        found = scores.compute()
         assert found == {
             "box_miou": pytest.approx(0.5),
             "point_miou": pytest.approx(1.25 / 3),
@@ -60,20 +60,20 @@ class TestScores:
         }
 
     def test_without_objects_there_are_none(self):
-        assert ValidationScores().compute(CPU) == {}
+        assert ValidationScores().compute() == {}
 
     def test_they_are_forgotten_between_passes(self):
         scores = ValidationScores()
         scores.add({"box": torch.tensor([0.5])})
         scores.clear()
-        assert scores.compute(CPU) == {}
+        assert scores.compute() == {}
         scores.add({"box": torch.tensor([0.25])})
-        assert scores.compute(CPU)["miou"] == pytest.approx(0.25)
+        assert scores.compute()["miou"] == pytest.approx(0.25)
 
     def test_computing_changes_nothing(self):
         scores = ValidationScores()
         scores.add({"box": torch.tensor([0.5, 0.25])})
-        assert scores.compute(CPU) == scores.compute(CPU)
+        assert scores.compute() == scores.compute()
 
 
 class TestBatch:
@@ -160,7 +160,7 @@ torch.distributed.init_process_group(
 scores = ValidationScores()
 for ious in json.loads(sys.argv[3])[rank]:
     scores.add({"box": torch.tensor(ious)})
-print(json.dumps(scores.compute(torch.device("cpu"))))
+print(json.dumps(scores.compute()))
 """
 
 
