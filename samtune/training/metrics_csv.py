@@ -15,7 +15,8 @@ class MetricsCsv(Logger):
     """Lightning's own CSV logger deletes an earlier file; this one keeps it.
 
     Args:
-        path: the file. Rows of steps that are run again after a resume are replaced.
+        path: the file. Rows of steps that are run again after a resume are replaced. A process that
+            is killed may lose the row of its last step, for Lightning logs after it checkpoints.
     """
 
     def __init__(self, path: Path) -> None:
