@@ -64,6 +64,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary.chmod(0o777 & ~_umask())
     try:
         yield temporary
+        for file in temporary.rglob("*"):  # some libraries write for the owner alone
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
         if path.exists():
             old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
             path.rename(old / path.name)

@@ -26,7 +26,7 @@ def save_tuned(sam: Sam, run: Path) -> Path:
     if not isinstance(sam.network, PeftModel):
         return save_transformers(sam, run / "model", with_metadata=True)
     spec = REGISTRY.get(sam.base.name)
-    name = spec.hub_id if spec and not sam.base.checkpoint else sam.base.name
+    name = sam.base.checkpoint or (spec.hub_id if spec and spec.hub_id else sam.base.name)
     for config in sam.network.peft_config.values():
         config.base_model_name_or_path = name
     with replacing_folder(run / "adapter") as folder:
