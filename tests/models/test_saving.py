@@ -74,7 +74,7 @@ class TestAdapters:
         [
             ("vit_b", "", "facebook/sam-vit-base"),
             ("medsam", "", "wanglab/medsam-vit-base"),
-            ("vit_b", "sam_vit_b_01ec64.pth", "vit_b"),
+            ("vit_b", "sam_vit_b_01ec64.pth", "sam_vit_b_01ec64.pth"),
             ("somebody/something", "", "somebody/something"),
         ],
     )
