@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# networks this small lose more time to threads that wait for each other than they win
 torch.set_num_threads(1)
 torch.set_flush_denormal(True)
 

@@ -2,22 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from samtune.data.mask_folder import MaskFolder
 from samtune.evaluation.compare import Row, Score
 from samtune.models.loading import load_model
 from samtune.types import ObjectKey
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Networks this small lose more time to threads that wait for each other than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -5,22 +5,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.initialise import build_random
 from samtune.models.loading import load_model
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_official
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Networks this small lose more time to threads that wait for each other than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -16,15 +16,6 @@ from samtune.models.saving import save_official, save_transformers
 from samtune.types import Prompts
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Networks this small lose more time to threads that wait for each other than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def _no_hub(monkeypatch):
     """Whatever a test does, no hub is asked."""

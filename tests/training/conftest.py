@@ -10,15 +10,6 @@ from samtune.models.loading import load_model
 from samtune.types import Batch, ObjectKey, Prompt
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Networks this small lose more time to threads that wait for each other than they win."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def sam():
     """Nano for inputs of 64 pixels; no test may change it."""
