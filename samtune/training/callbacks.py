@@ -39,6 +39,13 @@ class SaveTuned(Callback):
             assert isinstance(pl_module, SamTuner)
             save_tuned(pl_module.network, self.run)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that ended before its first validation keeps its last weights."""
+        if self.best == float("-inf") and trainer.is_global_zero:
+            assert isinstance(pl_module, SamTuner)
+            save_tuned(pl_module.network, self.run)
+            _say(trainer, "no validation was run: the last weights are kept, not the best")
+
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
 
@@ -98,7 +105,7 @@ class TellProgress(Callback):
         assert isinstance(pl_module, SamTuner)
         saver = next((c for c in trainer.callbacks if isinstance(c, SaveTuned)), None)  # type: ignore[attr-defined]
         base = pl_module.base_scores.get("miou")
-        if saver is None or base is None:
+        if saver is None or base is None or saver.best == float("-inf"):
             return
         verdict = "better than" if saver.best > base else "NOT better than"
         _say(trainer, f"best validation miou {saver.best:.3f}: {verdict} the base ({base:.3f})")

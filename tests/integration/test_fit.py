@@ -71,6 +71,16 @@ def test_adapter_loads_with_peft_alone_to_the_same_logits(discs, tmp_path, fast)
     assert not torch.allclose(decode_box(SamModel.from_pretrained(base), pixel_values)[:, 0], found)
 
 
+def test_a_run_that_ends_before_its_first_validation_keeps_its_weights(
+    discs, tmp_path, fast, capsys
+):
+    arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / "run"), *fast]
+    arguments += ["--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "5"]
+    assert main(arguments) == 0
+    assert "no validation was run" in capsys.readouterr().out
+    assert load_model(tmp_path / "run").is_adapted
+
+
 def test_same_seed_same_losses(discs, tmp_path, fast):
     for name in ("a", "b"):
         arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / name)]
