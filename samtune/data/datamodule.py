@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 
-from samtune.data.dataset import OnError, PromptedDataset, PromptSettings
+from samtune.data.dataset import TARGET_SIDE, OnError, PromptedDataset, PromptSettings
 from samtune.data.formats import Format, open_splits
 from samtune.data.loader import BatchLoader
 from samtune.data.source import ReadSettings, Source, Tiles
@@ -24,7 +24,7 @@ class SamDataModule(pl.LightningDataModule):
 
     Args:
         path: folder with images/ and labels/ or masks/, or a COCO file or folder.
-        format: of the data; `auto` recognises it.
+        format: of the data; `auto` recognises it; `procedural` draws endless scenes, without a path.
         labels: what mask values mean: `instances`, `semantic` classes, `binary`; `auto` takes the
             folder labels/ as instances and masks/ as classes.
         with_components: make every connected part an object of its own.
@@ -45,6 +45,7 @@ class SamDataModule(pl.LightningDataModule):
         val_objects: objects per validation image at most; 0 for all.
         augment: none, light, microscopy, aerial, medical, or a file of albumentations.
         max_objects: objects per training image at most; 0 takes the recipe's number.
+        target_side: side of the grid on which losses are taken; 64 is nano's own, and fast.
         min_area: smaller objects are left out, pixels of the original image.
         batch_size: images at a time.
         num_workers: processes that read images; -1 chooses by the number of cores.
@@ -75,6 +76,7 @@ class SamDataModule(pl.LightningDataModule):
         val_objects: int = 32,
         augment: str = "none",
         max_objects: int = 0,
+        target_side: int = TARGET_SIDE,
         min_area: int = 10,
         batch_size: int = 1,
         num_workers: int = -1,
@@ -100,6 +102,7 @@ class SamDataModule(pl.LightningDataModule):
         self.recipe = RECIPES[recipe]
         self.val_protocols = find_protocols(val_protocols)
         self.val_objects = val_objects
+        self.target_side = target_side
         self.augment, self.max_objects, self.min_area = augment, max_objects, min_area
         self.batch_size = batch_size
         self.num_workers = _choose_num_workers(num_workers)
@@ -160,7 +163,7 @@ class SamDataModule(pl.LightningDataModule):
         assert self.trainer is not None, "loaders are made by a Lightning trainer"
         model: Any = self.trainer.lightning_module
         return PromptSettings(
-            int(model.image_size), int(model.mask_side), max_objects,
+            int(model.image_size), int(model.mask_side), self.target_side, max_objects,
             self.min_area, self.augment, self.seed, self.on_error,
         )  # fmt: skip
 

@@ -53,6 +53,7 @@ class PromptSettings:
     Attributes:
         image_size: side S of the model's input.
         mask_side: side of the model's mask prompts.
+        target_side: side T of the square targets.
         max_objects: per image; more are drawn from, anew each epoch. 0 takes the recipe's number.
         min_area: objects of fewer pixels (original image) are left out.
         augment: preset or file, see `build_augmentation`.
@@ -62,6 +63,7 @@ class PromptSettings:
 
     image_size: int
     mask_side: int
+    target_side: int = TARGET_SIDE
     max_objects: int = 0
     min_area: int = 10
     augment: str = "none"
@@ -117,11 +119,11 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         sample = augment(sample, self._pipeline, object_rng(settings.seed, epoch, name, "augment"))
         original_hw = sample.image.shape[:2]
         places = self._choose(sample, object_rng(settings.seed, epoch, name, "objects"))
-        targets = np.zeros((len(places), TARGET_SIDE, TARGET_SIDE), np.uint8)
+        targets = np.zeros((len(places), settings.target_side, settings.target_side), np.uint8)
         prompts: dict[str, list[Prompt]] = {key: [] for key in self._prompt_keys()}
         for number, place in enumerate(places):
             mask = object_mask(sample.labels, place)
-            targets[number] = mask_to_cells(mask, TARGET_SIDE)
+            targets[number] = mask_to_cells(mask, settings.target_side)
             for key in prompts:
                 rng = object_rng(settings.seed, epoch, name, place.object_id, key)
                 prompt = self._protocol(key, rng).draw(mask, rng, settings.mask_side)
@@ -129,7 +131,7 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         return Item(
             to_pixel_values(sample.image, settings.image_size),
             torch.from_numpy(targets),
-            valid_cells(original_hw, TARGET_SIDE),
+            valid_cells(original_hw, settings.target_side),
             prompts,
             [object_key(sample, place) for place in places],
             epoch,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from samtune.data.coco import Coco
 from samtune.data.mask_folder import SPLIT_FOLDERS, MaskFolder
+from samtune.data.procedural import procedural_splits
 from samtune.data.source import ReadSettings, Source
 from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source
 from samtune.errors import UserError
@@ -12,7 +13,7 @@ from samtune.errors import UserError
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
-Format = Literal["auto", "coco", "mask_folder"]
+Format = Literal["auto", "coco", "mask_folder", "procedural"]
 
 
 def open_splits(
@@ -23,6 +24,8 @@ def open_splits(
     Raises:
         UserError: the path does not exist, or its format is not recognised.
     """
+    if data_format == "procedural":
+        return procedural_splits(splits.seed)
     if not path.exists():
         raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
     found = recognise(path) if data_format == "auto" else data_format

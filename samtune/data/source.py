@@ -1,6 +1,7 @@
 """What every data format offers: a list of records, and a sample for each."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class ReadSettings:
 class Source(ABC):
     """Images with their objects, in one format. Reading changes nothing: each worker has a copy."""
 
-    records: list[Record]
+    records: Sequence[Record]
 
     def __len__(self) -> int:
         return len(self.records)

@@ -1,6 +1,6 @@
 """The models that samtune knows by name: name -> `ModelSpec`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 SAM_CODE = "https://github.com/facebookresearch/segment-anything"
@@ -21,7 +21,7 @@ class ModelSpec:
         sha256: of that file; empty where none is published.
         code_license, weights_license: SPDX names.
         vision, prompt_encoder, mask_decoder: what differs from transformers' defaults (ViT-B).
-        is_bundled: needs no download.
+        is_bundled: needs no download: its weights come with samtune, or are a seeded random start.
     """
 
     name: str
@@ -99,6 +99,8 @@ REGISTRY: dict[str, ModelSpec] = {
             "https://zenodo.org/records/10689643/files/medsam_vit_b.pth", "",
         ),
         _NANO,
+        # the same network before any training: the start of its pretraining
+        replace(_NANO, name="nano_random"),
     )
 }  # fmt: skip
 
