@@ -145,7 +145,8 @@ def build_data(run: Path | None, config: str | None, arguments: list[str]) -> Sa
         defaults = _data_section(Path(config))
     elif run is not None:
         defaults = _data_section(run / "config.yaml")
-    if not defaults and not any(argument.startswith("--data.path") for argument in arguments):
+    named = ("--data.path", "--data.format")
+    if not defaults and not any(argument.startswith(named) for argument in arguments):
         raise UserError("no data: give --data.path FOLDER, or --config FILE")
     try:
         start = parser.parse_object({"data": defaults})
