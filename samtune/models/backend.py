@@ -5,6 +5,7 @@ bare or wrapped by PEFT, and offers besides what users of segment_anything's `Sa
 `device`, `preprocess`, `postprocess_masks`, `forward(batched_input, multimask_output)`.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,18 @@ from samtune.types import MaskPrediction, Prompts, Stretch
 
 # Objects decoded at once; about 30 MB each at 1024 px (fp32, inference).
 OBJECTS_PER_CHUNK = 32
+
+
+def _use_plain_attention(decoder: nn.Module) -> None:
+    """With a prompt's few tokens, fused attention is the slower one, its backward pass by far.
+
+    The decoder gets a config of its own: networks may share one, and building one resets it.
+    """
+    config = copy.copy(decoder.config)
+    config._attn_implementation = "eager"  # type: ignore[union-attr]
+    for module in decoder.modules():
+        if hasattr(module, "config"):
+            module.config = config
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,7 @@ class Sam(nn.Module):
         super().__init__()
         self.network = network
         self.base = base
+        _use_plain_attention(self.core.mask_decoder)
         # What the training images went through before SAM's own preprocessing (`read_image`), and
         # whether single prompts got three masks: used again at inference.
         self.stretch: Stretch = "none"
@@ -168,11 +182,11 @@ class Sam(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         core, count = self.core, len(prompts)
         sparse, dense = self.embed_prompts(prompts)
+        with torch.autocast(self.device.type, enabled=False):
+            places = core.get_image_wide_positional_embeddings()
         masks, scores = core.mask_decoder(
             image_embeddings=image_embeddings[image_index],
-            image_positional_embeddings=core.get_image_wide_positional_embeddings().expand(
-                count, -1, -1, -1
-            ),
+            image_positional_embeddings=places.expand(count, -1, -1, -1),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=multimask,
@@ -186,12 +200,14 @@ class Sam(nn.Module):
             return None if value is None else value[:, None]
 
         encoder = self.core.prompt_encoder
-        sparse, dense = encoder(
-            input_points=one_each(prompts.point_coords),
-            input_labels=one_each(prompts.point_labels),
-            input_boxes=one_each(prompts.boxes_xyxy),
-            input_masks=prompts.mask_inputs,
-        )
+        # half precision would move a point by up to two pixels of 1024
+        with torch.autocast(self.device.type, enabled=False):
+            sparse, dense = encoder(
+                input_points=one_each(prompts.point_coords),
+                input_labels=one_each(prompts.point_labels),
+                input_boxes=one_each(prompts.boxes_xyxy),
+                input_masks=prompts.mask_inputs,
+            )
         if sparse is None:  # a mask alone: no tokens, as the official code does
             weight = encoder.no_mask_embed.weight
             sparse = weight.new_zeros(len(prompts), 1, 0, weight.shape[1])

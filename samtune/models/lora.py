@@ -127,8 +127,6 @@ def prepare_for_training(
             )
         sam.network = get_peft_model(network, _lora_config(lora, targets, whole))
     _freeze_positional_matrix(sam.network)
-    # With a prompt's few tokens, the fused attention's backward pass takes most of a step on a CPU.
-    sam.core.mask_decoder.config._attn_implementation = "eager"
 
 
 def _num_encoder_layers(network: SamModel) -> int:

@@ -45,12 +45,45 @@ def test_building_leaves_the_global_random_numbers_alone(tiny_spec):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_the_positional_matrix_is_standard_normal_and_the_same_in_both_places(nano):
+def test_the_positional_matrix_has_long_and_short_waves_and_is_the_same_in_both_places(nano):
     matrix = nano.shared_image_embedding.positional_embedding
     assert matrix.shape == (2, 64)
-    assert 0.85 < matrix.std().item() < 1.15
-    assert abs(matrix.mean().item()) < 0.3
+    lengths = matrix.norm(dim=0)
+    assert lengths.min() < 0.15
+    assert lengths.max() > 1
     assert torch.equal(matrix, nano.prompt_encoder.shared_embedding.positional_embedding)
+
+
+def test_the_first_waves_run_along_x_and_the_next_along_y(nano):
+    matrix = nano.shared_image_embedding.positional_embedding
+    assert not matrix[1, :4].any()
+    assert not matrix[0, 4:8].any()
+    assert torch.equal(matrix[0, :4], matrix[1, 4:8])
+    assert matrix[:, 8:].all()
+
+
+@pytest.mark.parametrize(("head", "axis", "sign"), [(4, 0, -1), (5, 0, 1), (6, 1, -1), (7, 1, 1)])
+def test_four_heads_see_on_which_side_of_a_prompt_a_place_lies(nano, head, axis, sign):
+    steps = torch.linspace(-0.2, 0.2, 21)
+    places = torch.full((21, 2), 0.4)
+    places[:, axis] += steps
+    prompt = torch.full((1, 2), 0.4)
+    encode = nano.shared_image_embedding
+    rows = slice(8 * head, 8 * head + 8)
+    for layer in nano.mask_decoder.transformer.layers:
+        attention = layer.cross_attn_image_to_token
+        queries = encode(places[None, None])[0, 0] @ attention.q_proj.weight[rows].T
+        keys = encode(prompt[None, None])[0, 0] @ attention.k_proj.weight[rows].T
+        logits = sign * (queries @ keys.T)[:, 0] * attention.scaling
+        assert (logits.diff() > 0).all()
+        assert logits[10].item() == pytest.approx(0, abs=1e-4)
+        assert logits[-1].item() > 2
+
+
+def test_what_is_no_place_starts_small_beside_it(nano):
+    kinds = torch.stack([e.weight for e in nano.prompt_encoder.point_embed])
+    assert 0.2 < kinds.std().item() < 0.3
+    assert (nano.vision_encoder.neck.layer_norm2.weight == 0.4).all()
 
 
 def test_encoder_blocks_are_drawn_with_the_scale_of_vision_transformers(nano):
@@ -65,12 +98,13 @@ def test_position_tables_of_the_encoder_are_not_zero(nano):
 
 def test_cross_attentions_start_with_equal_orthogonal_queries_and_keys_of_gain_two(nano):
     transformer = nano.mask_decoder.transformer
-    blocks = [transformer.final_attn_token_to_image]
+    blocks = [(transformer.final_attn_token_to_image, 64)]
     for layer in transformer.layers:
-        blocks += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
-    for attention in blocks:
-        weight = attention.q_proj.weight
-        assert torch.equal(weight, attention.k_proj.weight)
+        # the last four of eight heads from image to prompt are the directed ones
+        blocks += [(layer.cross_attn_token_to_image, 64), (layer.cross_attn_image_to_token, 32)]
+    for attention, count in blocks:
+        weight = attention.q_proj.weight[:count]
+        assert torch.equal(weight, attention.k_proj.weight[:count])
         assert torch.allclose(weight @ weight.T, 4 * torch.eye(len(weight)), atol=1e-5)
         assert not attention.q_proj.bias.any()
         assert not attention.k_proj.bias.any()
