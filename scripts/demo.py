@@ -7,17 +7,8 @@ import sys
 from pathlib import Path
 
 from samtune.cli import main as samtune
-from samtune.models.weights import ASSETS
 
 ROOT = Path(__file__).parent.parent
-
-# A random network cannot be adapted, only trained: everything, with a loss that starts well.
-FROM_NOTHING = [
-    "--model.mode", "full", "--model.loss.pixel_loss", "balanced_bce", "--model.loss.pixel", "1",
-    "--model.loss.iou", "0.1", "--model.optim.lr", "1e-3", "--trainer.max_epochs", "60",
-    "--trainer.check_val_every_n_epoch", "10", "--model.num_corrections", "1",
-    "--data.max_objects", "12",
-]  # fmt: skip
 
 
 def main() -> int:
@@ -42,14 +33,8 @@ def _make_data(data: Path) -> int:
 
 
 def _run_steps(data: Path, run: Path, epochs: int | None) -> int:
-    is_trained_base = (ASSETS / "nano.safetensors").exists()
-    if not is_trained_base:
-        print(
-            "\nNOTE: no trained base model ships yet. The demo starts from a RANDOM nano network and\n"
-            "trains all of it: it shows that the way works, not what tuning a real SAM brings.\n"
-        )
     fit = ["fit", "--config", str(ROOT / "configs" / "demo.yaml"), "--data.path", str(data)]
-    fit += ["--run", str(run), *([] if is_trained_base else FROM_NOTHING)]
+    fit += ["--run", str(run)]
     fit += ["--trainer.max_epochs", str(epochs)] if epochs else []
     base = ["evaluate", "nano", "--config", str(ROOT / "configs" / "demo.yaml"), "--data.path"]
     steps = {

@@ -88,6 +88,10 @@ class SamDataModule(pl.LightningDataModule):
             raise UserError(f"data.batch_size is {batch_size}: give a whole number from 1 up")
         if tile and not 0 <= tile_overlap < tile:
             raise UserError(f"data.tile_overlap is {tile_overlap}: give 0 to {tile - 1}")
+        if tile and format == "procedural":
+            raise UserError("data.tile is for images of files: procedural scenes are small already")
+        if target_side < 1:
+            raise UserError(f"data.target_side is {target_side}: give a whole number from 1 up")
         self.path = Path(path)
         self.format = format
         self.read_settings = ReadSettings(

@@ -1,7 +1,7 @@
 """The models that samtune knows by name: name -> `ModelSpec`."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 SAM_CODE = "https://github.com/facebookresearch/segment-anything"
 SAM_FILES = "https://dl.fbaipublicfiles.com/segment_anything"
@@ -21,7 +21,8 @@ class ModelSpec:
         sha256: of that file; empty where none is published.
         code_license, weights_license: SPDX names.
         vision, prompt_encoder, mask_decoder: what differs from transformers' defaults (ViT-B).
-        is_bundled: needs no download: its weights come with samtune, or are a seeded random start.
+        origin: of the weights: downloaded from the `hub`, `bundled` with samtune, or a seeded `random`
+            start.
     """
 
     name: str
@@ -36,7 +37,7 @@ class ModelSpec:
     vision: dict[str, Any]
     prompt_encoder: dict[str, Any]
     mask_decoder: dict[str, Any]
-    is_bundled: bool = False
+    origin: Literal["hub", "bundled", "random"] = "hub"
 
 
 def _official(
@@ -74,7 +75,7 @@ _NANO = ModelSpec(
     },
     prompt_encoder={"hidden_size": 128},
     mask_decoder={"hidden_size": 128, "mlp_dim": 512, "iou_head_hidden_dim": 128},
-    is_bundled=True,
+    origin="bundled",
 )  # fmt: skip
 
 # Sources: hashes of Meta's files as listed by several projects that verified the downloads (the six
@@ -100,9 +101,12 @@ REGISTRY: dict[str, ModelSpec] = {
         ),
         _NANO,
         # the same network before any training: the start of its pretraining
-        replace(_NANO, name="nano_random"),
+        replace(_NANO, name="nano_random", origin="random"),
     )
 }  # fmt: skip
+
+
+_WITHOUT_HUB = {"hub": "-", "bundled": "(comes with samtune)", "random": "(a random start)"}
 
 
 def models_table() -> str:
@@ -114,7 +118,7 @@ def models_table() -> str:
     for spec in REGISTRY.values():
         lines.append(
             f"| {spec.name} | {spec.num_parameters / 1e6:.1f}M | {spec.image_size} "
-            f"| {spec.hub_id or '(comes with samtune)'} | {spec.url or '-'} "
+            f"| {spec.hub_id or _WITHOUT_HUB[spec.origin]} | {spec.url or '-'} "
             f"| {spec.sha256 or '-'} | {spec.code_license} / {spec.weights_license} |"
         )
     return "\n".join(lines)

@@ -28,11 +28,10 @@ def from_registry(spec: ModelSpec, checkpoint: str) -> tuple[SamModel, bool]:
     if checkpoint:
         _check_hash(Path(checkpoint), spec)
         return _from_file(Path(checkpoint), spec), False
-    if spec.is_bundled:
-        weights = ASSETS / f"{spec.name}.safetensors"
-        if weights.exists():
-            return _from_file(weights, spec), False
+    if spec.origin == "random":
         return build_random(spec), True
+    if spec.origin == "bundled":
+        return _from_file(ASSETS / f"{spec.name}.safetensors", spec), False
     network = from_pretrained(spec.hub_id, f"download {spec.url} and pass it as checkpoint=")
     set_decoder_eps(network, OFFICIAL_DECODER_EPS)
     return network, False

@@ -59,6 +59,15 @@ def test_an_item_has_the_picture_and_the_targets_of_its_objects(scenes_folder):
     assert not item.valid[192:].any()
 
 
+def test_targets_have_the_side_that_is_asked_for(scenes_folder):
+    item = training(scenes_folder, target_side=8)[0, 0]
+    assert item.targets.shape == (2, 8, 8)
+    assert item.valid.shape == (8, 8)
+    whole = training(scenes_folder, target_side=32)[0, 0].targets.float()
+    coarse = torch.nn.functional.avg_pool2d(whole, 4)
+    assert (coarse - item.targets).abs().max() < 80  # of 255: the picture is not square
+
+
 def test_each_object_has_one_first_prompt_in_training(scenes_folder):
     item = training(scenes_folder)[2, 0]
     assert list(item.prompts) == ["first"]

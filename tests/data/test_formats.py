@@ -57,6 +57,13 @@ def test_anything_else_is_not_recognised(tmp_path, name):
         recognise(tmp_path / name)
 
 
+def test_procedural_scenes_need_no_path_and_take_the_seed(tmp_path):
+    splits = open_splits(tmp_path / "no", "procedural", ReadSettings(), SplitSettings(seed=5))
+    assert set(splits) == {"train", "val", "test"}
+    other = open_splits(tmp_path / "no", "procedural", ReadSettings(), SplitSettings(seed=6))
+    assert not np.array_equal(splits["val"].read(0).image, other["val"].read(0).image)
+
+
 def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(UserError, match=r"there is no data at .*gone: set data\.path"):
         opened(tmp_path / "gone")

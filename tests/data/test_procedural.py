@@ -125,7 +125,7 @@ def test_pictures_can_be_of_any_side():
 
 
 def test_a_source_travels_to_a_worker(scenes):
-    copied = pickle.loads(pickle.dumps(ProceduralScenes("val", seed=3)))
+    copied = pickle.loads(pickle.dumps(ProceduralScenes("val", seed=3)))  # noqa: S301
     assert np.array_equal(copied.read(5).image, scenes.read(5).image)
 
 

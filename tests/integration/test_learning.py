@@ -77,7 +77,7 @@ def copy_four(source, target):
 def test_four_real_images_are_overfitted_from_nothing(real_data, tmp_path):
     copy_four(real_data / "nuclei", tmp_path / "four")
     arguments = ["fit", "--data.path", str(tmp_path / "four"), "--data.stretch", "auto"]
-    arguments += ["--run", str(tmp_path / "run"), "--model.base", "nano", *FROM_NOTHING]
+    arguments += ["--run", str(tmp_path / "run"), "--model.base", "nano_random", *FROM_NOTHING]
     arguments += ["--model.optim.warmup_steps", "100", "--data.batch_size", "4"]
     arguments += ["--data.max_objects", "16", "--data.val_objects", "0"]
     arguments += ["--trainer.max_epochs", "300", "--trainer.check_val_every_n_epoch", "100"]

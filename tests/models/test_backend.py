@@ -110,6 +110,21 @@ class TestDecoding:
         assert all(not torch.allclose(one[:, 0], three[:, m], atol=1e-4) for m in range(3))
 
 
+class TestHalfPrecision:
+    @pytest.mark.parametrize("kind", ["points", "boxes"])
+    def test_coordinates_stay_exact(self, base, prompts, kind):
+        exact = base.embed_prompts(prompts.kinds[kind])[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            found = base.embed_prompts(prompts.kinds[kind])[0]
+        assert found.dtype == torch.float32
+        assert torch.equal(found, exact)
+
+    def test_networks_that_share_a_config_do_not_share_how_they_attend(self, make_sam):
+        sam = make_sam()
+        SamModel(sam.core.config)  # building one resets the config that it was given
+        assert sam.core.mask_decoder.config._attn_implementation == "eager"
+
+
 class TestSizes:
     def test_sides_of_input_mask_and_embeddings(self, base, embeddings):
         assert (base.image_size, base.mask_side) == (64, 16)

@@ -54,7 +54,7 @@ def test_models_are_keyed_by_their_own_names():
 
 def test_only_nano_needs_no_download():
     names = ["nano", "nano_random"]
-    assert [name for name, spec in REGISTRY.items() if spec.is_bundled] == names
+    assert [name for name, spec in REGISTRY.items() if spec.origin != "hub"] == names
     assert [name for name, spec in REGISTRY.items() if not (spec.hub_id and spec.url)] == names
 
 
