@@ -145,9 +145,10 @@ def build_data(run: Path | None, config: str | None, arguments: list[str]) -> Sa
         defaults = _data_section(Path(config))
     elif run is not None:
         defaults = _data_section(run / "config.yaml")
-    named = ("--data.path", "--data.format")
-    if not defaults and not any(argument.startswith(named) for argument in arguments):
+    if not defaults and not _names(arguments, "--data.path", "--data.format"):
         raise UserError("no data: give --data.path FOLDER, or --config FILE")
+    if defaults.get("format") == "procedural" and _names(arguments, "--data.path"):
+        defaults["format"] = "auto"  # files were asked for; drawn scenes would ignore them
     try:
         start = parser.parse_object({"data": defaults})
         parsed = parser.parse_args(arguments, namespace=start)
@@ -156,6 +157,10 @@ def build_data(run: Path | None, config: str | None, arguments: list[str]) -> Sa
         raise UserError(one_line(str(error))) from error
     assert isinstance(module, SamDataModule)
     return module
+
+
+def _names(arguments: list[str], *flags: str) -> bool:
+    return any(argument.startswith(flags) for argument in arguments)
 
 
 def _data_section(file: Path) -> dict[str, Any]:

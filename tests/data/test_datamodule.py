@@ -136,6 +136,16 @@ def test_an_overlap_that_does_not_fit_the_tile_is_refused(data, tile, overlap):
         data(tile=tile, tile_overlap=overlap)
 
 
+def test_drawn_scenes_are_not_cut_into_tiles(data):
+    with pytest.raises(UserError, match="procedural scenes are small already"):
+        data(format="procedural", tile=64)
+
+
+def test_a_grid_without_cells_is_refused(data):
+    with pytest.raises(UserError, match="target_side is 0"):
+        data(target_side=0)
+
+
 def test_a_batch_without_images_is_refused(data):
     with pytest.raises(UserError, match="batch_size is 0"):
         data(batch_size=0)

@@ -53,6 +53,22 @@ def test_a_base_alone_is_evaluated_without_an_opponent(discs, tmp_path):
     assert block["delta"] is None
 
 
+def test_a_base_is_evaluated_on_drawn_scenes_without_a_path(tmp_path):
+    arguments = ["evaluate", "nano", "--data.format", "procedural", "--protocols", "box"]
+    assert main([*arguments, "--max-images", "2", "--out", str(tmp_path)]) == 0
+    block = json.loads((tmp_path / "results.json").read_text())["protocols"]["box"]
+    assert block["num_images"] == 2
+
+
+def test_a_path_wins_over_the_drawn_scenes_of_a_config(discs, tmp_path):
+    config = tmp_path / "drawn.yaml"
+    config.write_text("data: {format: procedural}")
+    arguments = ["evaluate", "nano", "--config", str(config), "--data.path", str(discs)]
+    assert main([*arguments, "--protocols", "box", "--out", str(tmp_path / "out")]) == 0
+    rows = (tmp_path / "out" / "objects.csv").read_text()
+    assert "test/0" in rows
+
+
 def test_a_checkpoint_is_evaluated_with_the_data_of_its_run(lora_run, tmp_path):
     checkpoint = lora_run / "checkpoints" / "last.ckpt"
     arguments = ["evaluate", str(checkpoint), "--protocols", "point", "--out", str(tmp_path)]
