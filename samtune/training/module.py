@@ -21,6 +21,7 @@ from samtune.models.lora import (
 )
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
+from samtune.training.extents import ExtentHead, extent_loss, extent_targets
 from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
 from samtune.training.rounds import run_rounds
@@ -45,6 +46,8 @@ class SamTuner(pl.LightningModule):
         stretch: of the images; the command line takes it from `data.stretch`.
         bands: of the images; the command line takes them from `data.bands`.
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
+        with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
+            before anything else, for a network that starts from nothing.
         loss: weights of the losses.
         optim: learning rate and schedule.
         with_checkpointing: compute activations again in the backward pass, to save memory.
@@ -64,6 +67,7 @@ class SamTuner(pl.LightningModule):
         stretch: Stretch = "none",
         bands: list[int] | None = None,
         num_corrections: int = -1,
+        with_encoder_warmup: bool = False,
         loss: LossSettings = LossSettings(),  # noqa: B008
         optim: OptimSettings = OptimSettings(),  # noqa: B008
         with_checkpointing: bool = False,
@@ -80,6 +84,10 @@ class SamTuner(pl.LightningModule):
         self.recipe = RECIPES[recipe]
         if num_corrections >= 0:
             self.recipe = replace(self.recipe, num_corrections=num_corrections)
+        if with_encoder_warmup and mode != "full":
+            raise UserError("model.with_encoder_warmup trains the encoder: set model.mode full")
+        self.with_encoder_warmup = with_encoder_warmup
+        self.extent_head: ExtentHead | None = None
         self.stretch: Stretch = stretch
         self.bands = bands
         self.loss_weights = LossWeights.from_settings(loss, self.recipe)
@@ -101,6 +109,8 @@ class SamTuner(pl.LightningModule):
         self.sam.with_multimask = self.recipe.with_multimask
         prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)
         self.sam.train()
+        if self.with_encoder_warmup:
+            self.extent_head = ExtentHead(self.sam.core.config.vision_config.output_channels)
         if self.with_checkpointing:
             self.sam.core.gradient_checkpointing_enable({"use_reentrant": False})
             self.sam.with_decoder_checkpointing = True
@@ -125,6 +135,8 @@ class SamTuner(pl.LightningModule):
         embeddings = self.network.encode(batch.pixel_values)
         if not batch.keys:  # images without objects: nothing to learn, but the step must count
             return embeddings.sum() * 0
+        if self.extent_head is not None:
+            return self._warm_up(self.extent_head(embeddings), batch)
         rounds = run_rounds(
             self.network, embeddings, batch, self.recipe, self.loss_weights, self.objects_per_chunk
         )
@@ -139,6 +151,13 @@ class SamTuner(pl.LightningModule):
             self.log(f"train/{name}_loss", value.detach(), batch_size=size)
         if len(rounds) > 1:
             self.log("train/miou_corrected", rounds[-1].parts.ious.mean(), batch_size=size)
+        return loss
+
+    def _warm_up(self, maps: Tensor, batch: Batch) -> Tensor:
+        targets = extent_targets(batch.targets, batch.image_index, len(batch.pixel_values))
+        loss = extent_loss(maps, targets, batch.valid)
+        self._stop_if_not_finite(loss, batch)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.pixel_values))
         return loss
 
     def _stop_if_not_finite(self, loss: Tensor, batch: Batch) -> None:
@@ -169,7 +188,7 @@ class SamTuner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         layers = self.network.core.config.vision_config.num_hidden_layers
-        optimizer = build_optimizer(self.network, self.optim_settings, layers)
+        optimizer = build_optimizer(self, self.optim_settings, layers)
         num_steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optim_settings, num_steps)
         return {
@@ -180,7 +199,11 @@ class SamTuner(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {name for name, p in self.named_parameters() if p.requires_grad}
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if k in trained}
+        checkpoint["state_dict"] = {
+            k: v for k, v in state.items() if k in trained and k.startswith("sam.")
+        }
+        if self.extent_head is not None:
+            checkpoint["extent_head"] = self.extent_head.state_dict()
         checkpoint["samtune"] = describe(self.network) | {
             "mode": self.mode,
             "lora": asdict(self.lora),
@@ -197,6 +220,8 @@ class SamTuner(pl.LightningModule):
                 f"sha256 {found}, these {self.network.base.sha256}"
             )
         self.base_scores = checkpoint["base_scores"]
+        if self.extent_head is not None:
+            self.extent_head.load_state_dict(checkpoint["extent_head"])
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         load_trained(self.network, state_dict, "the checkpoint")

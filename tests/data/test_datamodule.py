@@ -138,7 +138,7 @@ def test_an_overlap_that_does_not_fit_the_tile_is_refused(data, tile, overlap):
 
 def test_drawn_scenes_are_not_cut_into_tiles(data):
     with pytest.raises(UserError, match="procedural scenes are small already"):
-        data(format="procedural", tile=64)
+        data(format="procedural", tile=128)
 
 
 def test_a_grid_without_cells_is_refused(data):
