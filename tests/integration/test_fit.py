@@ -81,6 +81,24 @@ def test_a_run_that_ends_before_its_first_validation_keeps_its_weights(
     assert load_model(tmp_path / "run").is_adapted
 
 
+def test_a_warm_up_trains_the_encoder_alone_and_goes_on_after_a_break(discs, tmp_path, fast):
+    arguments = ["fit", "--data.path", str(discs), *fast, "--model.mode", "full",
+                 "--model.with_encoder_warmup", "true", "--checkpoint_steps", "2",
+                 "--data.val_objects", "1"]  # fmt: skip
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main([*arguments, "--run", str(whole), "--trainer.max_epochs", "2"]) == 0
+    before = load_model("nano").core.state_dict()
+    after = load_model(whole).core.state_dict()
+    moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"vision_encoder"}
+    assert "extent_head" in torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
+    assert main([*arguments, "--run", str(parts), "--trainer.max_epochs", "1"]) == 0
+    checkpoint = str(parts / "checkpoints" / "last.ckpt")
+    more = ["--run", str(parts), "--ckpt_path", checkpoint, "--trainer.max_epochs", "2"]
+    assert main([*arguments, *more]) == 0
+    assert len(losses(parts)) == len(losses(whole)) == 8
+
+
 def test_same_seed_same_losses(discs, tmp_path, fast):
     for name in ("a", "b"):
         arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / name)]
