@@ -5,6 +5,7 @@ with a scale of 1e-10 and the positional matrix with half the encoder's width in
 a prompt has no place. Here each part starts as in the official code, but for what a network has to
 know about places, so that it need not learn it:
 
+- patches are seen as cosine waves, and places of the image attend to those that look alike;
 - the positional matrix has long waves beside short ones, some along x and along y;
 - the decoder's cross-attentions start with equal, orthogonal query and key projections: a prompt
   attends to its own place from the first step;
@@ -28,6 +29,8 @@ from samtune.models.registry import ModelSpec
 
 ENCODER_STD = 0.02
 PROMPT_EMBEDDING_STD = 0.25
+PATCH_GAIN = 0.5
+ALIKE_GAIN, ALIKE_SHARE = 0.8, 0.4
 IMAGE_FEATURE_SCALE = 0.4
 # Of the positional matrix: waves per half a picture, and its share of waves along the axes
 LOWEST_SCALE, HIGHEST_SCALE = 0.1, 1.5
@@ -62,8 +65,10 @@ def _initialise(model: SamModel) -> None:
     for module in model.vision_encoder.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.trunc_normal_(module.weight, std=ENCODER_STD)
-    # He's scale where a plain convolution has no normalisation before it to make up for a small one
-    nn.init.kaiming_normal_(model.vision_encoder.patch_embed.projection.weight)
+    _see_cosines(model.vision_encoder.patch_embed.projection.weight)
+    for block in model.vision_encoder.layers:
+        _look_for_alike(block.attn)
+        nn.init.xavier_uniform_(block.mlp.lin1.weight)
     nn.init.trunc_normal_(model.vision_encoder.pos_embed, std=ENCODER_STD)
     for part in (model.prompt_encoder, model.mask_decoder):
         _reset_to_torch_defaults(part)
@@ -116,6 +121,46 @@ def _point_heads_in_four_directions(attention: Any) -> None:
             key[row + 1, wave] = -sign * DIRECTION_GAIN
 
 
+def _look_for_alike(attention: Any) -> None:
+    """Let each place attend to places that look like it, and move towards their mean.
+
+    Trained transformers do so; small ones learn faster from there (arXiv 2305.09828).
+    """
+    width = attention.proj.weight.shape[0]
+    query, value = _orthogonal(width, width), _orthogonal(width, width)
+    attention.qkv.weight[:width] = attention.qkv.weight[width : 2 * width] = ALIKE_GAIN * query
+    attention.qkv.weight[2 * width :] = value
+    attention.proj.weight.copy_(ALIKE_SHARE * value.T)
+
+
+def _orthogonal(rows: int, columns: int) -> torch.Tensor:
+    """Rounded, for the last bits of a QR decomposition depend on the number of threads."""
+    exact = nn.init.orthogonal_(torch.empty(rows, columns, dtype=torch.float64))
+    return (torch.round(exact * _GRID) / _GRID).float()
+
+
+def _see_cosines(weight: torch.Tensor) -> None:
+    """Make a patch's channels its cosine transform: long waves first, two thirds of them grey.
+
+    Random filters would keep as much noise as picture. Amplitudes of pictures fall with frequency,
+    which the filters make up for.
+    """
+    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
+    colours /= colours.norm(dim=1, keepdim=True)
+    count, _, side, _ = weight.shape
+    shares = (count - 2 * (count // 6), count // 6, count // 6)
+    waves = [(u, v) for u in range(side) for v in range(side)]
+    waves.sort(key=lambda wave: (wave[0] ** 2 + wave[1] ** 2, wave))
+    places = (torch.arange(side) + 0.5) * (math.pi / side)
+    channel = 0
+    for colour, share in zip(colours, shares, strict=True):
+        for u, v in waves[:share]:
+            basis = torch.outer(torch.cos(u * places), torch.cos(v * places))
+            gain = PATCH_GAIN * (1 + math.hypot(u, v)) / side
+            weight[channel] = colour[:, None, None] * (gain * basis / basis.norm())
+            channel += 1
+
+
 def _reset_to_torch_defaults(part: nn.Module) -> None:
     """As the official code, which leaves these parts to torch's own initialisation."""
     for module in part.modules():
@@ -125,9 +170,7 @@ def _reset_to_torch_defaults(part: nn.Module) -> None:
 
 def _match_query_and_key(attention: Any) -> None:
     weight = attention.q_proj.weight
-    orthogonal = nn.init.orthogonal_(torch.empty(weight.shape, dtype=torch.float64))
-    # rounded, for the last bits of a QR decomposition depend on the number of threads
-    weight.copy_(torch.round(orthogonal * _GRID) / _GRID * CROSS_ATTENTION_GAIN)
+    weight.copy_(_orthogonal(*weight.shape) * CROSS_ATTENTION_GAIN)
     attention.k_proj.weight.copy_(attention.q_proj.weight)
     nn.init.zeros_(attention.q_proj.bias)
     nn.init.zeros_(attention.k_proj.bias)

@@ -86,10 +86,30 @@ def test_what_is_no_place_starts_small_beside_it(nano):
     assert (nano.vision_encoder.neck.layer_norm2.weight == 0.4).all()
 
 
-def test_encoder_blocks_are_drawn_with_the_scale_of_vision_transformers(nano):
+def test_places_of_the_image_attend_to_those_that_look_like_them(nano):
     for layer in nano.vision_encoder.layers:
-        for linear in (layer.attn.qkv, layer.attn.proj, layer.mlp.lin1, layer.mlp.lin2):
-            assert linear.weight.std().item() == pytest.approx(0.02, rel=0.1)
+        query, key, value = layer.attn.qkv.weight.chunk(3)
+        assert torch.equal(query, key)
+        assert torch.allclose(query @ query.T, 0.64 * torch.eye(192), atol=1e-4)
+        assert torch.allclose(layer.attn.proj.weight @ value, 0.4 * torch.eye(192), atol=1e-4)
+        assert not layer.attn.qkv.bias.any()
+
+
+def test_a_plain_picture_keeps_its_colour_through_the_attention_of_a_block(nano):
+    alike = torch.randn(1, 1, 1, 192, generator=torch.Generator().manual_seed(1))
+    found = nano.vision_encoder.layers[0].attn(alike.expand(1, 8, 8, 192))
+    found = found[0] if isinstance(found, tuple) else found
+    assert torch.allclose(found, 0.4 * alike.expand_as(found), atol=1e-3)
+
+
+def test_patches_are_seen_as_cosine_waves(nano):
+    filters = nano.vision_encoder.patch_embed.projection.weight.flatten(1)
+    lengths = filters.norm(dim=1)
+    gram = filters @ filters.T / torch.outer(lengths, lengths)
+    assert torch.allclose(gram, torch.eye(192), atol=1e-4)
+    first = nano.vision_encoder.patch_embed.projection.weight[0]
+    assert first.std() < 1e-6  # the mean of a patch comes first, all colours alike
+    assert lengths[127] > 5 * lengths[0]
 
 
 def test_position_tables_of_the_encoder_are_not_zero(nano):
