@@ -32,7 +32,10 @@ class ExtentHead(nn.Module):
         self.read.bias = nn.Parameter(usual)
 
     def forward(self, image_embeddings: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.read(image_embeddings), _CELLS)
+        # What is the same at all places of an image tells nothing of an object; left in, it grows
+        # with every step until the places look alike.
+        differing = image_embeddings - image_embeddings.mean((-2, -1), keepdim=True)
+        return F.pixel_shuffle(self.read(differing), _CELLS)
 
 
 def extent_targets(targets: Tensor, image_index: Tensor, num_images: int) -> Tensor:

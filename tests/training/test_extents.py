@@ -90,6 +90,14 @@ def test_the_head_reads_four_by_four_cells_off_each_embedding():
     assert maps.shape == (2, 6, 12, 12)
 
 
+def test_the_head_starts_with_the_usual_answer_and_does_not_see_what_is_the_same_everywhere():
+    head = ExtentHead(8)
+    embeddings = torch.randn(2, 8, 3, 3)
+    assert torch.equal(head(embeddings), head(torch.zeros(2, 8, 3, 3)))
+    torch.nn.init.normal_(head.read.weight)
+    assert torch.allclose(head(embeddings + 5), head(embeddings), atol=1e-4)
+
+
 def test_the_warm_up_needs_the_encoder_to_be_trained():
     with pytest.raises(UserError, match=r"set model\.mode full"):
         SamTuner("nano", mode="lora", with_encoder_warmup=True)
