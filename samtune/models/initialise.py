@@ -14,7 +14,9 @@ know about places, so that it need not learn it:
 - what is not a place (image features, kinds of prompts) starts small beside it.
 
 On procedural scenes, box mIoU after 500 steps of nano's pretraining was 0.16 without the long waves,
-the four heads and the small start (SAM's own matrix, drawn from N(0, 1)), and 0.40 with them.
+the four heads and the small start (SAM's own matrix, drawn from N(0, 1); learning rate 1e-3), and 0.40
+with them (1.5e-3). In the encoder's warm-up (`training/extents.py`), places that attend to what looks
+alike took the loss after 240 steps from 1.50 to 1.48; cosine patches alone made no difference to it.
 """
 
 import math
@@ -124,7 +126,7 @@ def _point_heads_in_four_directions(attention: Any) -> None:
 def _look_for_alike(attention: Any) -> None:
     """Let each place attend to places that look like it, and move towards their mean.
 
-    Trained transformers do so; small ones learn faster from there (arXiv 2305.09828).
+    Trained transformers do so (arXiv 2305.09828).
     """
     width = attention.proj.weight.shape[0]
     query, value = _orthogonal(width, width), _orthogonal(width, width)
@@ -142,8 +144,7 @@ def _orthogonal(rows: int, columns: int) -> torch.Tensor:
 def _see_cosines(weight: torch.Tensor) -> None:
     """Make a patch's channels its cosine transform: long waves first, two thirds of them grey.
 
-    Random filters would keep as much noise as picture. Amplitudes of pictures fall with frequency,
-    which the filters make up for.
+    Amplitudes of pictures fall with frequency, which the filters make up for.
     """
     colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
     colours /= colours.norm(dim=1, keepdim=True)
