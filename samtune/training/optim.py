@@ -1,4 +1,4 @@
-"""AdamW with layer decay, and a learning rate that warms up and falls as a cosine."""
+"""AdamW, by choice with Muon, layer decay, and a learning rate that warms up and falls as a cosine."""
 
 import math
 import re
@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from samtune.errors import UserError
+from samtune.training.muon import MuonAdamW
 
 
 @dataclass
@@ -27,6 +28,9 @@ class OptimSettings:
     """Share of `lr` that the cosine ends at."""
     layer_decay: float = 1.0
     """Factor on the learning rate for each encoder block further from the output (SAM: 0.8)."""
+    muon_lr: float = 0.0
+    """Peak learning rate of Muon for the matrices of transformer blocks, such as 0.02; 0 leaves them
+    to AdamW. For networks that start from nothing; needs torch 2.9."""
     beta1: float = 0.9
     """AdamW's first beta."""
     beta2: float = 0.999
@@ -40,21 +44,30 @@ def layer_depth(name: str, num_layers: int) -> int:
     return num_layers + 1 if re.search(r"vision_encoder\.(patch_embed|pos_embed)", name) else 0
 
 
+def is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether Muon may train it: a full weight of a transformer block or of a head's hidden layer."""
+    is_hidden = re.search(r"\blayers\.\d+\.", name) and not re.search(r"rel_pos|lora_", name)
+    return parameter.ndim == 2 and bool(is_hidden)
+
+
 def parameter_groups(
     named: Iterable[tuple[str, nn.Parameter]], settings: OptimSettings, num_layers: int
 ) -> list[dict[str, Any]]:
-    """Trainable parameters, grouped by depth and by whether they decay."""
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    """Trainable parameters, grouped by depth, by whether they decay, and by their optimizer."""
+    groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for name, parameter in named:
         if not parameter.requires_grad:
             continue
         depth, decays = layer_depth(name, num_layers), parameter.ndim > 1
+        with_muon = settings.muon_lr > 0 and is_block_matrix(name, parameter)
+        lr = settings.muon_lr if with_muon else settings.lr
         group = groups.setdefault(
-            (depth, decays),
+            (depth, decays, with_muon),
             {
                 "params": [],
-                "lr": settings.lr * settings.layer_decay**depth,
+                "lr": lr * settings.layer_decay**depth,
                 "weight_decay": settings.weight_decay if decays else 0.0,
+                "with_muon": with_muon,
             },
         )
         group["params"].append(parameter)
@@ -63,16 +76,21 @@ def parameter_groups(
 
 def build_optimizer(
     model: nn.Module, settings: OptimSettings, num_layers: int
-) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters.
+) -> torch.optim.Optimizer:
+    """AdamW over the trainable parameters, with Muon for matrices where `muon_lr` is given.
 
     Raises:
         UserError: the learning rate is not positive.
     """
     if not settings.lr > 0:
         raise UserError(f"optim.lr is {settings.lr}: give a number above 0, such as 1e-4")
+    if not settings.muon_lr >= 0:
+        raise UserError(f"optim.muon_lr is {settings.muon_lr}: give 0 or a number such as 0.02")
     groups = parameter_groups(model.named_parameters(), settings, num_layers)
-    return torch.optim.AdamW(groups, betas=(settings.beta1, settings.beta2))
+    betas = (settings.beta1, settings.beta2)
+    if any(group["with_muon"] for group in groups):
+        return MuonAdamW(groups, betas)
+    return torch.optim.AdamW(groups, betas=betas)
 
 
 def build_schedule(

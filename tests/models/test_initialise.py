@@ -1,9 +1,11 @@
 """A network from nothing: reproducible, and at scales from which it can learn."""
 
+import copy
+
 import pytest
 import torch
 
-from samtune.models.initialise import build_config, build_random
+from samtune.models.initialise import NEIGHBOURS, build_config, build_random
 from samtune.models.registry import REGISTRY
 
 
@@ -88,28 +90,42 @@ def test_what_is_no_place_starts_small_beside_it(nano):
 
 def test_places_of_the_image_attend_to_those_that_look_like_them(nano):
     for layer in nano.vision_encoder.layers:
-        query, key, value = layer.attn.qkv.weight.chunk(3)
+        query, key, value = layer.attn.qkv.weight.view(3, 6, 32, 192)[:, 4:, 4:].flatten(1, 2)
         assert torch.equal(query, key)
-        assert torch.allclose(query @ query.T, 0.64 * torch.eye(192), atol=1e-4)
-        assert torch.allclose(layer.attn.proj.weight @ value, 0.4 * torch.eye(192), atol=1e-4)
-        assert not layer.attn.qkv.bias.any()
+        assert torch.allclose(query @ query.T, 0.64 * torch.eye(56), atol=1e-4)
+        assert torch.allclose(value @ value.T, torch.eye(56), atol=1e-4)
 
 
-def test_a_plain_picture_keeps_its_colour_through_the_attention_of_a_block(nano):
-    alike = torch.randn(1, 1, 1, 192, generator=torch.Generator().manual_seed(1))
-    found = nano.vision_encoder.layers[0].attn(alike.expand(1, 8, 8, 192))
-    found = found[0] if isinstance(found, tuple) else found
-    assert torch.allclose(found, 0.4 * alike.expand_as(found), atol=1e-3)
+def test_what_is_found_is_mixed_anew(nano):
+    for layer in nano.vision_encoder.layers:
+        weight, value = layer.attn.proj.weight, layer.attn.qkv.weight[384:]
+        assert torch.allclose(weight @ weight.T, 0.25 * torch.eye(192), atol=1e-4)
+        assert (weight @ value).diagonal().mean().abs() < 0.02
 
 
-def test_patches_are_seen_as_cosine_waves(nano):
-    filters = nano.vision_encoder.patch_embed.projection.weight.flatten(1)
-    lengths = filters.norm(dim=1)
-    gram = filters @ filters.T / torch.outer(lengths, lengths)
-    assert torch.allclose(gram, torch.eye(192), atol=1e-4)
-    first = nano.vision_encoder.patch_embed.projection.weight[0]
-    assert first.std() < 1e-6  # the mean of a patch comes first, all colours alike
-    assert lengths[127] > 5 * lengths[0]
+@pytest.mark.parametrize("head", range(6))
+@pytest.mark.parametrize(("block", "side", "step"), [(0, 8, 1), (2, 16, 2)])
+def test_four_heads_of_a_block_look_at_neighbours_and_the_others_everywhere(
+    nano, block, side, step, head
+):
+    attention = copy.deepcopy(nano.vision_encoder.layers[block].attn)
+    value = torch.zeros(192, 192)
+    value[32 * head, 0] = 1
+    with torch.no_grad():
+        attention.qkv.weight[384:] = value
+        attention.proj.weight.copy_(torch.eye(192))
+        pixels = torch.zeros(1, side, side, 192)
+        pixels[0, 5, 6, 0] = 1  # seen by the value alone
+        attention.qkv.weight[:384, 0] = 0
+        found = attention(pixels)
+    found = (found[0] if isinstance(found, tuple) else found)[0, :, :, 32 * head]
+    if head >= 4:
+        assert torch.allclose(found, torch.full_like(found, side**-2), atol=1e-4)
+        return
+    y, x = NEIGHBOURS[head]
+    seen_from = divmod(int(found.argmax()), side)
+    assert seen_from == (5 - y * step, 6 - x * step)
+    assert found.max() > (0.2 if step == 1 else 0.05)
 
 
 def test_position_tables_of_the_encoder_are_not_zero(nano):
