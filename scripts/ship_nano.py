@@ -1,8 +1,9 @@
 """Make the `nano` that ships out of its training runs: weights, log and loss curve.
 
-    python scripts/ship_nano.py runs/pretrain runs/pretrain_clicks
+    python scripts/ship_nano.py runs/pretrain_encoder runs/pretrain runs/pretrain_clicks
 
-The weights are those of the last run, in half precision.
+The weights are those of the last run's last step, where its learning rate has fallen to nothing, in half
+precision.
 """
 
 import argparse
@@ -28,7 +29,7 @@ Row = dict[str, float]
 
 
 def write_weights(run: Path) -> Path:
-    sam = load_model(run)
+    sam = load_model(run / "checkpoints" / "last.ckpt")
     merge(sam)
     state = {
         name: value.half().contiguous().clone() for name, value in sam.core.state_dict().items()

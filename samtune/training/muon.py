@@ -54,7 +54,7 @@ class MuonAdamW(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self.adamw.step()
-        self.muon.step()
+        self.muon.step()  # type: ignore[no-untyped-call]
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -9,8 +9,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from samtune.cli import main
+from samtune.data.objects import find_objects, object_mask
+from samtune.data.procedural import ProceduralScenes
 from samtune.models.loading import load_model
 from samtune.models.weights import ASSETS
+from samtune.prompts.sampling import object_box
 
 NUM_SCENES = 24
 
@@ -91,8 +94,31 @@ def test_log_curve_and_card_come_with_it():
     assert len(rows) > 300
     assert (ASSETS / "nano_training.svg").read_text().startswith("<svg")
     card = (ASSETS / "README.md").read_text()
-    for word in ("Apache-2.0", "configs/nano/pretrain.yaml", "seed", "zero-shot"):
+    for word in ("Apache-2.0", "configs/nano/pretrain_encoder.yaml", "seed", "zero-shot"):
         assert word in card
+
+
+def ellipse_miou():
+    """Of the ellipse in the exact box, on the same objects."""
+    scores = []
+    source = ProceduralScenes("test", seed=7)
+    for index in range(NUM_SCENES):
+        labels = source.read(index).labels
+        for place in find_objects(labels, 100):
+            truth = object_mask(labels, place)
+            x0, y0, x1, y1 = object_box(truth, "exact", np.random.default_rng(0))
+            rows, columns = np.ogrid[: truth.shape[0], : truth.shape[1]]
+            across = (columns - (x0 + x1) / 2) / ((x1 - x0 + 1) / 2)
+            down = (rows - (y0 + y1) / 2) / ((y1 - y0 + 1) / 2)
+            mask = across**2 + down**2 <= 1
+            scores.append((mask & truth).sum() / (mask | truth).sum())
+    return float(np.mean(scores)), len(scores)
+
+
+def test_it_sees_more_than_the_ellipse_in_a_box(on_scenes):
+    expected, count = ellipse_miou()
+    assert on_scenes["box"]["num_objects"] == count
+    assert on_scenes["box"]["base"]["miou"] > expected + 0.03
 
 
 def test_a_box_says_more_than_a_point(on_scenes):
