@@ -2,8 +2,8 @@
 
     python scripts/ship_nano.py runs/pretrain_encoder runs/pretrain runs/pretrain_clicks
 
-The weights are those of the last run's last step, where its learning rate has fallen to nothing, in half
-precision.
+The weights are those of the last run's last step, where its learning rate has fallen to nothing, in
+half precision.
 """
 
 import argparse
