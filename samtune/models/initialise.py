@@ -38,6 +38,8 @@ NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 NEAR_STEP, FAR_STEP = 1, 2
 ALIKE_GAIN, NEIGHBOUR_GAIN = 0.8, 0.24
 FOUND_SHARE = 0.5
+# What the image itself says in the channels of query and key that stand for positions
+POSITION_CHANNEL_GAIN = 1e-3
 IMAGE_FEATURE_SCALE = 0.4
 # Of the positional matrix: waves per half a picture, and its share of waves along the axes
 LOWEST_SCALE, HIGHEST_SCALE = 0.1, 1.5
@@ -157,7 +159,9 @@ def _look_at_neighbours(attention: Any, step: int) -> None:
         table[:, 2 * first] = -(distances**2)
         table[:, 2 * first + 1] = distances
     query, key, _ = attention.qkv.weight.view(3, heads, width, -1)
-    query[:, :4] = key[:, :4] = 0
+    # next to nothing, but not zero: DoRA divides by the length of each row
+    query[:, :4] *= POSITION_CHANNEL_GAIN
+    key[:, :4] *= POSITION_CHANNEL_GAIN
     bias = attention.qkv.bias.view(3, heads, width)[0]
     for head, (y, x) in enumerate(NEIGHBOURS[:heads]):
         query[head] *= NEIGHBOUR_GAIN / ALIKE_GAIN
