@@ -17,7 +17,7 @@ know about places, so that it need not learn it:
 On procedural scenes, box mIoU after 500 steps of nano's pretraining was 0.16 without the long waves,
 the four heads and the small start (SAM's own matrix, drawn from N(0, 1); learning rate 1e-3), and 0.40
 with them (1.5e-3). In the encoder's warm-up (`training/extents.py`; 240 steps with Muon), heads that
-look at neighbours took the loss from 1.46 to 1.37; 1.47 is what needs no image.
+look at neighbours took the loss from 1.46 to 1.37; runs that learn nothing stay at 1.47.
 """
 
 import math
