@@ -41,9 +41,6 @@ class MuonAdamW(torch.optim.Optimizer):
     def _share(self) -> None:
         """Both work on the groups and state of this one, which schedules and checkpoints see."""
         for optimizer, with_muon in ((self.adamw, False), (self.muon, True)):
-            for group in self._groups(with_muon):
-                for name, value in optimizer.defaults.items():
-                    group.setdefault(name, value)
             optimizer.param_groups = self._groups(with_muon)
             optimizer.state = self.state
 
