@@ -133,7 +133,7 @@ def test_tuning_beats_the_base_on_a_small_task(tuned, tmp_path):
     results = evaluate(tuned, tmp_path, "--protocols", "box", "point")
     # a box shows the cell, which leaves little to gain; a point in the nucleus does not
     assert results["box"]["base"]["miou"] > 0.9
-    assert results["box"]["delta"]["miou"] > -0.01
+    assert results["box"]["delta"]["miou"] > 0
     assert results["point"]["delta"]["ci95"][0] > 0.3
     assert results["point"]["tuned"]["miou"] > 0.8
 
