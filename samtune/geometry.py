@@ -1,8 +1,9 @@
 """Every change of coordinate frame, mask <-> box and RLE, polygon -> mask.
 
-The resizing rule is segment_anything's (utils/transforms.py, `ResizeLongestSide`): the longest side
-becomes S, the other is rounded half up, padding is right and below; coordinates are multiplied by
-the ratio of the sizes, without a half-pixel shift.
+Two resizing rules. segment_anything's (utils/transforms.py, `ResizeLongestSide`): the longest side
+becomes S, the other is rounded half up, padding is right and below. SAM 2's (utils/transforms.py,
+`SAM2Transforms`): both sides become S. Coordinates are multiplied by the ratio of the sizes, without
+a half-pixel shift.
 """
 
 from typing import Any
@@ -13,12 +14,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.types import FloatArray, MaskArray, Prompt
+from samtune.types import FloatArray, InputFrame, MaskArray, Prompt
 
 
-def resized_hw(original_hw: tuple[int, int], side: int) -> tuple[int, int]:
-    """Size of an image whose longest side becomes `side`."""
-    scale = side / max(original_hw)
+def resized_hw(original_hw: tuple[int, int], frame: InputFrame) -> tuple[int, int]:
+    """Size that an image has in the input frame, without the padding."""
+    if not frame.keeps_aspect:
+        return frame.side, frame.side
+    scale = frame.side / max(original_hw)
     return max(1, int(original_hw[0] * scale + 0.5)), max(1, int(original_hw[1] * scale + 0.5))
 
 
@@ -30,9 +33,9 @@ def scale_xy(
     return np.asarray(np.asarray(coords_xy, np.float64) * ratio, np.float32)
 
 
-def prompt_to_input(prompt: Prompt, original_hw: tuple[int, int], side: int) -> Prompt:
+def prompt_to_input(prompt: Prompt, original_hw: tuple[int, int], frame: InputFrame) -> Prompt:
     """Move a prompt's points and box from the original frame to the input frame."""
-    input_hw = resized_hw(original_hw, side)
+    input_hw = resized_hw(original_hw, frame)
     points, box = prompt.point_coords, prompt.box_xyxy
     return Prompt(
         None if points is None else scale_xy(points, original_hw, input_hw),
@@ -42,30 +45,35 @@ def prompt_to_input(prompt: Prompt, original_hw: tuple[int, int], side: int) -> 
     )
 
 
-def logits_to_original(low_res_logits: Tensor, original_hw: tuple[int, int], side: int) -> Tensor:
-    """Bring logits (K, M, h, w) of the padded input to (K, M, H, W) of the original image.
+def logits_to_original(
+    low_res_logits: Tensor, original_hw: tuple[int, int], frame: InputFrame
+) -> Tensor:
+    """Bring logits (K, M, h, w) of the input to (K, M, H, W) of the original image.
 
-    Two bilinear steps, as `Sam.postprocess_masks` of segment_anything: to (S, S), the padding cut
-    off, to (H, W).
+    With padding in two bilinear steps, as `Sam.postprocess_masks` of segment_anything: to (S, S),
+    the padding cut off, to (H, W). Without padding in one, as `SAM2Transforms.postprocess_masks`.
     """
-    height, width = resized_hw(original_hw, side)
-    full = F.interpolate(low_res_logits, (side, side), mode="bilinear", align_corners=False)
-    return F.interpolate(
-        full[..., :height, :width], original_hw, mode="bilinear", align_corners=False
-    )
+    logits = low_res_logits
+    if frame.keeps_aspect:
+        height, width = resized_hw(original_hw, frame)
+        side = (frame.side, frame.side)
+        logits = F.interpolate(logits, side, mode="bilinear", align_corners=False)
+        logits = logits[..., :height, :width]
+    return F.interpolate(logits, original_hw, mode="bilinear", align_corners=False)
 
 
-def mask_to_cells(mask: MaskArray, side: int) -> NDArray[np.uint8]:
-    """Share of each cell of a (side, side) grid over the padded input that a mask covers.
+def mask_to_cells(mask: MaskArray, frame: InputFrame) -> NDArray[np.uint8]:
+    """Share of each cell of a grid over the (padded) input that a mask covers.
 
     Args:
         mask: (H, W) boolean, original frame.
+        frame: of the grid; its side is that of the cells.
 
     Returns:
         (side, side) uint8, share times 255; the padding is 0.
     """
-    height, width = resized_hw(mask.shape, side)
-    cells = np.zeros((side, side), np.uint8)
+    height, width = resized_hw(mask.shape, frame)
+    cells = np.zeros((frame.side, frame.side), np.uint8)
     full = mask.astype(np.uint8) * 255
     if full.shape != (height, width):
         full = cv2.resize(full, (width, height), interpolation=cv2.INTER_AREA)

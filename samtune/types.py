@@ -9,7 +9,7 @@ Shape legend, used in every docstring:
     L  layers of a label map (1, unless objects overlap)
 
 Frames: *original* is pixels of the image as it was given, *input* is pixels of the model's input
-after resizing the longest side to S and padding right and below. Pixel coordinates are indices
+after resizing (and padding) as its `InputFrame` says. Pixel coordinates are indices
 (the centre of the top-left pixel is (0, 0)); boxes are inclusive, `x1` is the last column inside.
 Frames change only in `geometry.py`.
 """
@@ -27,6 +27,27 @@ LabelArray = NDArray[np.int32]
 MaskArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 Stretch = Literal["none", "percentile", "auto"]
+
+
+@dataclass(frozen=True)
+class InputFrame:
+    """The square input of a model, and how an image gets there.
+
+    Attributes:
+        side: S, pixels.
+        keeps_aspect: the longest side becomes S and the rest is padding right and below (SAM);
+            otherwise both sides become S (SAM 2, SAM 3).
+        mean, std: of the pixel values (0..255) of each channel, by which they are normalised.
+    """
+
+    side: int
+    keeps_aspect: bool = True
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    def with_side(self, side: int) -> "InputFrame":
+        """The same frame on a grid of another side, such as that of the targets."""
+        return replace(self, side=side)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from samtune.geometry import (
     rle_to_mask,
     scale_xy,
 )
-from samtune.types import Prompt
+from samtune.types import InputFrame, Prompt
 
 
 def block(hw, rows, columns):
@@ -54,16 +54,16 @@ masks = pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
     ],
 )
 def test_longest_side_becomes_the_given_one(hw, side, expected):
-    assert resized_hw(hw, side) == expected
+    assert resized_hw(hw, InputFrame(side)) == expected
 
 
 def test_half_a_pixel_rounds_up():
-    assert resized_hw((5, 10), 5) == (3, 5)
+    assert resized_hw((5, 10), InputFrame(5)) == (3, 5)
 
 
 @pytest.mark.parametrize(("hw", "expected"), [((1, 4000), (1, 256)), ((4000, 7), (256, 1))])
 def test_a_very_long_image_keeps_at_least_one_pixel(hw, expected):
-    assert resized_hw(hw, 256) == expected
+    assert resized_hw(hw, InputFrame(256)) == expected
 
 
 def test_each_axis_is_scaled_by_its_own_ratio():
@@ -82,7 +82,7 @@ def test_a_prompt_moves_to_the_input_frame():
     prompt = Prompt(
         np.array([[10, 20]], np.float32), np.array([1]), np.array([5, 6, 50, 60], np.float32)
     )
-    moved = prompt_to_input(prompt, (75, 100), 1024)
+    moved = prompt_to_input(prompt, (75, 100), InputFrame(1024))
     np.testing.assert_allclose(moved.point_coords, [[102.4, 204.8]])
     np.testing.assert_allclose(moved.box_xyxy, [51.2, 61.44, 512.0, 614.4])
     assert moved.point_labels.tolist() == [1]
@@ -90,7 +90,7 @@ def test_a_prompt_moves_to_the_input_frame():
 
 def test_absent_parts_of_a_prompt_stay_absent_and_a_mask_stays_as_it_is():
     mask_input = np.ones((4, 4), np.float32)
-    moved = prompt_to_input(Prompt(mask_input=mask_input), (75, 100), 1024)
+    moved = prompt_to_input(Prompt(mask_input=mask_input), (75, 100), InputFrame(1024))
     assert moved.point_coords is None
     assert moved.point_labels is None
     assert moved.box_xyxy is None
@@ -99,14 +99,14 @@ def test_absent_parts_of_a_prompt_stay_absent_and_a_mask_stays_as_it_is():
 
 def test_logits_grow_linearly_between_cell_centres():
     ramp = torch.arange(8.0).expand(1, 1, 8, 8)
-    full = logits_to_original(ramp, (32, 32), 32)
+    full = logits_to_original(ramp, (32, 32), InputFrame(32))
     expected = ((torch.arange(32) + 0.5) / 4 - 0.5).clamp(0, 7)
     torch.testing.assert_close(full, expected.expand(1, 1, 32, 32))
 
 
 def test_logits_pass_the_input_size_on_their_way_to_a_smaller_image():
     ramp = torch.arange(8.0).expand(1, 1, 8, 8)
-    small = logits_to_original(ramp, (16, 16), 32)
+    small = logits_to_original(ramp, (16, 16), InputFrame(32))
     columns = torch.arange(1, 15)
     torch.testing.assert_close(small[0, 0, 5, 1:15], (2 * columns + 1) / 4 - 0.5)
 
@@ -114,7 +114,7 @@ def test_logits_pass_the_input_size_on_their_way_to_a_smaller_image():
 def test_padding_is_cut_off_the_logits():
     logits = torch.full((2, 3, 8, 8), -9.0)
     logits[..., :4, :] = 5.0
-    inside = logits_to_original(logits, (8, 16), 32)
+    inside = logits_to_original(logits, (8, 16), InputFrame(32))
     assert inside.shape == (2, 3, 8, 16)
     assert (inside[..., :7, :] == 5.0).all()
 
@@ -123,22 +123,22 @@ def test_a_cell_holds_the_share_that_the_mask_covers():
     mask = np.zeros((8, 8), bool)
     mask[0, 0] = True
     mask[4:6, 4:6] = True
-    cells = mask_to_cells(mask, 4)
+    cells = mask_to_cells(mask, InputFrame(4))
     expected = np.zeros((4, 4), np.uint8)
     expected[0, 0], expected[2, 2] = 64, 255
     np.testing.assert_array_equal(cells, expected)
 
 
 def test_cells_of_a_smaller_image_are_enlarged_pixels():
-    cells = mask_to_cells(np.array([[False, True], [False, False]]), 4)
+    cells = mask_to_cells(np.array([[False, True], [False, False]]), InputFrame(4))
     expected = np.zeros((4, 4), np.uint8)
     expected[:2, 2:] = 255
     np.testing.assert_array_equal(cells, expected)
 
 
 def test_cells_below_and_right_of_the_image_are_empty():
-    below = mask_to_cells(np.ones((4, 8), bool), 8)
-    right = mask_to_cells(np.ones((8, 4), bool), 8)
+    below = mask_to_cells(np.ones((4, 8), bool), InputFrame(8))
+    right = mask_to_cells(np.ones((8, 4), bool), InputFrame(8))
     assert (below[:4] == 255).all()
     assert (below[4:] == 0).all()
     np.testing.assert_array_equal(right, below.T)
@@ -146,7 +146,7 @@ def test_cells_below_and_right_of_the_image_are_empty():
 
 def test_cells_keep_the_covered_area():
     mask = np.random.default_rng(2).random((96, 64)) < 0.3
-    cells = mask_to_cells(mask, 24)
+    cells = mask_to_cells(mask, InputFrame(24))
     assert cells.sum() / 255 * 16 == pytest.approx(mask.sum(), rel=0.01)
 
 
@@ -199,3 +199,28 @@ def test_polygons_of_one_object_are_united():
     squares = [[0, 0, 2, 0, 2, 2, 0, 2], [1, 1, 4, 1, 4, 4, 1, 4]]
     expected = block((6, 6), (0, 2), (0, 2)) | block((6, 6), (1, 4), (1, 4))
     np.testing.assert_array_equal(polygons_to_mask(squares, (6, 6)), expected)
+
+
+class TestFrameWithoutPadding:
+    """SAM 2's rule: both sides become S, each with its own scale."""
+
+    FRAME = InputFrame(64, keeps_aspect=False)
+
+    def test_every_image_fills_it(self):
+        assert resized_hw((30, 100), self.FRAME) == (64, 64)
+
+    def test_prompts_are_scaled_by_each_side(self):
+        prompt = Prompt(np.float32([[50, 15]]), np.int64([1]), np.float32([0, 0, 100, 30]))
+        moved = prompt_to_input(prompt, (30, 100), self.FRAME)
+        assert moved.point_coords.tolist() == [[32, 32]]
+        assert moved.box_xyxy.tolist() == [0, 0, 64, 64]
+
+    def test_masks_fill_the_grid_and_come_back(self):
+        mask = np.zeros((30, 100), bool)
+        mask[:15, 50:] = True
+        cells = mask_to_cells(mask, self.FRAME)
+        assert (cells[:32, 32:] == 255).all()
+        assert not cells[:, :32].any()
+        logits = torch.from_numpy(cells).float()[None, None] - 127
+        back = logits_to_original(logits, (30, 100), self.FRAME)[0, 0] > 0
+        assert (back.numpy() == mask).mean() > 0.98

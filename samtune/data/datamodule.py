@@ -163,11 +163,11 @@ class SamDataModule(pl.LightningDataModule):
         return BatchLoader(dataset, self.batch_size, None, self.num_workers)
 
     def _prompt_settings(self, max_objects: int) -> PromptSettings:
-        # Lightning hands over the model; only its two sizes are asked for.
+        # Lightning hands over the model; only its frame and mask prompts are asked for.
         assert self.trainer is not None, "loaders are made by a Lightning trainer"
         model: Any = self.trainer.lightning_module
         return PromptSettings(
-            int(model.image_size), int(model.mask_side), self.target_side, max_objects,
+            model.frame, int(model.mask_side), self.target_side, max_objects,
             self.min_area, self.augment, self.seed, self.on_error,
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from samtune.errors import UserError
 from samtune.geometry import mask_to_cells, prompt_to_input
 from samtune.prompts.protocols import Protocol, Recipe
 from samtune.prompts.seeding import object_rng
-from samtune.types import ObjectKey, Prompt, Sample
+from samtune.types import InputFrame, ObjectKey, Prompt, Sample
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class PromptSettings:
     """What is drawn from each image.
 
     Attributes:
-        image_size: side S of the model's input.
+        frame: of the model's input.
         mask_side: side of the model's mask prompts.
         target_side: side T of the square targets.
         max_objects: per image; more are drawn from, anew each epoch. 0 takes the recipe's number.
@@ -61,7 +61,7 @@ class PromptSettings:
         on_error: `skip` passes over an image that cannot be read, with a warning.
     """
 
-    image_size: int
+    frame: InputFrame
     mask_side: int
     target_side: int = TARGET_SIDE
     max_objects: int = 0
@@ -119,19 +119,21 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         sample = augment(sample, self._pipeline, object_rng(settings.seed, epoch, name, "augment"))
         original_hw = sample.image.shape[:2]
         places = self._choose(sample, object_rng(settings.seed, epoch, name, "objects"))
-        targets = np.zeros((len(places), settings.target_side, settings.target_side), np.uint8)
+        grid = settings.frame.with_side(settings.target_side)
+        targets = np.zeros((len(places), grid.side, grid.side), np.uint8)
         prompts: dict[str, list[Prompt]] = {key: [] for key in self._prompt_keys()}
+        mask_grid = settings.frame.with_side(settings.mask_side)
         for number, place in enumerate(places):
             mask = object_mask(sample.labels, place)
-            targets[number] = mask_to_cells(mask, settings.target_side)
+            targets[number] = mask_to_cells(mask, grid)
             for key in prompts:
                 rng = object_rng(settings.seed, epoch, name, place.object_id, key)
-                prompt = self._protocol(key, rng).draw(mask, rng, settings.mask_side)
-                prompts[key].append(prompt_to_input(prompt, original_hw, settings.image_size))
+                prompt = self._protocol(key, rng).draw(mask, rng, mask_grid)
+                prompts[key].append(prompt_to_input(prompt, original_hw, settings.frame))
         return Item(
-            to_pixel_values(sample.image, settings.image_size),
+            to_pixel_values(sample.image, settings.frame),
             torch.from_numpy(targets),
-            valid_cells(original_hw, settings.target_side),
+            valid_cells(original_hw, grid),
             prompts,
             [object_key(sample, place) for place in places],
             epoch,

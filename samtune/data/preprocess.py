@@ -1,45 +1,47 @@
-"""SAM's own preprocessing, exactly: resize the longest side, normalise, pad right and below.
+"""The official preprocessing of each family, exactly: resize, normalise, pad right and below.
 
 A base model measured with any other preprocessing would make every gain look larger than it is.
-Source: segment_anything's utils/transforms.py and modeling/sam.py. Pillow's bilinear filter on
-uint8 is what the official code resizes with.
+Sources: segment_anything's utils/transforms.py and modeling/sam.py, which resize uint8 with Pillow's
+bilinear filter; sam2's utils/transforms.py, which resizes floats with torchvision's antialiased
+bilinear filter, `torch.nn.functional.interpolate` by another name.
 """
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from samtune.geometry import resized_hw
-from samtune.types import ImageArray
-
-PIXEL_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-PIXEL_STD = np.array([58.395, 57.12, 57.375], np.float32)
+from samtune.types import ImageArray, InputFrame
 
 
-def resize_longest(image: ImageArray, side: int) -> ImageArray:
-    """Resize an (H, W, 3) uint8 image so that its longest side is `side`."""
-    height, width = resized_hw(image.shape[:2], side)
-    if image.shape[:2] == (height, width):
-        return image
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+def resize_to_frame(image: ImageArray, frame: InputFrame) -> Tensor:
+    """Resize an (H, W, 3) uint8 image to (3, h, w) float32, values 0..255, without the padding."""
+    height, width = resized_hw(image.shape[:2], frame)
+    if image.shape[:2] != (height, width) and frame.keeps_aspect:
+        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        image = np.asarray(resized)
+    values = torch.from_numpy(np.array(image.transpose(2, 0, 1), np.float32))
+    if values.shape[1:] == (height, width):
+        return values
+    return F.interpolate(values[None], (height, width), mode="bilinear", antialias=True)[0]
 
 
-def to_pixel_values(image: ImageArray, side: int) -> Tensor:
-    """(H, W, 3) uint8 RGB -> (3, side, side) float32, as the network takes it."""
-    resized = resize_longest(image, side)
-    values = torch.zeros(3, side, side)
-    normalised = (resized.astype(np.float32) - PIXEL_MEAN) / PIXEL_STD
-    values[:, : resized.shape[0], : resized.shape[1]] = torch.from_numpy(
-        np.ascontiguousarray(normalised.transpose(2, 0, 1))
+def to_pixel_values(image: ImageArray, frame: InputFrame) -> Tensor:
+    """(H, W, 3) uint8 RGB -> (3, S, S) float32, as the network takes it."""
+    resized = resize_to_frame(image, frame)
+    mean, std = torch.tensor(frame.mean), torch.tensor(frame.std)
+    values = torch.zeros(3, frame.side, frame.side)
+    values[:, : resized.shape[1], : resized.shape[2]] = resized.sub_(mean[:, None, None]).div_(
+        std[:, None, None]
     )
     return values
 
 
-def valid_cells(original_hw: tuple[int, int], side: int) -> Tensor:
-    """(side, side) bool: which cells of the padded input hold image."""
-    height, width = resized_hw(original_hw, side)
-    cells = torch.zeros(side, side, dtype=torch.bool)
+def valid_cells(original_hw: tuple[int, int], frame: InputFrame) -> Tensor:
+    """(side, side) bool: which cells of the (padded) input hold image."""
+    height, width = resized_hw(original_hw, frame)
+    cells = torch.zeros(frame.side, frame.side, dtype=torch.bool)
     cells[:height, :width] = True
     return cells

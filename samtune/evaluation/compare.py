@@ -25,7 +25,7 @@ from samtune.prompts.correction import correction_click
 from samtune.prompts.packing import best_by_score, decode_groups
 from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
-from samtune.types import MaskArray, MaskPrediction, ObjectKey, Prompt, Prompts, Sample
+from samtune.types import InputFrame, MaskArray, MaskPrediction, ObjectKey, Prompt, Prompts, Sample
 
 # Masks brought to the original resolution at once.
 _MASKS_PER_CHUNK = 16
@@ -89,8 +89,8 @@ class Answer:
 class _Images(Dataset[tuple[Sample, Tensor] | str]):
     """Samples with their pixel values; a string is the reason why an image could not be read."""
 
-    def __init__(self, source: Source, side: int, count: int) -> None:
-        self.source, self.side, self.count = source, side, count
+    def __init__(self, source: Source, frame: InputFrame, count: int) -> None:
+        self.source, self.frame, self.count = source, frame, count
 
     def __len__(self) -> int:
         return self.count
@@ -100,7 +100,7 @@ class _Images(Dataset[tuple[Sample, Tensor] | str]):
             sample = self.source.read(index)
         except UserError as error:
             return str(error)
-        return sample, to_pixel_values(sample.image, self.side)
+        return sample, to_pixel_values(sample.image, self.frame)
 
 
 def compare(
@@ -148,7 +148,7 @@ def _read(
     contestants: Contestants, source: Source, settings: EvaluationSettings
 ) -> Iterator[tuple[Sample, Tensor]]:
     count = min(len(source), settings.max_images or len(source))
-    images = _Images(source, contestants.sam.image_size, count)
+    images = _Images(source, contestants.sam.frame, count)
     loader = DataLoader(
         images, batch_size=None, num_workers=settings.num_workers, collate_fn=lambda item: item
     )
@@ -167,12 +167,12 @@ def _answer(
     settings: EvaluationSettings,
 ) -> Iterator[Answer]:  # fmt: skip
     """All objects of one image under one protocol."""
-    side = contestants.sam.mask_side
+    grid = contestants.sam.frame.with_side(contestants.sam.mask_side)
 
     def rng(key: ObjectKey, *more: int) -> np.random.Generator:
         return object_rng(settings.seed, key.image_id, key.object_id, protocol.name, *more)
 
-    first = [protocol.draw(t, rng(k), side) for k, t in zip(keys, truths, strict=True)]
+    first = [protocol.draw(t, rng(k), grid) for k, t in zip(keys, truths, strict=True)]
     played = {
         name: _play(
             contestants, name, embeddings[name], truths, first, protocol, settings, rng, keys
@@ -207,9 +207,9 @@ def _play(
 
         original_hw = truths[0].shape
         for number in range(protocol.num_corrections + 1):
-            moved = [prompt_to_input(p, original_hw, sam.image_size) for p in prompts]
+            moved = [prompt_to_input(p, original_hw, sam.frame) for p in prompts]
             logits, scores = _decode_all(decode, moved, settings.with_multimask, sam.device)
-            masks = _to_masks(logits, original_hw, sam.image_size, sam.mask_threshold)
+            masks = _to_masks(logits, original_hw, sam.frame, sam.mask_threshold)
             if number == protocol.num_corrections:
                 break
             low = logits.cpu().numpy()
@@ -237,10 +237,10 @@ def _decode_all(
     return logits, torch.cat([part[1] for part in best])[order].float()
 
 
-def _to_masks(logits: Tensor, hw: tuple[int, int], side: int, threshold: float) -> Tensor:
+def _to_masks(logits: Tensor, hw: tuple[int, int], frame: InputFrame, threshold: float) -> Tensor:
     """(K, h, w) logits -> (K, H, W) boolean on the CPU."""
     masks = [
-        (logits_to_original(part[:, None], hw, side)[:, 0] > threshold).cpu()
+        (logits_to_original(part[:, None], hw, frame)[:, 0] > threshold).cpu()
         for part in torch.split(logits, _MASKS_PER_CHUNK)
     ]
     return torch.cat(masks)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samtune.data.image_io import to_uint8
+from samtune.data.preprocess import resize_to_frame
 from samtune.errors import UserError
-from samtune.inference.resize import ResizeLongestSide
+from samtune.inference.resize import InputTransform
 from samtune.models.backend import Sam
 from samtune.types import ImageArray, Prompts
 
@@ -32,7 +33,7 @@ class SamPredictor:
     def __init__(self, sam_model: Sam) -> None:
         self.model = sam_model
         self.model.eval()
-        self.transform = ResizeLongestSide(sam_model.image_size)
+        self.transform = InputTransform(sam_model.frame)
         self.reset_image()
 
     @property
@@ -67,8 +68,7 @@ class SamPredictor:
             image = np.ascontiguousarray(image[..., ::-1])
         if self.model.stretch != "none":
             image = to_uint8(image, self.model.stretch)
-        resized = self.transform.apply_image(image)
-        values = torch.as_tensor(resized.copy(), device=self.device).permute(2, 0, 1)[None]
+        values = resize_to_frame(image, self.model.frame)[None].to(self.device)
         self.set_torch_image(values, image.shape[:2])
 
     @torch.no_grad()

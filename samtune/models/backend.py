@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import SamModel
 
-from samtune.types import MaskPrediction, Prompts, Stretch
+from samtune.types import InputFrame, MaskPrediction, Prompts, Stretch
 
 # Objects decoded at once; about 30 MB each at 1024 px (fp32, inference).
 OBJECTS_PER_CHUNK = 32
@@ -79,9 +79,8 @@ class Sam(nn.Module):
         self.bands: list[int] | None = None
         self.with_multimask = True
         self.with_decoder_checkpointing = False
-        mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
-        self.register_buffer("pixel_mean", mean.view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", std.view(-1, 1, 1), persistent=False)
+        for name, values in (("pixel_mean", self.frame.mean), ("pixel_std", self.frame.std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     @property
     def core(self) -> SamModel:
@@ -94,6 +93,11 @@ class Sam(nn.Module):
     def image_size(self) -> int:
         """Side S of the square input."""
         return int(self.core.config.vision_config.image_size)
+
+    @property
+    def frame(self) -> InputFrame:
+        """The square input, and how an image gets there."""
+        return InputFrame(self.image_size)
 
     @property
     def mask_side(self) -> int:
@@ -223,9 +227,10 @@ class Sam(nn.Module):
         self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]
     ) -> Tensor:
         """Bring (K, M, h, w) logits to (K, M, *original_size), the padding cut off."""
-        side = (self.image_size, self.image_size)
-        masks = F.interpolate(masks, side, mode="bilinear", align_corners=False)
-        masks = masks[..., : input_size[0], : input_size[1]]
+        if self.frame.keeps_aspect:
+            side = (self.image_size, self.image_size)
+            masks = F.interpolate(masks, side, mode="bilinear", align_corners=False)
+            masks = masks[..., : input_size[0], : input_size[1]]
         return F.interpolate(masks, original_size, mode="bilinear", align_corners=False)
 
     @torch.no_grad()

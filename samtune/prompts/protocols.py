@@ -20,7 +20,7 @@ from samtune.prompts.sampling import (
     object_box,
     positive_points,
 )
-from samtune.types import MaskArray, Prompt
+from samtune.types import InputFrame, MaskArray, Prompt
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Protocol:
     mask: MaskNoise | Literal["none"] = "none"
     num_corrections: int = 0
 
-    def draw(self, mask: MaskArray, rng: np.random.Generator, mask_side: int) -> Prompt:
+    def draw(self, mask: MaskArray, rng: np.random.Generator, mask_grid: InputFrame) -> Prompt:
         """Draw a prompt for an (H, W) mask with at least one pixel; original frame."""
         prompt = Prompt()
         if self.box != "none":
@@ -57,7 +57,7 @@ class Protocol:
             prompt.point_coords = np.concatenate([inside, outside])
             prompt.point_labels = np.array([1] * len(inside) + [0] * len(outside), np.int64)
         if self.mask != "none":
-            prompt.mask_input = mask_prompt(mask, self.mask, rng, mask_side)
+            prompt.mask_input = mask_prompt(mask, self.mask, rng, mask_grid)
         return prompt
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from samtune.geometry import mask_to_box, mask_to_cells
-from samtune.types import FloatArray, MaskArray
+from samtune.geometry import mask_to_box, mask_to_cells, resized_hw, scale_xy
+from samtune.types import FloatArray, InputFrame, MaskArray
 
 PointPlacing = Literal["uniform", "centre"]
 BoxNoise = Literal["exact", "gaussian", "uniform", "outward"]
@@ -118,7 +118,7 @@ def object_box(
 
 
 def mask_prompt(
-    mask: MaskArray, noise: MaskNoise, rng: np.random.Generator, side: int
+    mask: MaskArray, noise: MaskNoise, rng: np.random.Generator, grid: InputFrame
 ) -> FloatArray:
     """A rough mask of the object as logits (side, side) in the input frame.
 
@@ -126,12 +126,13 @@ def mask_prompt(
         mask: (H, W) with at least one pixel.
         noise: `coarse` keeps only a grid of side / 8 cells; `noised` moves the object by up to a
             tenth of its size, and grows or shrinks it.
-        side: of the model's mask prompt (S / 4).
+        grid: the input frame at the side of the model's mask prompt (S / 4).
     """
     _required_box(mask)
-    share = np.asarray(mask_to_cells(mask, side), np.float32) / np.float32(255)
+    side = grid.side
+    share = np.asarray(mask_to_cells(mask, grid), np.float32) / np.float32(255)
     if not share.any():
-        x, y = np.asarray(centre_point(mask)) * side / max(mask.shape)
+        x, y = scale_xy(np.asarray(centre_point(mask)), mask.shape, resized_hw(mask.shape, grid))
         share[int(y), int(x)] = 1
     if noise == "coarse":
         small = cv2.resize(share, (side // 8, side // 8), interpolation=cv2.INTER_AREA)

@@ -26,7 +26,7 @@ from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
 from samtune.training.rounds import run_rounds
 from samtune.training.validation import ValidationScores, score_batch
-from samtune.types import Batch, Stretch
+from samtune.types import Batch, InputFrame, Stretch
 
 
 class SamTuner(pl.LightningModule):
@@ -121,8 +121,8 @@ class SamTuner(pl.LightningModule):
         return self.sam
 
     @property
-    def image_size(self) -> int:
-        return self.network.image_size
+    def frame(self) -> InputFrame:
+        return self.network.frame
 
     @property
     def mask_side(self) -> int:

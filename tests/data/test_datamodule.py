@@ -5,6 +5,7 @@ import pytest
 
 from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError
+from samtune.types import InputFrame
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def data(scenes_folder):
     def make(**settings):
         settings = {"path": str(scenes_folder), "num_workers": 0} | settings
         module = SamDataModule(**settings)
-        model = SimpleNamespace(image_size=32, mask_side=16)
+        model = SimpleNamespace(frame=InputFrame(32), mask_side=16)
         module.trainer = SimpleNamespace(lightning_module=model)
         return module
 

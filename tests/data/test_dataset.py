@@ -12,9 +12,9 @@ from samtune.data.preprocess import to_pixel_values
 from samtune.data.source import ReadSettings
 from samtune.geometry import mask_to_cells, prompt_to_input
 from samtune.prompts.protocols import RECIPES, find_protocols
-from samtune.types import ObjectKey
+from samtune.types import InputFrame, ObjectKey
 
-SETTINGS = PromptSettings(image_size=32, mask_side=16)
+SETTINGS = PromptSettings(frame=InputFrame(32), mask_side=16)
 
 
 def training(folder, recipe=RECIPES["mixed"], **settings):
@@ -53,8 +53,10 @@ def test_an_item_has_the_picture_and_the_targets_of_its_objects(scenes_folder):
     masks = [object_mask(sample.labels, place) for place in find_objects(sample.labels)]
     assert isinstance(item, Item)
     assert item.keys == [ObjectKey("s2", number) for number in (1, 2, 3, 4, 5)]
-    assert torch.equal(item.pixel_values, to_pixel_values(sample.image, 32))
-    np.testing.assert_array_equal(item.targets, [mask_to_cells(mask, 256) for mask in masks])
+    assert torch.equal(item.pixel_values, to_pixel_values(sample.image, InputFrame(32)))
+    np.testing.assert_array_equal(
+        item.targets, [mask_to_cells(mask, InputFrame(256)) for mask in masks]
+    )
     assert item.valid[:192].all()
     assert not item.valid[192:].any()
 
@@ -89,8 +91,8 @@ def test_prompts_are_in_the_input_frame_and_fit_their_objects(scenes_folder):
     for number, place in enumerate(find_objects(sample.labels)):
         mask = object_mask(sample.labels, place)
         for protocol in find_protocols(["box", "point"]):
-            drawn = protocol.draw(mask, np.random.default_rng(0), 16)
-            expected = prompt_to_input(drawn, (48, 64), 32)
+            drawn = protocol.draw(mask, np.random.default_rng(0), InputFrame(16))
+            expected = prompt_to_input(drawn, (48, 64), InputFrame(32))
             found = item.prompts[protocol.name][number]
             np.testing.assert_equal(vars(found), vars(expected))
 
@@ -199,7 +201,7 @@ def test_overlapping_objects_are_both_targets(tmp_path, write):
     write(tmp_path / "masks" / "a" / "1.png", first)
     write(tmp_path / "masks" / "a" / "2.png", second)
     item = validation(tmp_path)[0, 0]
-    expected = [mask_to_cells(mask > 0, 256) for mask in (first, second)]
+    expected = [mask_to_cells(mask > 0, InputFrame(256)) for mask in (first, second)]
     np.testing.assert_array_equal(item.targets, expected)
 
 

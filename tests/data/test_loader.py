@@ -7,17 +7,18 @@ from samtune.data.loader import BatchLoader, EpochSampler, collate
 from samtune.data.mask_folder import MaskFolder
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
+from samtune.types import InputFrame
 
 NUM_OBJECTS = {"s0": 2, "s1": 0, "s2": 5, "s3": 1, "s4": 3, "s5": 4, "s6": 2}
 
 
 def training_data(folder, on_error="fail", augment="none"):
-    settings = PromptSettings(32, 16, seed=5, on_error=on_error, augment=augment)
+    settings = PromptSettings(InputFrame(32), 16, seed=5, on_error=on_error, augment=augment)
     return PromptedDataset(MaskFolder(folder), settings, RECIPES["mixed"], is_training=True)
 
 
 def validation_data(folder, on_error="fail"):
-    settings = PromptSettings(32, 16, seed=5, on_error=on_error)
+    settings = PromptSettings(InputFrame(32), 16, seed=5, on_error=on_error)
     return PromptedDataset(MaskFolder(folder), settings, find_protocols(["box", "point"]), False)
 
 

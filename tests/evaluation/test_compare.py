@@ -292,7 +292,7 @@ class TestCorrections:
             for before, after in pairwise(calls):
                 answer = before[3]
                 best = answer.low_res_logits[0, answer.iou_scores[0].argmax()]
-                mask = logits_to_original(best[None, None], truth.shape, trained.image_size)[0, 0]
+                mask = logits_to_original(best[None, None], truth.shape, trained.frame)[0, 0]
                 xy = scale_xy(after[1].point_coords[0, -1].numpy(), (64, 64), truth.shape)
                 column, row = np.rint(xy).astype(int)
                 assert after[1].point_labels[0, -1] == truth[row, column]

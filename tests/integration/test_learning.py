@@ -29,7 +29,7 @@ FROM_NOTHING = [
 
 
 def fixed_batch(folder, tuner):
-    settings = PromptSettings(tuner.image_size, tuner.mask_side, max_objects=3)
+    settings = PromptSettings(tuner.frame, tuner.mask_side, max_objects=3)
     data = PromptedDataset(MaskFolder(folder), settings, RECIPES["boxes"], is_training=True)
     return collate([data[index, 0] for index in range(4)], seed=0)
 

@@ -8,6 +8,9 @@ from samtune.prompts.protocols import (
     RECIPES,
     find_protocols,
 )
+from samtune.types import InputFrame
+
+GRID = InputFrame(64)
 
 # name -> points in the object, points beside it, with a box, with a mask
 PARTS = {
@@ -38,7 +41,7 @@ def test_every_protocol_is_described_here():
 def test_a_prompt_has_the_parts_of_its_protocol_for_every_mask(protocol, mask, rng):
     num_inside, num_outside, with_box, with_mask = PARTS[protocol.name]
     num_outside = 0 if mask.all() else num_outside
-    prompt = protocol.draw(mask, rng, 64)
+    prompt = protocol.draw(mask, rng, GRID)
     assert prompt.signature == (num_inside + num_outside, with_box, with_mask)
     labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
     assert labels == [1] * num_inside + [0] * num_outside
@@ -46,7 +49,7 @@ def test_a_prompt_has_the_parts_of_its_protocol_for_every_mask(protocol, mask, r
 
 @protocols
 def test_positive_points_lie_inside_and_negative_ones_outside(protocol, mask, rng):
-    prompt = protocol.draw(mask, rng, 64)
+    prompt = protocol.draw(mask, rng, GRID)
     if prompt.num_points:
         columns, rows = prompt.point_coords.astype(int).T
         assert mask[rows, columns].tolist() == (prompt.point_labels == 1).tolist()
@@ -54,28 +57,28 @@ def test_positive_points_lie_inside_and_negative_ones_outside(protocol, mask, rn
 
 @protocols
 def test_the_same_generator_draws_the_same_prompt(protocol, mask):
-    first, second = (protocol.draw(mask, np.random.default_rng(4), 64) for _ in range(2))
+    first, second = (protocol.draw(mask, np.random.default_rng(4), GRID) for _ in range(2))
     np.testing.assert_equal(vars(first), vars(second))
 
 
 @protocols
 def test_an_empty_mask_cannot_be_prompted(protocol, rng):
     with pytest.raises(ValueError, match="the mask is empty"):
-        protocol.draw(np.zeros((9, 9), bool), rng, 64)
+        protocol.draw(np.zeros((9, 9), bool), rng, GRID)
 
 
 def test_box_and_point_of_the_evaluation_are_exact(rng):
     mask = np.zeros((40, 60), bool)
     mask[10:21, 20:41] = True
-    assert PROTOCOLS["box"].draw(mask, rng, 64).box_xyxy.tolist() == [20, 10, 40, 20]
-    assert PROTOCOLS["point"].draw(mask, rng, 64).point_coords.tolist() == [[25, 15]]
+    assert PROTOCOLS["box"].draw(mask, rng, GRID).box_xyxy.tolist() == [20, 10, 40, 20]
+    assert PROTOCOLS["point"].draw(mask, rng, GRID).point_coords.tolist() == [[25, 15]]
 
 
 def test_jittered_boxes_move_by_at_most_a_tenth_of_the_side(rng):
     mask = np.zeros((1024, 1024), bool)
     mask[500:600, 300:350] = True
     exact = np.array([300, 500, 349, 599])
-    moves = [PROTOCOLS["box_jitter"].draw(mask, rng, 64).box_xyxy - exact for _ in range(200)]
+    moves = [PROTOCOLS["box_jitter"].draw(mask, rng, GRID).box_xyxy - exact for _ in range(200)]
     assert np.abs(moves).max(axis=0) == pytest.approx([5, 10, 5, 10], rel=0.05)
     assert (np.abs(moves).max(axis=0) <= [5.001, 10.001, 5.001, 10.001]).all()
 

@@ -11,6 +11,9 @@ from samtune.prompts.sampling import (
     thickest_pixel,
     uniform_point,
 )
+from samtune.types import InputFrame
+
+GRID = InputFrame(64)
 
 EMPTY = np.zeros((8, 9), bool)
 
@@ -70,8 +73,8 @@ def test_an_object_of_one_pixel_has_it_as_every_point_and_as_its_box(place, rng)
         lambda rng: object_box(EMPTY, "gaussian", rng),
         lambda rng: object_box(EMPTY, "uniform", rng),
         lambda rng: object_box(EMPTY, "outward", rng),
-        lambda rng: mask_prompt(EMPTY, "coarse", rng, 64),
-        lambda rng: mask_prompt(EMPTY, "noised", rng, 64),
+        lambda rng: mask_prompt(EMPTY, "coarse", rng, GRID),
+        lambda rng: mask_prompt(EMPTY, "noised", rng, GRID),
     ],
 )
 def test_an_empty_mask_has_no_prompt(draw, rng):
@@ -199,7 +202,7 @@ def test_outward_noise_only_grows_the_box_by_up_to_20_pixels():
 
 @pytest.mark.parametrize("noise", ["coarse", "noised"])
 def test_a_mask_prompt_is_logits_with_background_where_the_image_is_padded(mask, noise, rng):
-    logits = mask_prompt(mask, noise, rng, 64)
+    logits = mask_prompt(mask, noise, rng, GRID)
     assert logits.shape == (64, 64)
     assert logits.dtype == np.float32
     assert np.abs(logits).max() <= MASK_PROMPT_LOGIT
@@ -208,7 +211,7 @@ def test_a_mask_prompt_is_logits_with_background_where_the_image_is_padded(mask,
 
 @pytest.mark.parametrize("noise", ["coarse", "noised"])
 def test_the_strongest_logit_of_a_mask_prompt_lies_at_the_object(mask, noise, rng):
-    logits = mask_prompt(mask, noise, rng, 64)
+    logits = mask_prompt(mask, noise, rng, GRID)
     y, x = np.unravel_index(np.argmax(logits), logits.shape)
     rows, columns = np.nonzero(mask)
     assert np.hypot(rows * 64 / 60 - y, columns * 64 / 60 - x).min() <= 9
@@ -216,11 +219,11 @@ def test_the_strongest_logit_of_a_mask_prompt_lies_at_the_object(mask, noise, rn
 
 @pytest.mark.parametrize("noise", ["coarse", "noised"])
 def test_a_mask_prompt_of_any_object_is_not_empty(mask, noise, rng):
-    assert min(mask_prompt(mask, noise, rng, 64).max() for _ in range(20)) > 0
+    assert min(mask_prompt(mask, noise, rng, GRID).max() for _ in range(20)) > 0
 
 
 def test_a_coarse_mask_prompt_is_exact_for_whole_cells(rng):
-    logits = mask_prompt(block((64, 64), (16, 40), (8, 32)), "coarse", rng, 64)
+    logits = mask_prompt(block((64, 64), (16, 40), (8, 32)), "coarse", rng, GRID)
     assert (logits[20:36, 12:28] == 8).all()
     assert (logits[:12] == -8).all()
     assert (logits[:, 36:] == -8).all()
@@ -231,14 +234,14 @@ def test_a_coarse_mask_prompt_forgets_what_a_cell_looks_like(rng):
     dots[16:24:2, 16:24:2] = True
     bar[16:18, 16:24] = True
     np.testing.assert_array_equal(
-        mask_prompt(dots, "coarse", rng, 64), mask_prompt(bar, "coarse", rng, 64)
+        mask_prompt(dots, "coarse", rng, GRID), mask_prompt(bar, "coarse", rng, GRID)
     )
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_noised_mask_prompt_moves_and_grows_a_little(seed):
     logits = mask_prompt(
-        block((64, 64), (20, 40), (24, 44)), "noised", np.random.default_rng(seed), 64
+        block((64, 64), (20, 40), (24, 44)), "noised", np.random.default_rng(seed), GRID
     )
     rows, columns = np.nonzero(logits > 0)
     assert abs(rows.mean() - 29.5) <= 2.5
@@ -248,5 +251,5 @@ def test_a_noised_mask_prompt_moves_and_grows_a_little(seed):
 
 def test_noised_mask_prompts_differ_from_draw_to_draw(rng):
     mask = block((64, 64), (20, 40), (24, 44))
-    drawn = {mask_prompt(mask, "noised", rng, 64).tobytes() for _ in range(10)}
+    drawn = {mask_prompt(mask, "noised", rng, GRID).tobytes() for _ in range(10)}
     assert len(drawn) == 10
