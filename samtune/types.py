@@ -138,16 +138,44 @@ class Prompts:
 
 
 @dataclass
+class Features:
+    """What an encoder has made of B images: activations between two blocks, or image embeddings.
+
+    Attributes:
+        main: (B, ...); image embeddings are (B, C, h/4, w/4).
+        details: (B, ...) each, what the family needs besides: finer maps (SAM 2, SAM 3), an early
+            block's answer (SAM-HQ).
+    """
+
+    main: Tensor
+    details: tuple[Tensor, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.main)
+
+    def __getitem__(self, index: slice | Tensor) -> "Features":
+        return Features(self.main[index], tuple(detail[index] for detail in self.details))
+
+    def to(self, *arguments: Any, **settings: Any) -> "Features":
+        """Move or convert all tensors, as `Tensor.to`."""
+        parts = [part.to(*arguments, **settings) for part in (self.main, *self.details)]
+        return Features(parts[0], tuple(parts[1:]))
+
+
+@dataclass
 class MaskPrediction:
     """What the decoder answers for K objects.
 
     Attributes:
         low_res_logits: (K, M, h, w), not thresholded, input frame.
         iou_scores: (K, M), the IoU that the model expects of each mask.
+        object_logits: (K,), above 0 where the model finds an object at all (SAM 2, SAM 3); `None`
+            for families that do not say.
     """
 
     low_res_logits: Tensor
     iou_scores: Tensor
+    object_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,16 @@ from samtune.prompts.correction import correction_click
 from samtune.prompts.packing import best_by_score, decode_groups
 from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
-from samtune.types import InputFrame, MaskArray, MaskPrediction, ObjectKey, Prompt, Prompts, Sample
+from samtune.types import (
+    Features,
+    InputFrame,
+    MaskArray,
+    MaskPrediction,
+    ObjectKey,
+    Prompt,
+    Prompts,
+    Sample,
+)
 
 # Masks brought to the original resolution at once.
 _MASKS_PER_CHUNK = 16
@@ -122,13 +131,13 @@ def compare(
     """
     rows = []
     for sample, pixel_values in _read(contestants, source, settings):
-        embeddings = contestants.encode(pixel_values[None].to(contestants.sam.device))
+        features = contestants.encode(pixel_values[None].to(contestants.sam.device))
         for places in _in_chunks(find_objects(sample.labels, settings.min_area), sample):
             truths = [object_mask(sample.labels, place) for place in places]
             keys = [object_key(sample, place) for place in places]
             for protocol in settings.protocols:
                 for answer in _answer(
-                    contestants, embeddings, sample, keys, truths, protocol, settings
+                    contestants, features, sample, keys, truths, protocol, settings
                 ):
                     rows.append(answer.row)
                     if watch is not None:
@@ -162,7 +171,7 @@ def _read(
 
 
 def _answer(
-    contestants: Contestants, embeddings: dict[str, Tensor], sample: Sample,
+    contestants: Contestants, features: dict[str, Features], sample: Sample,
     keys: list[ObjectKey], truths: list[MaskArray], protocol: Protocol,
     settings: EvaluationSettings,
 ) -> Iterator[Answer]:  # fmt: skip
@@ -174,9 +183,7 @@ def _answer(
 
     first = [protocol.draw(t, rng(k), grid) for k, t in zip(keys, truths, strict=True)]
     played = {
-        name: _play(
-            contestants, name, embeddings[name], truths, first, protocol, settings, rng, keys
-        )
+        name: _play(contestants, name, features[name], truths, first, protocol, settings, rng, keys)
         for name in contestants.names
     }
     stacked = torch.from_numpy(np.stack(truths))
@@ -195,7 +202,7 @@ def _answer(
 
 
 def _play(
-    contestants: Contestants, name: str, embeddings: Tensor, truths: list[MaskArray],
+    contestants: Contestants, name: str, features: Features, truths: list[MaskArray],
     prompts: list[Prompt], protocol: Protocol, settings: EvaluationSettings,
     rng: Callable[..., np.random.Generator], keys: list[ObjectKey],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -203,7 +210,7 @@ def _play(
     with contestants.playing(name) as sam:
 
         def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
-            return sam.decode(embeddings, torch.zeros_like(indices), packed, is_multimask)
+            return sam.decode(features, torch.zeros_like(indices), packed, is_multimask)
 
         original_hw = truths[0].shape
         for number in range(protocol.num_corrections + 1):

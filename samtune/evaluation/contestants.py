@@ -9,6 +9,7 @@ from torch import Tensor
 
 from samtune.models.backend import Sam
 from samtune.models.loading import load_base
+from samtune.types import Features
 
 BASE, TUNED = "base", "tuned"
 
@@ -33,19 +34,22 @@ class Contestants:
     @contextmanager
     def playing(self, name: str) -> Iterator[Sam]:
         """The network of one contestant, for the time of the block."""
-        sam = self._base if name == BASE else self.sam
+        sam = self._sam_of(name)
         is_switched = name == BASE and sam.is_adapted
         with sam.base_weights() if is_switched else nullcontext():
             yield sam
 
     @torch.no_grad()
-    def encode(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """Image embeddings for each contestant; computed once where they are the same."""
-        embeddings: dict[str, Tensor] = {}
+    def encode(self, pixel_values: Tensor) -> dict[str, Features]:
+        """Image embeddings for each contestant; what the adapter does not change is computed once."""
+        if TUNED not in self.names or not self.sam.is_adapted:
+            return {name: self._sam_of(name).encode(pixel_values) for name in self.names}
+        depth = self.sam.frozen_depth
+        shared, features = self.sam.encode_until(pixel_values, depth), {}
         for name in self.names:
-            if name == TUNED and self.sam.is_adapted and not self.sam.is_encoder_adapted:
-                embeddings[name] = embeddings[BASE]
-                continue
             with self.playing(name) as sam:
-                embeddings[name] = sam.encode(pixel_values)
-        return embeddings
+                features[name] = sam.encode_from(shared, depth)
+        return features
+
+    def _sam_of(self, name: str) -> Sam:
+        return self._base if name == BASE else self.sam

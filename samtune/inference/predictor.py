@@ -15,7 +15,7 @@ from samtune.data.preprocess import resize_to_frame
 from samtune.errors import UserError
 from samtune.inference.resize import InputTransform
 from samtune.models.backend import Sam
-from samtune.types import ImageArray, Prompts
+from samtune.types import Features, ImageArray, Prompts
 
 
 class SamPredictor:
@@ -26,7 +26,7 @@ class SamPredictor:
 
     Attributes:
         transform: moves images and prompts into the input frame, for `predict_torch`.
-        features: image embeddings (1, C, S/16, S/16) of the current image, or `None`.
+        encoded: all that the encoder made of the current image, or `None`.
         original_size, input_size: (height, width) of the image, before and after resizing.
     """
 
@@ -43,9 +43,18 @@ class SamPredictor:
     def reset_image(self) -> None:
         """Forget the current image."""
         self.is_image_set = False
-        self.features: Tensor | None = None
+        self.encoded: Features | None = None
         self.original_size: tuple[int, int] | None = None
         self.input_size: tuple[int, int] | None = None
+
+    @property
+    def features(self) -> Tensor | None:
+        """Image embeddings (1, C, S/16, S/16) of the current image; kept ones may be set again."""
+        return None if self.encoded is None else self.encoded.main
+
+    @features.setter
+    def features(self, embeddings: Tensor | None) -> None:
+        self.encoded = None if embeddings is None else Features(embeddings)
 
     def set_image(self, image: ImageArray, image_format: str = "RGB") -> None:
         """Encode an image, so that masks can be predicted with prompts.
@@ -93,7 +102,7 @@ class SamPredictor:
         self.reset_image()
         self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
         self.input_size = (shape[2], shape[3])
-        self.features = self.model.encode(self.model.preprocess(transformed_image))
+        self.encoded = self.model.encode(self.model.preprocess(transformed_image))
         self.is_image_set = True
 
     def predict(
@@ -171,7 +180,7 @@ class SamPredictor:
             UserError: there is no prompt at all, or the mask prompt has another size.
         """
         self._require_image()
-        assert self.features is not None
+        assert self.encoded is not None
         assert self.input_size is not None
         assert self.original_size is not None
         side = self.model.mask_side
@@ -184,7 +193,7 @@ class SamPredictor:
         if not len(prompts):
             raise UserError("there is no prompt: give points with labels, a box or a mask")
         image_index = torch.zeros(len(prompts), dtype=torch.int64, device=self.device)
-        answer = self.model.decode(self.features, image_index, prompts, multimask_output)
+        answer = self.model.decode(self.encoded, image_index, prompts, multimask_output)
         masks = self.model.postprocess_masks(
             answer.low_res_logits, self.input_size, self.original_size
         )

@@ -1,14 +1,16 @@
 """The network as samtune sees it: one encode/decode contract over all families.
 
-`Sam` serves the original SAM family (ViT-B, -L, -H, MedSAM, nano). It holds transformers' network,
-bare or wrapped by PEFT, and offers besides what users of segment_anything's `Sam` know:
-`device`, `preprocess`, `postprocess_masks`, `forward(batched_input, multimask_output)`.
+`Sam` holds transformers' network, bare or wrapped by PEFT, and offers besides what users of
+segment_anything's `Sam` know: `device`, `preprocess`, `postprocess_masks`,
+`forward(batched_input, multimask_output)`.
 """
 
-import copy
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -16,24 +18,16 @@ import torch.nn.functional as F
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import SamModel
+from transformers import PreTrainedModel
 
-from samtune.types import InputFrame, MaskPrediction, Prompts, Stretch
+from samtune.models.families.base import Family
+from samtune.models.families.table import find_family
+from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch
 
-# Objects decoded at once; about 30 MB each at 1024 px (fp32, inference).
-OBJECTS_PER_CHUNK = 32
-
-
-def _use_plain_attention(decoder: nn.Module) -> None:
-    """With a prompt's few tokens, fused attention is the slower one, its backward pass by far.
-
-    The decoder gets a config of its own: networks may share one, and building one resets it.
-    """
-    config = copy.copy(decoder.config)
-    config._attn_implementation = "eager"  # type: ignore[union-attr]
-    for module in decoder.modules():
-        if hasattr(module, "config"):
-            module.config = config
+# Objects decoded at once on a GPU; on a CPU so many that what they need stays near the cache
+# (floats of the finest map: 2 million an object at 1024 px, an eighth of a million for nano).
+_OBJECTS_ON_GPU = 64
+_FLOATS_ON_CPU = 2**22
 
 
 @dataclass(frozen=True)
@@ -68,41 +62,47 @@ class Sam(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
 
-    def __init__(self, network: SamModel | PeftModel, base: BaseIdentity) -> None:
+    def __init__(self, network: PreTrainedModel | PeftModel, base: BaseIdentity) -> None:
         super().__init__()
         self.network = network
         self.base = base
-        _use_plain_attention(self.core.mask_decoder)
+        self.family.prepare()
         # What the training images went through before SAM's own preprocessing (`read_image`), and
         # whether single prompts got three masks: used again at inference.
         self.stretch: Stretch = "none"
         self.bands: list[int] | None = None
         self.with_multimask = True
-        self.with_decoder_checkpointing = False
+        # Compute activations again in the backward pass instead of keeping them.
+        self.with_checkpointing = False
         for name, values in (("pixel_mean", self.frame.mean), ("pixel_std", self.frame.std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     @property
-    def core(self) -> SamModel:
+    def core(self) -> Any:
         """transformers' network, with adapter layers in place if there are any."""
         if isinstance(self.network, PeftModel):
             return self.network.get_base_model()
         return self.network
 
     @property
-    def image_size(self) -> int:
-        """Side S of the square input."""
-        return int(self.core.config.vision_config.image_size)
+    def family(self) -> Family:
+        """How to go through a network of this kind."""
+        return find_family(self.core)
 
     @property
     def frame(self) -> InputFrame:
         """The square input, and how an image gets there."""
-        return InputFrame(self.image_size)
+        return self.family.frame
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the square input."""
+        return self.frame.side
 
     @property
     def mask_side(self) -> int:
         """Side of the mask prompt and of the low-resolution logits."""
-        return 4 * int(self.core.config.prompt_encoder_config.image_embedding_size)
+        return 4 * self.family.grid
 
     @property
     def device(self) -> torch.device:
@@ -113,9 +113,39 @@ class Sam(nn.Module):
         return isinstance(self.network, PeftModel)
 
     @property
-    def is_encoder_adapted(self) -> bool:
-        """Whether turning the adapter off would change the image embeddings."""
-        return any(".lora_" in name for name, _ in self.core.vision_encoder.named_parameters())
+    def num_channels(self) -> int:
+        """Channels C of the image embeddings."""
+        return int(self.core.mask_decoder.iou_token.weight.shape[1])
+
+    @property
+    def depth(self) -> int:
+        """Steps of the encoder: its blocks, and what makes image embeddings of the last one."""
+        return len(self.family.blocks) + 1
+
+    @property
+    def frozen_depth(self) -> int:
+        """Leading steps of the encoder that neither an adapter nor training changes."""
+        changed = [
+            self.step_of(name)
+            for name, parameter in self.core.named_parameters()
+            if parameter.requires_grad or ".lora_" in name
+        ]
+        return max(0, min(changed, default=self.depth))
+
+    def step_of(self, name: str) -> int:
+        """The step of the encoder that a parameter belongs to, by any name that ends in its own.
+
+        -1 stands before the first block, `depth` is outside the encoder.
+        """
+        if match := re.search(rf"\b{self.family.blocks_path}\.(\d+)\.", name):
+            return int(match[1])
+        if "vision_encoder." not in name:
+            return self.depth
+        return self.depth - 1 if ".neck." in name else -1
+
+    def blocks_after(self, name: str) -> int:
+        """How many blocks a gradient passes from the decoder to a parameter; 0 outside the encoder."""
+        return max(0, self.depth - 1 - self.step_of(name))
 
     @contextmanager
     def base_weights(self) -> Iterator[None]:
@@ -135,70 +165,85 @@ class Sam(nn.Module):
             for parameter, requires_grad in trainable:
                 parameter.requires_grad_(requires_grad)
 
-    def encode(self, pixel_values: Tensor) -> Tensor:
-        """Image embeddings (B, C, S/16, S/16) of `pixel_values` (B, 3, S, S).
+    def encode(self, pixel_values: Tensor) -> Features:
+        """Image embeddings of `pixel_values` (B, 3, S, S); `main` is (B, C, S/16, S/16).
 
         Gradients flow; transformers' `get_image_embeddings` would cut them off without a word.
         """
-        embeddings: Tensor = self.core.vision_encoder(pixel_values).last_hidden_state
-        return embeddings
+        return self.encode_from(self.encode_until(pixel_values, 0), 0)
+
+    def encode_until(self, pixel_values: Tensor, depth: int) -> Features:
+        """The first `depth` steps of the encoder; `encode_from` goes on from there."""
+        return self._advance(self.family.begin(pixel_values), 0, depth)
+
+    def encode_from(self, features: Features, depth: int) -> Features:
+        """Image embeddings from what the first `depth` steps made."""
+        return self._advance(features, depth, self.depth)
+
+    def _advance(self, features: Features, first: int, last: int) -> Features:
+        family = self.family
+        for number in range(first, min(last, self.depth - 1)):
+            features = family.advance(features, number, self._run_block)
+        return family.finish(features) if first < last == self.depth else features
+
+    def _run_block(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        # a block that nothing is trained in or before keeps no activations anyway
+        is_trained = any(part.requires_grad for part in (*inputs, *block.parameters()))
+        call: Callable[..., Tensor] = block
+        if self.with_checkpointing and is_trained and torch.is_grad_enabled():
+            call = partial(checkpoint, block, use_reentrant=False)
+        return call(*inputs)
 
     def decode(
         self,
-        image_embeddings: Tensor,
+        features: Features,
         image_index: Tensor,
         prompts: Prompts,
         multimask_output: bool,
-        objects_per_chunk: int = OBJECTS_PER_CHUNK,
+        objects_per_chunk: int = 0,
     ) -> MaskPrediction:
         """Decode K prompts of one signature on the images that they belong to.
 
         Args:
-            image_embeddings: (B, C, h/4, w/4), as `encode` gives.
+            features: image embeddings, as `encode` gives.
             image_index: (K,) which image each prompt is for.
             prompts: K prompts in the input frame.
-            multimask_output: three candidates (M = 3), or the one mask of the fourth token (M = 1).
-            objects_per_chunk: how many objects are decoded at once.
+            multimask_output: three candidates (M = 3), or one mask (M = 1).
+            objects_per_chunk: how many objects are decoded at once; 0 chooses.
         """
-        logits, scores = [], []
-        for start in range(0, len(prompts), objects_per_chunk):
-            part = slice(start, start + objects_per_chunk)
-            answer = self._decode_chunk(
-                image_embeddings, image_index[part], prompts[part], multimask_output
-            )
-            logits.append(answer[0])
-            scores.append(answer[1])
-        return MaskPrediction(torch.cat(logits), torch.cat(scores))
+        with torch.autocast(self.device.type, enabled=False):
+            places = self.core.get_image_wide_positional_embeddings()[0].flatten(1).T
+        answers = []
+        size = objects_per_chunk or self._objects_per_chunk()
+        for part, image in _chunks(image_index, len(features), size):
+            seen = features[image_index[part]] if image is None else features[image : image + 1]
+            answers.append(self._decode_chunk(seen, prompts[part], places, multimask_output))
+        return _join(answers)
+
+    def _objects_per_chunk(self) -> int:
+        if self.device.type != "cpu":
+            return _OBJECTS_ON_GPU
+        width = self.core.mask_decoder.iou_token.weight.shape[1] // 8
+        return max(1, int(_FLOATS_ON_CPU // (self.mask_side**2 * width)))
 
     def _decode_chunk(
-        self, image_embeddings: Tensor, image_index: Tensor, prompts: Prompts, multimask: bool
-    ) -> tuple[Tensor, Tensor]:
-        arguments = (image_embeddings, image_index, prompts, multimask)
-        if self.with_decoder_checkpointing and torch.is_grad_enabled():
-            answer: tuple[Tensor, Tensor] = checkpoint(
-                self._decode_together, *arguments, use_reentrant=False
+        self, features: Features, prompts: Prompts, places: Tensor, multimask: bool
+    ) -> MaskPrediction:
+        if self.with_checkpointing and torch.is_grad_enabled():
+            answer: MaskPrediction = checkpoint(
+                self._decode_together, features, prompts, places, multimask, use_reentrant=False
             )
             return answer
-        return self._decode_together(*arguments)
+        return self._decode_together(features, prompts, places, multimask)
 
     def _decode_together(
-        self, image_embeddings: Tensor, image_index: Tensor, prompts: Prompts, multimask: bool
-    ) -> tuple[Tensor, Tensor]:
-        core, count = self.core, len(prompts)
+        self, features: Features, prompts: Prompts, places: Tensor, multimask: bool
+    ) -> MaskPrediction:
         sparse, dense = self.embed_prompts(prompts)
-        with torch.autocast(self.device.type, enabled=False):
-            places = core.get_image_wide_positional_embeddings()
-        masks, scores = core.mask_decoder(
-            image_embeddings=image_embeddings[image_index],
-            image_positional_embeddings=places.expand(count, -1, -1, -1),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
-        )
-        return masks[:, 0], scores[:, 0]
+        return self.family.decode(features, sparse, dense, places, multimask)
 
     def embed_prompts(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
-        """Sparse (K, 1, N', C) and dense (K or 1, C, S/16, S/16) prompt embeddings."""
+        """Sparse (K, N', C) and dense (K or 1, C, S/16, S/16) prompt embeddings."""
 
         def one_each(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[:, None]
@@ -215,7 +260,7 @@ class Sam(nn.Module):
         if sparse is None:  # a mask alone: no tokens, as the official code does
             weight = encoder.no_mask_embed.weight
             sparse = weight.new_zeros(len(prompts), 1, 0, weight.shape[1])
-        return sparse, dense
+        return sparse[:, 0], dense if prompts.mask_inputs is not None else dense[:1]
 
     def preprocess(self, x: Tensor) -> Tensor:
         """Normalise a (..., 3, H, W) image of values 0..255 and pad it right and below to S."""
@@ -248,7 +293,7 @@ class Sam(nn.Module):
         Returns:
             Per image `masks` (K, M, H, W) bool, `iou_predictions` (K, M), `low_res_logits`.
         """
-        embeddings = self.encode(torch.stack([self.preprocess(x["image"]) for x in batched_input]))
+        features = self.encode(torch.stack([self.preprocess(x["image"]) for x in batched_input]))
         outputs = []
         for index, record in enumerate(batched_input):
             prompts = Prompts(
@@ -256,7 +301,7 @@ class Sam(nn.Module):
                 record.get("boxes"), record.get("mask_inputs"),
             )  # fmt: skip
             image_index = torch.full((len(prompts),), index, device=self.device)
-            answer = self.decode(embeddings, image_index, prompts, multimask_output)
+            answer = self.decode(features, image_index, prompts, multimask_output)
             masks = self.postprocess_masks(
                 answer.low_res_logits, record["image"].shape[-2:], record["original_size"]
             )
@@ -268,3 +313,33 @@ class Sam(nn.Module):
                 }
             )
         return outputs
+
+
+def _chunks(image_index: Tensor, num_images: int, size: int) -> Iterator[tuple[slice, int | None]]:
+    """Cut K objects into chunks, each of one image (its number comes along) or of several.
+
+    Prompts of one image share work; objects that are alone on theirs are decoded together.
+    """
+    images = image_index.tolist() if num_images > 1 else [0] * len(image_index)
+    start = stop = 0  # of objects that are alone on their image and wait for company
+    for image, members in groupby(images):
+        length = len(list(members))
+        if start < stop and (length > 1 or stop - start == size):
+            yield slice(start, stop), None
+            start = stop
+        if length > 1 or num_images == 1:
+            for first in range(stop, stop + length, size):
+                yield slice(first, min(first + size, stop + length)), image
+            start = stop + length
+        stop += length
+    if start < stop:
+        yield slice(start, stop), None
+
+
+def _join(answers: list[MaskPrediction]) -> MaskPrediction:
+    found = [a.object_logits for a in answers if a.object_logits is not None]
+    return MaskPrediction(
+        torch.cat([a.low_res_logits for a in answers]),
+        torch.cat([a.iou_scores for a in answers]),
+        torch.cat(found) if found else None,
+    )

@@ -12,20 +12,15 @@ from typing import Literal
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
-from transformers import SamModel
 
 from samtune.errors import UserError
 from samtune.models.backend import Sam
+from samtune.models.families.base import Family
 
 PARTS = ("vision_encoder", "prompt_encoder", "mask_decoder")
-_TARGETS = {
-    "qkv": r"attn\.qkv",
-    "attention": r"attn\.(qkv|proj)",
-    "all": r"(attn\.(qkv|proj)|mlp\.(lin1|lin2))",
-}
 _DECODER_LINEARS = (
-    r"mask_decoder\.(.*\.(q_proj|k_proj|v_proj|out_proj|lin1|lin2|proj_in|proj_out)"
-    r"|(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.layers\.\d+)"
+    r"mask_decoder\.(.*\.(q_proj|k_proj|v_proj|out_proj|o_proj|lin1|lin2|proj_in|proj_out)"
+    r"|(output_hypernetworks_mlps\.\d+|\w+_(head|mlp))\.layers\.\d+)"
 )
 
 
@@ -55,8 +50,13 @@ DecoderMode = Literal["frozen", "lora", "full"]
 Mode = Literal["lora", "decoder", "full"]
 
 
-def encoder_target(settings: LoraSettings, num_layers: int) -> str:
+def encoder_target(settings: LoraSettings, family: type[Family], num_layers: int) -> str:
     """Regular expression for the encoder layers that get LoRA; empty for none.
+
+    Args:
+        settings: which blocks, which layers of them.
+        family: says where they are.
+        num_layers: blocks of the encoder.
 
     Raises:
         UserError: `last_blocks` is outside 1 to the number of blocks.
@@ -72,7 +72,7 @@ def encoder_target(settings: LoraSettings, num_layers: int) -> str:
             )
         blocks = blocks[-settings.last_blocks :]
     numbers = "|".join(str(number) for number in blocks)
-    return rf"vision_encoder\.layers\.({numbers})\.{_TARGETS[settings.targets]}"
+    return rf"{family.blocks_path}\.({numbers})\.{family.lora_layers[settings.targets]}"
 
 
 def _lora_config(settings: LoraSettings, targets: list[str], whole_parts: list[str]) -> LoraConfig:
@@ -110,12 +110,13 @@ def prepare_for_training(
         UserError: the settings leave nothing to train.
     """
     network = sam.network
-    assert isinstance(network, SamModel), "an adapter is already there"
+    assert not isinstance(network, PeftModel), "an adapter is already there"
     if mode == "full":
         network.requires_grad_(True)
     else:
         decoder = "full" if mode == "decoder" else decoder
-        target = "" if mode == "decoder" else encoder_target(lora, _num_encoder_layers(network))
+        family = sam.family
+        target = encoder_target(lora, type(family), len(family.blocks)) if mode == "lora" else ""
         targets = [target] if target else []
         targets += [_DECODER_LINEARS] if decoder == "lora" else []
         whole = ["mask_decoder"] if decoder == "full" else []
@@ -127,10 +128,6 @@ def prepare_for_training(
             )
         sam.network = get_peft_model(network, _lora_config(lora, targets, whole))
     _freeze_positional_matrix(sam.network)
-
-
-def _num_encoder_layers(network: SamModel) -> int:
-    return int(network.config.vision_config.num_hidden_layers)
 
 
 def _freeze_positional_matrix(network: nn.Module) -> None:

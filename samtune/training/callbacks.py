@@ -164,11 +164,11 @@ def _find_wandb(trainer: pl.Trainer) -> Any:
 def panel(tuner: SamTuner, batch: Batch, protocol: str) -> ImageArray:
     """First image of a batch beside itself: prompts and truth, prompts and prediction."""
     sam, members = tuner.network, torch.nonzero(batch.image_index == 0).flatten().tolist()
-    embeddings = sam.encode(batch.pixel_values[:1])
+    features = sam.encode(batch.pixel_values[:1])
     prompts = [batch.prompts[protocol][index] for index in members]
 
     def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
-        return sam.decode(embeddings, torch.zeros_like(indices), packed, is_multimask)
+        return sam.decode(features, torch.zeros_like(indices), packed, is_multimask)
 
     values = batch.pixel_values[0] * sam.pixel_std + sam.pixel_mean
     image = values.clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy().copy()

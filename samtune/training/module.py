@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from samtune.errors import UserError
-from samtune.models.backend import OBJECTS_PER_CHUNK, Sam
+from samtune.models.backend import Sam
 from samtune.models.loading import describe, load_start, load_trained
 from samtune.models.lora import (
     DecoderMode,
@@ -51,7 +51,7 @@ class SamTuner(pl.LightningModule):
         loss: weights of the losses.
         optim: learning rate and schedule.
         with_checkpointing: compute activations again in the backward pass, to save memory.
-        objects_per_chunk: objects that are decoded at once.
+        objects_per_chunk: objects that are decoded at once; 0 chooses for the device.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SamTuner(pl.LightningModule):
         loss: LossSettings = LossSettings(),  # noqa: B008
         optim: OptimSettings = OptimSettings(),  # noqa: B008
         with_checkpointing: bool = False,
-        objects_per_chunk: int = OBJECTS_PER_CHUNK,
+        objects_per_chunk: int = 0,
     ) -> None:
         super().__init__()
         self.base, self.checkpoint, self.input_side = base, checkpoint, image_size
@@ -110,10 +110,8 @@ class SamTuner(pl.LightningModule):
         prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)
         self.sam.train()
         if self.with_encoder_warmup:
-            self.extent_head = ExtentHead(self.sam.core.config.vision_config.output_channels)
-        if self.with_checkpointing:
-            self.sam.core.gradient_checkpointing_enable({"use_reentrant": False})
-            self.sam.with_decoder_checkpointing = True
+            self.extent_head = ExtentHead(self.sam.num_channels)
+        self.sam.with_checkpointing = self.with_checkpointing
 
     @property
     def network(self) -> Sam:
@@ -132,13 +130,13 @@ class SamTuner(pl.LightningModule):
         # Dropout depends on the step alone, so that a resumed run repeats an undisturbed one.
         seed = object_rng(*batch.seed, "dropout", batch_idx, self.global_rank)
         torch.manual_seed(int(seed.integers(2**63)))
-        embeddings = self.network.encode(batch.pixel_values)
+        features = self.network.encode(batch.pixel_values)
         if not batch.keys:  # images without objects: nothing to learn, but the step must count
-            return embeddings.sum() * 0
+            return features.main.sum() * 0
         if self.extent_head is not None:
-            return self._warm_up(self.extent_head(embeddings), batch)
+            return self._warm_up(self.extent_head(features.main), batch)
         rounds = run_rounds(
-            self.network, embeddings, batch, self.recipe, self.loss_weights, self.objects_per_chunk
+            self.network, features, batch, self.recipe, self.loss_weights, self.objects_per_chunk
         )
         loss = torch.stack([result.parts.total.mean() for result in rounds]).mean()
         self._stop_if_not_finite(loss, batch)
@@ -187,8 +185,7 @@ class SamTuner(pl.LightningModule):
             self.log(f"val/{name}", value, prog_bar=name in ("miou", "base_miou"))
 
     def configure_optimizers(self) -> Any:
-        layers = self.network.core.config.vision_config.num_hidden_layers
-        optimizer = build_optimizer(self, self.optim_settings, layers)
+        optimizer = build_optimizer(self, self.optim_settings, self.network.blocks_after)
         num_steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optim_settings, num_steps)
         return {

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from samtune.errors import UserError
 from samtune.training.muon import MuonAdamW
+
+BlocksAfter = Callable[[str], int]
 
 
 @dataclass
@@ -37,28 +39,23 @@ class OptimSettings:
     """AdamW's second beta."""
 
 
-def layer_depth(name: str, num_layers: int) -> int:
-    """How many encoder blocks lie between a parameter and the output; 0 outside the encoder."""
-    if match := re.search(r"vision_encoder\.layers\.(\d+)\.", name):
-        return num_layers - int(match[1])
-    return num_layers + 1 if re.search(r"vision_encoder\.(patch_embed|pos_embed)", name) else 0
-
-
 def is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
     """Whether Muon may train it: a full weight of a transformer block or of a head's hidden layer."""
-    is_hidden = re.search(r"\blayers\.\d+\.", name) and not re.search(r"rel_pos|lora_", name)
+    is_hidden = re.search(r"\b(layers|blocks)\.\d+\.", name) and not re.search(
+        r"rel_pos|lora_", name
+    )
     return parameter.ndim == 2 and bool(is_hidden)
 
 
 def parameter_groups(
-    named: Iterable[tuple[str, nn.Parameter]], settings: OptimSettings, num_layers: int
+    named: Iterable[tuple[str, nn.Parameter]], settings: OptimSettings, blocks_after: BlocksAfter
 ) -> list[dict[str, Any]]:
     """Trainable parameters, grouped by depth, by whether they decay, and by their optimizer."""
     groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     for name, parameter in named:
         if not parameter.requires_grad:
             continue
-        depth, decays = layer_depth(name, num_layers), parameter.ndim > 1
+        depth, decays = blocks_after(name), parameter.ndim > 1
         with_muon = settings.muon_lr > 0 and is_block_matrix(name, parameter)
         lr = settings.muon_lr if with_muon else settings.lr
         group = groups.setdefault(
@@ -75,9 +72,14 @@ def parameter_groups(
 
 
 def build_optimizer(
-    model: nn.Module, settings: OptimSettings, num_layers: int
+    model: nn.Module, settings: OptimSettings, blocks_after: BlocksAfter
 ) -> torch.optim.Optimizer:
     """AdamW over the trainable parameters, with Muon for matrices where `muon_lr` is given.
+
+    Args:
+        model: what is trained.
+        settings: rates and decay.
+        blocks_after: name of a parameter -> encoder blocks between it and the decoder.
 
     Raises:
         UserError: the learning rate is not positive.
@@ -86,7 +88,7 @@ def build_optimizer(
         raise UserError(f"optim.lr is {settings.lr}: give a number above 0, such as 1e-4")
     if not settings.muon_lr >= 0:
         raise UserError(f"optim.muon_lr is {settings.muon_lr}: give 0 or a number such as 0.02")
-    groups = parameter_groups(model.named_parameters(), settings, num_layers)
+    groups = parameter_groups(model.named_parameters(), settings, blocks_after)
     betas = (settings.beta1, settings.beta2)
     if any(group["with_muon"] for group in groups):
         return MuonAdamW(groups, betas)

@@ -13,7 +13,7 @@ from samtune.prompts.packing import decode_groups
 from samtune.prompts.protocols import Recipe
 from samtune.prompts.seeding import object_rng
 from samtune.training.losses import LossParts, LossWeights, compute_losses, covered_cells
-from samtune.types import Batch, MaskPrediction, Prompt, Prompts
+from samtune.types import Batch, Features, MaskPrediction, Prompt, Prompts
 
 
 @dataclass
@@ -31,7 +31,7 @@ class RoundResult:
 
 
 def run_rounds(
-    sam: Sam, image_embeddings: Tensor, batch: Batch, recipe: Recipe, weights: LossWeights,
+    sam: Sam, features: Features, batch: Batch, recipe: Recipe, weights: LossWeights,
     objects_per_chunk: int,
 ) -> list[RoundResult]:  # fmt: skip
     """Decode the first prompts, then as many corrections and refinements as the recipe has.
@@ -39,15 +39,13 @@ def run_rounds(
     The mask prompt of each round is the previous mask's logits, without gradient, as in SAM.
     """
     prompts = batch.prompts["first"]
-    results = [
-        _one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)
-    ]
+    results = [_one_round(sam, features, batch, prompts, recipe, weights, objects_per_chunk)]
     first = batch.keys[0]
     plan = plan_rounds(recipe, (*batch.seed, first.image_id, first.object_id))
     for number, with_click in enumerate(plan, start=1):
         prompts = next_prompts(prompts, results[-1].logits, batch, recipe, number, with_click, sam)
         results.append(
-            _one_round(sam, image_embeddings, batch, prompts, recipe, weights, objects_per_chunk)
+            _one_round(sam, features, batch, prompts, recipe, weights, objects_per_chunk)
         )
     return results
 
@@ -65,14 +63,14 @@ def plan_rounds(recipe: Recipe, seed: tuple[int | str, ...]) -> list[bool]:
 
 
 def _one_round(
-    sam: Sam, image_embeddings: Tensor, batch: Batch, prompts: list[Prompt], recipe: Recipe,
+    sam: Sam, features: Features, batch: Batch, prompts: list[Prompt], recipe: Recipe,
     weights: LossWeights, objects_per_chunk: int,
 ) -> RoundResult:  # fmt: skip
     targets, valid = batch.targets.float() / 255, batch.valid.float()
 
     def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
         image_index = batch.image_index[indices]
-        return sam.decode(image_embeddings, image_index, packed, is_multimask, objects_per_chunk)
+        return sam.decode(features, image_index, packed, is_multimask, objects_per_chunk)
 
     groups = decode_groups(decode, prompts, recipe.with_multimask, targets.device)
     parts, logits = [], []

@@ -48,13 +48,13 @@ class ValidationScores:
 @torch.no_grad()
 def score_batch(sam: Sam, batch: Batch, objects_per_chunk: int) -> dict[str, Tensor]:
     """IoU (K,) of each object for each protocol of the batch, best mask by predicted IoU."""
-    embeddings = sam.encode(batch.pixel_values)
+    features = sam.encode(batch.pixel_values)
     targets, valid = batch.targets.float() / 255, batch.valid.float()
     side = targets.shape[-2:]
 
     def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
         image_index = batch.image_index[indices]
-        return sam.decode(embeddings, image_index, packed, is_multimask, objects_per_chunk)
+        return sam.decode(features, image_index, packed, is_multimask, objects_per_chunk)
 
     scores = {}
     for name, prompts in batch.prompts.items():

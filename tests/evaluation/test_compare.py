@@ -182,15 +182,25 @@ class TestFairness:
             assert tuned.iou == base.iou
             assert tuned.predicted_iou == pytest.approx(base.predicted_iou + 0.25, abs=1e-5)
 
-    def test_a_frozen_encoder_runs_once_for_both(self, make_sam, source, monkeypatch):
-        calls, encode = [], Sam.encode
-        monkeypatch.setattr(Sam, "encode", lambda sam, x: calls.append(1) or encode(sam, x))
-        for encoder, count in (("none", 3), ("last", 6)):
-            sam = make_sam()
-            prepare_for_training(sam, "lora", LoraSettings(encoder=encoder), "lora")
-            calls.clear()
-            compare(Contestants(sam.eval(), is_tuned=True), source, BOX)
-            assert len(calls) == count
+    @pytest.mark.parametrize(
+        ("settings", "counts"),
+        [
+            (LoraSettings(encoder="none"), [3] * 6),
+            (LoraSettings(encoder="last", last_blocks=2), [3, 3, 3, 3, 6, 6]),
+            (LoraSettings(), [6] * 6),
+        ],
+    )
+    def test_blocks_that_the_adapter_leaves_alone_run_once_for_both(
+        self, make_sam, source, settings, counts
+    ):
+        sam, calls = make_sam(), [0] * 6
+        prepare_for_training(sam, "lora", settings, "lora")
+        for number, block in enumerate(sam.family.blocks):
+            block.register_forward_pre_hook(
+                lambda *_, number=number: calls.__setitem__(number, calls[number] + 1)
+            )
+        compare(Contestants(sam.eval(), is_tuned=True), source, BOX)
+        assert calls == counts
 
 
 class TestIndependence:

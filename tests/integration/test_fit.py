@@ -152,7 +152,7 @@ def test_decoder_mode_moves_only_the_decoder(discs, tmp_path, fast):
         and not torch.equal(value, before[name])
     ]
     assert changed == []
-    assert not after.is_encoder_adapted
+    assert after.frozen_depth == after.depth
 
 
 def test_full_mode_writes_a_plain_model(discs, tmp_path, fast):

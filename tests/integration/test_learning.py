@@ -41,7 +41,7 @@ def test_loss_on_a_fixed_batch_falls_and_only_the_intended_parameters_move(discs
     batch, network = fixed_batch(discs, tuner), tuner.network
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     intended = {name for name, p in network.named_parameters() if p.requires_grad}
-    optimizer = build_optimizer(network, OptimSettings(lr=5e-4), num_layers=6)
+    optimizer = build_optimizer(network, OptimSettings(lr=5e-4), network.blocks_after)
     losses = []
     for _ in range(8):
         rounds = run_rounds(

@@ -91,10 +91,10 @@ def answer(pixels, prompts):
 
     @torch.no_grad()
     def ask(sam):
-        embeddings = sam.encode(pixels)
-        parts = [embeddings.flatten()]
+        features = sam.encode(pixels)
+        parts = [features.main.flatten()]
         for kind in prompts.kinds.values():
-            found = sam.decode(embeddings, prompts.image_index, kind, multimask_output=True)
+            found = sam.decode(features, prompts.image_index, kind, multimask_output=True)
             parts += [found.low_res_logits.flatten(), found.iou_scores.flatten()]
         return torch.cat(parts)
 

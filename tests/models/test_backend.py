@@ -96,14 +96,14 @@ class TestDecoding:
 
     def test_a_mask_alone_brings_no_tokens(self, base, prompts):
         sparse, dense = base.embed_prompts(prompts.kinds["masks alone"])
-        assert sparse.shape == (5, 1, 0, 32)
+        assert sparse.shape == (5, 0, 32)
         assert dense.shape == (5, 32, 4, 4)
 
     @pytest.mark.parametrize(("kind", "tokens"), [("points", 3), ("boxes", 2), ("both", 4)])
     def test_points_alone_bring_a_padding_token_and_a_box_two_corners(
         self, base, prompts, kind, tokens
     ):
-        assert base.embed_prompts(prompts.kinds[kind])[0].shape == (5, 1, tokens, 32)
+        assert base.embed_prompts(prompts.kinds[kind])[0].shape == (5, tokens, 32)
 
     def test_the_single_mask_is_not_among_the_three(self, decode):
         one, three = decode("both", False).low_res_logits, decode("both", True).low_res_logits
@@ -119,21 +119,16 @@ class TestHalfPrecision:
         assert found.dtype == torch.float32
         assert torch.equal(found, exact)
 
-    def test_networks_that_share_a_config_do_not_share_how_they_attend(self, make_sam):
-        sam = make_sam()
-        SamModel(sam.core.config)  # building one resets the config that it was given
-        assert sam.core.mask_decoder.config._attn_implementation == "eager"
-
 
 class TestSizes:
     def test_sides_of_input_mask_and_embeddings(self, base, embeddings):
         assert (base.image_size, base.mask_side) == (64, 16)
-        assert embeddings.shape == (2, 32, 4, 4)
+        assert embeddings.main.shape == (2, 32, 4, 4)
 
     def test_images_are_encoded_independently_of_their_batch(self, base, pixels, embeddings):
         with torch.no_grad():
             alone = base.encode(pixels[1:])
-        assert torch.allclose(alone[0], embeddings[1], atol=1e-5)
+        assert torch.allclose(alone.main[0], embeddings.main[1], atol=1e-5)
 
     def test_normalisation_is_the_official_one_and_padding_is_zero_right_and_below(self, base):
         image = torch.zeros(3, 2, 3)
@@ -213,8 +208,7 @@ class TestGradients:
     def test_checkpointing_gives_equal_gradients(self, adapted, backward, way):
         expected = backward(adapted(*way))
         sam = adapted(*way)
-        sam.core.gradient_checkpointing_enable({"use_reentrant": False})
-        sam.with_decoder_checkpointing = True
+        sam.with_checkpointing = True
         found = backward(sam)
         assert found.keys() == expected.keys()
         for name, gradient in found.items():
@@ -222,7 +216,7 @@ class TestGradients:
 
     def test_checkpointing_runs_each_block_again_in_the_backward_pass(self, adapted, backward):
         sam, calls = adapted("lora", LoraSettings(rank=2), "full"), []
-        sam.core.gradient_checkpointing_enable({"use_reentrant": False})
+        sam.with_checkpointing = True
         sam.core.vision_encoder.layers[1].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
         backward(sam)
         assert len(calls) == 2
@@ -231,15 +225,17 @@ class TestGradients:
         self, adapted, backward, pixels, prompts
     ):
         sam, calls = adapted("lora", LoraSettings(rank=2), "full"), []
-        sam.with_decoder_checkpointing = True
-        sam.core.mask_decoder.register_forward_pre_hook(lambda *_: calls.append(1))
+        sam.with_checkpointing = True
+        sam.core.mask_decoder.iou_prediction_head.register_forward_pre_hook(
+            lambda *_: calls.append(1)
+        )
         backward(sam)
         assert len(calls) == 2 * 5 * 3  # five kinds of prompts, each in chunks of 2, 2 and 1
         calls.clear()
         with torch.no_grad():
             embeddings = sam.encode(pixels)
             sam.decode(embeddings, prompts.image_index, prompts.kinds["boxes"], True)
-        assert len(calls) == 1
+        assert len(calls) == 3  # one object alone on its image, two together, two alone
 
 
 @pytest.fixture(scope="module")

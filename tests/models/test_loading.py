@@ -567,7 +567,7 @@ class TestImageSize:
         pixels = torch.randn(1, 3, size, size, generator=generator)
         with torch.no_grad():
             found = sam.core(pixels, input_boxes=torch.tensor([[[1.0, 1.0, 20.0, 20.0]]]))
-            assert sam.encode(pixels).shape == (1, 32, grid, grid)
+            assert sam.encode(pixels).main.shape == (1, 32, grid, grid)
         assert found.pred_masks.shape == (1, 1, 3, 4 * grid, 4 * grid)
         assert found.pred_masks.isfinite().all()
 
@@ -602,7 +602,7 @@ class TestImageSize:
         loaded = load_model(save_transformers(sam, tmp_path / "resized"))
         pixels = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            assert same(loaded.encode(pixels), sam.encode(pixels))
+            assert same(loaded.encode(pixels).main, sam.encode(pixels).main)
         assert (loaded.image_size, loaded.mask_side) == (96, 24)
 
     @pytest.mark.parametrize("size", [96, 32, 16])
@@ -612,7 +612,7 @@ class TestImageSize:
         loaded = load_model(tmp_path / "resized.pth")
         pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
-            assert same(loaded.encode(pixels), sam.encode(pixels))
+            assert same(loaded.encode(pixels).main, sam.encode(pixels).main)
 
     def test_a_tuned_network_comes_back_at_its_size(self, base_folder, shake, tmp_path):
         sam = load_model(base_folder, image_size=96)

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import SamModel
 
 from samtune.errors import UserError
+from samtune.models.families.sam import SamFamily
 from samtune.models.loading import load_model
 from samtune.models.lora import (
     LoraSettings,
@@ -99,7 +100,9 @@ class TestPlacement:
         assert len(trainable(sam)) == 2 * len(expected)
 
     def test_the_tenth_block_is_not_taken_for_the_first(self):
-        pattern = encoder_target(LoraSettings(encoder="last", last_blocks=2), num_layers=12)
+        pattern = encoder_target(
+            LoraSettings(encoder="last", last_blocks=2), SamFamily, num_layers=12
+        )
         matching = [
             n for n in range(12) if re.fullmatch(pattern, f"vision_encoder.layers.{n}.attn.qkv")
         ]
@@ -108,7 +111,7 @@ class TestPlacement:
     def test_without_an_encoder_adapter_only_the_decoder_is_trained(self, prepared, base):
         sam = prepared("lora", LoraSettings(encoder="none"), "full")
         assert plain_names(trainable(sam)) == part_names(base, "mask_decoder")
-        assert not sam.is_encoder_adapted
+        assert sam.frozen_depth == sam.depth == 5
 
     def test_a_whole_decoder_is_trained_beside_the_encoder_s_lora(self, prepared, base):
         sam = prepared("lora", LoraSettings(rank=2), "full")
@@ -116,7 +119,7 @@ class TestPlacement:
         assert lora_layers(sam) == layers
         whole = {name for name in trainable(sam) if ".lora_" not in name}
         assert plain_names(whole) == part_names(base, "mask_decoder")
-        assert sam.is_encoder_adapted
+        assert sam.frozen_depth == 0
 
     def test_decoder_lora_sits_in_every_linear_layer_of_the_decoder(self, prepared, base):
         sam = prepared("lora", LoraSettings(rank=2, encoder="none"), "lora")
@@ -127,7 +130,7 @@ class TestPlacement:
         }
         assert len(linears) == 2 * 14 + 4 + 5 * 3
         assert lora_layers(sam) == linears
-        assert not sam.is_encoder_adapted
+        assert sam.frozen_depth == sam.depth
 
     def test_the_prompt_encoder_is_trained_whole_but_for_its_matrix(self, prepared, base):
         sam = prepared("lora", LoraSettings(encoder="none"), "frozen", True)
@@ -192,9 +195,9 @@ class TestSettings:
         sam = prepared("lora", LoraSettings(rank=2, dropout=0.5), "frozen")
         shake(sam)
         with torch.no_grad():
-            assert torch.equal(sam.encode(pixels), sam.encode(pixels))
+            assert torch.equal(sam.encode(pixels).main, sam.encode(pixels).main)
             sam.train()
-            assert not torch.equal(sam.encode(pixels), sam.encode(pixels))
+            assert not torch.equal(sam.encode(pixels).main, sam.encode(pixels).main)
 
     @pytest.mark.parametrize("last", [0, -1, 5])
     def test_more_blocks_than_there_are_are_refused(self, prepared, last):
@@ -304,7 +307,7 @@ class TestSwitching:
         found.low_res_logits.square().mean().backward()
         optimizer.step()
         with sam.base_weights(), torch.no_grad():
-            assert torch.equal(sam.encode(pixels), base.encode(pixels))
+            assert torch.equal(sam.encode(pixels).main, base.encode(pixels).main)
 
 
 class TestTable:

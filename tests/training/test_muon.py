@@ -17,6 +17,11 @@ from samtune.training.optim import (
     is_block_matrix,
 )
 
+
+def none_after(name):
+    return 0
+
+
 SETTINGS = OptimSettings(lr=1e-2, muon_lr=5e-2, weight_decay=0.1, warmup_steps=0)
 
 
@@ -63,7 +68,7 @@ def test_only_full_matrices_of_blocks_are_for_muon(name, shape, expected):
 
 def test_each_group_moves_as_with_torchs_own_optimizer(network):
     apart = copy.deepcopy(network)
-    optimizer = build_optimizer(network, SETTINGS, 0)
+    optimizer = build_optimizer(network, SETTINGS, none_after)
     muon = torch.optim.Muon([apart.layers[0].weight], lr=5e-2, weight_decay=0.1)
     adamw = torch.optim.AdamW(
         [
@@ -83,17 +88,17 @@ def test_each_group_moves_as_with_torchs_own_optimizer(network):
 
 
 def test_without_muon_lr_it_is_plain_adamw(network):
-    assert type(build_optimizer(network, OptimSettings(), 0)) is torch.optim.AdamW
+    assert type(build_optimizer(network, OptimSettings(), none_after)) is torch.optim.AdamW
 
 
 def test_lora_layers_are_left_to_adamw():
     sam = load_model("nano", image_size=64)
     prepare_for_training(sam, "lora", LoraSettings(rank=2), "frozen")
-    assert type(build_optimizer(sam, SETTINGS, 6)) is torch.optim.AdamW
+    assert type(build_optimizer(sam, SETTINGS, sam.blocks_after)) is torch.optim.AdamW
 
 
 def test_the_schedule_reaches_both(network):
-    optimizer = build_optimizer(network, SETTINGS, 0)
+    optimizer = build_optimizer(network, SETTINGS, none_after)
     schedule = build_schedule(optimizer, SETTINGS, num_steps=10)
     for _ in range(5):
         take_steps(network, optimizer, 1)
@@ -104,13 +109,13 @@ def test_the_schedule_reaches_both(network):
 
 
 def test_a_resumed_run_goes_on_as_if_undisturbed(network):
-    optimizer = build_optimizer(network, SETTINGS, 0)
+    optimizer = build_optimizer(network, SETTINGS, none_after)
     take_steps(network, optimizer, 3)
     saved = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
     take_steps(network, optimizer, 3)
     resumed = Network()
     resumed.load_state_dict(saved[0])
-    again = build_optimizer(resumed, SETTINGS, 0)
+    again = build_optimizer(resumed, SETTINGS, none_after)
     again.load_state_dict(saved[1])
     take_steps(resumed, again, 3)
     for ours, theirs in zip(network.parameters(), resumed.parameters(), strict=True):
@@ -126,4 +131,4 @@ def test_an_old_torch_is_told_what_to_do(network, monkeypatch):
 @pytest.mark.parametrize("lr", [-1.0, float("nan")])
 def test_a_negative_rate_is_refused(network, lr):
     with pytest.raises(UserError, match=r"optim\.muon_lr is"):
-        build_optimizer(network, OptimSettings(muon_lr=lr), 0)
+        build_optimizer(network, OptimSettings(muon_lr=lr), none_after)

@@ -13,11 +13,14 @@ from samtune.training.optim import (
     OptimSettings,
     build_optimizer,
     build_schedule,
-    layer_depth,
     parameter_groups,
 )
 
-LORA = "network.base_model.model.vision_encoder.layers.{}.attn.qkv.lora_A.default.weight"
+
+def blocks_after(name):
+    """Of a network with two blocks."""
+    places = {"layers.1": 1, "layers.0": 2, "pos_embed": 3}
+    return next((depth for part, depth in places.items() if part in name), 0)
 
 
 def factors(settings, num_steps, count):
@@ -30,26 +33,6 @@ def factors(settings, num_steps, count):
         optimizer.step()
         schedule.step()
     return rates
-
-
-class TestDepth:
-    @pytest.mark.parametrize(
-        ("name", "depth"),
-        [
-            ("core.mask_decoder.iou_token.weight", 0),
-            ("core.prompt_encoder.no_mask_embed.weight", 0),
-            ("core.vision_encoder.neck.conv1.weight", 0),
-            ("core.vision_encoder.layers.11.mlp.lin1.weight", 1),
-            ("core.vision_encoder.layers.1.mlp.lin1.weight", 11),
-            ("core.vision_encoder.layers.0.layer_norm1.bias", 12),
-            ("core.vision_encoder.patch_embed.projection.weight", 13),
-            ("core.vision_encoder.pos_embed", 13),
-            ("core.mask_decoder.transformer.layers.1.mlp.lin1.weight", 0),
-            (LORA.format(10), 2),
-        ],
-    )
-    def test_it_counts_the_blocks_up_to_the_output(self, name, depth):
-        assert layer_depth(name, num_layers=12) == depth
 
 
 class TestGroups:
@@ -71,7 +54,7 @@ class TestGroups:
         names = {id(parameter): name for name, parameter in named}
         found = {
             names[id(parameter)]: (group["lr"], group["weight_decay"])
-            for group in parameter_groups(named, settings, num_layers=2)
+            for group in parameter_groups(named, settings, blocks_after)
             for parameter in group["params"]
         }
         assert found == {
@@ -85,17 +68,17 @@ class TestGroups:
         }
 
     def test_parameters_alike_share_a_group(self):
-        groups = parameter_groups(self.named(), OptimSettings(layer_decay=0.5), num_layers=2)
+        groups = parameter_groups(self.named(), OptimSettings(layer_decay=0.5), blocks_after)
         assert sorted(len(group["params"]) for group in groups) == [1, 1, 1, 1, 1, 2]
 
     def test_without_layer_decay_all_have_the_same_rate(self):
-        groups = parameter_groups(self.named(), OptimSettings(lr=0.1), num_layers=2)
+        groups = parameter_groups(self.named(), OptimSettings(lr=0.1), blocks_after)
         assert {group["lr"] for group in groups} == {0.1}
 
     def test_every_trainable_parameter_of_a_tuned_network_is_in_exactly_one_group(self):
         sam = load_model("nano", image_size=64)
         prepare_for_training(sam, "lora", LoraSettings(rank=2), "full")
-        optimizer = build_optimizer(sam, OptimSettings(layer_decay=0.8), num_layers=6)
+        optimizer = build_optimizer(sam, OptimSettings(layer_decay=0.8), sam.blocks_after)
         held = [id(p) for group in optimizer.param_groups for p in group["params"]]
         assert len(held) == len(set(held))
         assert set(held) == {id(p) for p in sam.parameters() if p.requires_grad}
@@ -105,14 +88,16 @@ class TestGroups:
 
 class TestOptimizer:
     def test_it_is_adamw_with_the_given_betas(self):
-        optimizer = build_optimizer(nn.Linear(2, 2), OptimSettings(beta1=0.8, beta2=0.9), 0)
+        optimizer = build_optimizer(
+            nn.Linear(2, 2), OptimSettings(beta1=0.8, beta2=0.9), blocks_after
+        )
         assert isinstance(optimizer, torch.optim.AdamW)
         assert optimizer.defaults["betas"] == (0.8, 0.9)
 
     @pytest.mark.parametrize("lr", [0.0, -1e-4, float("nan")])
     def test_a_learning_rate_that_is_not_positive_is_refused(self, lr):
         with pytest.raises(UserError, match=r"optim\.lr is .*above 0"):
-            build_optimizer(nn.Linear(2, 2), OptimSettings(lr=lr), 0)
+            build_optimizer(nn.Linear(2, 2), OptimSettings(lr=lr), blocks_after)
 
 
 class TestSchedule:

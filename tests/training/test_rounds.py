@@ -14,6 +14,7 @@ from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.prompts.protocols import RECIPES
 from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.rounds import next_prompts, plan_rounds, run_rounds
+from samtune.types import Features
 
 PARTS = ("total", "pixel", "dice", "iou", "ious", "best")
 
@@ -134,7 +135,7 @@ class TestPrompts:
 
     def test_no_gradient_flows_through_the_mask_prompt(self, sam, batch, decoded):
         weights = LossWeights.from_settings(LossSettings(), RECIPES["mixed"])
-        embeddings = sam.encode(batch.pixel_values).detach().requires_grad_()
+        embeddings = Features(sam.encode(batch.pixel_values).main.detach().requires_grad_())
         results = run_rounds(sam, embeddings, batch, RECIPES["mixed"], weights, 32)
         assert all(result.parts.total.requires_grad for result in results)
         assert not any(result.logits.requires_grad for result in results)
@@ -248,7 +249,7 @@ class TestIndependence:
         recipe = RECIPES["mixed"]
         weights = LossWeights.from_settings(LossSettings(), recipe)
         with torch.no_grad():
-            found = run_rounds(sam, embeddings.flip(0), turned, recipe, weights, 32)
+            found = run_rounds(sam, embeddings[torch.tensor([1, 0])], turned, recipe, weights, 32)
             assert_same_losses(found, run("mixed"), [0, 1, 2, 3])
 
     def test_results_are_repeatable(self, run):
