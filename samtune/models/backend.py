@@ -213,7 +213,7 @@ class Sam(nn.Module):
         """
         with torch.autocast(self.device.type, enabled=False):
             places = self.core.get_image_wide_positional_embeddings()[0].flatten(1).T
-        answers = []
+        answers, features = [], self.family.ready(features)
         size = objects_per_chunk or self._objects_per_chunk()
         for part, image in _chunks(image_index, len(features), size):
             seen = features[image_index[part]] if image is None else features[image : image + 1]

@@ -25,12 +25,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import SamConfig, SamModel
 
-from samtune.models.conversion import OFFICIAL_DECODER_EPS
+from samtune.models.families.sam import ENCODER_STD
+from samtune.models.families.table import FAMILIES
 from samtune.models.registry import ModelSpec
 
-ENCODER_STD = 0.02
 PROMPT_EMBEDDING_STD = 0.25
 # Of the encoder's attention: (down, right) of the places that the first heads look at, how far those
 # lie in windows and in the whole image, and how much of what is found is added
@@ -49,28 +48,33 @@ CROSS_ATTENTION_GAIN = 2.0
 _GRID = 2.0**20
 
 
-def build_config(spec: ModelSpec) -> SamConfig:
-    """The transformers configuration of a registered model, with the official decoder eps."""
-    return SamConfig(
-        vision_config={
-            "image_size": spec.image_size, "initializer_range": ENCODER_STD, **spec.vision
-        },
-        prompt_encoder_config={"image_size": spec.image_size, **spec.prompt_encoder},
-        mask_decoder_config={"layer_norm_eps": OFFICIAL_DECODER_EPS, **spec.mask_decoder},
-    )  # fmt: skip
+def build_config(spec: ModelSpec) -> Any:
+    """The transformers configuration of a registered model."""
+    settings = {
+        "vision": spec.vision,
+        "prompt_encoder": spec.prompt_encoder,
+        "mask_decoder": spec.mask_decoder,
+    }
+    return FAMILIES[spec.family].build_config(spec.image_size, settings)
 
 
-def build_random(spec: ModelSpec, seed: int = 0) -> SamModel:
+def build_network(spec: ModelSpec) -> Any:
+    """A network of this architecture, with transformers' own start."""
+    return FAMILIES[spec.family].network_class(build_config(spec))
+
+
+def build_random(spec: ModelSpec, seed: int = 0) -> Any:
     """A randomly initialised network of this architecture, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = SamModel(build_config(spec))
-        _initialise(model)
+        model = build_network(spec)
+        if spec.family == "sam":
+            _initialise(model)
     return model
 
 
 @torch.no_grad()
-def _initialise(model: SamModel) -> None:
+def _initialise(model: Any) -> None:
     for module in model.vision_encoder.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.trunc_normal_(module.weight, std=ENCODER_STD)

@@ -21,9 +21,9 @@ from torch import Tensor
 from samtune.errors import UserError
 from samtune.files import read_json
 from samtune.models.backend import BaseIdentity, Sam
+from samtune.models.families.table import find_family
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.registry import REGISTRY
-from samtune.models.resolution import set_image_size
 from samtune.models.weights import (
     from_elsewhere,
     from_pretrained,
@@ -79,9 +79,10 @@ def _load_base(source: str, checkpoint: str, image_size: int | None) -> Sam:
     else:
         network = from_elsewhere(source)
     sha256 = weights_sha256(network)  # interpolation differs in the last bits between processors
-    if image_size:
-        set_image_size(network, image_size)
-    side = int(network.config.vision_config.image_size)
+    family = find_family(network)
+    if image_size and image_size != family.frame.side:
+        family.set_image_size(image_size)
+    side = family.frame.side
     names = _absolute(source), _absolute(checkpoint)
     return Sam(network, BaseIdentity(*names, side, sha256, is_random))
 

@@ -63,6 +63,11 @@ def encoder_target(settings: LoraSettings, family: type[Family], num_layers: int
     """
     if settings.encoder == "none":
         return ""
+    if settings.targets not in family.lora_layers:
+        raise UserError(
+            f"the encoder of {family.name} models has no layers for LoRA ({settings.targets}): set "
+            "lora.encoder to none, or mode to decoder or full"
+        )
     blocks = range(num_layers)
     if settings.encoder == "last":
         if not 1 <= settings.last_blocks <= num_layers:

@@ -9,7 +9,6 @@ from peft import PeftModel
 from samtune.errors import UserError
 from samtune.files import replacing_folder, write_bytes, write_json
 from samtune.models.backend import Sam
-from samtune.models.conversion import transformers_to_official
 from samtune.models.loading import METADATA_FILE, describe
 from samtune.models.registry import REGISTRY
 
@@ -59,5 +58,5 @@ def save_official(sam: Sam, path: Path) -> None:
     if sam.is_adapted:
         raise UserError("the network has an adapter: merge it before saving it as a plain model")
     buffer = io.BytesIO()
-    torch.save(transformers_to_official(sam.core.state_dict()), buffer)
+    torch.save(sam.family.to_official(), buffer)
     write_bytes(path, buffer.getvalue())

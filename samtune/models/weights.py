@@ -3,28 +3,34 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import SamModel
+from torch import Tensor, nn
+from transformers import AutoConfig
 
 from samtune.errors import UserError
 from samtune.files import read_json
-from samtune.models.conversion import (
-    OFFICIAL_DECODER_EPS,
-    build_from_official,
-    is_official,
-    load_strictly,
+from samtune.models.families.base import Family
+from samtune.models.families.sam import OFFICIAL_DECODER_EPS
+from samtune.models.families.table import (
+    FAMILIES,
+    family_of_official,
+    family_of_type,
+    known_types,
 )
-from samtune.models.initialise import build_config, build_random
+from samtune.models.initialise import build_config, build_network, build_random
+from samtune.models.official.strict import load_strictly
 from samtune.models.registry import REGISTRY, ModelSpec
 
 ASSETS = Path(__file__).parent.parent / "assets"
 _WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
-def from_registry(spec: ModelSpec, checkpoint: str) -> tuple[SamModel, bool]:
+def from_registry(spec: ModelSpec, checkpoint: str) -> tuple[Any, bool]:
+    family = FAMILIES[spec.family]
+    family.require()
     if checkpoint:
         _check_hash(Path(checkpoint), spec)
         return _from_file(Path(checkpoint), spec), False
@@ -32,7 +38,10 @@ def from_registry(spec: ModelSpec, checkpoint: str) -> tuple[SamModel, bool]:
         return build_random(spec), True
     if spec.origin == "bundled":
         return _from_file(ASSETS / f"{spec.name}.safetensors", spec), False
-    network = from_pretrained(spec.hub_id, f"download {spec.url} and pass it as checkpoint=")
+    if not spec.hub_id:
+        raise UserError(f"{spec.name} is on no hub: download {spec.url} and pass it as checkpoint=")
+    advice = f"download {spec.url} and pass it as checkpoint="
+    network = _load_pretrained(family, spec.hub_id, advice if spec.url else "check the network")
     set_decoder_eps(network, OFFICIAL_DECODER_EPS)
     return network, False
 
@@ -50,7 +59,7 @@ def _check_hash(path: Path, spec: ModelSpec) -> None:
         )
 
 
-def from_elsewhere(source: str) -> SamModel:
+def from_elsewhere(source: str) -> Any:
     path = Path(source)
     if path.is_dir():
         return _from_folder(path)
@@ -64,7 +73,7 @@ def from_elsewhere(source: str) -> SamModel:
     return from_pretrained(source, "check the name, the network or your access token")
 
 
-def _from_folder(path: Path) -> SamModel:
+def _from_folder(path: Path) -> Any:
     config_file = path / "config.json"
     if not config_file.exists():
         raise UserError(
@@ -73,18 +82,31 @@ def _from_folder(path: Path) -> SamModel:
         )
     config = read_json(config_file)
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "sam":
-        raise UserError(f"{config_file} describes a '{kind}' model; expected model_type 'sam'")
+    if family_of_type(kind) is None:
+        raise UserError(
+            f"{config_file} describes a '{kind}' model; expected a model_type of {known_types()}"
+        )
     return from_pretrained(str(path), "its weights must be complete")
 
 
-def from_pretrained(name: str, advice: str) -> SamModel:
+def from_pretrained(name: str, advice: str) -> Any:
     """transformers' loading, but an incomplete or surplus weight is an error, not a warning."""
     try:
-        network, info = SamModel.from_pretrained(name, output_loading_info=True)
+        kind = AutoConfig.from_pretrained(name).model_type
     except Exception as error:  # transformers raises whatever the bytes make it do
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"'{name}' cannot be loaded ({reason}); {advice}") from error
+        raise UserError(f"'{name}' cannot be loaded ({_reason(error)}); {advice}") from error
+    family = family_of_type(kind)
+    if family is None:
+        raise UserError(f"'{name}' is a '{kind}' model; expected a model_type of {known_types()}")
+    family.require()
+    return _load_pretrained(family, name, advice)
+
+
+def _load_pretrained(family: type[Family], name: str, advice: str) -> Any:
+    try:
+        network, info = family.network_class.from_pretrained(name, output_loading_info=True)
+    except Exception as error:  # transformers raises whatever the bytes make it do
+        raise UserError(f"'{name}' cannot be loaded ({_reason(error)}); {advice}") from error
     problems = {
         kind: sorted(str(key) for key in info[kind])
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
@@ -92,8 +114,14 @@ def from_pretrained(name: str, advice: str) -> SamModel:
     }
     if problems:
         listed = "; ".join(f"{kind}: {', '.join(keys[:3])}" for kind, keys in problems.items())
-        raise UserError(f"the weights of '{name}' do not fit a SAM ({listed}); {advice}")
+        raise UserError(
+            f"the weights of '{name}' do not fit a {family.name} model ({listed}); {advice}"
+        )
     return network
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -109,9 +137,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both loaders raise whatever the bytes make them do
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{path} cannot be read as weights ({reason}): it is truncated, or no checkpoint"
+            f"{path} cannot be read as weights ({_reason(error)}): it is truncated, or no checkpoint"
         ) from error
     for wrapper in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
@@ -121,44 +148,51 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _from_file(path: Path, spec: ModelSpec | None) -> SamModel:
+def _from_file(path: Path, spec: ModelSpec | None) -> Any:
     state = {key: value.float() for key, value in read_weights(path).items()}
-    if is_official(state):
-        network = build_from_official(state, str(path))
+    family = family_of_official(state)
+    if family is not None:
+        if spec is not None and spec.family != family.name:
+            raise UserError(f"{path} is not a {spec.name}: it holds a {family.name} model")
+        network = family.from_official(state, str(path))
         if spec is not None:
             _check_is(network, spec, path)
         return network
     if spec is None:
         raise UserError(
-            f"{path} is no official SAM checkpoint (no "
-            "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix); for transformers' "
-            "weights give the folder that also holds config.json"
+            f"{path} is no official checkpoint of a SAM; for transformers' weights give the folder "
+            "that also holds config.json"
         )
-    network = SamModel(build_config(spec))
+    network = build_network(spec)
     load_strictly(network, state, str(path))
     return network
 
 
-def _check_is(network: SamModel, spec: ModelSpec, path: Path) -> None:
+def _check_is(network: Any, spec: ModelSpec, path: Path) -> None:
     """A ViT-L file under the name `vit_b` is a mistake, even though its layout could be read."""
     found, expected = network.config.vision_config, build_config(spec).vision_config
-    for name in ("hidden_size", "num_hidden_layers"):
-        if getattr(found, name) != getattr(expected, name):
-            raise UserError(
-                f"{path} is not a {spec.name}: its encoder has {name} {getattr(found, name)} "
-                f"instead of {getattr(expected, name)}"
-            )
+    for part in (found, getattr(found, "backbone_config", None)):
+        other = expected if part is found else getattr(expected, "backbone_config", None)
+        for name in ("hidden_size", "num_hidden_layers", "blocks_per_stage"):
+            if getattr(part, name, None) != getattr(other, name, None):
+                raise UserError(
+                    f"{path} is not a {spec.name}: its encoder has {name} {getattr(part, name)} "
+                    f"instead of {getattr(other, name)}"
+                )
 
 
-def set_decoder_eps(network: SamModel, eps: float) -> None:
-    """Set the eps of the decoder's transformer norms, in its layers and in its config."""
-    network.config.mask_decoder_config.layer_norm_eps = eps
+def set_decoder_eps(network: Any, eps: float) -> None:
+    """Set the eps of the decoder's transformer norms, where transformers makes it a setting."""
+    config = network.config.mask_decoder_config
+    if not hasattr(config, "layer_norm_eps"):
+        return
+    config.layer_norm_eps = eps
     for block in network.mask_decoder.transformer.layers:
         for number in range(1, 5):
             getattr(block, f"layer_norm{number}").eps = eps
 
 
-def weights_sha256(network: SamModel) -> str:
+def weights_sha256(network: nn.Module) -> str:
     """Hash over names and bytes of all weights, the same on every machine."""
     return tensors_sha256(network.state_dict())
 

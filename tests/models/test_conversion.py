@@ -7,16 +7,20 @@ import torch
 from transformers import SamConfig, SamModel
 
 from samtune.errors import UserError
-from samtune.models.conversion import (
-    build_from_official,
-    infer_config,
-    is_official,
-    load_strictly,
+from samtune.models.families.sam import SamFamily
+from samtune.models.initialise import build_config, build_random
+from samtune.models.official.sam import (
     official_to_transformers,
+    read_settings,
     transformers_to_official,
 )
-from samtune.models.initialise import build_config, build_random
+from samtune.models.official.strict import load_strictly
 from samtune.models.registry import REGISTRY
+
+
+def read_config(state):
+    return SamFamily.build_config(*read_settings(state))
+
 
 MATRIX = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
@@ -144,7 +148,7 @@ def test_transformers_keys_become_exactly_the_published_ones(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_configuration_is_read_off_the_shapes(name):
-    found, expected = infer_config(empty_tensors(name)), build_config(REGISTRY[name])
+    found, expected = read_config(empty_tensors(name)), build_config(REGISTRY[name])
     for field in ("hidden_size", "num_hidden_layers", "num_attention_heads", "image_size",
                   "patch_size", "output_channels", "num_pos_feats", "window_size"):  # fmt: skip
         assert getattr(found.vision_config, field) == getattr(expected.vision_config, field), field
@@ -199,16 +203,16 @@ def test_iou_heads_of_any_depth_come_back(tiny_spec, depth):
     names = {f"mask_decoder.iou_prediction_head.layers.{i}.weight" for i in range(depth)}
     assert heads == names
     assert shapes(official_to_transformers(official)) == shapes(state)
-    assert infer_config(official).mask_decoder_config.iou_head_depth == depth
+    assert read_config(official).mask_decoder_config.iou_head_depth == depth
 
 
 def test_the_layout_is_recognised_by_its_positional_matrix(state, base):
-    assert is_official(state)
-    assert not is_official(base.core.state_dict())
+    assert SamFamily.is_official(state)
+    assert not SamFamily.is_official(base.core.state_dict())
 
 
 def test_a_network_built_from_an_official_state_answers_as_the_original(state, base, pixels):
-    network = build_from_official(state, "tiny.pth").eval()
+    network = SamFamily.from_official(state, "tiny.pth").eval()
     boxes = torch.tensor([[[5.0, 6.0, 40.0, 50.0]], [[1.0, 2.0, 30.0, 20.0]]])
     with torch.no_grad():
         ours = network(pixels, input_boxes=boxes)
@@ -218,7 +222,7 @@ def test_a_network_built_from_an_official_state_answers_as_the_original(state, b
 
 
 def test_a_network_built_from_an_official_state_has_the_official_eps(state):
-    network = build_from_official(state, "tiny.pth")
+    network = SamFamily.from_official(state, "tiny.pth")
     assert network.config.mask_decoder_config.layer_norm_eps == 1e-5
     for layer in network.mask_decoder.transformer.layers:
         assert [getattr(layer, f"layer_norm{i}").eps for i in (1, 2, 3, 4)] == [1e-5] * 4
@@ -231,7 +235,7 @@ def test_transformers_default_eps_is_another():
 def test_a_grid_smaller_than_the_window_is_read_off_the_shapes_too(tiny_spec):
     vision = {**tiny_spec.vision, "window_size": 8}  # 64 pixels are a grid of 4
     network = build_random(replace(tiny_spec, vision=vision))
-    config = infer_config(transformers_to_official(network.state_dict()))
+    config = read_config(transformers_to_official(network.state_dict()))
     assert config.vision_config.window_size == 8
     assert config.vision_config.global_attn_indexes == [1, 3]
 
@@ -253,7 +257,7 @@ def test_a_grid_smaller_than_the_window_is_read_off_the_shapes_too(tiny_spec):
 def test_a_missing_tensor_that_the_shapes_are_read_off_is_named(state, key):
     rest = {k: v for k, v in state.items() if k != key}
     with pytest.raises(UserError, match=key.replace(".", r"\.")):
-        infer_config(rest)
+        SamFamily.from_official(rest, "my.pth")
 
 
 @pytest.mark.parametrize(
@@ -268,26 +272,26 @@ def test_a_missing_tensor_that_the_shapes_are_read_off_is_named(state, key):
 def test_a_state_that_lacks_a_whole_kind_of_tensor_is_a_user_s_error(state, part):
     rest = {k: v for k, v in state.items() if part not in k}
     with pytest.raises(UserError, match="lacks"):
-        infer_config(rest)
+        SamFamily.from_official(rest, "my.pth")
 
 
 def test_a_missing_key_is_named_with_the_file(state):
     rest = {k: v for k, v in state.items() if k != "mask_decoder.output_upscaling.1.bias"}
     with pytest.raises(UserError) as caught:
-        build_from_official(rest, "my.pth")
+        SamFamily.from_official(rest, "my.pth")
     assert "my.pth" in str(caught.value)
     assert "1 missing keys (such as mask_decoder.upscale_layer_norm.bias)" in str(caught.value)
 
 
 def test_a_surplus_key_is_named(state):
     with pytest.raises(UserError, match=r"1 surplus keys \(such as teacher\.weight\)"):
-        build_from_official({**state, "teacher.weight": torch.zeros(1)}, "my.pth")
+        SamFamily.from_official({**state, "teacher.weight": torch.zeros(1)}, "my.pth")
 
 
 def test_a_misshapen_key_is_named_with_both_shapes(state):
     changed = {**state, "mask_decoder.iou_token.weight": torch.zeros(2, 32)}
     with pytest.raises(UserError) as caught:
-        build_from_official(changed, "my.pth")
+        SamFamily.from_official(changed, "my.pth")
     assert "mask_decoder.iou_token.weight is (2, 32) instead of (1, 32)" in str(caught.value)
 
 

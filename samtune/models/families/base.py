@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from samtune.errors import UserError
 from samtune.models.decoder import two_way
+from samtune.models.official.strict import Settings, load_strictly
 from samtune.types import Features, InputFrame, MaskPrediction
 
 
@@ -25,20 +27,89 @@ class Family(ABC):
     Attributes:
         name: as in the registry.
         model_types: `model_type` of a transformers folder that holds such a network.
+        network_class: transformers' class.
+        official: module with the authors' names for the weights; `None` if they are transformers'.
         blocks_path: where the encoder's blocks are, as a regular expression.
         lora_layers: setting -> regular expression of the layers of a block that get LoRA.
+        with_kept_embeddings: of a frozen encoder the embeddings are kept, not the last block's answer.
     """
 
     name: ClassVar[str]
     model_types: ClassVar[tuple[str, ...]]
+    network_class: ClassVar[Any]
+    official: ClassVar[Any] = None
     blocks_path: ClassVar[str]
     lora_layers: ClassVar[Mapping[str, str]]
+    with_kept_embeddings: ClassVar[bool] = True
 
     def __init__(self, core: Any) -> None:
         self.core = core
 
     def prepare(self) -> None:  # noqa: B027 (most families need nothing)
         """Change how the network computes, not what, in place; called once for each network."""
+
+    @classmethod  # noqa: B027 (most families need nothing)
+    def require(cls) -> None:
+        """Make sure that what the family needs besides is installed.
+
+        Raises:
+            UserError: a package is missing.
+        """
+
+    @classmethod
+    @abstractmethod
+    def build_config(cls, side: int, settings: Settings) -> Any:
+        """transformers' configuration.
+
+        Args:
+            side: of the input.
+            settings: what differs from the family's defaults, under the keys `vision`,
+                `prompt_encoder` and `mask_decoder`.
+        """
+
+    @classmethod
+    def is_official(cls, state: Mapping[str, Tensor]) -> bool:
+        """Whether a state dict is one of the authors' checkpoints of this family."""
+        return False
+
+    @classmethod
+    def from_official(cls, state: Mapping[str, Tensor], source: str) -> Any:
+        """transformers' network with the weights of an official state dict, loaded strictly.
+
+        Raises:
+            UserError: a tensor is missing, surplus or misshapen.
+        """
+        try:
+            config = cls.build_config(*cls.official.read_settings(state))
+        except KeyError as error:
+            raise UserError(
+                f"{source} lacks {error}, which every {cls.name} checkpoint has: it is truncated, "
+                "or of another model family"
+            ) from error
+        core = cls.network_class(config)
+        load_strictly(core, cls.official.official_to_transformers(state), source)
+        return core
+
+    def to_official(self) -> dict[str, Tensor]:
+        """The weights under the authors' names.
+
+        Raises:
+            UserError: the family's authors publish no layout of their own.
+        """
+        if self.official is None:
+            raise UserError(f"{self.name} models have no official layout but transformers' own")
+        converted: dict[str, Tensor] = self.official.transformers_to_official(
+            self.core.state_dict()
+        )
+        return converted
+
+    @abstractmethod
+    def set_image_size(self, side: int) -> None:
+        """Make the network take square inputs of another size, in place.
+
+        Raises:
+            UserError: the encoder cannot take that size.
+        """
 
     @property
     @abstractmethod
@@ -53,7 +124,7 @@ class Family(ABC):
 
     @property
     @abstractmethod
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> Sequence[Any]:
         """The encoder's blocks, in order."""
 
     @abstractmethod
@@ -74,13 +145,31 @@ class Family(ABC):
     def finish(self, features: Features) -> Features:
         """Image embeddings from what the last block made."""
 
+    def require_multiple(self, side: int, step: int) -> None:
+        if side <= 0 or side % step:
+            raise UserError(
+                f"image_size is {side}: give a multiple of {step} for {self.name} models"
+            )
+
+    def resize_prompts(self, side: int, grid: int) -> None:
+        """Tell the prompt encoder and its configuration of another input size."""
+        config, encoder = self.core.config.prompt_encoder_config, self.core.prompt_encoder
+        config.image_size = encoder.input_image_size = side
+        encoder.image_embedding_size = (grid, grid)
+        if hasattr(encoder, "mask_input_size"):
+            encoder.mask_input_size = (4 * grid, 4 * grid)
+
+    def ready(self, features: Features) -> Features:
+        """What the decoder makes of image embeddings (B) before it sees a prompt."""
+        return features
+
     def decode(
         self, features: Features, sparse: Tensor, dense: Tensor, places: Tensor, multimask: bool
     ) -> MaskPrediction:
         """Masks of K prompts.
 
         Args:
-            features: image embeddings, I = K or, where all prompts are on one image, I = 1.
+            features: from `ready`, I = K or, where all prompts are on one image, I = 1.
             sparse: (K, N, C) prompt tokens.
             dense: (K or 1, C, h/4, w/4) mask prompts, or the sign for none.
             places: (P, C) positional encoding of the image embeddings.

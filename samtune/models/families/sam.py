@@ -5,11 +5,20 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from transformers import SamConfig, SamModel
 
 from samtune.models.attention import use_exact_attention
 from samtune.models.decoder import mask_vectors, to_pixels, upscale_once
 from samtune.models.families.base import Family
+from samtune.models.official import sam as official
+from samtune.models.official.strict import Settings
+from samtune.models.resolution import resize_absolute, resize_relative
 from samtune.types import Features, InputFrame, MaskPrediction
+
+ENCODER_STD = 0.02
+# The authors' nn.LayerNorm default in the mask decoder; transformers writes 1e-6 there. With 1e-5
+# the masks are the official code's to 3e-7 instead of 3e-5.
+OFFICIAL_DECODER_EPS = 1e-5
 
 
 def upscale(decoder: Any, image: Tensor) -> Tensor:
@@ -29,12 +38,52 @@ class SamFamily(Family):
 
     name: ClassVar[str] = "sam"
     model_types: ClassVar[tuple[str, ...]] = ("sam",)
+    network_class: ClassVar[Any] = SamModel
+    official: ClassVar[Any] = official
+    config_class: ClassVar[Any] = SamConfig
     blocks_path: ClassVar[str] = r"vision_encoder\.layers"
     lora_layers: ClassVar[Mapping[str, str]] = {
         "qkv": r"attn\.qkv",
         "attention": r"attn\.(qkv|proj)",
         "all": r"(attn\.(qkv|proj)|mlp\.(lin1|lin2))",
     }
+
+    @classmethod
+    def is_official(cls, state: Mapping[str, Tensor]) -> bool:
+        others = ("mask_decoder.hf_token.weight", "image_encoder.patch_embed.seq.0.c.weight")
+        has_blocks = any(key.startswith("image_encoder.blocks.") for key in state)
+        is_sam = has_blocks or official.is_official(state)
+        return is_sam and not any(key in state for key in others)
+
+    @classmethod
+    def build_config(cls, side: int, settings: Settings) -> Any:
+        """With the official decoder eps; transformers' own start of the encoder, 1e-10, is none."""
+        return cls.config_class(
+            vision_config={
+                "image_size": side, "initializer_range": ENCODER_STD, **settings["vision"]
+            },
+            prompt_encoder_config={"image_size": side, **settings["prompt_encoder"]},
+            mask_decoder_config={
+                "layer_norm_eps": OFFICIAL_DECODER_EPS, **settings["mask_decoder"]
+            },
+        )  # fmt: skip
+
+    def set_image_size(self, side: int) -> None:
+        """Windowed blocks keep their tables: their window does not change."""
+        vision, encoder = self.core.config.vision_config, self.core.vision_encoder
+        self.require_multiple(side, vision.patch_size)
+        grid = side // vision.patch_size
+        if encoder.pos_embed is not None:
+            encoder.pos_embed = resize_absolute(encoder.pos_embed, grid)
+        for layer in encoder.layers:
+            if layer.window_size == 0 and vision.use_rel_pos:
+                layer.attn.rel_pos_h = resize_relative(layer.attn.rel_pos_h, grid)
+                layer.attn.rel_pos_w = resize_relative(layer.attn.rel_pos_w, grid)
+        encoder.image_size = vision.image_size = side
+        encoder.patch_embed.image_size = (side, side)
+        encoder.patch_embed.num_patches = grid * grid
+        self.core.config.prompt_encoder_config.image_embedding_size = grid
+        self.resize_prompts(side, grid)
 
     def prepare(self) -> None:
         use_exact_attention(self.core.vision_encoder)
@@ -44,7 +93,7 @@ class SamFamily(Family):
         return InputFrame(int(self.core.config.vision_config.image_size))
 
     @property
-    def blocks(self) -> Sequence[nn.Module]:
+    def blocks(self) -> Sequence[Any]:
         return list(self.core.vision_encoder.layers)
 
     def begin(self, pixel_values: Tensor) -> Features:

@@ -1,24 +1,20 @@
-"""Official segment_anything checkpoints <-> transformers' `SamModel`, strictly and both ways.
+"""Official checkpoints of SAM and SAM-HQ <-> transformers, strictly and both ways.
 
-Key names: https://github.com/facebookresearch/segment-anything (modeling/*.py) and
-transformers/models/sam/modeling_sam.py. The architecture is read off the tensors' shapes, so that
-a file needs no name: ViT-B, -L and -H, MedSAM, and smaller networks with the official layout.
+Key names: https://github.com/facebookresearch/segment-anything and https://github.com/SysCV/sam-hq
+(segment_anything/modeling/*.py); transformers/models/sam/modeling_sam.py and sam_hq. The architecture
+is read off the tensors' shapes, so that a file needs no name: ViT-B, -L and -H, MedSAM, and smaller
+networks with the official layout.
 """
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
-import torch
 from torch import Tensor
-from transformers import SamConfig, SamModel
 
-from samtune.errors import UserError
+from samtune.models.official.strict import Settings
 
-# The authors' nn.LayerNorm default in the mask decoder; transformers writes 1e-6 there. With 1e-5
-# the masks are the official code's to 3e-7 instead of 3e-5.
-OFFICIAL_DECODER_EPS = 1e-5
-
-_PE_OFFICIAL = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+PE_OFFICIAL = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 _PE_SHARED = "shared_image_embedding.positional_embedding"
 _PE_PROMPT = "prompt_encoder.shared_embedding.positional_embedding"
 _DROPPED = ("pixel_mean", "pixel_std")
@@ -42,15 +38,26 @@ _RENAMES = (
     ("mask_decoder.output_upscaling.1.", "mask_decoder.upscale_layer_norm."),
     ("mask_decoder.output_upscaling.3.", "mask_decoder.upscale_conv2."),
     ("mask_decoder.transformer.norm_final_attn.", "mask_decoder.transformer.layer_norm_final_attn."),
+    # SAM-HQ's own
+    ("mask_decoder.hf_token.", "mask_decoder.hq_token."),
+    ("mask_decoder.compress_vit_feat.0.", "mask_decoder.compress_vit_conv1."),
+    ("mask_decoder.compress_vit_feat.1.", "mask_decoder.compress_vit_norm."),
+    ("mask_decoder.compress_vit_feat.3.", "mask_decoder.compress_vit_conv2."),
+    ("mask_decoder.embedding_encoder.0.", "mask_decoder.encoder_conv1."),
+    ("mask_decoder.embedding_encoder.1.", "mask_decoder.encoder_norm."),
+    ("mask_decoder.embedding_encoder.3.", "mask_decoder.encoder_conv2."),
+    ("mask_decoder.embedding_maskfeature.0.", "mask_decoder.mask_conv1."),
+    ("mask_decoder.embedding_maskfeature.1.", "mask_decoder.mask_norm."),
+    ("mask_decoder.embedding_maskfeature.3.", "mask_decoder.mask_conv2."),
 )  # fmt: skip
 _NORM = re.compile(r"((?:image_encoder\.blocks|mask_decoder\.transformer\.layers)\.\d+\.)norm(\d)")
 _LAYER_NORM = re.compile(
     r"((?:vision_encoder\.layers|mask_decoder\.transformer\.layers)\.\d+\.)layer_norm(\d)"
 )
-_MLP_HEAD = re.compile(r"(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.layers\.(\d+)\.")
-_HF_HEAD = re.compile(
-    r"(output_hypernetworks_mlps\.\d+|iou_prediction_head)\.(proj_in|proj_out|layers\.(\d+))\."
-)
+_HEADS = r"output_hypernetworks_mlps\.\d+|iou_prediction_head|hf_mlp|hq_mask_mlp"
+_MLP_HEAD = re.compile(rf"({_HEADS})\.layers\.(\d+)\.")
+_HF_HEAD = re.compile(rf"({_HEADS})\.(proj_in|proj_out|layers\.(\d+))\.")
+_HQ_HEAD = ("hf_mlp", "hq_mask_mlp")
 
 
 def _head_depths(keys: Mapping[str, Tensor]) -> dict[str, int]:
@@ -70,7 +77,7 @@ def _to_transformers_key(key: str, depths: dict[str, int]) -> str:
     if match := _MLP_HEAD.search(key):
         number, last = int(match[2]), depths[match[1]] - 1
         layer = {0: "proj_in", last: "proj_out"}.get(number, f"layers.{number - 1}")
-        return key.replace(match[0], f"{match[1]}.{layer}.")
+        return key.replace(match[0], f"{match[1]}.{layer}.").replace(*_HQ_HEAD)
     return key
 
 
@@ -82,7 +89,7 @@ def _to_official_key(key: str, depths: dict[str, int]) -> str:
     if match := _HF_HEAD.search(key):
         layers = {"proj_in": 0, "proj_out": depths[match[1]] - 1}
         number = layers.get(match[2], int(match[3] or 0) + 1)
-        return key.replace(match[0], f"{match[1]}.layers.{number}.")
+        return key.replace(match[0], f"{match[1]}.layers.{number}.").replace(*_HQ_HEAD[::-1])
     return key
 
 
@@ -91,7 +98,7 @@ def official_to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     depths = _head_depths(state)
     converted = {}
     for key, value in state.items():
-        if key == _PE_OFFICIAL:
+        if key == PE_OFFICIAL:
             converted[_PE_SHARED] = converted[_PE_PROMPT] = value
         elif key not in _DROPPED:
             converted[_to_transformers_key(key, depths)] = value
@@ -104,7 +111,7 @@ def transformers_to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     depths = {
         h: 2 + sum(f"{h}.layers." in k and k.endswith("weight") for k in state) for h in heads
     }
-    converted = {_PE_OFFICIAL: state[_PE_SHARED]}
+    converted = {PE_OFFICIAL: state[_PE_SHARED]}
     for key, value in state.items():
         if key not in (_PE_SHARED, _PE_PROMPT):
             converted[_to_official_key(key, depths)] = value
@@ -112,30 +119,26 @@ def transformers_to_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def is_official(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the official layout."""
-    return _PE_OFFICIAL in state
+    """Whether a state dict has the official layout, of SAM or of a relative with its decoder."""
+    return PE_OFFICIAL in state
 
 
-def infer_config(state: Mapping[str, Tensor]) -> SamConfig:
-    """Read the architecture off the shapes of an official state dict.
+def read_settings(state: Mapping[str, Tensor]) -> tuple[int, Settings]:
+    """Read the architecture off the shapes of an official state dict: input side and settings.
 
     Raises:
-        UserError: a tensor that every SAM has is missing.
+        KeyError: a tensor that every SAM has is missing.
     """
-    try:
-        return SamConfig(
-            vision_config=_infer_vision(state),
-            prompt_encoder_config=_infer_prompt_encoder(state),
-            mask_decoder_config=_infer_mask_decoder(state),
-        )
-    except KeyError as error:
-        raise UserError(
-            f"the checkpoint lacks the tensor {error}, which every SAM checkpoint has: it is "
-            "truncated, or of another model family"
-        ) from error
+    vision = _vision_settings(state)
+    side = int(vision.pop("image_size"))
+    return side, {
+        "vision": vision,
+        "prompt_encoder": prompt_encoder_settings(state) | {"patch_size": vision["patch_size"]},
+        "mask_decoder": mask_decoder_settings(state),
+    }
 
 
-def _infer_vision(state: Mapping[str, Tensor]) -> dict[str, object]:
+def _vision_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     pos_embed = state["image_encoder.pos_embed"]
     patch = state["image_encoder.patch_embed.proj.weight"]
     num_layers = sum(
@@ -158,23 +161,20 @@ def _infer_vision(state: Mapping[str, Tensor]) -> dict[str, object]:
         "mlp_ratio": mlp_dim / width,
         "mlp_dim": mlp_dim,
         "output_channels": state["image_encoder.neck.0.weight"].shape[0],
-        "num_pos_feats": state[_PE_OFFICIAL].shape[1],
+        "num_pos_feats": state[PE_OFFICIAL].shape[1],
         "window_size": windows[0] if windows else grid,
         "global_attn_indexes": [i for i, spans in enumerate(is_global) if spans],
     }
 
 
-def _infer_prompt_encoder(state: Mapping[str, Tensor]) -> dict[str, object]:
-    vision = _infer_vision(state)
+def prompt_encoder_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
         "hidden_size": state["prompt_encoder.no_mask_embed.weight"].shape[1],
-        "image_size": vision["image_size"],
-        "patch_size": vision["patch_size"],
         "mask_input_channels": state["prompt_encoder.mask_downscaling.3.weight"].shape[0],
     }
 
 
-def _infer_mask_decoder(state: Mapping[str, Tensor]) -> dict[str, object]:
+def mask_decoder_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     hidden = state["mask_decoder.iou_token.weight"].shape[1]
     attention = "mask_decoder.transformer.layers.{}.cross_attn_token_to_image.q_proj.weight"
     num_layers = sum(attention.format(i) in state for i in range(64))
@@ -186,41 +186,4 @@ def _infer_mask_decoder(state: Mapping[str, Tensor]) -> dict[str, object]:
         "num_multimask_outputs": state["mask_decoder.mask_tokens.weight"].shape[0] - 1,
         "iou_head_depth": _head_depths(state)["iou_prediction_head"],
         "iou_head_hidden_dim": state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0],
-        "layer_norm_eps": OFFICIAL_DECODER_EPS,
     }
-
-
-def load_strictly(model: SamModel, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a transformers state dict; a missing, surplus or misshapen key is an error.
-
-    Raises:
-        UserError: naming the file and the first keys that do not fit.
-    """
-    expected = model.state_dict()
-    missing = sorted(expected.keys() - state.keys())
-    surplus = sorted(state.keys() - expected.keys())
-    shapes = [
-        f"{key} is {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected.keys() & state.keys()
-        if state[key].shape != expected[key].shape
-    ]
-    if missing or surplus or shapes:
-        parts = [
-            f"{len(keys)} {what} (such as {', '.join(keys[:3])})"
-            for what, keys in (
-                ("missing keys", missing),
-                ("surplus keys", surplus),
-                ("wrong shapes", sorted(shapes)),
-            )
-            if keys
-        ]
-        raise UserError(f"{source} does not fit this SAM: {'; '.join(parts)}")
-    with torch.no_grad():
-        model.load_state_dict(state, strict=True)
-
-
-def build_from_official(state: Mapping[str, Tensor], source: str) -> SamModel:
-    """Make a `SamModel` from an official state dict (decoder eps as in the official code)."""
-    model = SamModel(infer_config(state))
-    load_strictly(model, official_to_transformers(state), source)
-    return model
