@@ -7,14 +7,14 @@ those of the pretraining: fine-tuning sees too few images at a time to have bett
 may change what is said of another.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.models.sam.modeling_sam import SamVisionNeck
+from transformers.models.sam.modeling_sam import SamVisionEncoderOutput, SamVisionNeck
 
 EXPANSION = 4
 # In the convolutional blocks and between stages
@@ -162,16 +162,12 @@ class TinyViT(nn.Module):
     """MobileSAM's encoder: (B, 3, S, S) -> (B, C, S/16, S/16).
 
     Args:
-        num_channels: of the image.
-        widths: channels of the four stages, the first of which is convolutional.
-        depths: blocks of each.
-        heads: attention heads of the stages (the first has none and its number is not used).
-        windows: window sides, likewise.
-        output_channels: C.
-        layer_norm_eps: of the neck.
+        config: its `num_channels` of the image; `widths` and `depths` of the four stages, the first of
+            which is convolutional; `heads` and `windows` of the others (the first entry is not used);
+            `hidden_size` and `output_channels` of the neck.
     """
 
-    def __init__(self, config: "TinyViTConfigLike") -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
         widths = config.widths
         self.patch_embed = Stem(config.num_channels, widths[0])
@@ -189,21 +185,12 @@ class TinyViT(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self.neck = SamVisionNeck(config)
 
-    def forward(self, pixel_values: Tensor) -> Tensor:
+    def get_input_embeddings(self) -> nn.Module:
+        """transformers and PEFT ask for what takes the pixels."""
+        return self.patch_embed
+
+    def forward(self, pixel_values: Tensor) -> SamVisionEncoderOutput:
         hidden = self.patch_embed(pixel_values)
         for block in self.blocks:
             hidden = block(hidden)
-        embeddings: Tensor = self.neck(hidden.permute(0, 2, 3, 1))
-        return embeddings
-
-
-class TinyViTConfigLike:
-    """The settings that `TinyViT` reads."""
-
-    num_channels: int
-    widths: Sequence[int]
-    depths: Sequence[int]
-    heads: Sequence[int]
-    windows: Sequence[int]
-    hidden_size: int
-    output_channels: int
+        return SamVisionEncoderOutput(last_hidden_state=self.neck(hidden.permute(0, 2, 3, 1)))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig
+from transformers import PreTrainedConfig
 
 from samtune.errors import UserError
 from samtune.files import read_json
@@ -92,7 +92,7 @@ def _from_folder(path: Path) -> Any:
 def from_pretrained(name: str, advice: str) -> Any:
     """transformers' loading, but an incomplete or surplus weight is an error, not a warning."""
     try:
-        kind = AutoConfig.from_pretrained(name).model_type
+        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
     except Exception as error:  # transformers raises whatever the bytes make it do
         raise UserError(f"'{name}' cannot be loaded ({_reason(error)}); {advice}") from error
     family = family_of_type(kind)

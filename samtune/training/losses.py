@@ -31,6 +31,8 @@ class LossSettings:
     """Weight of the IoU head's loss."""
     iou_loss: Literal["recipe", "mse", "l1"] = "recipe"
     """Of the IoU head: squared or absolute error."""
+    object: float = 1.0
+    """Weight of the object score's cross-entropy (SAM 2, SAM 3): each prompt is for an object."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class LossWeights:
     dice: float
     iou: float
     is_iou_of_all: bool
+    object: float = 1.0
 
     @classmethod
     def from_settings(cls, settings: LossSettings, recipe: Recipe) -> "LossWeights":
@@ -53,6 +56,7 @@ class LossWeights:
             recipe.dice if settings.dice < 0 else settings.dice,
             recipe.iou if settings.iou < 0 else settings.iou,
             recipe.is_iou_of_all,
+            settings.object,
         )
 
 
@@ -158,8 +162,11 @@ def compute_losses(
     best = mask_loss.detach().argmin(dim=1)
     rows = torch.arange(len(best), device=best.device)
     iou_error = error.mean(dim=1) if weights.is_iou_of_all else error[rows, best]
+    total = mask_loss[rows, best] + weights.iou * iou_error
+    if prediction.object_logits is not None:
+        total = total + weights.object * F.softplus(-prediction.object_logits.float())
     return LossParts(
-        total=mask_loss[rows, best] + weights.iou * iou_error,
+        total=total,
         pixel=pixel[rows, best],
         dice=dice[rows, best],
         iou=iou_error,

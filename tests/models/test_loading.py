@@ -265,7 +265,7 @@ class TestWrongPlaces:
         with pytest.raises(UserError) as caught:
             load_model(source)
         assert source in str(caught.value)
-        assert "vit_b, vit_l, vit_h, medsam, nano" in str(caught.value)
+        assert "vit_b, vit_l, vit_h, medsam, hq_vit_b" in str(caught.value)
 
     def test_an_empty_folder_says_what_a_model_s_folder_holds(self, tmp_path):
         with pytest.raises(UserError, match=r"adapter/ .*adapter_config\.json .*config\.json"):
@@ -294,7 +294,7 @@ class TestTransformersFolders:
         folder = shutil.copytree(base_folder, tmp_path / "other")
         write_config(folder, model_type="bert")
         with pytest.raises(
-            UserError, match="describes a 'bert' model; expected a model_type of .*sam2"
+            UserError, match=r"describes a 'bert' model; expected a model_type of .*sam2"
         ):
             load_model(folder)
 

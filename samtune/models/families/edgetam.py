@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import EdgeTamConfig, EdgeTamModel
 
 from samtune.errors import UserError
@@ -13,12 +13,20 @@ from samtune.models.official.strict import Settings
 from samtune.types import Features
 
 
+class EdgeTamNetwork(EdgeTamModel):  # type: ignore[misc]
+    """transformers' network; PEFT asks for what takes the pixels, and that is timm's."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        backbone: nn.Module = self.vision_encoder.backbone
+        return backbone
+
+
 class EdgeTamFamily(PyramidFamily):
     """`EdgeTamModel`. timm's encoder is one step: it is frozen or trained as a whole, without LoRA."""
 
     name: ClassVar[str] = "edgetam"
     model_types: ClassVar[tuple[str, ...]] = ("edgetam", "edgetam_video")
-    network_class: ClassVar[Any] = EdgeTamModel
+    network_class: ClassVar[Any] = EdgeTamNetwork
     blocks_path: ClassVar[str] = r"vision_encoder\.backbone\.blocks"
     lora_layers: ClassVar[Mapping[str, str]] = {}
     # what the backbone makes is smaller than the neck's maps
