@@ -7,6 +7,7 @@ COMMANDS = {
     "fit": "fine-tune a SAM on your images and masks",
     "evaluate": "compare a tuned model with its base on held-out images",
     "predict": "segment images with points and boxes",
+    "cache": "compute the frozen part of the encoder for every image, before training",
     "models": "list the models known by name",
     "convert": "turn a model into a transformers folder or an official .pth file",
 }

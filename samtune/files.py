@@ -12,15 +12,19 @@ from typing import Any
 from samtune.errors import UserError
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write atomically: to a temporary file beside `path`, then rename."""
+def write_bytes(path: Path, content: bytes, is_durable: bool = True) -> None:
+    """Write atomically: to a temporary file beside `path`, then rename.
+
+    Without `is_durable` a power cut may lose what was written; that is for what can be made again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
     except BaseException:

@@ -192,13 +192,16 @@ class Batch:
     """B images and their K objects, packed.
 
     Attributes:
-        pixel_values: (B, 3, S, S) float32, normalised and padded.
+        pixel_values: (B, 3, S, S) float32, normalised and padded; in training without the images whose
+            features are kept.
         image_index: (K,) int64, the image of each object.
         targets: (K, T, T) uint8, the share of each cell that the object covers, times 255.
         valid: (B, T, T) bool, False on the padding.
         prompts: K first prompts per protocol, input frame; training has the one key `"first"`.
         keys: K object names.
         seed: with the object's key, seeds the correction clicks.
+        entries: B names under which features of the images are kept; empty without a cache.
+        kept: B features (1, ...) of the frozen part of the encoder; `None` where they are not kept.
     """
 
     pixel_values: Tensor
@@ -208,6 +211,8 @@ class Batch:
     prompts: dict[str, list[Prompt]]
     keys: list[ObjectKey]
     seed: tuple[int, ...] = (0,)
+    entries: list[str] = field(default_factory=list)
+    kept: list[Features | None] = field(default_factory=list)
 
     def _map_tensors(self, function: Any) -> Self:
         parts = {f.name: getattr(self, f.name) for f in fields(self)}

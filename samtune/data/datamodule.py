@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 
 from samtune.data.dataset import TARGET_SIDE, OnError, PromptedDataset, PromptSettings
+from samtune.data.features import CacheSettings, FeatureStore, open_store
 from samtune.data.formats import Format, open_splits
 from samtune.data.loader import BatchLoader
 from samtune.data.source import ReadSettings, Source, Tiles
@@ -51,6 +52,7 @@ class SamDataModule(pl.LightningDataModule):
         num_workers: processes that read images; -1 chooses by the number of cores.
         on_error: `skip` leaves out images that cannot be read, with a warning; `fail` stops.
         seed: of splits, order, augmentation and prompts.
+        cache: keeping what the frozen part of the encoder makes of each image.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SamDataModule(pl.LightningDataModule):
         num_workers: int = -1,
         on_error: OnError = "fail",
         seed: int = 0,
+        cache: CacheSettings = CacheSettings(),  # noqa: B008
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -90,6 +93,8 @@ class SamDataModule(pl.LightningDataModule):
             raise UserError(f"data.tile_overlap is {tile_overlap}: give 0 to {tile - 1}")
         if tile and format == "procedural":
             raise UserError("data.tile is for images of files: procedural scenes are small already")
+        if cache.mode != "off" and format == "procedural":
+            raise UserError("data.cache is for images of files: procedural scenes never come again")
         if target_side < 1:
             raise UserError(f"data.target_side is {target_side}: give a whole number from 1 up")
         self.path = Path(path)
@@ -112,6 +117,8 @@ class SamDataModule(pl.LightningDataModule):
         self.num_workers = _choose_num_workers(num_workers)
         self.on_error = on_error
         self.seed = seed
+        self.cache = cache
+        self.store: FeatureStore | None = None
         self._sources: dict[str, Source] = {}
         self._train_loader: BatchLoader | None = None
         self._loader_state = {"num_given": 0}
@@ -138,9 +145,36 @@ class SamDataModule(pl.LightningDataModule):
             self.source("train")
             self.source("val")
 
+    def train_dataset(self, model: Any) -> PromptedDataset:
+        """Training images for a model: its `frame`, `mask_side` and `frozen_part` are asked for."""
+        settings = self._prompt_settings(model, self.max_objects)
+        store = self._open_store(model)
+        return PromptedDataset(self.source("train"), settings, self.recipe, True, store)
+
+    def val_dataset(self, model: Any) -> PromptedDataset:
+        """Validation images for a model."""
+        settings = self._prompt_settings(model, self.val_objects)
+        store = self._open_store(model)
+        return PromptedDataset(self.source("val"), settings, self.val_protocols, False, store)
+
+    def num_kept(self) -> int:
+        """How many answers of the encoder the cache will hold."""
+        return len(self.source("train")) * max(1, self.views) + len(self.source("val"))
+
+    @property
+    def views(self) -> int:
+        """Augmented views of each training image that take turns; 0 without a cache."""
+        return self.cache.views if self.cache.mode != "off" and self.augment != "none" else 0
+
+    def _open_store(self, model: Any) -> FeatureStore | None:
+        """Open the cache, once, and tell the model of it."""
+        if self.store is None and self.cache.mode != "off":
+            self.store = open_store(self.cache, model.frozen_part, self.augment)
+            model.store = self.store
+        return self.store
+
     def train_dataloader(self) -> BatchLoader:
-        settings = self._prompt_settings(self.max_objects)
-        dataset = PromptedDataset(self.source("train"), settings, self.recipe, is_training=True)
+        dataset = self.train_dataset(self._trained_model())
         self._train_loader = BatchLoader(dataset, self.batch_size, self.seed, self.num_workers)
         self._train_loader.load_state_dict(self._loader_state)
         self._loader_state = {"num_given": 0}
@@ -158,17 +192,17 @@ class SamDataModule(pl.LightningDataModule):
         self._loader_state = state_dict
 
     def val_dataloader(self) -> BatchLoader:
-        settings = self._prompt_settings(self.val_objects)
-        dataset = PromptedDataset(self.source("val"), settings, self.val_protocols, False)
+        dataset = self.val_dataset(self._trained_model())
         return BatchLoader(dataset, self.batch_size, None, self.num_workers)
 
-    def _prompt_settings(self, max_objects: int) -> PromptSettings:
-        # Lightning hands over the model; only its frame and mask prompts are asked for.
+    def _trained_model(self) -> Any:
         assert self.trainer is not None, "loaders are made by a Lightning trainer"
-        model: Any = self.trainer.lightning_module
+        return self.trainer.lightning_module
+
+    def _prompt_settings(self, model: Any, max_objects: int) -> PromptSettings:
         return PromptSettings(
             model.frame, int(model.mask_side), self.target_side, max_objects,
-            self.min_area, self.augment, self.seed, self.on_error,
+            self.min_area, self.augment, self.seed, self.on_error, self.views,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from samtune.data.augment import augment, build_augmentation
+from samtune.data.features import FeatureStore
 from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
 from samtune.data.preprocess import to_pixel_values, valid_cells
 from samtune.data.source import Source
@@ -17,7 +18,7 @@ from samtune.errors import UserError
 from samtune.geometry import mask_to_cells, prompt_to_input
 from samtune.prompts.protocols import Protocol, Recipe
 from samtune.prompts.seeding import object_rng
-from samtune.types import InputFrame, ObjectKey, Prompt, Sample
+from samtune.types import Features, InputFrame, ObjectKey, Prompt, Sample
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,10 @@ TARGET_SIDE = 256
 
 @dataclass
 class Item:
-    """One image of a batch; fields as in `Batch`, without B."""
+    """One image of a batch; fields as in `Batch`, without B.
+
+    Where its features are `kept` in training, it carries no pixels.
+    """
 
     pixel_values: Tensor
     targets: Tensor
@@ -37,6 +41,8 @@ class Item:
     prompts: dict[str, list[Prompt]]
     keys: list[ObjectKey]
     epoch: int
+    entry: str = ""
+    kept: Features | None = None
 
 
 @dataclass
@@ -59,6 +65,7 @@ class PromptSettings:
         augment: preset or file, see `build_augmentation`.
         seed: of everything drawn.
         on_error: `skip` passes over an image that cannot be read, with a warning.
+        views: augmented views that take turns; 0 draws a new one in every epoch.
     """
 
     frame: InputFrame
@@ -69,6 +76,7 @@ class PromptSettings:
     augment: str = "none"
     seed: int = 0
     on_error: OnError = "fail"
+    views: int = 0
 
 
 class PromptedDataset(Dataset[Item | Failure | None]):
@@ -84,6 +92,7 @@ class PromptedDataset(Dataset[Item | Failure | None]):
             or protocols, each of which prompts every object.
         is_training: on `on_error: skip` the next readable image takes a bad one's place; in
             validation it is left out.
+        store: where features of images are kept, if they are.
     """
 
     def __init__(
@@ -92,8 +101,10 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         settings: PromptSettings,
         prompting: Recipe | list[Protocol],
         is_training: bool,
+        store: FeatureStore | None = None,
     ) -> None:
         self.source = source
+        self.store = store
         self.settings = settings
         self.prompting = prompting
         self.is_training = is_training
@@ -116,7 +127,8 @@ class PromptedDataset(Dataset[Item | Failure | None]):
 
     def _make_item(self, sample: Sample, epoch: int) -> Item:
         settings, name = self.settings, sample.image_id
-        sample = augment(sample, self._pipeline, object_rng(settings.seed, epoch, name, "augment"))
+        view = epoch % settings.views if settings.views else epoch
+        sample = augment(sample, self._pipeline, object_rng(settings.seed, view, name, "augment"))
         original_hw = sample.image.shape[:2]
         places = self._choose(sample, object_rng(settings.seed, epoch, name, "objects"))
         grid = settings.frame.with_side(settings.target_side)
@@ -130,13 +142,20 @@ class PromptedDataset(Dataset[Item | Failure | None]):
                 rng = object_rng(settings.seed, epoch, name, place.object_id, key)
                 prompt = self._protocol(key, rng).draw(mask, rng, mask_grid)
                 prompts[key].append(prompt_to_input(prompt, original_hw, settings.frame))
+        entry = self.store.name_of(sample.image) if self.store else ""
+        kept = self.store.read(entry) if self.store else None
         return Item(
-            to_pixel_values(sample.image, settings.frame),
+            # a picture of a validation image may be drawn
+            torch.empty(0)
+            if kept is not None and self.is_training
+            else to_pixel_values(sample.image, settings.frame),
             torch.from_numpy(targets),
             valid_cells(original_hw, grid),
             prompts,
             [object_key(sample, place) for place in places],
             epoch,
+            entry,
+            kept,
         )
 
     def _prompt_keys(self) -> list[str]:

@@ -51,14 +51,17 @@ def collate(items: list[Item | Failure | None], seed: int) -> Batch | Failure:
     for item in good:
         for key, values in item.prompts.items():
             prompts.setdefault(key, []).extend(values)
+    pixels = [item.pixel_values for item in good if item.pixel_values.numel()]
     return Batch(
-        pixel_values=torch.stack([item.pixel_values for item in good]) if good else torch.empty(0),
+        pixel_values=torch.stack(pixels) if pixels else torch.empty(0),
         image_index=torch.repeat_interleave(torch.arange(len(good)), counts),
         targets=torch.cat([item.targets for item in good]) if good else torch.empty(0),
         valid=torch.stack([item.valid for item in good]) if good else torch.empty(0),
         prompts=prompts,
         keys=[key for item in good for key in item.keys],
         seed=(seed, good[0].epoch if good else 0),
+        entries=[item.entry for item in good],
+        kept=[item.kept for item in good],
     )
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from peft import PeftModel
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
@@ -175,6 +176,14 @@ class Sam(nn.Module):
     def encode_until(self, pixel_values: Tensor, depth: int) -> Features:
         """The first `depth` steps of the encoder; `encode_from` goes on from there."""
         return self._advance(self.family.begin(pixel_values), 0, depth)
+
+    def features_size(self, depth: int) -> int:
+        """Numbers that the first `depth` steps make of one image, found without computing them."""
+        side = self.image_size
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            pixels = torch.empty(1, 3, side, side, device=self.device)
+            features = self.encode_until(pixels, depth)
+        return sum(part.numel() for part in (features.main, *features.details))
 
     def encode_from(self, features: Features, depth: int) -> Features:
         """Image embeddings from what the first `depth` steps made."""

@@ -69,6 +69,10 @@ class TellProgress(Callback):
         _say(trainer, parameters_table(pl_module.network))
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SamTuner)
+        if pl_module.store is not None:
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            _say(trainer, pl_module.store.tell(data.num_kept()))
         _say(trainer, "measuring the base on the validation images ...")
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

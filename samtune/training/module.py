@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from samtune.data.features import FeatureStore, FrozenPart
 from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.loading import describe, load_start, load_trained
@@ -21,6 +22,7 @@ from samtune.models.lora import (
 )
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
+from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.extents import ExtentHead, extent_loss, extent_targets
 from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
@@ -95,6 +97,7 @@ class SamTuner(pl.LightningModule):
         self.with_checkpointing = with_checkpointing
         self.objects_per_chunk = objects_per_chunk
         self.sam: Sam | None = None
+        self.store: FeatureStore | None = None  # the data module opens it
         self.scores = ValidationScores()
         self.base_scores: dict[str, float] = {}
         # Checkpoints hold trained parameters only; `load_state_dict` checks them itself.
@@ -119,6 +122,11 @@ class SamTuner(pl.LightningModule):
         return self.sam
 
     @property
+    def frozen_part(self) -> FrozenPart | None:
+        """What the data module may keep of the encoder's answers."""
+        return frozen_part(self.network, str(self.trainer.precision))
+
+    @property
     def frame(self) -> InputFrame:
         return self.network.frame
 
@@ -130,7 +138,7 @@ class SamTuner(pl.LightningModule):
         # Dropout depends on the step alone, so that a resumed run repeats an undisturbed one.
         seed = object_rng(*batch.seed, "dropout", batch_idx, self.global_rank)
         torch.manual_seed(int(seed.integers(2**63)))
-        features = self.network.encode(batch.pixel_values)
+        features = encode_batch(self.network, batch, self.store)
         if not batch.keys:  # images without objects: nothing to learn, but the step must count
             return features.main.sum() * 0
         if self.extent_head is not None:
@@ -169,7 +177,7 @@ class SamTuner(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if batch.keys:
-            self.scores.add(score_batch(self.network, batch, self.objects_per_chunk))
+            self.scores.add(score_batch(self.network, batch, self.objects_per_chunk, self.store))
 
     def on_validation_epoch_end(self) -> None:
         values = self.scores.compute()

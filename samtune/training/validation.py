@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from samtune.data.features import FeatureStore
 from samtune.models.backend import Sam
 from samtune.prompts.packing import best_by_score, decode_groups
+from samtune.training.encoding import encode_batch
 from samtune.training.losses import measured_iou
 from samtune.types import Batch, MaskPrediction, Prompts
 
@@ -46,9 +48,11 @@ class ValidationScores:
 
 
 @torch.no_grad()
-def score_batch(sam: Sam, batch: Batch, objects_per_chunk: int) -> dict[str, Tensor]:
+def score_batch(
+    sam: Sam, batch: Batch, objects_per_chunk: int, store: FeatureStore | None = None
+) -> dict[str, Tensor]:
     """IoU (K,) of each object for each protocol of the batch, best mask by predicted IoU."""
-    features = sam.encode(batch.pixel_values)
+    features = encode_batch(sam, batch, store)
     targets, valid = batch.targets.float() / 255, batch.valid.float()
     side = targets.shape[-2:]
 

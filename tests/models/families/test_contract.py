@@ -5,6 +5,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from samtune.data.features import FeatureStore
 from samtune.errors import UserError
 from samtune.inference.predictor import SamPredictor
 from samtune.models.families.table import FAMILIES, family_of_official
@@ -12,6 +13,7 @@ from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.saving import save_transformers, save_tuned
 from samtune.prompts.protocols import RECIPES
+from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.rounds import run_rounds
 from samtune.types import Batch, Features, ObjectKey, Prompt
@@ -262,6 +264,29 @@ class TestTuning:
         loss.backward()
         trained = [p for p in lora.parameters() if p.requires_grad]
         assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in trained)
+
+    def test_what_is_kept_of_it_gives_the_same_embeddings(self, fresh, pixels, can_lora, tmp_path):
+        for encoder in ("last", "none") if can_lora else ("none",):
+            settings = LoraSettings(rank=2, encoder=encoder, last_blocks=1)
+            if isinstance(fresh.network, PeftModel):
+                fresh.network = fresh.network.unload()
+            prepare_for_training(fresh, "lora", settings, "lora")
+            part = frozen_part(fresh, "32-true")
+            store = FeatureStore(tmp_path, part, "fp32", 10**9)
+            batch = Batch(
+                pixels, torch.zeros(0), torch.zeros(0), torch.zeros(2), {}, [],
+                entries=["aa", "bb"], kept=[None, None],
+            )  # fmt: skip
+            with torch.no_grad():
+                plain, made = fresh.encode(pixels), encode_batch(fresh, batch, store)
+                batch.kept = [store.read("aa"), store.read("bb")]
+                batch.pixel_values = torch.empty(0)
+                again = encode_batch(fresh, batch, store)
+            size = sum(k.main.numel() + sum(d.numel() for d in k.details) for k in batch.kept)
+            assert 4 * size == 2 * store.entry_bytes
+            for ours in (made, again):
+                assert torch.allclose(ours.main, plain.main, atol=1e-4)
+                assert all(map(torch.allclose, ours.details, plain.details))
 
 
 class TestFiles:

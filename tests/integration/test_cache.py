@@ -1,0 +1,159 @@
+"""A run with kept activations is the run without them, only faster."""
+
+import csv
+import re
+
+import pytest
+from torch._subclasses.fake_tensor import FakeTensor
+
+from samtune.cli import main
+from samtune.models.backend import Sam
+
+LAST = ["--model.lora.encoder", "last", "--model.lora.last_blocks", "2"]
+FRESH = ["--trainer.max_epochs", "2", "--data.val_objects", "2"]
+
+
+@pytest.fixture
+def fit(discs, tmp_path, fast):
+    """A function that trains with the last two blocks adapted and gives the losses of all steps."""
+
+    def run(name, *more):
+        folder = tmp_path / name
+        arguments = ["fit", "--data.path", str(discs), "--run", str(folder), *FRESH, *fast]
+        assert main([*arguments, *(more or LAST)]) == 0
+        with (folder / "metrics.csv").open() as file:
+            return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+    return run
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """Flags that keep in single precision."""
+    return ["--data.cache.mode", "fp32", "--data.cache.folder", str(tmp_path / "cache")]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """From which to which step each pass through the encoder went."""
+    passes, advance = [], Sam._advance
+
+    def spy(sam, features, first, last):
+        if not isinstance(features.main, FakeTensor):  # sizes are found without computing
+            passes.append((first, last))
+        return advance(sam, features, first, last)
+
+    monkeypatch.setattr(Sam, "_advance", spy)
+    return passes
+
+
+def entries(tmp_path):
+    return sorted((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_losses_are_those_without_a_cache_while_it_is_built_and_after(fit, cached):
+    plain = fit("plain")
+    assert fit("building", *LAST, *cached) == pytest.approx(plain, rel=1e-5)
+    assert fit("reading", *LAST, *cached) == pytest.approx(plain, rel=1e-5)
+
+
+def test_the_frozen_part_is_computed_once_for_each_image(fit, cached, calls, tmp_path):
+    fit("first", *LAST, *cached)
+    assert calls.count((0, 4)) == 6  # four training and two validation images
+    assert len(entries(tmp_path)) == 6
+    calls.clear()
+    fit("second", *LAST, *cached)
+    assert (0, 4) not in calls
+    assert (4, 7) in calls
+
+
+def test_a_damaged_entry_is_made_again(fit, cached, calls, tmp_path):
+    plain = fit("first", *LAST, *cached)
+    damaged, lost = entries(tmp_path)[:2]
+    damaged.write_bytes(damaged.read_bytes()[:-9] + b"012345678")
+    lost.unlink()
+    calls.clear()
+    assert fit("second", *LAST, *cached) == pytest.approx(plain, rel=1e-5)
+    assert calls.count((0, 4)) == 2
+    assert len(entries(tmp_path)) == 6
+
+
+def test_a_frozen_encoder_is_not_run_at_all(fit, cached, calls):
+    flags = ["--model.mode", "decoder", *cached]
+    plain = fit("first", *flags)
+    calls.clear()
+    assert fit("second", *flags) == pytest.approx(plain, rel=1e-5)
+    assert set(calls) == {(7, 7)}
+
+
+def test_another_depth_does_not_take_these_entries(fit, cached, calls, tmp_path):
+    fit("two", *LAST, *cached)
+    calls.clear()
+    fit("one", "--model.lora.encoder", "last", "--model.lora.last_blocks", "1", *cached)
+    assert calls.count((0, 5)) == 6
+    assert len(entries(tmp_path)) == 12
+
+
+def test_the_command_fills_it_and_goes_on_where_it_stopped(
+    discs, fast, cached, calls, tmp_path, capsys, fit
+):
+    arguments = ["cache", "--data.path", str(discs), *fast, *LAST, *cached]
+    assert main(arguments) == 0
+    assert "cache: 6 made, 0 were there" in capsys.readouterr().out
+    entries(tmp_path)[0].unlink()
+    assert main(arguments) == 0
+    assert "cache: 1 made, 5 were there" in capsys.readouterr().out
+    calls.clear()
+    fit("run", *LAST, *cached)
+    assert (0, 4) not in calls
+
+
+@pytest.mark.parametrize("launcher", ["RANK WORLD_SIZE", "SLURM_PROCID SLURM_NTASKS"])
+def test_processes_share_the_images(discs, fast, cached, capsys, monkeypatch, launcher):
+    rank, world = launcher.split()
+    monkeypatch.setenv(world, "2")
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    for number in (0, 1):
+        monkeypatch.setenv(rank, str(number))
+        assert main(["cache", "--data.path", str(discs), *fast, *LAST, *cached]) == 0
+        assert "cache: 3 made, 0 were there" in capsys.readouterr().out
+
+
+def test_augmented_views_are_kept_each(discs, fast, cached, tmp_path, capsys):
+    flags = ["--data.augment", "light", "--data.cache.views", "3"]
+    assert main(["cache", "--data.path", str(discs), *fast, *LAST, *cached, *flags]) == 0
+    made = int(re.search(r"cache: (\d+) made", capsys.readouterr().out)[1])
+    assert 8 < made <= 3 * 4 + 2  # a view may happen to be another's twin
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data.augment", "light"], "data.cache.views"),
+        (["--model.lora.encoder", "all"], "trained from its first block"),
+        (["--data.format", "procedural"], "procedural scenes never come again"),
+    ],
+)
+def test_what_cannot_be_kept_is_said_before_training(
+    discs, fast, cached, tmp_path, capsys, flags, message
+):
+    arguments = ["--data.path", str(discs), *fast, *LAST, *cached, *flags]
+    for command in ("fit", "cache"):
+        assert main([command, *arguments, "--run", str(tmp_path / command)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_limit_only_costs_time(fit, cached, tmp_path):
+    plain = fit("plain")
+    found = fit("limited", *LAST, *cached, "--data.cache.limit_gb", "0.0004")
+    assert found == pytest.approx(plain, rel=1e-5)
+    assert 0 < len(entries(tmp_path)) < 6
+
+
+def test_half_precision_moves_a_loss_by_its_rounding_only(fit, tmp_path):
+    flags = ["--data.cache.mode", "fp16", "--data.cache.folder", str(tmp_path / "cache")]
+    plain = fit("plain")
+    fit("building", *LAST, *flags)
+    found = fit("reading", *LAST, *flags)
+    gaps = [abs(a - b) / b for a, b in zip(found, plain, strict=True)]
+    assert max(gaps[:4]) < 2e-3  # later steps start from other weights
