@@ -4,7 +4,6 @@ It takes the arguments of `samtune fit`, which would do the same during its firs
 processes (torchrun, srun) share the images among them; what is there already is not made again.
 """
 
-import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -13,7 +12,8 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from samtune.commands.fit import parse
-from samtune.commands.options import choose_device, quieten
+from samtune.commands.options import quieten
+from samtune.commands.processes import own_device, place
 from samtune.data.dataset import Failure, PromptedDataset
 from samtune.data.loader import collate
 from samtune.errors import UserError
@@ -48,8 +48,8 @@ def fill_cache(arguments: list[str]) -> str:
     data.setup("fit")
     model.trainer = cli.trainer
     model.configure_model()
-    rank, world = _place()
-    model.to(choose_device("auto" if world == 1 else _own_device())).eval()
+    rank, world = place()
+    model.to(own_device()).eval()
     datasets = [(data.train_dataset(model), max(1, data.views)), (data.val_dataset(model), 1)]
     if rank == 0:
         print(data.store.tell(data.num_kept()))
@@ -79,16 +79,3 @@ def _batches(
             if isinstance(batch, Failure):
                 raise UserError(batch.message)
             yield batch
-
-
-def _place() -> tuple[int, int]:
-    """Rank and number of processes, as torchrun and SLURM tell them."""
-    for rank, world in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
-        if rank in os.environ and world in os.environ:
-            return int(os.environ[rank]), int(os.environ[world])
-    return 0, 1
-
-
-def _own_device() -> str:
-    local = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
-    return f"cuda:{local}" if torch.cuda.is_available() else "cpu"

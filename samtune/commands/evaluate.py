@@ -15,6 +15,7 @@ from samtune.commands.options import (
     quieten,
     read_settings,
 )
+from samtune.commands.processes import joined, own_device
 from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError
 from samtune.evaluation.compare import EvaluationSettings, compare
@@ -60,6 +61,8 @@ def main(arguments: list[str]) -> None:
     quieten()
     options, data_arguments = parse_known(_parser(), arguments)
     results, folder = evaluate(options, data_arguments)
+    if not results:  # another of several processes tells them
+        return
     print(to_markdown(results["protocols"]))
     for name, summary in results["protocols"].items():
         print(verdict(name, summary))
@@ -69,22 +72,35 @@ def main(arguments: list[str]) -> None:
 
 
 def evaluate(options: argparse.Namespace, data_arguments: list[str]) -> tuple[dict[str, Any], Path]:
-    """Run the evaluation; returns the content of results.json and the folder it is in."""
+    """Run the evaluation; returns the content of results.json and the folder it is in.
+
+    Of several processes (torchrun, srun), which share the images, only the first has an answer.
+    """
     torch.set_flush_denormal(True)
+    with joined() as (rank, world):
+        return _evaluate(options, data_arguments, rank, world)
+
+
+def _evaluate(
+    options: argparse.Namespace, data_arguments: list[str], rank: int, world: int
+) -> tuple[dict[str, Any], Path]:
     run = find_run(Path(options.model))
     data = build_data(run, options.config, data_arguments)
     protocols = tuple(find_protocols(options.protocols))
     source = data.source(options.split)
-    device = choose_device(options.device)
+    device = choose_device(own_device() if options.device == "auto" else options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     multimask = {"auto": sam.with_multimask, "always": True, "never": False}[options.multimask]
     settings = EvaluationSettings(
         protocols, options.seed, data.min_area, options.max_images, multimask, data.on_error,
-        data.num_workers,
+        data.num_workers, rank, world,
     )  # fmt: skip
     contestants, gallery = Contestants(sam, is_tuned(options.model)), Gallery()
-    _say_what(sam, options, len(source))
+    if rank == 0:
+        _say_what(sam, options, len(source))
     rows = compare(contestants, source, settings, gallery.add)
+    if rank != 0:
+        return {}, Path()
     folder = Path(options.out) if options.out else (run or Path()) / "evaluation"
     about = {
         "model": options.model,

@@ -1,5 +1,6 @@
 """`samtune fit`: settings in, a run folder out."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from samtune.commands.options import one_line, quieten
+from samtune.commands.processes import is_first, place
 from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError
 from samtune.files import write_text
 from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.loggers import LoggingSettings, build_loggers
+from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
 
+# How the processes that Lightning starts learn where the first one writes
+_RUN_OF_PROCESSES = "SAMTUNE_RUN"
 TRAINER_DEFAULTS = {
     "max_epochs": 20,
     "gradient_clip_val": 1.0,
@@ -25,6 +30,8 @@ TRAINER_DEFAULTS = {
     "enable_model_summary": False,
     "logger": False,
     "enable_checkpointing": True,
+    # the loaders share the images among the processes themselves, none twice
+    "use_distributed_sampler": False,
 }
 
 
@@ -46,6 +53,11 @@ class FitCLI(LightningCLI):
         parser.add_argument(
             "--ckpt_path", type=str, default="", help="Resume from this checkpoint."
         )
+        parser.add_argument(
+            "--auto", type=bool, default=False,
+            help="Cut the steps to the memory that is free: chunks, checkpointing, images at a time; "
+            "data.batch_size stays the number of images behind each step of the optimizer.",
+        )  # fmt: skip
         parser.add_class_arguments(LoggingSettings, "logging")
         parser.link_arguments("data.recipe", "model.recipe")
         parser.link_arguments("data.stretch", "model.stretch")
@@ -109,17 +121,52 @@ def fit(arguments: list[str]) -> Path:
         arguments = _resume_arguments(arguments)
     torch.set_flush_denormal(True)
     cli = parse(arguments)
+    if place()[1] > 1 and not _names_run(arguments):
+        raise UserError("several processes train together: name the folder of the run with --run")
     cli.datamodule.setup("fit")
-    cli.run.mkdir(parents=True, exist_ok=True)
-    write_text(cli.run / "config.yaml", cli.settings_text)
+    if cli.config.auto:
+        _fit_memory(cli)
+    if is_first():
+        cli.run.mkdir(parents=True, exist_ok=True)
+        write_text(cli.run / "config.yaml", cli.settings_text)
+        os.environ[_RUN_OF_PROCESSES] = str(cli.run.resolve())
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path or None)
     return cli.run
+
+
+def _names_run(arguments: list[str]) -> bool:
+    return any(argument.split("=")[0] == "--run" for argument in arguments)
+
+
+def _fit_memory(cli: FitCLI) -> None:
+    """Choose batch, accumulation, chunks and checkpointing by what is free, and note the choice."""
+    model, data, trainer, config = cli.model, cli.datamodule, cli.trainer, cli.config
+    model.configure_model()
+    device = trainer.strategy.root_device
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    free = free_memory(device) - (weights if device.type != "cpu" else 0)
+    recipe = model.recipe
+    rounds = 1 + recipe.num_corrections + recipe.num_refinements
+    plan, lines = choose_plan(
+        model.network, data.batch_size * trainer.accumulate_grad_batches,
+        data.max_objects or recipe.max_objects, rounds, free,
+    )  # fmt: skip
+    print("\n".join(lines))
+    data.batch_size = config.data.batch_size = plan.batch_size
+    trainer.accumulate_grad_batches = config.trainer.accumulate_grad_batches = plan.accumulate
+    model.objects_per_chunk = config.model.objects_per_chunk = plan.objects_per_chunk
+    model.with_checkpointing = config.model.with_checkpointing = plan.with_checkpointing
+    model.network.with_checkpointing = plan.with_checkpointing
+    config.auto = False  # a resumed run keeps what was chosen
+    cli.settings_text = cli.parser.dump(config)
 
 
 def main(arguments: list[str]) -> None:
     if "--help" in arguments or "-h" in arguments:
         parse(["--help"])
     run = fit(arguments)
+    if not is_first():
+        return
     print(f"the run is in {run}; next: samtune evaluate {run}")
 
 
@@ -141,9 +188,11 @@ def _settle_run(config: Namespace) -> Path:
         if not config.run:
             raise UserError("--ckpt_path goes on with a run: give its folder with --run")
         return Path(config.run)
+    if _RUN_OF_PROCESSES in os.environ and not is_first():
+        return Path(os.environ[_RUN_OF_PROCESSES])
     if config.run:
         run = Path(config.run)
-        if (run / "config.yaml").exists():
+        if is_first() and (run / "config.yaml").exists():
             raise UserError(
                 f"{run} holds a run already: go on with it by --resume {run}, or give another --run"
             )

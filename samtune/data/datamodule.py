@@ -175,7 +175,9 @@ class SamDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         dataset = self.train_dataset(self._trained_model())
-        self._train_loader = BatchLoader(dataset, self.batch_size, self.seed, self.num_workers)
+        self._train_loader = BatchLoader(
+            dataset, self.batch_size, self.seed, self.num_workers, *self._place()
+        )
         self._train_loader.load_state_dict(self._loader_state)
         self._loader_state = {"num_given": 0}
         return self._train_loader
@@ -193,7 +195,12 @@ class SamDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> BatchLoader:
         dataset = self.val_dataset(self._trained_model())
-        return BatchLoader(dataset, self.batch_size, None, self.num_workers)
+        return BatchLoader(dataset, self.batch_size, None, self.num_workers, *self._place())
+
+    def _place(self) -> tuple[int, int]:
+        """Which of how many training processes this one is."""
+        assert self.trainer is not None, "loaders are made by a Lightning trainer"
+        return int(self.trainer.global_rank), int(self.trainer.world_size)
 
     def _trained_model(self) -> Any:
         assert self.trainer is not None, "loaders are made by a Lightning trainer"

@@ -24,7 +24,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.length = length
         self.seed = seed
         self.epoch = 0
-        self.num_skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch if self.seed is not None else 0
@@ -36,8 +35,39 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = list(range(self.length))
         if self.seed is not None:
             order = object_rng(self.seed, self.epoch, "order").permutation(self.length).tolist()
-        for index in order[self.num_skipped :]:
+        for index in order:
             yield index, self.epoch
+
+
+class SharedBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of one process among several, which together go through the order once.
+
+    Each step takes the next `batch_size` images for every process. Of the last, smaller step each
+    process takes an equal share, which may be none: a step must count for all.
+
+    Args:
+        order: of the images; Lightning finds it under the name `sampler` and sets its epoch.
+        batch_size: images of one process at a time.
+        rank, world: which process of how many.
+    """
+
+    def __init__(self, order: EpochSampler, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.sampler = order
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+        self.num_skipped = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // (self.batch_size * self.world))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        places, step = list(self.sampler), self.batch_size * self.world
+        for start in range(self.num_skipped * step, len(places), step):
+            together = places[start : start + step]
+            if len(together) == step:
+                first = self.rank * self.batch_size
+                yield together[first : first + self.batch_size]
+            else:
+                yield together[self.rank :: self.world]
 
 
 def collate(items: list[Item | Failure | None], seed: int) -> Batch | Failure:
@@ -73,18 +103,20 @@ class BatchLoader(DataLoader[Any]):
         batch_size: images at a time.
         seed: of the order (training), or `None` to keep the order (validation).
         num_workers: processes that read and prepare.
+        rank, world: which of how many training processes this one is.
     """
 
     def __init__(
-        self, dataset: PromptedDataset, batch_size: int, seed: int | None, num_workers: int
-    ) -> None:
+        self, dataset: PromptedDataset, batch_size: int, seed: int | None, num_workers: int,
+        rank: int = 0, world: int = 1,
+    ) -> None:  # fmt: skip
         self.order = EpochSampler(len(dataset), seed)
+        self.batches = SharedBatches(self.order, batch_size, rank, world)
         self._num_given = 0
         self._num_to_skip = 0
         super().__init__(
             dataset,
-            batch_size=batch_size,
-            sampler=self.order,
+            batch_sampler=self.batches,
             num_workers=num_workers,
             collate_fn=_Collate(dataset.settings.seed),
             persistent_workers=num_workers > 0,
@@ -93,7 +125,7 @@ class BatchLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         self._num_given, self._num_to_skip = self._num_to_skip, 0
-        self.order.num_skipped = self._num_given * (self.batch_size or 1)
+        self.batches.num_skipped = self._num_given
         for batch in super().__iter__():
             if isinstance(batch, Failure):
                 raise UserError(batch.message)

@@ -6,6 +6,7 @@ each from its own errors.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class EvaluationSettings:
         with_multimask: single prompts are answered by three masks, the best by predicted IoU taken.
         on_error: what an unreadable image does.
         num_workers: processes that read images.
+        rank, world: which of how many processes this one is; they share the images.
     """
 
     protocols: tuple[Protocol, ...]
@@ -63,6 +65,8 @@ class EvaluationSettings:
     with_multimask: bool = True
     on_error: OnError = "fail"
     num_workers: int = 0
+    rank: int = 0
+    world: int = 1
 
 
 @dataclass(frozen=True)
@@ -126,11 +130,14 @@ def compare(
         settings: protocols and the rest.
         watch: is shown each answer while its masks exist (the report's gallery).
 
+    Returns:
+        Rows of all processes, in the order of the images.
+
     Raises:
         UserError: an image cannot be read and `on_error` is `fail`, or there are no objects.
     """
-    rows = []
-    for sample, pixel_values in _read(contestants, source, settings):
+    rows: list[tuple[int, Row]] = []
+    for number, sample, pixel_values in _read(contestants, source, settings):
         features = contestants.encode(pixel_values[None].to(contestants.sam.device))
         for places in _in_chunks(find_objects(sample.labels, settings.min_area), sample):
             truths = [object_mask(sample.labels, place) for place in places]
@@ -139,12 +146,22 @@ def compare(
                 for answer in _answer(
                     contestants, features, sample, keys, truths, protocol, settings
                 ):
-                    rows.append(answer.row)
+                    rows.append((number, answer.row))
                     if watch is not None:
                         watch(answer)
+    rows = _gather(rows, settings.world)
     if not rows:
         raise UserError("there is no object to evaluate on: the masks are empty")
-    return rows
+    return [row for _, row in rows]
+
+
+def _gather(rows: list[tuple[int, Row]], world: int) -> list[tuple[int, Row]]:
+    """Rows of all processes, sorted by image."""
+    if world == 1:
+        return rows
+    parts: list[Any] = [None] * world
+    torch.distributed.all_gather_object(parts, rows)
+    return sorted((row for part in parts for row in part), key=lambda pair: pair[0])
 
 
 def _in_chunks(places: list[ObjectPlace], sample: Sample) -> list[list[ObjectPlace]]:
@@ -155,15 +172,18 @@ def _in_chunks(places: list[ObjectPlace], sample: Sample) -> list[list[ObjectPla
 
 def _read(
     contestants: Contestants, source: Source, settings: EvaluationSettings
-) -> Iterator[tuple[Sample, Tensor]]:
+) -> Iterator[tuple[int, Sample, Tensor]]:
     count = min(len(source), settings.max_images or len(source))
     images = _Images(source, contestants.sam.frame, count)
+    numbers = range(settings.rank, count, settings.world)
     loader = DataLoader(
-        images, batch_size=None, num_workers=settings.num_workers, collate_fn=lambda item: item
-    )
-    for item in tqdm(loader, desc="evaluate", unit="image", disable=None):
+        images, batch_size=None, sampler=numbers, num_workers=settings.num_workers,
+        collate_fn=lambda item: item,
+    )  # fmt: skip
+    progress = tqdm(loader, desc="evaluate", unit="image", disable=None)
+    for number, item in zip(numbers, progress, strict=True):
         if not isinstance(item, str):
-            yield item
+            yield number, *item
         elif settings.on_error == "fail":
             raise UserError(f"{item} (data.on_error: skip leaves such images out)")
         else:

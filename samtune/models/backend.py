@@ -28,7 +28,7 @@ from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch
 # Objects decoded at once on a GPU; on a CPU so many that what they need stays near the cache
 # (floats of the finest map: 2 million an object at 1024 px, an eighth of a million for nano).
 _OBJECTS_ON_GPU = 64
-_FLOATS_ON_CPU = 2**22
+_FLOATS_ON_CPU = 2**21
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Checkpoints hold the trained parameters only, and all that is needed to rebuild the network.
 """
 
+import sys
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from samtune.prompts.seeding import object_rng
 from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.extents import ExtentHead, extent_loss, extent_targets
 from samtune.training.losses import LossSettings, LossWeights
+from samtune.training.memory import is_out_of_memory
 from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
 from samtune.training.rounds import run_rounds
 from samtune.training.validation import ValidationScores, score_batch
@@ -98,6 +100,7 @@ class SamTuner(pl.LightningModule):
         self.objects_per_chunk = objects_per_chunk
         self.sam: Sam | None = None
         self.store: FeatureStore | None = None  # the data module opens it
+        self._has_saved_memory = False
         self.scores = ValidationScores()
         self.base_scores: dict[str, float] = {}
         # Checkpoints hold trained parameters only; `load_state_dict` checks them itself.
@@ -135,12 +138,62 @@ class SamTuner(pl.LightningModule):
         return self.network.mask_side
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        try:
+            return self._take_step(batch, batch_idx)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self._save_memory(batch)
+        return self._take_step(batch, batch_idx)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None
+    ) -> None:
+        try:
+            super().optimizer_step(epoch, batch_idx, optimizer, closure)
+            return
+        except (RuntimeError, MemoryError) as error:
+            # several processes are in the middle of exchanging gradients: none may start anew
+            if not is_out_of_memory(error) or self.trainer.world_size > 1:
+                raise
+        self._save_memory(None)
+        optimizer.zero_grad()
+        super().optimizer_step(epoch, batch_idx, optimizer, closure)
+
+    def _save_memory(self, batch: Batch | None) -> None:
+        """After running out of memory: half the objects at once, and checkpointing; once in a run.
+
+        Raises:
+            UserError: it was done before.
+        """
+        if self._has_saved_memory:
+            raise UserError(
+                "out of memory again, with checkpointing and fewer objects at once: lower "
+                "data.batch_size (trainer.accumulate_grad_batches makes up for it), "
+                "data.max_objects or model.image_size, or let --auto choose"
+            )
+        self._has_saved_memory = True
+        most = self.objects_per_chunk or (len(batch.keys) if batch else 0) or 16
+        self.objects_per_chunk = max(1, most // 2)
+        self.with_checkpointing = self.network.with_checkpointing = True
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        sys.stdout.write(
+            f"out of memory at step {self.global_step}: it goes on with checkpointing and "
+            f"{self.objects_per_chunk} objects at once (the results are the same)\n"
+        )
+
+    def _take_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # Dropout depends on the step alone, so that a resumed run repeats an undisturbed one.
         seed = object_rng(*batch.seed, "dropout", batch_idx, self.global_rank)
         torch.manual_seed(int(seed.integers(2**63)))
-        features = encode_batch(self.network, batch, self.store)
-        if not batch.keys:  # images without objects: nothing to learn, but the step must count
-            return features.main.sum() * 0
+        share = self._share(len(batch.keys))
+        # another process may have the last image of the epoch
+        features = encode_batch(self.network, batch, self.store) if len(batch.valid) else None
+        if features is None or not batch.keys:  # nothing to learn, but the step must count
+            self._log_step({}, 0.0, 1)
+            nothing = 0.0 if features is None else features.main.sum() * 0
+            return nothing + self._touch_all()
         if self.extent_head is not None:
             return self._warm_up(self.extent_head(features.main), batch)
         rounds = run_rounds(
@@ -148,16 +201,44 @@ class SamTuner(pl.LightningModule):
         )
         loss = torch.stack([result.parts.total.mean() for result in rounds]).mean()
         self._stop_if_not_finite(loss, batch)
-        first = rounds[0].parts
-        size = len(batch.keys)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        self.log("train/miou", first.ious.mean(), prog_bar=True, batch_size=size)
+        values = {"loss": loss.detach(), "miou": rounds[0].parts.ious.mean()}
         for name in ("pixel", "dice", "iou"):
-            value = torch.stack([getattr(r.parts, name).mean() for r in rounds]).mean()
-            self.log(f"train/{name}_loss", value.detach(), batch_size=size)
-        if len(rounds) > 1:
-            self.log("train/miou_corrected", rounds[-1].parts.ious.mean(), batch_size=size)
-        return loss
+            parts = [getattr(result.parts, name).mean() for result in rounds]
+            values[f"{name}_loss"] = torch.stack(parts).mean().detach()
+        values["miou_corrected"] = rounds[-1].parts.ious.mean()
+        self._log_step(values, share, len(batch.keys))
+        return loss * share + self._touch_all()
+
+    def _log_step(self, values: dict[str, Tensor], share: float, size: int) -> None:
+        """Log a step; among several processes one without objects adds nothing, but takes part."""
+        world = self.trainer.world_size
+        if not values and world == 1:
+            return
+        names = ["loss", "miou", "pixel_loss", "dice_loss", "iou_loss"]
+        if self.recipe.num_corrections + self.recipe.num_refinements:
+            names.append("miou_corrected")
+        for name in names:
+            value = values.get(name, torch.zeros((), device=self.device))
+            self.log(
+                f"train/{name}", value * share, prog_bar=name in ("loss", "miou"),
+                batch_size=size, sync_dist=world > 1,
+            )  # fmt: skip
+
+    def _share(self, num_objects: int) -> float:
+        """What makes the mean over processes, which is what is trained, the mean over all objects."""
+        world = self.trainer.world_size
+        if world == 1:
+            return 1.0
+        total = torch.tensor(float(num_objects), device=self.device)
+        torch.distributed.all_reduce(total)
+        return num_objects * world / max(1.0, float(total))
+
+    def _touch_all(self) -> Tensor:
+        """Zero, through every trained weight, so that no process waits for another's gradient."""
+        if self.trainer.world_size == 1:
+            return torch.zeros((), device=self.device)
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        return torch.stack([parameter.flatten()[0] for parameter in trained]).sum() * 0
 
     def _warm_up(self, maps: Tensor, batch: Batch) -> Tensor:
         targets = extent_targets(batch.targets, batch.image_index, len(batch.pixel_values))
@@ -190,7 +271,10 @@ class SamTuner(pl.LightningModule):
             return
         values = values | {f"base_{name}": score for name, score in self.base_scores.items()}
         for name, value in values.items():
-            self.log(f"val/{name}", value, prog_bar=name in ("miou", "base_miou"))
+            self.log(
+                f"val/{name}", value, prog_bar=name in ("miou", "base_miou"),
+                sync_dist=self.trainer.world_size > 1,
+            )  # fmt: skip
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.optim_settings, self.network.blocks_after)

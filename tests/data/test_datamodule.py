@@ -16,7 +16,7 @@ def data(scenes_folder):
         settings = {"path": str(scenes_folder), "num_workers": 0} | settings
         module = SamDataModule(**settings)
         model = SimpleNamespace(frame=InputFrame(32), mask_side=16)
-        module.trainer = SimpleNamespace(lightning_module=model)
+        module.trainer = SimpleNamespace(lightning_module=model, global_rank=0, world_size=1)
         return module
 
     return make

@@ -1,0 +1,117 @@
+"""Several processes are one run: the same losses, the same scores, nothing twice."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from samtune.cli import main
+from tests.conftest import FAST, write_discs
+
+# Time limits are guards: processes that wait for each other would wait forever.
+LIMIT = 150
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """Five training images, three to validate, three to test: none divides by two."""
+    folder = tmp_path_factory.mktemp("uneven")
+    for offset, (split, count) in enumerate((("train", 5), ("val", 3), ("test", 3))):
+        write_discs(folder, split, count, seed=100 * offset)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(uneven, tmp_path_factory):
+    """A run of one process with four images at a time."""
+    run = tmp_path_factory.mktemp("runs") / "alone"
+    assert main(["fit", *arguments(uneven, run, 4)]) == 0
+    return run
+
+
+def arguments(data, run, batch_size):
+    return [
+        "--data.path", str(data), "--run", str(run), "--trainer.max_epochs", "2",
+        "--data.batch_size", str(batch_size), *FAST,
+    ]  # fmt: skip
+
+
+def start(command, **environment):
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def metrics(run):
+    with (run / "metrics.csv").open() as file:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+class TestTraining:
+    @pytest.fixture(scope="class")
+    def together(self, uneven, tmp_path_factory):
+        """The same run by two processes with two images each."""
+        run = tmp_path_factory.mktemp("runs") / "together"
+        more = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+        command = [sys.executable, "-m", "samtune.cli", "fit", *arguments(uneven, run, 2), *more]
+        return run, start(command)
+
+    def test_losses_and_scores_are_those_of_one_process(self, alone, together):
+        expected, found = metrics(alone), metrics(together[0])
+        assert len(found) == len(expected) == 4  # steps of 4 and 1 images, twice
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-4)
+
+    def test_the_tuned_weights_are_the_same(self, alone, together):
+        from safetensors.torch import load_file
+
+        expected, found = (
+            load_file(run / "adapter" / "adapter_model.safetensors") for run in (alone, together[0])
+        )
+        assert found.keys() == expected.keys()
+        gaps = [(found[name] - expected[name]).abs().max().item() for name in found]
+        assert max(gaps) < 1e-4
+
+    def test_each_thing_is_said_once(self, together):
+        assert together[1].count("measuring the base") == 1
+        assert together[1].count("epoch 1/2") == 1
+        assert together[1].count("the run is in") == 1
+
+    def test_the_run_may_be_used_by_one_process(self, together):
+        assert main(["evaluate", str(together[0]), "--device", "cpu"]) == 0
+
+
+def test_several_processes_must_be_told_the_folder(uneven, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert main(["fit", "--data.path", str(uneven), *FAST]) == 2
+    assert "name the folder of the run with --run" in capsys.readouterr().err
+
+
+def test_evaluation_is_shared_and_gathered_without_duplicates(alone, tmp_path, capsys):
+    command = ["evaluate", str(alone), "--device", "cpu", "--protocols", "box", "clicks_5"]
+    assert main([*command, "--out", str(tmp_path / "one")]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    told = start([*launcher, "-m", "samtune.cli", *command, "--out", str(tmp_path / "two")])
+    assert told.count("report:") == 1
+    one, two = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two")
+    )
+    assert one == two
+
+
+def test_the_sbatch_file_starts_what_the_readme_says():
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "scripts" / "fit.sbatch").read_text()
+    assert "#SBATCH --ntasks-per-node" in text
+    assert "srun" in text
+    assert "samtune fit" in text
+    done = subprocess.run(["bash", "-n", "scripts/fit.sbatch"], check=False, capture_output=True)
+    assert done.returncode == 0
