@@ -8,6 +8,7 @@ COMMANDS = {
     "evaluate": "compare a tuned model with its base on held-out images",
     "predict": "segment images with points and boxes",
     "cache": "compute the frozen part of the encoder for every image, before training",
+    "bench": "time and memory of models on your own images",
     "models": "list the models known by name",
     "convert": "turn a model into a transformers folder or an official .pth file",
 }

@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,46 +81,12 @@ def parse() -> argparse.Namespace:
 # --- one figure, in a process of its own
 
 
-class Memory:
-    """What a call takes beyond what was there before, in MB."""
-
-    def __init__(self, device: str) -> None:
-        self.is_cuda = device.startswith("cuda")
-        self.peak = 0.0
-
-    @staticmethod
-    def resident() -> float:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-    def of(self, call: Callable[[], Any]) -> float:
-        if self.is_cuda:
-            import torch
-
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            held = torch.cuda.memory_allocated()
-            call()
-            torch.cuda.synchronize()
-            return (torch.cuda.max_memory_allocated() - held) / 2**20
-        before, done = self.resident(), threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.002):
-                self.peak = max(self.peak, self.resident())
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        call()
-        done.set()
-        thread.join()
-        return max(0.0, self.peak - before)
-
-
 def measure(call: Callable[[], Any], options: argparse.Namespace) -> dict[str, float]:
     import torch
 
-    memory, seconds = Memory(options.device).of(call), []
+    from samtune.commands.bench import extra_memory
+
+    memory, seconds = extra_memory(call, options.device), []
     for _ in range(options.repeat):
         start = time.perf_counter()
         call()

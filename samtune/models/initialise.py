@@ -68,13 +68,14 @@ def build_random(spec: ModelSpec, seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_network(spec)
-        if spec.family == "sam":
-            _initialise(model)
+        with torch.no_grad():
+            if spec.family == "sam":
+                _initialise_encoder(model)
+            _initialise_decoder(model)
     return model
 
 
-@torch.no_grad()
-def _initialise(model: Any) -> None:
+def _initialise_encoder(model: Any) -> None:
     for module in model.vision_encoder.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.trunc_normal_(module.weight, std=ENCODER_STD)
@@ -83,9 +84,13 @@ def _initialise(model: Any) -> None:
         _look_at_neighbours(block.attn, NEAR_STEP if block.window_size else FAR_STEP)
         nn.init.xavier_uniform_(block.mlp.lin1.weight)
     nn.init.trunc_normal_(model.vision_encoder.pos_embed, std=ENCODER_STD)
+
+
+def _initialise_decoder(model: Any) -> None:
     for part in (model.prompt_encoder, model.mask_decoder):
         _reset_to_torch_defaults(part)
-    nn.init.constant_(model.vision_encoder.neck.layer_norm2.weight, IMAGE_FEATURE_SCALE)
+    if hasattr(model.vision_encoder.neck, "layer_norm2"):
+        nn.init.constant_(model.vision_encoder.neck.layer_norm2.weight, IMAGE_FEATURE_SCALE)
     for embedding in model.prompt_encoder.modules():
         if isinstance(embedding, nn.Embedding):
             nn.init.normal_(embedding.weight, std=PROMPT_EMBEDDING_STD)

@@ -194,10 +194,13 @@ REGISTRY: dict[str, ModelSpec] = {
             "Apache-2.0",
         ),
         _NANO,
-        # the same network before any training: the start of its pretraining
-        replace(_NANO, name="nano_random", origin="random"),
     )
 }  # fmt: skip
+# Networks before any training, to try a family without its weights; nano's pretraining starts from one.
+for _name in ("nano", "mobile_sam", "sam2.1_tiny"):
+    REGISTRY[f"{_name}_random"] = replace(
+        REGISTRY[_name], name=f"{_name}_random", origin="random", hub_id="", url="", sha256=""
+    )
 
 
 _WITHOUT_HUB = {"hub": "-", "bundled": "(comes with samtune)", "random": "(a random start)"}

@@ -1,0 +1,50 @@
+"""`samtune bench`: a row for each model, measured apart."""
+
+import json
+
+import pytest
+
+from samtune.cli import main
+from samtune.commands.bench import extra_memory
+
+
+def test_each_model_has_a_row_and_its_figures(discs, lora_run, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    arguments = ["bench", "nano", str(lora_run), "--images", str(discs / "test" / "images")]
+    assert main([*arguments, "--boxes", "2", "--device", "cpu", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| model | parameters | input |")
+    assert lines[2].startswith("| nano | 3.8M | 256 |")
+    assert len(lines) == 4
+    figures = json.loads(out.read_text())
+    for values in figures.values():
+        assert values["images_per_second"] > 0
+        whole = values["encode_seconds"] + values["decode_seconds"]
+        assert 0 < whole < 2 / values["images_per_second"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nano", "--images", "/no/such/folder"], "there are no images in /no/such/folder"),
+        (["nano"], "--images"),
+        (["no_model", "--images", "."], "there are no images"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_named(discs, capsys):
+    assert main(["bench", "no_model", "--images", str(discs / "test" / "images")]) == 2
+    assert "no_model: there is no model 'no_model'" in capsys.readouterr().err
+
+
+def test_memory_is_what_a_call_takes():
+    def take():
+        block = bytearray(200 * 2**20)
+        block[::4096] = b"x" * len(block[::4096])
+
+    assert extra_memory(take, "cpu") == pytest.approx(200, abs=40)
