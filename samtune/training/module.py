@@ -21,6 +21,8 @@ from samtune.models.lora import (
     Mode,
     prepare_for_training,
 )
+from samtune.models.quantize import Quantization
+from samtune.models.quantize import quantize as quantize_encoder
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
 from samtune.training.encoding import encode_batch, frozen_part
@@ -54,6 +56,7 @@ class SamTuner(pl.LightningModule):
             before anything else, for a network that starts from nothing.
         loss: weights of the losses.
         optim: learning rate and schedule.
+        quantize: the frozen encoder in `4bit` (QLoRA) or `8bit`, by bitsandbytes; in mode `lora`.
         with_checkpointing: compute activations again in the backward pass, to save memory.
         objects_per_chunk: objects that are decoded at once; 0 chooses for the device.
     """
@@ -74,6 +77,7 @@ class SamTuner(pl.LightningModule):
         with_encoder_warmup: bool = False,
         loss: LossSettings = LossSettings(),  # noqa: B008
         optim: OptimSettings = OptimSettings(),  # noqa: B008
+        quantize: Quantization = "none",
         with_checkpointing: bool = False,
         objects_per_chunk: int = 0,
     ) -> None:
@@ -90,6 +94,11 @@ class SamTuner(pl.LightningModule):
             self.recipe = replace(self.recipe, num_corrections=num_corrections)
         if with_encoder_warmup and mode != "full":
             raise UserError("model.with_encoder_warmup trains the encoder: set model.mode full")
+        if quantize != "none" and mode != "lora":
+            raise UserError(
+                f"model.quantize {quantize} is for a frozen encoder: set model.mode lora"
+            )
+        self.quantize: Quantization = quantize
         self.with_encoder_warmup = with_encoder_warmup
         self.extent_head: ExtentHead | None = None
         self.stretch: Stretch = stretch
@@ -113,6 +122,7 @@ class SamTuner(pl.LightningModule):
         self.sam = load_start(self.base, self.checkpoint, self.input_side or None)
         self.sam.stretch, self.sam.bands = self.stretch, self.bands
         self.sam.with_multimask = self.recipe.with_multimask
+        quantize_encoder(self.sam, self.quantize)
         prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)
         self.sam.train()
         if self.with_encoder_warmup:
