@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from samtune.models.chunking import cut_objects, join_predictions
 from samtune.models.families.base import Family
 from samtune.models.families.table import find_family
 from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch
@@ -224,10 +224,10 @@ class Sam(nn.Module):
             places = self.core.get_image_wide_positional_embeddings()[0].flatten(1).T
         answers, features = [], self.family.ready(features)
         size = objects_per_chunk or self._objects_per_chunk()
-        for part, image in _chunks(image_index, len(features), size):
+        for part, image in cut_objects(image_index, len(features), size):
             seen = features[image_index[part]] if image is None else features[image : image + 1]
             answers.append(self._decode_chunk(seen, prompts[part], places, multimask_output))
-        return _join(answers)
+        return join_predictions(answers)
 
     def _objects_per_chunk(self) -> int:
         if self.device.type != "cpu":
@@ -322,33 +322,3 @@ class Sam(nn.Module):
                 }
             )
         return outputs
-
-
-def _chunks(image_index: Tensor, num_images: int, size: int) -> Iterator[tuple[slice, int | None]]:
-    """Cut K objects into chunks, each of one image (its number comes along) or of several.
-
-    Prompts of one image share work; objects that are alone on theirs are decoded together.
-    """
-    images = image_index.tolist() if num_images > 1 else [0] * len(image_index)
-    start = stop = 0  # of objects that are alone on their image and wait for company
-    for image, members in groupby(images):
-        length = len(list(members))
-        if start < stop and (length > 1 or stop - start == size):
-            yield slice(start, stop), None
-            start = stop
-        if length > 1 or num_images == 1:
-            for first in range(stop, stop + length, size):
-                yield slice(first, min(first + size, stop + length)), image
-            start = stop + length
-        stop += length
-    if start < stop:
-        yield slice(start, stop), None
-
-
-def _join(answers: list[MaskPrediction]) -> MaskPrediction:
-    found = [a.object_logits for a in answers if a.object_logits is not None]
-    return MaskPrediction(
-        torch.cat([a.low_res_logits for a in answers]),
-        torch.cat([a.iou_scores for a in answers]),
-        torch.cat(found) if found else None,
-    )
