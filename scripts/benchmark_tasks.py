@@ -1,4 +1,4 @@
-"""The figures of scripts/benchmark.py, each in its process: `benchmark_tasks.py VARIANT TASK SETTINGS`."""
+"""Figures of scripts/benchmark.py, each in its process: `benchmark_tasks.py VARIANT TASK SETTINGS`."""
 
 import argparse
 import json

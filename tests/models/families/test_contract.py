@@ -6,13 +6,16 @@ import torch
 from peft import PeftModel
 
 from samtune.data.features import FeatureStore
+from samtune.data.mask_folder import MaskFolder
 from samtune.errors import UserError
+from samtune.evaluation.compare import EvaluationSettings, compare
+from samtune.evaluation.contestants import Contestants
 from samtune.inference.predictor import SamPredictor
 from samtune.models.families.table import FAMILIES, family_of_official
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.saving import save_transformers, save_tuned
-from samtune.prompts.protocols import RECIPES
+from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.losses import LossSettings, LossWeights
 from samtune.training.rounds import run_rounds
@@ -326,6 +329,19 @@ class TestFiles:
 
 
 class TestUse:
+    def test_base_and_tuned_are_compared(self, fresh, can_lora, shake, discs):
+        settings = LoraSettings(rank=2, encoder="last" if can_lora else "none", last_blocks=1)
+        prepare_for_training(fresh, "lora", settings, "lora")
+        shake(fresh)
+        protocols = tuple(find_protocols(["box", "clicks_5"]))
+        rows = compare(
+            Contestants(fresh.eval(), is_tuned=True), MaskFolder(discs / "test"),
+            EvaluationSettings(protocols),
+        )  # fmt: skip
+        assert {row.protocol for row in rows} == {"box", "clicks_5"}
+        assert all(0 <= row.scores[name].iou <= 1 for row in rows for name in ("base", "tuned"))
+        assert any(row.scores["base"] != row.scores["tuned"] for row in rows)
+
     def test_the_predictor_answers_with_masks_of_the_image_s_size(self, member):
         image = np.random.default_rng(0).integers(0, 255, (40, 100, 3), dtype=np.uint8)
         predictor = SamPredictor(member)
