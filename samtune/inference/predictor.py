@@ -26,6 +26,8 @@ class SamPredictor:
 
     Attributes:
         transform: moves images and prompts into the input frame, for `predict_torch`.
+        object_logits: (K,) of the last answer, above 0 where the model finds an object at all; `None`
+            for families that do not say.
         encoded: all that the encoder made of the current image, or `None`.
         original_size, input_size: (height, width) of the image, before and after resizing.
     """
@@ -44,6 +46,7 @@ class SamPredictor:
         """Forget the current image."""
         self.is_image_set = False
         self.encoded: Features | None = None
+        self.object_logits: Tensor | None = None
         self.original_size: tuple[int, int] | None = None
         self.input_size: tuple[int, int] | None = None
 
@@ -194,6 +197,7 @@ class SamPredictor:
             raise UserError("there is no prompt: give points with labels, a box or a mask")
         image_index = torch.zeros(len(prompts), dtype=torch.int64, device=self.device)
         answer = self.model.decode(self.encoded, image_index, prompts, multimask_output)
+        self.object_logits = answer.object_logits
         masks = self.model.postprocess_masks(
             answer.low_res_logits, self.input_size, self.original_size
         )

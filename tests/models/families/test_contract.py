@@ -349,6 +349,8 @@ class TestUse:
         masks, scores, logits = predictor.predict(box=np.array([10, 5, 60, 30]))
         assert masks.shape == (3, 40, 100)
         assert (scores.shape, logits.shape) == ((3,), (3, 16, 16))
+        says = member.family.name in WITH_PYRAMID
+        assert (predictor.object_logits is not None) == says
         again, *_ = predictor.predict(
             point_coords=np.array([[30, 20]]), point_labels=np.array([1]),
             mask_input=logits[:1], multimask_output=False,
