@@ -77,6 +77,8 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(measure(options.models[0], options)))
         return
     find_images(options.images, options.num_images)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
     results = {model: _in_own_process(model, options) for model in options.models}
     print(to_markdown(results))
     if options.out:
@@ -144,6 +146,8 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, float]:
         ):
             times[name].append(value)
 
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     memory = extra_memory(lambda: run(files[0]), device.type)
     for part in times.values():
         part.clear()

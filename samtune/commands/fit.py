@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from samtune.commands.options import one_line, quieten
@@ -106,7 +107,10 @@ def parse(arguments: list[str]) -> FitCLI:
         )
     except ArgumentError as error:
         raise UserError(one_line(str(error))) from error
-    except RuntimeError as error:  # how Lightning reports that an accelerator is not there
+    except UserError:
+        raise
+    except (RuntimeError, MisconfigurationException, ValueError) as error:
+        # how Lightning reports that an accelerator is not there, or a strategy unknown
         raise UserError(one_line(str(error))) from error
 
 
@@ -124,7 +128,12 @@ def fit(arguments: list[str]) -> Path:
     if place()[1] > 1 and not _names_run(arguments):
         raise UserError("several processes train together: name the folder of the run with --run")
     cli.datamodule.setup("fit")
-    if cli.config.auto:
+    if cli.config.auto and not cli.config.ckpt_path:  # a resumed run keeps what was chosen
+        if cli.trainer.world_size > 1:
+            raise UserError(
+                "--auto is for one process: each would choose for itself; let one choose, and give "
+                "its data.batch_size and trainer.accumulate_grad_batches to all"
+            )
         _fit_memory(cli)
     if is_first():
         cli.run.mkdir(parents=True, exist_ok=True)

@@ -82,6 +82,11 @@ class FeatureStore:
         return self.root / hashlib.sha256(repr(described).encode()).hexdigest()[:_DIGITS]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of what is kept."""
+        return _DTYPES[self.mode]
+
+    @property
     def entry_bytes(self) -> int:
         """What one image takes."""
         return self.part.entry_bytes * _DTYPES[self.mode].itemsize // 4
@@ -126,27 +131,31 @@ class FeatureStore:
             )
         content = save(tensors)
         if self._measure() + len(content) > self.limit_bytes:
-            self._warn()
+            self._warn(
+                f"the cache in {self.root} has reached its limit of {self.limit_bytes / 1e9:.1f} GB "
+                "(data.cache.limit_gb)"
+            )
             return False
-        path = self.path_of(name)
-        if not self.folder.exists():
-            write_json(self.folder / "about.json", self.part.description | {"mode": self.mode})
-        write_bytes(path, content + zlib.crc32(content).to_bytes(4, "big"), is_durable=False)
+        try:
+            if not self.folder.exists():
+                write_json(self.folder / "about.json", self.part.description | {"mode": self.mode})
+            entry = content + zlib.crc32(content).to_bytes(4, "big")
+            write_bytes(self.path_of(name), entry, is_durable=False)
+        except OSError as error:
+            self._warn(f"nothing can be written to {self.root} ({error.strerror})")
+            return False
         self._used += len(content) + 4
         return True
 
     def _measure(self) -> int:
         """Bytes under the root, counted once and kept up by what this process writes."""
         if self._used < 0:
-            self._used = sum(f.stat().st_size for f in self.root.rglob("*") if f.is_file())
+            self._used = sum(map(_size, self.root.rglob("*.safetensors")))
         return self._used
 
-    def _warn(self) -> None:
+    def _warn(self, reason: str) -> None:
         if not self._has_warned:
-            log.warning(
-                "the cache in %s has reached its limit of %.1f GB (data.cache.limit_gb): other "
-                "images are computed each time", self.root, self.limit_bytes / 1e9,
-            )  # fmt: skip
+            log.warning("%s: other images are computed each time", reason)
         self._has_warned = True
 
     def tell(self, num_images: int) -> str:
@@ -159,6 +168,14 @@ class FeatureStore:
         if wanted > room:
             text += f"; the limit leaves room for {max(0, room) // max(1, self.entry_bytes)}"
         return text
+
+
+def _size(path: Path) -> int:
+    """Of a file that another process may just have moved away."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def open_store(

@@ -43,13 +43,19 @@ class Contestants:
     def encode(self, pixel_values: Tensor) -> dict[str, Features]:
         """Image embeddings for each contestant; what the adapter does not change is computed once."""
         if TUNED not in self.names or not self.sam.is_adapted:
-            return {name: self._sam_of(name).encode(pixel_values) for name in self.names}
+            return {name: self._encode(name, pixel_values) for name in self.names}
         depth = self.sam.frozen_depth
+        if depth < 0:
+            return {name: self._encode(name, pixel_values) for name in self.names}
         shared, features = self.sam.encode_until(pixel_values, depth), {}
         for name in self.names:
             with self.playing(name) as sam:
                 features[name] = sam.encode_from(shared, depth)
         return features
+
+    def _encode(self, name: str, pixel_values: Tensor) -> Features:
+        with self.playing(name) as sam:
+            return sam.encode(pixel_values)
 
     def _sam_of(self, name: str) -> Sam:
         return self._base if name == BASE else self.sam

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
@@ -73,6 +75,8 @@ class Sam(nn.Module):
         self.stretch: Stretch = "none"
         self.bands: list[int] | None = None
         self.with_multimask = True
+        # of the frozen encoder's weights, see models/quantize.py
+        self.quantization = "none"
         # Compute activations again in the backward pass instead of keeping them.
         self.with_checkpointing = False
         for name, values in (("pixel_mean", self.frame.mean), ("pixel_std", self.frame.std)):
@@ -125,13 +129,23 @@ class Sam(nn.Module):
 
     @property
     def frozen_depth(self) -> int:
-        """Leading steps of the encoder that neither an adapter nor training changes."""
+        """Leading steps of the encoder that neither an adapter nor training changes.
+
+        -1: not even what stands before the first block.
+        """
         changed = [
-            self.step_of(name)
-            for name, parameter in self.core.named_parameters()
-            if parameter.requires_grad or ".lora_" in name
+            self.step_of(name) for name, p in self.core.named_parameters() if p.requires_grad
         ]
-        return max(0, min(changed, default=self.depth))
+        if isinstance(self.network, PeftModel):
+            configs = self.network.peft_config.values()
+            if any(getattr(config, "bias", "none") != "none" for config in configs):
+                return -1
+            changed += [
+                self.step_of(f"{name}.")
+                for name, module in self.core.named_modules()
+                if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
+            ]
+        return min(changed, default=self.depth)
 
     def step_of(self, name: str) -> int:
         """The step of the encoder that a parameter belongs to, by any name that ends in its own.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict, load_peft_weights
 from torch import Tensor
 
 from samtune.errors import UserError
@@ -181,7 +181,13 @@ def _tuned_sha256(sam: Sam) -> str:
     if not isinstance(sam.network, PeftModel):
         return weights_sha256(sam.core)
     adapter = get_peft_model_state_dict(sam.network, save_embedding_layers=False)
-    return tensors_sha256(adapter, sam.base.sha256)
+    # the same tensors are merged to other weights with another scale
+    scales = [
+        (config.r, config.lora_alpha, config.use_rslora, config.use_dora)
+        for config in sam.network.peft_config.values()
+        if isinstance(config, LoraConfig)
+    ]
+    return tensors_sha256(adapter, f"{sam.base.sha256} {scales}")
 
 
 def load_base(base: dict[str, Any], wanted_by: str) -> Sam:

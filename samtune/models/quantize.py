@@ -34,6 +34,9 @@ def quantize(sam: Sam, mode: Quantization) -> None:
             f"model.quantize {mode} needs bitsandbytes: pip install 'samtune[quantized]', or set "
             "model.quantize to none"
         )
+    if not sam.family.blocks:
+        raise UserError(f"the encoder of {sam.family.name} models cannot be quantized")
+    sam.quantization = mode
     for block in sam.family.blocks:
         for name, layer in list(block.named_modules()):
             if type(layer) is nn.Linear:

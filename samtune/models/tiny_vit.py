@@ -101,18 +101,21 @@ class WindowAttention(nn.Module):
         """(N, window^2, C) -> the same."""
         split = self.qkv(self.norm(values)).unflatten(-1, (self.heads, 3 * self.head_width))
         query, key, value = split.transpose(1, 2).chunk(3, -1)
-        bias = self.attention_biases[:, _distances(self.window, query.device)].to(query.dtype)
+        index = torch.tensor(_distances(self.window), device=query.device)
+        bias = self.attention_biases[:, index.view(self.window**2, -1)].to(query.dtype)
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         answer: Tensor = self.proj(found.transpose(1, 2).flatten(2))
         return answer
 
 
 @lru_cache
-def _distances(window: int, device: torch.device) -> Tensor:
-    """(window^2, window^2) number of each pair's distance: `rows * window + columns`."""
-    places = torch.tensor(list(product(range(window), repeat=2)), device=device)
-    gaps = (places[:, None] - places).abs()
-    return gaps[..., 0] * window + gaps[..., 1]
+def _distances(window: int) -> list[int]:
+    """Number of each pair's distance, `rows * window + columns`, places against places.
+
+    Not as a tensor: one that is made within inference mode would be of no use outside.
+    """
+    places = list(product(range(window), repeat=2))
+    return [abs(a - c) * window + abs(b - d) for a, b in places for c, d in places]
 
 
 class Mlp(nn.Module):

@@ -23,6 +23,8 @@ def frozen_part(sam: Sam, precision: str) -> FrozenPart | None:
         "frame": repr(sam.frame),
         "depth": str(depth),
         "precision": precision,
+        "quantization": sam.quantization,
+        "encoder": repr(sorted(sam.core.config.vision_config.to_dict().items(), key=str)),
     }
     return FrozenPart(description, 4 * sam.features_size(depth))
 
@@ -31,9 +33,9 @@ def kept_depth(sam: Sam) -> int:
     """After how many steps of the encoder its answer is kept; -1 if it is trained from the start."""
     depth = sam.frozen_depth
     if depth == sam.depth and not sam.family.with_kept_embeddings:
-        return depth - 1
+        return depth - 1  # of EdgeTAM that is 0: its whole backbone stands before the first block
     # before the first block there is next to nothing to save
-    return depth if depth > 0 or sam.depth == 1 else -1
+    return depth if depth > 0 else -1
 
 
 def encode_batch(sam: Sam, batch: Batch, store: FeatureStore | None) -> Features:
@@ -48,7 +50,8 @@ def encode_batch(sam: Sam, batch: Batch, store: FeatureStore | None) -> Features
         with torch.no_grad():
             made = sam.encode_until(batch.pixel_values[list(rows)], depth)
         for row, number in enumerate(missing):
-            parts[number] = made[row : row + 1]
+            # rounded as it will be read, so that the first epoch is like the others
+            parts[number] = made[row : row + 1].to(store.dtype)
             store.write(batch.entries[number], made[row : row + 1])
     features = join_features([part for part in parts if part is not None], sam.device, dtype)
     return sam.encode_from(features, depth)

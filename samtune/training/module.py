@@ -148,13 +148,15 @@ class SamTuner(pl.LightningModule):
         return self.network.mask_side
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        share = self._share(len(batch.keys))  # once: all processes take part
         try:
-            return self._take_step(batch, batch_idx)
+            return self._take_step(batch, batch_idx, share)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            # Lightning logs within the step, which is an exchange between processes
+            if not is_out_of_memory(error) or self.trainer.world_size > 1:
                 raise
             self._save_memory(batch)
-        return self._take_step(batch, batch_idx)
+        return self._take_step(batch, batch_idx, share)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None
@@ -163,8 +165,10 @@ class SamTuner(pl.LightningModule):
             super().optimizer_step(epoch, batch_idx, optimizer, closure)
             return
         except (RuntimeError, MemoryError) as error:
-            # several processes are in the middle of exchanging gradients: none may start anew
-            if not is_out_of_memory(error) or self.trainer.world_size > 1:
+            # several processes are in the middle of exchanging gradients, and what was accumulated
+            # before would be lost
+            is_plain = self.trainer.world_size == self.trainer.accumulate_grad_batches == 1
+            if not is_out_of_memory(error) or not is_plain:
                 raise
         self._save_memory(None)
         optimizer.zero_grad()
@@ -193,19 +197,17 @@ class SamTuner(pl.LightningModule):
             f"{self.objects_per_chunk} objects at once (the results are the same)\n"
         )
 
-    def _take_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def _take_step(self, batch: Batch, batch_idx: int, share: float) -> Tensor:
         # Dropout depends on the step alone, so that a resumed run repeats an undisturbed one.
         seed = object_rng(*batch.seed, "dropout", batch_idx, self.global_rank)
         torch.manual_seed(int(seed.integers(2**63)))
-        share = self._share(len(batch.keys))
         # another process may have the last image of the epoch
         features = encode_batch(self.network, batch, self.store) if len(batch.valid) else None
         if features is None or not batch.keys:  # nothing to learn, but the step must count
             self._log_step({}, 0.0, 1)
-            nothing = 0.0 if features is None else features.main.sum() * 0
-            return nothing + self._touch_all()
+            return self._touch_all()
         if self.extent_head is not None:
-            return self._warm_up(self.extent_head(features.main), batch)
+            return self._with_all(self._warm_up(self.extent_head(features.main), batch))
         rounds = run_rounds(
             self.network, features, batch, self.recipe, self.loss_weights, self.objects_per_chunk
         )
@@ -217,7 +219,11 @@ class SamTuner(pl.LightningModule):
             values[f"{name}_loss"] = torch.stack(parts).mean().detach()
         values["miou_corrected"] = rounds[-1].parts.ious.mean()
         self._log_step(values, share, len(batch.keys))
-        return loss * share + self._touch_all()
+        return self._with_all(loss * share)
+
+    def _with_all(self, loss: Tensor) -> Tensor:
+        """Among several processes no trained weight may be left out."""
+        return loss + self._touch_all() if self.trainer.world_size > 1 else loss
 
     def _log_step(self, values: dict[str, Tensor], share: float, size: int) -> None:
         """Log a step; among several processes one without objects adds nothing, but takes part."""
@@ -245,8 +251,6 @@ class SamTuner(pl.LightningModule):
 
     def _touch_all(self) -> Tensor:
         """Zero, through every trained weight, so that no process waits for another's gradient."""
-        if self.trainer.world_size == 1:
-            return torch.zeros((), device=self.device)
         trained = [p for p in self.network.parameters() if p.requires_grad]
         return torch.stack([parameter.flatten()[0] for parameter in trained]).sum() * 0
 

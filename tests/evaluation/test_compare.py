@@ -182,6 +182,16 @@ class TestFairness:
             assert tuned.iou == base.iou
             assert tuned.predicted_iou == pytest.approx(base.predicted_iou + 0.25, abs=1e-5)
 
+    def test_a_foreign_adapter_that_changes_the_neck_shares_nothing_after_it(self, make_sam):
+        from peft import LoraConfig, get_peft_model
+
+        sam = make_sam()
+        config = LoraConfig(
+            target_modules=["iou_prediction_head.proj_in"], modules_to_save=["neck"]
+        )
+        sam.network = get_peft_model(sam.core, config).requires_grad_(False)
+        assert sam.frozen_depth == sam.depth - 1
+
     @pytest.mark.parametrize(
         ("settings", "counts"),
         [

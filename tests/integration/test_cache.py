@@ -108,7 +108,7 @@ def test_the_command_fills_it_and_goes_on_where_it_stopped(
     assert (0, 4) not in calls
 
 
-@pytest.mark.parametrize("launcher", ["RANK WORLD_SIZE", "SLURM_PROCID SLURM_NTASKS"])
+@pytest.mark.parametrize("launcher", ["RANK WORLD_SIZE", "SLURM_PROCID SLURM_STEP_NUM_TASKS"])
 def test_processes_share_the_images(discs, fast, cached, capsys, monkeypatch, launcher):
     rank, world = launcher.split()
     monkeypatch.setenv(world, "2")

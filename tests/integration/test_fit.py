@@ -194,3 +194,26 @@ def test_any_step_can_be_loaded(lora_run):
     step, best = load_model(lora_run / "checkpoints" / "last.ckpt"), load_model(lora_run)
     assert step.base == best.base
     assert step.is_adapted
+
+
+def test_an_image_without_objects_ends_no_run_with_a_frozen_encoder(tmp_path, fast):
+    import numpy as np
+    from PIL import Image
+
+    from tests.conftest import write_discs
+
+    write_discs(tmp_path, "train", 2)
+    write_discs(tmp_path, "val", 1)
+    Image.fromarray(np.zeros((64, 64), np.uint16)).save(tmp_path / "train" / "labels" / "0.png")
+    arguments = ["fit", "--data.path", str(tmp_path), "--run", str(tmp_path / "run"), *fast]
+    assert main([*arguments, "--model.mode", "decoder", "--trainer.max_epochs", "1"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--trainer.accelerator", "gpu"), ("--trainer.strategy", "nothing_known")]
+)
+def test_what_lightning_cannot_do_is_told_in_a_line(discs, tmp_path, capsys, flag, value):
+    if value == "gpu" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main(["fit", "--data.path", str(discs), "--model.base", "nano", flag, value]) == 2
+    assert capsys.readouterr().err.startswith("samtune: ")

@@ -10,6 +10,7 @@ from transformers import EdgeTamConfig, EdgeTamModel
 from samtune.errors import UserError
 from samtune.models.families.sam2 import PyramidFamily, pyramid
 from samtune.models.official.strict import Settings
+from samtune.models.tiny_vit import FrozenStatistics
 from samtune.types import Features
 
 
@@ -51,6 +52,12 @@ class EdgeTamFamily(PyramidFamily):
             prompt_encoder_config={"image_size": side, **settings["prompt_encoder"]},
             mask_decoder_config=dict(settings["mask_decoder"]),
         )
+
+    def prepare(self) -> None:
+        """Its normalisations keep the statistics of the pretraining, in training too."""
+        for module in self.core.vision_encoder.modules():
+            if type(module) is nn.BatchNorm2d:
+                module.__class__ = FrozenStatistics
 
     @property
     def blocks(self) -> Sequence[Any]:

@@ -74,7 +74,7 @@ class StubBackbone(PreTrainedModel):
         super().__init__(config)
         inner = [3, *_STUB_WIDTHS[:-1]]
         self.stages = nn.ModuleList(
-            nn.Conv2d(a, b, 3, 4 if a == 3 else 2, 1)
+            nn.Sequential(nn.Conv2d(a, b, 3, 4 if a == 3 else 2, 1), nn.BatchNorm2d(b))
             for a, b in zip(inner, _STUB_WIDTHS, strict=True)
         )
         self.post_init()

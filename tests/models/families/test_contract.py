@@ -175,6 +175,28 @@ class TestDecoding:
         if found.object_logits is not None:
             assert found.object_logits.shape == (5,)
 
+    def test_training_mode_changes_no_answer_of_what_is_frozen(self, fresh, pixels):
+        prepare_for_training(fresh, "decoder", LoraSettings())
+        with torch.no_grad():
+            before = fresh.encode(pixels).main
+            found = fresh.train().encode(pixels).main
+            alone = fresh.encode(pixels[:1]).main
+            after = fresh.eval().encode(pixels).main
+        for other in (found, after):
+            assert torch.equal(other, before)
+        assert torch.allclose(alone, before[:1], atol=1e-4)
+
+    def test_it_may_be_asked_for_its_sizes_and_in_inference_mode_before_training(
+        self, fresh, pixels
+    ):
+        """Whatever is made once and kept must serve afterwards too."""
+        assert fresh.features_size(fresh.depth) > 0
+        with torch.inference_mode():
+            fresh.encode(pixels)
+        prepare_for_training(fresh, "full", LoraSettings())
+        fresh.train().encode(pixels).main.square().mean().backward()
+        assert fresh.frozen_depth == -1
+
 
 class TestTuning:
     @pytest.fixture
