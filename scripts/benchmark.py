@@ -66,6 +66,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda")
     parser.add_argument("--side", type=int, default=0, help="input side; 0: the model's own")
     parser.add_argument("--repeat", type=int, default=3, help="timed calls")
+    parser.add_argument("--boxes", type=int, default=8, help="prompts of a training step")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
     parser.add_argument("--only", nargs="+", default=[], help=f"any of: {', '.join(TASKS)}")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
@@ -115,6 +116,7 @@ def describe(options: argparse.Namespace) -> dict[str, Any]:
         "model": options.model,
         "side": options.side or "native",
         "device": device,
+        "boxes": options.boxes,
         "threads": options.threads or torch.get_num_threads(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

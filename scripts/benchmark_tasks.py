@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 OURS, OFFICIAL = "samtune", "segment_anything"
-NUM_BOXES = 8
 
 
 def measure(call: Callable[[], Any], options: argparse.Namespace) -> dict[str, float]:
@@ -118,7 +117,7 @@ def run_decoder(variant: str, options: argparse.Namespace, task: str) -> dict[st
 
 
 def run_step(variant: str, options: argparse.Namespace, task: str) -> dict[str, float]:
-    """A training step on one image with eight boxes: encoder LoRA as the task says."""
+    """A training step on one image with some boxes: encoder LoRA as the task says."""
     import torch
 
     network = build(options)
@@ -155,8 +154,8 @@ def our_step(
     prepare_for_training(sam, "lora", lora, decoder)
     sam.train()
     sam.with_checkpointing = "checkpointed" in task
-    image, boxes = inputs(sam.image_size, options.device, NUM_BOXES)
-    index = torch.zeros(NUM_BOXES, dtype=torch.int64, device=options.device)
+    image, boxes = inputs(sam.image_size, options.device, options.boxes)
+    index = torch.zeros(options.boxes, dtype=torch.int64, device=options.device)
     store = None
     if "cached" in task:
         store = open_store(CacheSettings("fp16", folder), frozen_part(sam, "32-true"), "none")
@@ -186,7 +185,7 @@ def plain_step(
     if "checkpointed" in task:
         network.base_model.model.gradient_checkpointing_enable({"use_reentrant": False})
     side = network.config.vision_config.image_size
-    image, boxes = inputs(side, options.device, NUM_BOXES)
+    image, boxes = inputs(side, options.device, options.boxes)
 
     def step() -> Any:
         return network(pixel_values=image, input_boxes=boxes[None]).pred_masks
@@ -213,7 +212,7 @@ def run_images(variant: str, options: argparse.Namespace, task: str) -> dict[str
             Image.fromarray(scene.image).save(Path(name) / "images" / f"{number}.png")
             labels = scene.labels.max(0).astype("uint16")
             Image.fromarray(labels).save(Path(name) / "labels" / f"{number}.png")
-        settings = PromptSettings(frame, frame.side // 4, max_objects=NUM_BOXES)
+        settings = PromptSettings(frame, frame.side // 4, max_objects=options.boxes)
         dataset = PromptedDataset(MaskFolder(Path(name)), settings, RECIPES["mixed"], True)
         start, count = time.perf_counter(), 0
         while time.perf_counter() - start < 5:
