@@ -53,15 +53,16 @@ def metrics(run):
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
-class TestTraining:
-    @pytest.fixture(scope="class")
-    def together(self, uneven, tmp_path_factory):
-        """The same run by two processes with two images each."""
-        run = tmp_path_factory.mktemp("runs") / "together"
-        more = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-        command = [sys.executable, "-m", "samtune.cli", "fit", *arguments(uneven, run, 2), *more]
-        return run, start(command)
+@pytest.fixture(scope="module")
+def together(uneven, tmp_path_factory):
+    """The same run by two processes with two images each."""
+    run = tmp_path_factory.mktemp("runs") / "together"
+    more = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    command = [sys.executable, "-m", "samtune.cli", "fit", *arguments(uneven, run, 2), *more]
+    return run, start(command)
 
+
+class TestTraining:
     def test_losses_and_scores_are_those_of_one_process(self, alone, together):
         expected, found = metrics(alone), metrics(together[0])
         assert len(found) == len(expected) == 4  # steps of 4 and 1 images, twice

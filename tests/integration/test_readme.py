@@ -67,5 +67,15 @@ def test_every_flag_in_the_readme_is_a_setting(capsys):
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     known = set(re.findall(r"--[a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))
-    known |= {"--point", "--out", "--resume"}
+    known |= {
+        "--point",
+        "--out",
+        "--resume",
+        "--images",
+        "--num",
+        "--boxes",
+        "--threads",
+        "--repeat",
+    }
+    known |= {"--nnodes", "--nproc", "--nodes", "--ntasks", "--gpus"}  # torchrun's and sbatch's
     assert set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", README)) <= known

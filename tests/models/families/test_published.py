@@ -144,21 +144,22 @@ def hq_shapes():
     return shapes
 
 
-class TestAnswers:
-    @pytest.fixture(scope="class", params=["mobile_sam", "sam_hq", "sam2"])
-    def loaded(self, request, tmp_path_factory):
-        """A model of each family from an official file, and what the authors' code says to it."""
-        shapes = {
-            "mobile_sam": lambda: published("mobile_sam"),
-            "sam_hq": hq_shapes,
-            "sam2": lambda: published("sam2.1_tiny"),
-        }[request.param]()
-        path = tmp_path_factory.mktemp("official") / "model.pt"
-        state = drawn_state(shapes)
-        torch.save({"model": state} if request.param == "sam2" else state, path)
-        sam = load_model(path, image_size=256 if request.param == "sam2" else None)
-        return sam, OUTPUTS[request.param]
+@pytest.fixture(scope="module", params=["mobile_sam", "sam_hq", "sam2"])
+def loaded(request, tmp_path_factory):
+    """A model of each family from an official file, and what the authors' code says to it."""
+    shapes = {
+        "mobile_sam": lambda: published("mobile_sam"),
+        "sam_hq": hq_shapes,
+        "sam2": lambda: published("sam2.1_tiny"),
+    }[request.param]()
+    path = tmp_path_factory.mktemp("official") / "model.pt"
+    state = drawn_state(shapes)
+    torch.save({"model": state} if request.param == "sam2" else state, path)
+    sam = load_model(path, image_size=256 if request.param == "sam2" else None)
+    return sam, OUTPUTS[request.param]
 
+
+class TestAnswers:
     def prompts(self, side):
         scale = side / 256
         mask = np.random.default_rng(1).standard_normal((1, 1, side // 4, side // 4)) * 4
