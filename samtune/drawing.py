@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -97,6 +98,7 @@ def comparison(
     prompt: Prompt,
     masks: list[tuple[MaskArray, tuple[int, int, int]]],
     side: int = 160,
+    changes: Sequence[tuple[MaskArray, tuple[int, int, int]]] = (),
 ) -> ImageArray:
     """A row for one object: the image with its prompt, then one picture for each mask.
 
@@ -105,14 +107,24 @@ def comparison(
         prompt: in the image's frame.
         masks: (H, W) masks with their colours; the first is the truth, which the window is around.
         side: of each picture, pixels.
+        changes: masks that are drawn together in one more picture.
     """
     rows, columns = crop_around(masks[0][0])
     window, scale = enlarge(image[rows, columns], side)
     pictures = [draw_prompt(window, shift_prompt(prompt, rows, columns, scale))]
-    for mask, colour in masks:
-        size = window.shape[1], window.shape[0]
-        part = Image.fromarray(mask[rows, columns]).resize(size, Image.Resampling.NEAREST)
-        pictures.append(overlay(window, np.asarray(part), colour))
+    size = window.shape[1], window.shape[0]
+
+    def part(mask: MaskArray) -> MaskArray:
+        return np.asarray(
+            Image.fromarray(mask[rows, columns]).resize(size, Image.Resampling.NEAREST)
+        )
+
+    pictures += [overlay(window, part(mask), colour) for mask, colour in masks]
+    if changes:
+        together = window
+        for mask, colour in changes:
+            together = overlay(together, part(mask), colour)
+        pictures.append(together)
     return side_by_side(pictures)
 
 

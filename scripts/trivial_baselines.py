@@ -4,7 +4,7 @@
 
 From an exact box: the box filled, the ellipse in it, Otsu's threshold inside it. From the centre
 point: a flood fill over similar grey, a random walker. What has a free number (a tolerance) is shown
-with the one that does best on these very objects, which flatters it. Needs `samtune[benchmarks]`.
+with the one that does best on these very objects, which flatters it.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from samtune.commands.evaluate import build_data
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Source
-from samtune.evaluation.metrics import iou_and_dice
+from samtune.evaluation.metrics.overlap import iou_and_dice
 from samtune.prompts.sampling import centre_point, object_box
 from samtune.prompts.seeding import object_rng
 from samtune.types import FloatArray, MaskArray

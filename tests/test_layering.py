@@ -26,7 +26,13 @@ ALLOWED = {
     "__init__": set(),
 }
 ONLY_IN = {
-    "peft": ("models/lora.py", "models/loading.py", "models/backend.py", "models/saving.py"),
+    "peft": (
+        "models/lora.py",
+        "models/loading.py",
+        "models/backend.py",
+        "models/saving.py",
+        "models/scale.py",
+    ),
     "transformers": ("models/", "commands/options.py"),
     "wandb": ("training/",),
     "torchvision": (),

@@ -7,7 +7,7 @@ from samtune.data.coco import Coco
 from samtune.data.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.procedural import procedural_splits
 from samtune.data.source import ReadSettings, Source
-from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source
+from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source, with_groups
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.
@@ -43,8 +43,9 @@ def open_splits(
         raise UserError(f"{path} holds {', '.join(sources)} but no train.json")
     if "val" not in sources:
         drawn = split_source(sources["train"], splits)
-        return {**drawn, **{k: v for k, v in sources.items() if k != "train"}}
-    return dict(sources)
+        given = {k: with_groups(v, splits) for k, v in sources.items() if k != "train"}
+        return {**drawn, **given}
+    return {name: with_groups(source, splits) for name, source in sources.items()}
 
 
 def recognise(path: Path) -> Format:

@@ -87,15 +87,20 @@ def _image_hw(path: Path) -> tuple[int, int]:
 
 
 class Subset(Source):
-    """Some records of a source."""
+    """Some records of a source, with the groups that settings have found for them."""
 
-    def __init__(self, source: Source, indices: list[int]) -> None:
+    def __init__(
+        self, source: Source, indices: list[int], groups: Sequence[str] | None = None
+    ) -> None:
         self.source = source
         self.indices = indices
         self.records = [source.records[index] for index in indices]
+        if groups is not None:
+            pairs = zip(self.records, indices, strict=True)
+            self.records = [replace(record, group=groups[index]) for record, index in pairs]
 
     def read(self, index: int) -> Sample:
-        return self.source.read(self.indices[index])
+        return replace(self.source.read(self.indices[index]), group=self.records[index].group)
 
     def hw(self, index: int) -> tuple[int, int]:
         return self.source.hw(self.indices[index])
@@ -124,7 +129,8 @@ class Tiles(Source):
             for y in tile_starts(height, side, overlap):
                 for x in tile_starts(width, side, overlap):
                     self.places.append((index, y, x))
-                    self.records.append(replace(record, image_id=f"{record.image_id}@{x},{y}"))
+                    name, group = f"{record.image_id}@{x},{y}", record.group or record.image_id
+                    self.records.append(replace(record, image_id=name, group=group))
 
     def read(self, index: int) -> Sample:
         number, y, x = self.places[index]
@@ -133,6 +139,7 @@ class Tiles(Source):
         return replace(
             whole,
             image_id=self.records[index].image_id,
+            group=self.records[index].group,
             image=whole.image[window].copy(),
             labels=whole.labels[:, *window].copy(),
         )

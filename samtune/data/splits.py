@@ -63,9 +63,15 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
     elif "val" not in named:
         _draw(splits, groups, "train", "val", settings.val_fraction, settings.seed)
     return {
-        name: Subset(source, [index for index, split in splits.items() if split == name])
+        name: Subset(source, [index for index, split in splits.items() if split == name], groups)
         for name in SPLITS
     }
+
+
+def with_groups(source: Source, settings: SplitSettings) -> Source:
+    """A source that is a split already, its images grouped as the settings say."""
+    groups = [_group(record, settings) for record in source.records]
+    return Subset(source, list(range(len(source))), groups)
 
 
 def _require_column(source: Source, column: str) -> None:

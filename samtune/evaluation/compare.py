@@ -1,11 +1,11 @@
 """Base against tuned on held-out images: the same prompts, paired by object.
 
-Measured at the original resolution. Correction clicks of `clicks_*` follow the same rule for both,
-each from its own errors.
+Measured at the original resolution.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,28 +17,17 @@ from tqdm import tqdm
 from samtune.data.dataset import OnError
 from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
 from samtune.data.preprocess import to_pixel_values
-from samtune.data.source import Source
+from samtune.data.source import Record, Source
 from samtune.errors import UserError
 from samtune.evaluation.contestants import Contestants
-from samtune.evaluation.metrics import iou_and_dice
-from samtune.geometry import logits_to_original, prompt_to_input
-from samtune.prompts.correction import correction_click
-from samtune.prompts.packing import best_by_score, decode_groups
+from samtune.evaluation.measure import contrast, encode, measure
+from samtune.evaluation.own_prompts import OwnPrompts
+from samtune.evaluation.rows import Row
+from samtune.evaluation.session import play, stack_truths
 from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
-from samtune.types import (
-    Features,
-    InputFrame,
-    MaskArray,
-    MaskPrediction,
-    ObjectKey,
-    Prompt,
-    Prompts,
-    Sample,
-)
+from samtune.types import Features, InputFrame, MaskArray, ObjectKey, Prompt, Sample
 
-# Masks brought to the original resolution at once.
-_MASKS_PER_CHUNK = 16
 # Pixels of all masks that are held at once, for each of truth, base and tuned.
 _PIXELS_PER_CHUNK = 200_000_000
 
@@ -49,43 +38,32 @@ class EvaluationSettings:
 
     Attributes:
         protocols: kinds of prompts.
+        own: the user's own prompts, asked beside them.
         seed: of the prompts.
+        repeats: how often random prompts are drawn.
         min_area: objects of fewer pixels are left out.
         max_images: 0 for all.
         with_multimask: single prompts are answered by three masks, the best by predicted IoU taken.
+        spacing: distance between rows and between columns, for distances between outlines.
+        tolerance: of surface Dice, in the unit of `spacing`.
         on_error: what an unreadable image does.
         num_workers: processes that read images.
         rank, world: which of how many processes this one is; they share the images.
     """
 
     protocols: tuple[Protocol, ...]
+    own: OwnPrompts | None = None
     seed: int = 0
+    repeats: int = 1
     min_area: int = 10
     max_images: int = 0
     with_multimask: bool = True
+    spacing: tuple[float, float] = (1.0, 1.0)
+    tolerance: float = 2.0
     on_error: OnError = "fail"
     num_workers: int = 0
     rank: int = 0
     world: int = 1
-
-
-@dataclass(frozen=True)
-class Score:
-    """What one contestant reached on one object: measured IoU and Dice, and the IoU it expected."""
-
-    iou: float
-    dice: float
-    predicted_iou: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One object under one protocol; `scores` is keyed by contestant."""
-
-    protocol: str
-    key: ObjectKey
-    area: int
-    scores: dict[str, Score]
 
 
 @dataclass(frozen=True)
@@ -97,6 +75,33 @@ class Answer:
     truth: MaskArray
     prompt: Prompt
     masks: dict[str, MaskArray]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+        rows: of all processes, in the order of the images.
+        data_sha256: over pixels and labels of all images, as they were read.
+        with_multimask: see `EvaluationSettings`.
+    """
+
+    rows: list[Row]
+    data_sha256: str
+    with_multimask: bool
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """Some objects of one image."""
+
+    sample: Sample
+    record: Record
+    keys: list[ObjectKey]
+    truths: list[MaskArray]
+    contrasts: list[float]
+    rles: list[bytes]
 
 
 class _Images(Dataset[tuple[Sample, Tensor] | str]):
@@ -121,7 +126,8 @@ def compare(
     source: Source,
     settings: EvaluationSettings,
     watch: Callable[[Answer], None] | None = None,
-) -> list[Row]:
+    what: str = "evaluate",
+) -> Comparison:
     """Evaluate the contestants on every object of a source.
 
     Args:
@@ -129,39 +135,48 @@ def compare(
         source: held-out images.
         settings: protocols and the rest.
         watch: is shown each answer while its masks exist (the report's gallery).
-
-    Returns:
-        Rows of all processes, in the order of the images.
+        what: stands before the progress bar.
 
     Raises:
         UserError: an image cannot be read and `on_error` is `fail`, or there are no objects.
     """
     rows: list[tuple[int, Row]] = []
-    for number, sample, pixel_values in _read(contestants, source, settings):
+    digests: dict[int, str] = {}
+    for number, sample, pixel_values in _read(contestants, source, settings, what):
+        digests[number] = _digest(sample)
         features = contestants.encode(pixel_values[None].to(contestants.sam.device))
         for places in _in_chunks(find_objects(sample.labels, settings.min_area), sample):
-            truths = [object_mask(sample.labels, place) for place in places]
-            keys = [object_key(sample, place) for place in places]
-            for protocol in settings.protocols:
-                for answer in _answer(
-                    contestants, features, sample, keys, truths, protocol, settings
-                ):
-                    rows.append((number, answer.row))
-                    if watch is not None:
-                        watch(answer)
-    rows = _gather(rows, settings.world)
+            objects = _take_out(sample, source.records[number], places)
+            for answer in _answers(contestants, features, objects, settings):
+                rows.append((number, answer.row))
+                if watch is not None:
+                    watch(answer)
+    rows, digests = _gather(rows, digests, settings.world)
     if not rows:
         raise UserError("there is no object to evaluate on: the masks are empty")
-    return [row for _, row in rows]
+    together = "".join(digests[number] for number in sorted(digests))
+    digest = hashlib.sha256(together.encode()).hexdigest()
+    return Comparison([row for _, row in rows], digest, settings.with_multimask)
 
 
-def _gather(rows: list[tuple[int, Row]], world: int) -> list[tuple[int, Row]]:
+def _digest(sample: Sample) -> str:
+    """Of pixels and labels as they were read: the same data give the same, wherever they lie."""
+    digest = hashlib.sha256(repr((sample.image.shape, sample.labels.shape)).encode())
+    digest.update(np.ascontiguousarray(sample.image).data)
+    digest.update(np.ascontiguousarray(sample.labels).data)
+    return digest.hexdigest()
+
+
+def _gather(
+    rows: list[tuple[int, Row]], digests: dict[int, str], world: int
+) -> tuple[list[tuple[int, Row]], dict[int, str]]:
     """Rows of all processes, sorted by image."""
     if world == 1:
-        return rows
+        return rows, digests
     parts: list[Any] = [None] * world
-    torch.distributed.all_gather_object(parts, rows)
-    return sorted((row for part in parts for row in part), key=lambda pair: pair[0])
+    torch.distributed.all_gather_object(parts, (rows, digests))
+    everything = {number: text for _, part in parts for number, text in part.items()}
+    return sorted((row for part, _ in parts for row in part), key=lambda pair: pair[0]), everything
 
 
 def _in_chunks(places: list[ObjectPlace], sample: Sample) -> list[list[ObjectPlace]]:
@@ -170,8 +185,16 @@ def _in_chunks(places: list[ObjectPlace], sample: Sample) -> list[list[ObjectPla
     return [places[start : start + size] for start in range(0, len(places), size)]
 
 
+def _take_out(sample: Sample, record: Record, places: list[ObjectPlace]) -> _Objects:
+    truths = [object_mask(sample.labels, place) for place in places]
+    return _Objects(
+        sample, record, [object_key(sample, place) for place in places], truths,
+        [contrast(sample.image, truth) for truth in truths], [encode(truth) for truth in truths],
+    )  # fmt: skip
+
+
 def _read(
-    contestants: Contestants, source: Source, settings: EvaluationSettings
+    contestants: Contestants, source: Source, settings: EvaluationSettings, what: str
 ) -> Iterator[tuple[int, Sample, Tensor]]:
     count = min(len(source), settings.max_images or len(source))
     images = _Images(source, contestants.sam.frame, count)
@@ -180,7 +203,7 @@ def _read(
         images, batch_size=None, sampler=numbers, num_workers=settings.num_workers,
         collate_fn=lambda item: item,
     )  # fmt: skip
-    progress = tqdm(loader, desc="evaluate", unit="image", disable=None)
+    progress = tqdm(loader, desc=what, unit="image", disable=None)
     for number, item in zip(numbers, progress, strict=True):
         if not isinstance(item, str):
             yield number, *item
@@ -190,84 +213,58 @@ def _read(
             tqdm.write(f"left out: {item}")
 
 
-def _answer(
-    contestants: Contestants, features: dict[str, Features], sample: Sample,
-    keys: list[ObjectKey], truths: list[MaskArray], protocol: Protocol,
+def _answers(
+    contestants: Contestants, features: dict[str, Features], objects: _Objects,
     settings: EvaluationSettings,
 ) -> Iterator[Answer]:  # fmt: skip
-    """All objects of one image under one protocol."""
+    """Every protocol, each drawn as often as its randomness asks for."""
     grid = contestants.sam.frame.with_side(contestants.sam.mask_side)
+    for protocol in settings.protocols:
+        for repeat in range(settings.repeats if protocol.is_random else 1):
+            # the first draw has the seed that a single one has
+            parts = (protocol.name, repeat) if repeat else (protocol.name,)
+            rngs = [
+                object_rng(settings.seed, key.image_id, key.object_id, *parts)
+                for key in objects.keys
+            ]
+            pairs = zip(objects.truths, rngs, strict=True)
+            prompts: list[Prompt | None] = [protocol.draw(truth, rng, grid) for truth, rng in pairs]
+            yield from _ask(contestants, features, objects, prompts, protocol, repeat, settings)
+    if settings.own is not None:
+        prompts = settings.own.of_objects(objects.keys, objects.truths)
+        yield from _ask(contestants, features, objects, prompts, settings.own.protocol, 0, settings)
 
-    def rng(key: ObjectKey, *more: int) -> np.random.Generator:
-        return object_rng(settings.seed, key.image_id, key.object_id, protocol.name, *more)
 
-    first = [protocol.draw(t, rng(k), grid) for k, t in zip(keys, truths, strict=True)]
-    played = {
-        name: _play(contestants, name, features[name], truths, first, protocol, settings, rng, keys)
-        for name in contestants.names
-    }
-    stacked = torch.from_numpy(np.stack(truths))
-    scores = {}
-    for name, (masks, expected) in played.items():
-        ious, dices = iou_and_dice(masks, stacked)
-        columns = zip(ious.tolist(), dices.tolist(), expected.tolist(), strict=True)
-        scores[name] = [Score(*values) for values in columns]
-    for index, key in enumerate(keys):
+def _ask(
+    contestants: Contestants, features: dict[str, Features], objects: _Objects,
+    prompts: list[Prompt | None], protocol: Protocol, repeat: int, settings: EvaluationSettings,
+) -> Iterator[Answer]:  # fmt: skip
+    """The objects that have a prompt, under one protocol."""
+    asked = [(index, prompt) for index, prompt in enumerate(prompts) if prompt is not None]
+    if not asked:
+        return
+    indices, first = [index for index, _ in asked], [prompt for _, prompt in asked]
+    truths = stack_truths([objects.truths[index] for index in indices])
+
+    def rng(place: int, number: int) -> np.random.Generator:
+        key, parts = objects.keys[indices[place]], (repeat,) if repeat else ()
+        return object_rng(settings.seed, key.image_id, key.object_id, protocol.name, *parts, number)
+
+    scores, masks = {}, {}
+    for name in contestants.names:
+        with contestants.playing(name) as sam:
+            played = play(
+                sam, features[name], truths, first, protocol, settings.with_multimask, rng
+            )
+        scores[name] = measure(played, truths, settings.spacing, settings.tolerance)
+        masks[name] = played.masks.numpy()
+    sample, record = objects.sample, objects.record
+    for place, (index, prompt) in enumerate(asked):
         row = Row(
-            protocol.name, key, int(truths[index].sum()),
-            {name: values[index] for name, values in scores.items()},
+            protocol.name, objects.keys[index], int(objects.truths[index].sum()),
+            {name: values[place] for name, values in scores.items()},
+            sample.group or sample.image_id, repeat, record.columns, objects.contrasts[index],
+            objects.truths[index].shape, objects.rles[index],
         )  # fmt: skip
-        shown = {name: masks[index].numpy() for name, (masks, _) in played.items()}
-        yield Answer(row, sample, truths[index], first[index], shown)
-
-
-def _play(
-    contestants: Contestants, name: str, features: Features, truths: list[MaskArray],
-    prompts: list[Prompt], protocol: Protocol, settings: EvaluationSettings,
-    rng: Callable[..., np.random.Generator], keys: list[ObjectKey],
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """One contestant's session: masks (K, H, W) on the CPU and its expected IoU (K,)."""
-    with contestants.playing(name) as sam:
-
-        def decode(indices: Tensor, packed: Prompts, is_multimask: bool) -> MaskPrediction:
-            return sam.decode(features, torch.zeros_like(indices), packed, is_multimask)
-
-        original_hw = truths[0].shape
-        for number in range(protocol.num_corrections + 1):
-            moved = [prompt_to_input(p, original_hw, sam.frame) for p in prompts]
-            logits, scores = _decode_all(decode, moved, settings.with_multimask, sam.device)
-            masks = _to_masks(logits, original_hw, sam.frame, sam.mask_threshold)
-            if number == protocol.num_corrections:
-                break
-            low = logits.cpu().numpy()
-            for index, key in enumerate(keys):
-                xy, label = correction_click(
-                    truths[index], masks[index].numpy(), protocol.placing, rng(key, number)
-                )
-                prompts = [*prompts]
-                prompts[index] = replace(
-                    prompts[index].with_point(xy, label), mask_input=low[index]
-                )
-    return masks, scores.cpu()
-
-
-@torch.no_grad()
-def _decode_all(
-    decode: Callable[[Tensor, Prompts, bool], MaskPrediction], prompts: list[Prompt],
-    with_multimask: bool, device: torch.device,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Best masks by predicted IoU, logits (K, h, w) and scores (K,), in the order of the prompts."""
-    groups = decode_groups(decode, prompts, with_multimask, device)
-    order = torch.cat([indices for indices, _ in groups]).argsort()
-    best = [best_by_score(prediction) for _, prediction in groups]
-    logits = torch.cat([part[0] for part in best])[order].float()
-    return logits, torch.cat([part[1] for part in best])[order].float()
-
-
-def _to_masks(logits: Tensor, hw: tuple[int, int], frame: InputFrame, threshold: float) -> Tensor:
-    """(K, h, w) logits -> (K, H, W) boolean on the CPU."""
-    masks = [
-        (logits_to_original(part[:, None], hw, frame)[:, 0] > threshold).cpu()
-        for part in torch.split(logits, _MASKS_PER_CHUNK)
-    ]
-    return torch.cat(masks)
+        shown = {name: values[place] for name, values in masks.items()}
+        yield Answer(row, sample, objects.truths[index], prompt, shown)

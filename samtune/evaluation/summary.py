@@ -1,173 +1,204 @@
-"""From rows to the numbers of a report: means, paired differences, intervals."""
+"""From rows to the numbers of a report: means, paired differences, what they are of."""
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.evaluation.compare import Row
+from samtune.evaluation.breakdown import divide
+from samtune.evaluation.calibration import expected_error
 from samtune.evaluation.contestants import BASE, TUNED
-from samtune.prompts.seeding import object_rng
+from samtune.evaluation.metrics.instances import Instances, instance_scores
+from samtune.evaluation.rows import Row, Score
+from samtune.evaluation.statistics import (
+    Difference,
+    by_cluster,
+    holm,
+    judge,
+    paired_difference,
+)
 
-NUM_RESAMPLES = 10_000
-# A difference of IoU below this is a tie.
-TIE = 0.001
+# Means over objects, by the name of the field.
+MEANS = (
+    "iou", "dice", "oracle_iou", "boundary_iou", "surface_dice", "hd95", "cldice", "predicted_iou",
+)  # fmt: skip
+CLICK_TARGETS = (0.8, 0.85, 0.9)
 
 
-def summarise(rows: list[Row], seed: int = 0) -> dict[str, Any]:
-    """Results by protocol, as `results.json` holds them.
-
-    For each: `base` and `tuned` with `miou` and `dice` (means over objects), `miou_per_image` (mean
-    over images of their means) and `predicted_iou`; `delta` with `miou`, `ci95` and the counts of
-    objects that gained, tied and lost; `per_class`; `num_objects`, `num_images`. `tuned` and
-    `delta` are null when a base was evaluated alone; `ci95` is null for a single image.
-    """
+def summarise(rows: Iterable[Row], seed: int = 0) -> dict[str, Any]:
+    """Results by protocol, as `results.json` holds them; `results.schema.json` describes them."""
     by_protocol: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_protocol[row.protocol].append(row)
-    return {name: _summarise_protocol(part, seed) for name, part in by_protocol.items()}
+    summaries = {name: _summarise_protocol(part, seed) for name, part in by_protocol.items()}
+    _correct(list(summaries.values()))
+    return summaries
 
 
-def _summarise_protocol(rows: list[Row], seed: int) -> dict[str, Any]:
-    classes: dict[str, list[Row]] = defaultdict(list)
+def _summarise_protocol(drawn: list[Row], seed: int) -> dict[str, Any]:
+    rows = average_repeats(drawn)
+    summary = _compared(rows, seed)
+    summary["repeats"] = _repeats(drawn)
+    summary["instances"] = _instances([row for row in drawn if row.repeat == 0])
+    summary["clicks"] = _clicks(rows)
+    summary["calibration"] = {name: expected_error(drawn, name) for name in rows[0].scores}
+    summary["breakdown"] = {}
+    for way, parts in divide(rows).items():
+        compared = {name: _compared(part, seed) for name, part in parts.items()}
+        _correct(list(compared.values()))
+        summary["breakdown"][way] = compared
+    return summary
+
+
+def average_repeats(rows: list[Row]) -> list[Row]:
+    """One row for each object: the mean over the draws of its random prompt."""
+    objects: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
-        classes[row.key.class_name].append(row)
-    summary = _means_and_delta(rows, seed)
-    if len(classes) > 1 or "" not in classes:
-        summary["per_class"] = {
-            name: _means_and_delta(part, seed) for name, part in sorted(classes.items())
+        objects[row.key].append(row)
+    return [part[0] if len(part) == 1 else _average(part) for part in objects.values()]
+
+
+def _average(rows: list[Row]) -> Row:
+    scores = {}
+    for name, score in rows[0].scores.items():
+        means: dict[str, Any] = {
+            field: _mean(getattr(row.scores[name], field) for row in rows) for field in MEANS
         }
-    return summary
+        clicks = zip(*(row.scores[name].clicks for row in rows), strict=True)
+        scores[name] = replace(score, **means, clicks=tuple(_mean(part) for part in clicks))
+    return replace(rows[0], scores=scores)
 
 
-def _means_and_delta(rows: list[Row], seed: int) -> dict[str, Any]:
-    images = np.array([row.key.image_id for row in rows])
-    is_compared = TUNED in rows[0].scores
-    summary: dict[str, Any] = {"base": _means(rows, BASE, images), "tuned": None, "delta": None}
-    if is_compared:
-        summary["tuned"] = _means(rows, TUNED, images)
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _compared(rows: list[Row], seed: int) -> dict[str, Any]:
+    clusters = np.array([row.cluster for row in rows])
+    summary: dict[str, Any] = {
+        "base": _means(rows, BASE, clusters), "tuned": None, "delta": None,
+    }  # fmt: skip
+    if TUNED in rows[0].scores:
+        summary["tuned"] = _means(rows, TUNED, clusters)
         deltas = np.array([row.scores[TUNED].iou - row.scores[BASE].iou for row in rows])
-        summary["delta"] = {
-            "miou": float(deltas.mean()),
-            "ci95": bootstrap_interval(deltas, images, seed),
-            "num_gained": int((deltas > TIE).sum()),
-            "num_tied": int((np.abs(deltas) <= TIE).sum()),
-            "num_lost": int((deltas < -TIE).sum()),
-        }
-    summary["num_objects"], summary["num_images"] = len(rows), len(set(images.tolist()))
+        summary["delta"] = _delta(paired_difference(deltas, clusters, seed))
+    summary["num_objects"] = len(rows)
+    summary["num_images"] = len({row.key.image_id for row in rows})
+    summary["num_clusters"] = len(set(clusters.tolist()))
     return summary
 
 
-def _means(rows: list[Row], name: str, images: NDArray[np.str_]) -> dict[str, float]:
-    ious = np.array([row.scores[name].iou for row in rows])
-    sums, counts = _by_image(ious, images)
+def _delta(difference: Difference) -> dict[str, Any]:
     return {
-        "miou": float(ious.mean()),
-        "dice": float(np.mean([row.scores[name].dice for row in rows])),
-        "miou_per_image": float((sums / counts).mean()),
-        "predicted_iou": float(np.mean([row.scores[name].predicted_iou for row in rows])),
+        "miou": difference.mean,
+        "ci95": None if difference.ci95 is None else list(difference.ci95),
+        "p": difference.p,
+        "p_holm": None,
+        "smallest_detectable": difference.smallest,
+        "num_gained": difference.num_gained,
+        "num_tied": difference.num_tied,
+        "num_lost": difference.num_lost,
+        "is_identical": difference.is_identical,
     }
 
 
-def _by_image(
-    values: NDArray[np.float64], images: NDArray[np.str_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum and count of values for each image."""
-    _, index = np.unique(images, return_inverse=True)
-    counts = np.bincount(index).astype(np.float64)
-    return np.bincount(index, weights=values).astype(np.float64), counts
-
-
-def bootstrap_interval(
-    values: NDArray[np.float64], images: NDArray[np.str_], seed: int
-) -> list[float] | None:
-    """95% percentile interval of the mean over objects, resampling whole images.
-
-    Objects of one image are alike; resampling them one by one would make the interval too narrow
-    (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
-
-    Returns:
-        [low, high], or `None` when there is only one image.
-    """
-    sums, counts = _by_image(values, images)
-    num_images = len(sums)
-    if num_images < 2:
-        return None
-    rng = object_rng(seed, "bootstrap")
-    means = []
-    rows_at_once = max(1, 10_000_000 // num_images)
-    for start in range(0, NUM_RESAMPLES, rows_at_once):
-        size = min(rows_at_once, NUM_RESAMPLES - start)
-        weights = rng.multinomial(num_images, np.full(num_images, 1 / num_images), size=size)
-        means.append((weights @ sums) / (weights @ counts))
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return [float(low), float(high)]
-
-
-def verdict(name: str, summary: dict[str, Any]) -> str:
-    """One plain sentence on a protocol, also when the answer is no."""
-    base, delta = summary["base"]["miou"], summary["delta"]
-    if delta is None:
-        return f"{name}: the base reaches a mIoU of {base:.3f}."
-    tuned, interval = summary["tuned"]["miou"], delta["ci95"]
-    change = f"{name}: {base:.3f} for the base, {tuned:.3f} tuned ({delta['miou']:+.3f}"
-    if interval is None:
-        return f"{change}; a single image gives no interval)."
-    change += f", 95% interval {interval[0]:+.3f} to {interval[1]:+.3f})"
-    if interval[0] > 0:
-        return f"{change}: better."
-    if interval[1] < 0:
-        return f"{change}: WORSE than the base."
-    return f"{change}: no difference that these images could show."
-
-
-def to_markdown(summaries: dict[str, Any]) -> str:
-    """The table of a report."""
-    lines = [
-        "| protocol | base mIoU | tuned mIoU | difference | 95% interval | base Dice | tuned Dice "
-        "| objects | images |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, summary in summaries.items():
-        cells = [name, f"{summary['base']['miou']:.3f}", "-", "-", "-"]
-        dice = [f"{summary['base']['dice']:.3f}", "-"]
-        if summary["delta"] is not None:
-            interval = summary["delta"]["ci95"]
-            cells[2:] = [
-                f"{summary['tuned']['miou']:.3f}",
-                f"{summary['delta']['miou']:+.3f}",
-                f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image",
-            ]
-            dice[1] = f"{summary['tuned']['dice']:.3f}"
-        counts = [str(summary["num_objects"]), str(summary["num_images"])]
-        lines.append("| " + " | ".join([*cells, *dice, *counts]) + " |")
-    return "\n".join(lines)
-
-
-def to_csv(rows: Iterable[Row]) -> str:
-    """A line for each object and protocol, as `objects.csv` holds them."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    rows = list(rows)
-    names = list(rows[0].scores) if rows else [BASE]
-    columns = [f"{name}_{what}" for name in names for what in ("iou", "dice", "predicted_iou")]
-    writer.writerow(["protocol", "image_id", "object_id", "class", "area", *columns])
-    for row in rows:
-        key = row.key
-        scores = [
-            f"{value:.6f}"
-            for name in names
-            for value in (
-                row.scores[name].iou,
-                row.scores[name].dice,
-                row.scores[name].predicted_iou,
-            )
-        ]
-        writer.writerow(
-            [row.protocol, key.image_id, key.object_id, key.class_name, row.area, *scores]
+def _correct(summaries: Sequence[dict[str, Any]]) -> None:
+    """Add the corrected p and the verdict to differences that are looked at together."""
+    known = [summary for summary in summaries if summary["delta"] is not None]
+    corrected = holm([summary["delta"]["p"] for summary in known])
+    num_questions = max(1, sum(p is not None for p in corrected))
+    for summary, p in zip(known, corrected, strict=True):
+        delta = summary["delta"]
+        interval = None if delta["ci95"] is None else (delta["ci95"][0], delta["ci95"][1])
+        difference = Difference(
+            delta["miou"], interval, delta["p"], delta["smallest_detectable"],
+            delta["num_gained"], delta["num_tied"], delta["num_lost"], delta["is_identical"],
+        )  # fmt: skip
+        delta["p_holm"], delta["verdict"] = (
+            p,
+            judge(difference, p, summary["num_clusters"], num_questions),
         )
-    return text.getvalue()
+
+
+def _means(rows: list[Row], name: str, clusters: NDArray[np.str_]) -> dict[str, float]:
+    scores = [row.scores[name] for row in rows]
+    images = np.array([row.key.image_id for row in rows])
+    sums, counts = by_cluster(np.array([score.iou for score in scores]), images)
+    overlap = sum(score.overlap for score in scores)
+    sizes = sum(row.area for row in rows) + sum(score.predicted_area for score in scores)
+    means = {field: _mean(getattr(score, field) for score in scores) for field in MEANS}
+    return {
+        "miou": means.pop("iou"),
+        **means,
+        "miou_per_image": float((sums / counts).mean()),
+        "iou_of_pixels": overlap / (sizes - overlap),
+        "dice_of_pixels": 2 * overlap / sizes,
+    }
+
+
+def _repeats(rows: list[Row]) -> dict[str, Any] | None:
+    """mIoU of each draw of the random prompts, where there were several."""
+    numbers = sorted({row.repeat for row in rows})
+    if len(numbers) == 1:
+        return None
+    return {
+        name: [
+            _mean(row.scores[name].iou for row in rows if row.repeat == number)
+            for number in numbers
+        ]
+        for name in rows[0].scores
+    }
+
+
+def _instances(rows: list[Row]) -> dict[str, Any] | None:
+    """Measures of several objects an image; `None` where no image has two."""
+    images: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        images[row.key.image_id].append(row)
+    if all(len(part) == 1 for part in images.values()):
+        return None
+    return {
+        name: instance_scores([_instances_of(part, name) for part in images.values()])
+        for name in rows[0].scores
+    }
+
+
+def _instances_of(rows: list[Row], name: str) -> Instances:
+    def rle(row: Row, counts: bytes) -> dict[str, Any]:
+        return {"size": list(row.hw), "counts": counts}
+
+    classes = [row.key.class_name for row in rows]
+    return Instances(
+        [rle(row, row.rle) for row in rows],
+        classes,
+        [rle(row, row.scores[name].rle) for row in rows],
+        classes,
+        [row.scores[name].predicted_iou for row in rows],
+    )
+
+
+def _clicks(rows: list[Row]) -> dict[str, Any] | None:
+    """IoU after each prompt, and the number of prompts until it is high enough (NoC).
+
+    NoC counts the first prompt; an object that never gets there counts with all prompts, and in
+    `failed` (Sofiiuk et al., arXiv 2102.06583).
+    """
+    if not rows[0].scores[BASE].clicks:
+        return None
+    return {name: _clicks_of([row.scores[name] for row in rows]) for name in rows[0].scores}
+
+
+def _clicks_of(scores: list[Score]) -> dict[str, Any]:
+    ious = np.array([score.clicks for score in scores])
+    summary: dict[str, Any] = {"iou": ious.mean(0).tolist(), "noc": {}}
+    for target in CLICK_TARGETS:
+        is_there = ious >= target
+        reached = is_there.any(1)
+        number = np.where(reached, is_there.argmax(1) + 1, ious.shape[1])
+        summary["noc"][f"{target:.0%}".rstrip("%")] = {
+            "mean": float(number.mean()), "failed": float((~reached).mean()),
+        }  # fmt: skip
+    return summary

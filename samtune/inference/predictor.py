@@ -29,12 +29,15 @@ class SamPredictor:
         object_logits: (K,) of the last answer, above 0 where the model finds an object at all; `None`
             for families that do not say.
         encoded: all that the encoder made of the current image, or `None`.
+        is_calibrated: scores are mapped to what was measured on validation images, where the model
+            comes with such a map (`samtune calibrate`); the order of masks stays the same.
         original_size, input_size: (height, width) of the image, before and after resizing.
     """
 
     def __init__(self, sam_model: Sam) -> None:
         self.model = sam_model
         self.model.eval()
+        self.is_calibrated = True
         self.transform = InputTransform(sam_model.frame)
         self.reset_image()
 
@@ -203,7 +206,10 @@ class SamPredictor:
         )
         if not return_logits:
             masks = masks > self.model.mask_threshold
-        return masks, answer.iou_scores, answer.low_res_logits
+        scores, calibration = answer.iou_scores, self.model.calibration
+        if calibration is not None and self.is_calibrated:
+            scores = calibration(scores)
+        return masks, scores, answer.low_res_logits
 
     def get_image_embedding(self) -> Tensor:
         """Embeddings (1, C, S/16, S/16) of the current image.

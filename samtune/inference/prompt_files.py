@@ -2,10 +2,11 @@
 
 JSON: a list of objects, each `{"image": "a.png", "box": [x0, y0, x1, y1]}` or with
 `"points": [[x, y], ...]` and, if some are negative, `"labels": [1, 0, ...]`; box and points may
-stand together; `"name"` is optional. All in pixels of the original image.
+stand together; `"name"` is optional, and so is `"object"`, the id of the object in the ground truth
+that an evaluation is to measure the prompt against. All in pixels of the original image.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ class PromptedImage:
         path: the image file.
         prompts: one for each object, original frame.
         names: of the objects.
+        object_ids: in the ground truth, as far as the file tells.
     """
 
     path: Path
     prompts: list[Prompt]
     names: list[str]
+    object_ids: list[int | None] = field(default_factory=list)
 
 
 def read_prompts(file: Path, images: list[Path]) -> list[PromptedImage]:
@@ -57,7 +60,14 @@ def read_prompts(file: Path, images: list[Path]) -> list[PromptedImage]:
         image.prompts.append(build_prompt(entry.get("points"), entry.get("labels"),
                                           entry.get("box"), where))  # fmt: skip
         image.names.append(str(entry.get("name", len(image.prompts))))
+        image.object_ids.append(_object_id(entry.get("object"), where))
     return list(grouped.values())
+
+
+def _object_id(value: Any, where: str) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise UserError(f"{where}: 'object' is {value!r}: give the object's id, a whole number")
 
 
 def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:

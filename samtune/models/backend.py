@@ -22,6 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from samtune.models.calibration import Calibration
 from samtune.models.chunking import cut_objects, join_predictions
 from samtune.models.families.base import Family
 from samtune.models.families.table import find_family
@@ -75,6 +76,8 @@ class Sam(nn.Module):
         self.stretch: Stretch = "none"
         self.bands: list[int] | None = None
         self.with_multimask = True
+        # What measured IoU the predicted one stands for, as far as it was fitted.
+        self.calibration: Calibration | None = None
         # of the frozen encoder's weights, see models/quantize.py
         self.quantization = "none"
         # Compute activations again in the backward pass instead of keeping them.

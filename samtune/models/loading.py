@@ -21,6 +21,7 @@ from torch import Tensor
 from samtune.errors import UserError
 from samtune.files import read_json
 from samtune.models.backend import BaseIdentity, Sam
+from samtune.models.calibration import load_calibration
 from samtune.models.families.table import find_family
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.registry import REGISTRY
@@ -127,11 +128,13 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     trained_size = metadata["base"]["image_size"]
     _require_size(folder, trained_size, image_size)
     metadata["base"]["image_size"] = trained_size or image_size
-    if not (folder / "adapter_config.json").exists():
+    if (folder / "adapter_config.json").exists():
+        sam = load_base(metadata["base"], str(folder))
+        _add_adapter(sam, folder)
+    else:
         identity = BaseIdentity(**metadata["base"])
-        return _with_settings(Sam(from_pretrained(str(folder), "tune again"), identity), metadata)
-    sam = load_base(metadata["base"], str(folder))
-    _add_adapter(sam, folder)
+        sam = Sam(from_pretrained(str(folder), "tune again"), identity)
+    sam.calibration = load_calibration(folder)
     return _with_settings(sam, metadata)
 
 
@@ -167,7 +170,7 @@ def load_start(source: str, checkpoint: str = "", image_size: int | None = None)
     sam = _load(source, checkpoint, image_size)
     if source in REGISTRY or not _is_tuned(Path(source)):
         return sam
-    sha256 = _tuned_sha256(sam)
+    sha256 = tuned_sha256(sam)
     merge(sam)
     return Sam(sam.core, BaseIdentity(_absolute(source), "", sam.image_size, sha256))
 
@@ -176,8 +179,11 @@ def _is_tuned(path: Path) -> bool:
     return path.suffix == ".ckpt" or find_tuned(path) is not None
 
 
-def _tuned_sha256(sam: Sam) -> str:
-    """Of base and adapter apart, for merging differs in the last bits between processors."""
+def tuned_sha256(sam: Sam) -> str:
+    """Of all weights that a network computes with, tuned or not.
+
+    Of base and adapter apart, for merging differs in the last bits between processors.
+    """
     if not isinstance(sam.network, PeftModel):
         return weights_sha256(sam.core)
     adapter = get_peft_model_state_dict(sam.network, save_embedding_layers=False)

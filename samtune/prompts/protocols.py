@@ -4,7 +4,8 @@ Numbers of the recipes: SAM arXiv 2304.02643 appendix A, SAM 2 arXiv 2408.00714 
 doi 10.1038/s41467-024-44824-z and its repository.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,31 @@ class Protocol:
     mask: MaskNoise | Literal["none"] = "none"
     num_corrections: int = 0
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """What it prompts with: any of `box`, `points`, `mask`."""
+        with_points = self.num_positive or self.num_negative or self.num_corrections
+        return frozenset(
+            name
+            for name, is_there in (
+                ("box", self.box != "none"),
+                ("points", bool(with_points)),
+                ("mask", self.mask != "none"),
+            )
+            if is_there
+        )
+
+    @property
+    def is_random(self) -> bool:
+        """Whether another seed gives other first prompts."""
+        is_placed = self.placing == "centre" and self.num_positive <= 1 and not self.num_negative
+        has_points = bool(self.num_positive or self.num_negative)
+        return (
+            self.box not in ("none", "exact", "grown")
+            or self.mask == "noised"
+            or (has_points and not is_placed)
+        )
+
     def draw(self, mask: MaskArray, rng: np.random.Generator, mask_grid: InputFrame) -> Prompt:
         """Draw a prompt for an (H, W) mask with at least one pixel; original frame."""
         prompt = Prompt()
@@ -70,15 +96,43 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("box_outward", box="outward"),
         Protocol("point", num_positive=1, placing="centre"),
         Protocol("point_uniform", num_positive=1),
-        Protocol("points_3", num_positive=3, placing="centre"),
         Protocol("points_uniform", num_positive=3),
         Protocol("points_mixed", num_positive=2, num_negative=1),
         Protocol("box_point", num_positive=1, box="uniform"),
         Protocol("mask_coarse", mask="coarse"),
         Protocol("mask_noised", mask="noised"),
-        Protocol("clicks_5", num_positive=1, placing="centre", num_corrections=4),
     )
 }
+# Kinds with a number in their names: what it stands for, the largest that makes sense, how to make it.
+NUMBERED: Mapping[str, tuple[str, int, Callable[[str, int], Protocol]]] = {
+    "points_N": (
+        "N points in the object, the first at its centre", 100,
+        lambda name, n: Protocol(name, num_positive=n, placing="centre"),
+    ),
+    "clicks_N": (
+        "N clicks, the first at the centre, the others where the mask is wrong", 100,
+        lambda name, n: Protocol(name, num_positive=1, placing="centre", num_corrections=n - 1),
+    ),
+    "box_clicks_N": (
+        "a box, then N clicks where the mask is wrong", 100,
+        lambda name, n: Protocol(name, placing="centre", box="exact", num_corrections=n),
+    ),
+    "box_jitter_N": (
+        "a box whose sides are moved by up to N % of its own", 100,
+        lambda name, n: Protocol(name, box="relative", box_scale=n / 100),
+    ),
+    "box_outward_N": (
+        "a box grown by N pixels on every side", 10_000,
+        lambda name, n: Protocol(name, box="grown", box_scale=n),
+    ),
+}  # fmt: skip
+# Beside the names of protocols: several at once.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "robustness": (
+        "box", "box_jitter_5", "box_jitter_10", "box_jitter_20", "box_outward_5", "box_outward_20",
+    ),
+    "interactive": ("clicks_10",),
+}  # fmt: skip
 EVALUATION_PROTOCOLS = ("box", "box_jitter", "point", "points_3", "clicks_5")
 
 IouLoss = Literal["mse", "l1"]
@@ -163,12 +217,27 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def find_protocols(names: list[str] | tuple[str, ...]) -> list[Protocol]:
-    """Look protocols up by name.
+    """Look protocols up by name, each once; a group stands for its members.
 
     Raises:
         UserError: a name is unknown.
     """
-    unknown = [name for name in names if name not in PROTOCOLS]
-    if unknown:
-        raise UserError(f"unknown protocol '{unknown[0]}': choose from {', '.join(PROTOCOLS)}")
-    return [PROTOCOLS[name] for name in names]
+    single = [member for name in names for member in GROUPS.get(name, (name,))]
+    return [_find_protocol(name) for name in dict.fromkeys(single)]
+
+
+def _find_protocol(name: str) -> Protocol:
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    match = re.fullmatch(r"(.*_)([1-9]\d{0,5})", name)
+    kind = NUMBERED.get(f"{match[1]}N") if match else None
+    if match and kind and int(match[2]) <= kind[1]:
+        return kind[2](name, int(match[2]))
+    known = ", ".join((*PROTOCOLS, *NUMBERED, *GROUPS))
+    raise UserError(f"unknown protocol '{name}': choose from {known} (N: a number)")
+
+
+def trained_parts(recipe: Recipe) -> frozenset[str]:
+    """What a recipe prompts with: any of `box`, `points`, `mask`."""
+    parts = frozenset[str]().union(*(PROTOCOLS[name].parts for name in recipe.first))
+    return parts | {"points"} if recipe.num_corrections else parts

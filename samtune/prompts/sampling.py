@@ -17,7 +17,7 @@ from samtune.geometry import mask_to_box, mask_to_cells, resized_hw, scale_xy
 from samtune.types import FloatArray, InputFrame, MaskArray
 
 PointPlacing = Literal["uniform", "centre"]
-BoxNoise = Literal["exact", "gaussian", "uniform", "outward"]
+BoxNoise = Literal["exact", "gaussian", "uniform", "outward", "relative", "grown"]
 MaskNoise = Literal["coarse", "noised"]
 
 # A box corner moves at most 20 pixels of a 1024-pixel input (SAM, arXiv 2304.02643, appendix A).
@@ -95,8 +95,10 @@ def object_box(
         mask: (H, W) with at least one pixel.
         noise: `exact`; `gaussian` (SAM) or `uniform` (SAM 2) noise on each side, with sigma or
             limit `scale` times the box's own side; `outward` (MedSAM) grows each side by 0 to the
-            greatest shift. No side moves more than 20 pixels of a 1024-pixel input.
-        scale: relative size of the noise.
+            greatest shift. No side of these moves more than 20 pixels of a 1024-pixel input. To
+            measure robustness: `relative` as `uniform` without that limit; `grown` moves each side
+            outward by `scale` pixels of the image, not by chance.
+        scale: relative size of the noise, or pixels.
 
     Returns:
         (4,) float32, inside the image, never inverted.
@@ -110,6 +112,10 @@ def object_box(
         shift = rng.uniform(-1.0, 1.0, 4) * np.minimum(scale * sides, limit)
     elif noise == "outward":
         shift = rng.uniform(0.0, limit, 4) * np.array([-1, -1, 1, 1])
+    elif noise == "relative":
+        shift = rng.uniform(-1.0, 1.0, 4) * scale * sides
+    elif noise == "grown":
+        shift = scale * np.array([-1, -1, 1, 1])
     else:
         return box
     moved = (box + shift).astype(np.float32).reshape(2, 2)

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from samtune.data.mask_folder import MaskFolder
-from samtune.evaluation.compare import Row, Score
+from samtune.evaluation.measure import encode
+from samtune.evaluation.rows import Row, Score
 from samtune.models.loading import load_model
 from samtune.types import ObjectKey
 
@@ -46,15 +47,33 @@ def make_sam():
 
 @pytest.fixture(scope="session")
 def make_row():
-    """A function that makes a row from IoUs; Dice is 2 IoU / (1 + IoU), the expected IoU 0.5."""
+    """A function that makes a row from IoUs; Dice is 2 IoU / (1 + IoU), the expected IoU 0.5.
 
-    def score(iou):
-        return Score(iou, 2 * iou / (1 + iou), 0.5)
+    Objects are rows of a picture of 10 x 100 pixels; a mask covers so much of one as its IoU says.
+    """
 
-    def make(image_id, base, tuned=None, *, protocol="box", object_id=1, class_name="", area=100):
-        scores = {"base": score(base)}
+    def score(iou, object_id, predicted, clicks):
+        mask = np.zeros((10, 100), np.bool_)
+        mask[object_id % 10, : round(100 * iou)] = True
+        return Score(
+            iou=iou, dice=2 * iou / (1 + iou), predicted_iou=predicted, oracle_iou=iou,
+            boundary_iou=iou, surface_dice=iou, hd95=1 - iou, cldice=iou,
+            predicted_area=round(100 * iou), overlap=round(100 * iou), clicks=clicks,
+            rle=encode(mask),
+        )  # fmt: skip
+
+    def make(
+        image_id, base, tuned=None, *, protocol="box", object_id=1, class_name="", area=100,
+        cluster="", repeat=0, columns=(), contrast=1.0, predicted=0.5, clicks=(),
+    ):  # fmt: skip
+        truth = np.zeros((10, 100), np.bool_)
+        truth[object_id % 10] = True
+        scores = {"base": score(base, object_id, predicted, clicks)}
         if tuned is not None:
-            scores["tuned"] = score(tuned)
-        return Row(protocol, ObjectKey(image_id, object_id, class_name), area, scores)
+            scores["tuned"] = score(tuned, object_id, predicted, clicks)
+        return Row(
+            protocol, ObjectKey(image_id, object_id, class_name), area, scores,
+            cluster or image_id, repeat, columns, contrast, truth.shape, encode(truth),
+        )  # fmt: skip
 
     return make

@@ -10,8 +10,9 @@ import torch
 from samtune.data.mask_folder import MaskFolder
 from samtune.data.source import Subset
 from samtune.errors import UserError
-from samtune.evaluation import compare as compare_module
-from samtune.evaluation.compare import EvaluationSettings, compare
+from samtune.evaluation import session as session_module
+from samtune.evaluation.compare import EvaluationSettings
+from samtune.evaluation.compare import compare as compare_whole
 from samtune.evaluation.contestants import Contestants
 from samtune.geometry import logits_to_original, scale_xy
 from samtune.inference.predictor import SamPredictor
@@ -32,6 +33,10 @@ KEYS = [
     ObjectKey("c", 1),
 ]
 AREAS = [15 * 20, 10 * 40, 6 * 15, 30 * 40, 18 * 18, 4 * 20]
+
+
+def compare(*arguments):
+    return compare_whole(*arguments).rows
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +239,7 @@ class TestIndependence:
     def test_masks_enlarged_one_by_one_score_the_same(
         self, trained, source, tuned_rows, monkeypatch
     ):
-        monkeypatch.setattr(compare_module, "_MASKS_PER_CHUNK", 1)
+        monkeypatch.setattr(session_module, "_MASKS_PER_CHUNK", 1)
         assert_close(
             compare(Contestants(trained, is_tuned=True), source, BOX_AND_JITTER), tuned_rows
         )

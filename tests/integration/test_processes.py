@@ -104,6 +104,8 @@ def test_evaluation_is_shared_and_gathered_without_duplicates(alone, tmp_path, c
     one, two = (
         json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two")
     )
+    commands = [results["about"].pop("command") for results in (one, two)]
+    assert "samtune evaluate" in commands[0]
     assert one == two
 
 

@@ -7,6 +7,7 @@ from samtune.prompts.protocols import (
     PROTOCOLS,
     RECIPES,
     find_protocols,
+    trained_parts,
 )
 from samtune.types import InputFrame
 
@@ -20,13 +21,11 @@ PARTS = {
     "box_outward": (0, 0, True, False),
     "point": (1, 0, False, False),
     "point_uniform": (1, 0, False, False),
-    "points_3": (3, 0, False, False),
     "points_uniform": (3, 0, False, False),
     "points_mixed": (2, 1, False, False),
     "box_point": (1, 0, True, False),
     "mask_coarse": (0, 0, False, True),
     "mask_noised": (0, 0, False, True),
-    "clicks_5": (1, 0, False, False),
 }
 protocols = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 recipes = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -84,14 +83,14 @@ def test_jittered_boxes_move_by_at_most_a_tenth_of_the_side(rng):
 
 
 def test_five_clicks_are_one_point_and_four_corrections():
-    clicks = PROTOCOLS["clicks_5"]
+    (clicks,) = find_protocols(["clicks_5"])
     assert (clicks.num_positive, clicks.num_corrections, clicks.placing) == (1, 4, "centre")
-    assert all(p.num_corrections == 0 for p in PROTOCOLS.values() if p.name != "clicks_5")
+    assert all(p.num_corrections == 0 for p in PROTOCOLS.values())
 
 
 def test_the_evaluation_prompts_with_boxes_points_and_clicks():
     assert EVALUATION_PROTOCOLS == ("box", "box_jitter", "point", "points_3", "clicks_5")
-    assert set(EVALUATION_PROTOCOLS) <= PROTOCOLS.keys()
+    assert [each.name for each in find_protocols(EVALUATION_PROTOCOLS)] == [*EVALUATION_PROTOCOLS]
 
 
 def test_sam_has_the_numbers_of_its_paper():
@@ -157,3 +156,62 @@ def test_protocols_are_found_in_the_order_of_their_names():
 def test_an_unknown_protocol_is_named_with_the_choices():
     with pytest.raises(UserError, match=r"unknown protocol 'pont': choose from box, box_jitter"):
         find_protocols(["box", "pont"])
+
+
+class TestNumbered:
+    @pytest.fixture
+    def square(self):
+        mask = np.zeros((100, 120), np.bool_)
+        mask[40:60, 30:70] = True
+        return mask
+
+    def test_points_and_clicks(self, square, rng):
+        points, clicks, box_clicks = find_protocols(["points_7", "clicks_10", "box_clicks_2"])
+        assert points.draw(square, rng, GRID).num_points == 7
+        assert (clicks.draw(square, rng, GRID).num_points, clicks.num_corrections) == (1, 9)
+        assert box_clicks.draw(square, rng, GRID).signature == (0, True, False)
+        assert (box_clicks.num_corrections, box_clicks.placing) == (2, "centre")
+
+    def test_boxes_are_moved_by_their_own_share_without_a_limit(self, square, rng):
+        (jitter,) = find_protocols(["box_jitter_20"])
+        moves = [jitter.draw(square, rng, GRID).box_xyxy - [30, 40, 69, 59] for _ in range(300)]
+        assert np.abs(moves).max(0) == pytest.approx([8, 4, 8, 4], rel=0.05)
+
+    def test_boxes_grow_by_pixels_and_stay_inside(self, square, rng):
+        (grown, far) = find_protocols(["box_outward_5", "box_outward_50"])
+        assert grown.draw(square, rng, GRID).box_xyxy.tolist() == [25, 35, 74, 64]
+        assert far.draw(square, rng, GRID).box_xyxy.tolist() == [0, 0, 119, 99]
+
+    def test_groups_stand_for_their_members_each_once(self):
+        names = [p.name for p in find_protocols(["box", "robustness", "interactive", "point"])]
+        assert names == [
+            "box", "box_jitter_5", "box_jitter_10", "box_jitter_20", "box_outward_5",
+            "box_outward_20", "clicks_10", "point",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "name",
+        ["points_0", "points_", "clicks_101", "box_jitter_-5", "points_3x", "point_3", "own"],
+    )
+    def test_other_names_are_a_user_s_error(self, name):
+        with pytest.raises(UserError, match="unknown protocol"):
+            find_protocols([name])
+
+    def test_those_that_another_seed_changes_are_known(self, square):
+        names = ["box", "point", "box_outward_5", "clicks_5", "mask_coarse"]
+        assert not any(protocol.is_random for protocol in find_protocols(names))
+        names = ["box_jitter", "box_jitter_5", "points_3", "point_uniform", "mask_noised"]
+        for protocol in find_protocols(names):
+            assert protocol.is_random
+            first, second = (
+                protocol.draw(square, np.random.default_rng(seed), GRID) for seed in (0, 1)
+            )
+            parts = ("point_coords", "box_xyxy", "mask_input")
+            pairs = [(getattr(first, part), getattr(second, part)) for part in parts]
+            assert any(a is not None and not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_what_a_recipe_trains_is_known():
+    assert trained_parts(RECIPES["boxes"]) == {"box"}
+    assert trained_parts(RECIPES["points"]) == {"points"}
+    assert trained_parts(RECIPES["mixed"]) == {"box", "points", "mask"}

@@ -359,7 +359,7 @@ class TestUse:
         rows = compare(
             Contestants(fresh.eval(), is_tuned=True), MaskFolder(discs / "test"),
             EvaluationSettings(protocols),
-        )  # fmt: skip
+        ).rows  # fmt: skip
         assert {row.protocol for row in rows} == {"box", "clicks_5"}
         assert all(0 <= row.scores[name].iou <= 1 for row in rows for name in ("base", "tuned"))
         assert any(row.scores["base"] != row.scores["tuned"] for row in rows)

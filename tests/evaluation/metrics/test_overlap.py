@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from samtune.evaluation.metrics import iou_and_dice
+from samtune.evaluation.metrics.overlap import iou_and_dice
 
 
 def masks(*windows, hw=(4, 5)):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samtune.evaluation.compare import Answer
-from samtune.evaluation.gallery import Gallery, difference
+from samtune.evaluation.report.gallery import Gallery, difference
 from samtune.types import Prompt, Sample
 
 
@@ -35,7 +35,7 @@ CHANGES = {1: 0.1, 2: -0.3, 3: 0.4, 4: 0.0, 5: -0.1, 6: 0.2}
 
 @pytest.mark.parametrize("order", [list(CHANGES), list(CHANGES)[::-1], [4, 2, 6, 1, 5, 3]])
 def test_the_largest_changes_are_kept_largest_first(answer, order):
-    gallery = Gallery(size=2, side=16)
+    gallery = Gallery(size=6, side=16)
     for number in order:
         gallery.add(answer(number, 0.5, 0.5 + CHANGES[number]))
     assert ids(gallery.gains) == [3, 6]
@@ -43,7 +43,7 @@ def test_the_largest_changes_are_kept_largest_first(answer, order):
 
 
 def test_an_object_that_did_not_change_is_neither_a_gain_nor_a_loss(answer):
-    gallery = Gallery(size=8, side=16)
+    gallery = Gallery(size=24, side=16)
     for number, change in CHANGES.items():
         gallery.add(answer(number, 0.5, 0.5 + change))
     assert ids(gallery.gains) == [3, 6, 1]
@@ -51,7 +51,7 @@ def test_an_object_that_did_not_change_is_neither_a_gain_nor_a_loss(answer):
 
 
 def test_of_a_base_alone_the_best_and_the_worst_are_kept(answer):
-    gallery = Gallery(size=2, side=16)
+    gallery = Gallery(size=6, side=16)
     for number, iou in enumerate((0.5, 0.9, 0.1, 0.7, 0.0), start=1):
         gallery.add(answer(number, iou))
     assert ids(gallery.gains) == [2, 4]
@@ -59,7 +59,7 @@ def test_of_a_base_alone_the_best_and_the_worst_are_kept(answer):
 
 
 def test_equal_changes_do_not_confuse_it(answer):
-    gallery = Gallery(size=2, side=16)
+    gallery = Gallery(size=6, side=16)
     for number in range(1, 6):
         gallery.add(answer(number, 0.5, 0.75))
     assert len(gallery.gains) == 2
@@ -67,7 +67,7 @@ def test_equal_changes_do_not_confuse_it(answer):
 
 
 def test_no_more_than_its_size_is_ever_held(answer):
-    gallery = Gallery(size=3, side=16)
+    gallery = Gallery(size=9, side=16)
     for number, change in enumerate(itertools.chain(np.linspace(-0.4, 0.4, 40)), start=1):
         gallery.add(answer(number, 0.5, 0.5 + change))
     assert ids(gallery.gains) == [40, 39, 38]
@@ -79,9 +79,9 @@ def test_an_empty_gallery_has_no_pictures():
     assert gallery.gains == gallery.losses == []
 
 
-@pytest.mark.parametrize(("tuned", "panels"), [(0.9, 4), (None, 3)], ids=["compared", "base alone"])
+@pytest.mark.parametrize(("tuned", "panels"), [(0.9, 5), (None, 3)], ids=["compared", "base alone"])
 def test_a_picture_has_a_panel_for_the_prompt_the_truth_and_each_contestant(answer, tuned, panels):
-    gallery = Gallery(size=1, side=32)
+    gallery = Gallery(size=3, side=32)
     gallery.add(answer(1, 0.5, tuned))
     (picture,) = gallery.gains
     assert picture.image.shape == (32, panels * 32 + (panels - 1) * 4, 3)
@@ -94,7 +94,7 @@ def test_the_difference_is_tuned_minus_base_or_the_base_s_own_iou(make_row):
 
 
 def test_an_object_is_shown_once_with_its_largest_change(answer):
-    gallery = Gallery(size=3, side=16)
+    gallery = Gallery(size=9, side=16)
     for change in (0.1, 0.4, 0.2):
         gallery.add(answer(1, 0.5, 0.5 + change))
     assert [picture.rank for picture in gallery.gains] == pytest.approx([0.4])

@@ -5,7 +5,10 @@ from typing import Any
 
 from samtune.errors import require
 
-_COLUMNS = ("base_miou", "tuned_miou", "delta_miou", "ci95_low", "ci95_high", "num_objects")
+_COLUMNS = (
+    "base_miou", "tuned_miou", "delta_miou", "ci95_low", "ci95_high", "p_holm", "verdict",
+    "num_objects",
+)  # fmt: skip
 
 
 def log_evaluation(
@@ -31,13 +34,19 @@ def log_evaluation(
         settings=wandb.Settings(silent=True, console="off"),
     )
     table = wandb.Table(columns=["protocol", *_COLUMNS])
+    parts = wandb.Table(columns=["protocol", "by", "part", *_COLUMNS])
     for name, summary in results["protocols"].items():
         row = _numbers(summary)
         table.add_data(name, *(row[column] for column in _COLUMNS))
         session.summary.update(
             {f"evaluation/{name}/{key}": value for key, value in row.items() if value is not None}
         )
-    session.log({"evaluation": table})
+        for way, values in summary["breakdown"].items():
+            for part, its in values.items():
+                numbers = _numbers(its)
+                parts.add_data(name, way, part, *(numbers[column] for column in _COLUMNS))
+    session.summary["evaluation/headline"] = results["headline"]
+    session.log({"evaluation": table, "evaluation_parts": parts})
     session.finish()
 
 
@@ -50,5 +59,7 @@ def _numbers(summary: dict[str, Any]) -> dict[str, Any]:
         "delta_miou": delta.get("miou"),
         "ci95_low": low,
         "ci95_high": high,
+        "p_holm": delta.get("p_holm"),
+        "verdict": delta.get("verdict"),
         "num_objects": summary["num_objects"],
     }

@@ -1,0 +1,57 @@
+"""What was lost: the same comparison where the model was not tuned for it.
+
+On a general set (procedural scenes, or a set of the user's), and on kinds of prompts that training
+did not simulate.
+"""
+
+from typing import Any
+
+from samtune.prompts.protocols import Protocol, Recipe, trained_parts
+
+GENERAL_PROTOCOLS = ("box", "point")
+NUM_GENERAL = 40
+
+
+def mark_trained(
+    summaries: dict[str, Any], protocols: tuple[Protocol, ...], recipe: Recipe | None
+) -> None:
+    """Say of each protocol whether training simulated its kind of prompt; `None` if unknown."""
+    parts = {protocol.name: protocol.parts for protocol in protocols}
+    for name, summary in summaries.items():
+        is_known = recipe is not None and name in parts
+        summary["was_trained"] = (
+            parts[name] <= trained_parts(recipe) if is_known and recipe else None
+        )
+
+
+def warnings_of(
+    summaries: dict[str, Any], general: dict[str, Any] | None, general_name: str
+) -> list[str]:
+    """Sentences on what fell: groups, untrained prompts, the general set."""
+    warnings = []
+    for name, summary in summaries.items():
+        if _is_worse(summary) and summary.get("was_trained") is False:
+            warnings.append(
+                f"forgotten: '{name}' prompts, which training did not simulate, fell by "
+                f"{-summary['delta']['miou']:.3f}"
+            )
+        for way, parts in summary["breakdown"].items():
+            warnings += [
+                f"worse for some: '{name}' prompts, {way} {part}: {its['delta']['miou']:+.3f} on "
+                f"{its['num_objects']} objects"
+                for part, its in parts.items()
+                if _is_worse(its) and not _is_worse(summary)
+            ]
+    for name, summary in (general or {}).items():
+        if _is_worse(summary):
+            delta = summary["delta"]
+            warnings.append(
+                f"forgotten: on the general set ({general_name}) '{name}' prompts fell by "
+                f"{-delta['miou']:.3f} ({summary['base']['miou']:.3f} to "
+                f"{summary['tuned']['miou']:.3f}); samtune scale shows what a weaker adapter keeps"
+            )
+    return warnings
+
+
+def _is_worse(summary: dict[str, Any]) -> bool:
+    return summary["delta"] is not None and summary["delta"]["verdict"] == "worse"

@@ -1,0 +1,163 @@
+"""Tables of a report: Markdown for a README or a paper, CSV by object."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from samtune.evaluation.contestants import BASE, TUNED
+from samtune.evaluation.rows import Row
+
+# Fields of a score in objects.csv
+_SCORES = (
+    "iou", "dice", "predicted_iou", "oracle_iou", "boundary_iou", "surface_dice", "hd95", "cldice",
+    "predicted_area",
+)  # fmt: skip
+# Name of a mean in results.json, as people know it, and its digits.
+METRICS = {
+    "miou": ("mIoU", 3),
+    "oracle_iou": ("mIoU, best of three by truth", 3),
+    "dice": ("Dice", 3),
+    "miou_per_image": ("mIoU per image", 3),
+    "iou_of_pixels": ("IoU over all pixels", 3),
+    "dice_of_pixels": ("Dice over all pixels", 3),
+    "boundary_iou": ("boundary IoU", 3),
+    "surface_dice": ("surface Dice (NSD)", 3),
+    "hd95": ("HD95", 2),
+    "cldice": ("clDice", 3),
+}
+INSTANCE_METRICS = {
+    "ap": "AP50:95", "ap50": "AP50", "ap75": "AP75", "msa": "mSA", "pq": "PQ",
+}  # fmt: skip
+VERDICTS = {
+    "better": "better",
+    "worse": "WORSE",
+    "unclear": "not shown",
+    "identical": "identical",
+    "unknown": "too few images",
+}
+
+
+def difference_cells(summary: dict[str, Any]) -> list[str]:
+    """base, tuned, difference, interval, p, verdict, counts: one line of the main table."""
+    cells = [f"{summary['base']['miou']:.3f}", "-", "-", "-", "-", "-"]
+    if (delta := summary["delta"]) is not None:
+        interval, p = delta["ci95"], delta["p_holm"]
+        cells[1:] = [
+            f"{summary['tuned']['miou']:.3f}",
+            f"{delta['miou']:+.3f}",
+            f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image",
+            "-" if p is None else f"{p:.2g}",
+            VERDICTS[delta["verdict"]],
+        ]
+    return cells
+
+
+def to_markdown(summaries: dict[str, Any]) -> str:
+    """The main table, for the terminal and `report.md`."""
+    head = [
+        "protocol", "base mIoU", "tuned mIoU", "difference", "95% interval", "p (Holm)", "verdict",
+        "objects", "images",
+    ]  # fmt: skip
+    lines = [
+        [name, *difference_cells(each), str(each["num_objects"]), str(each["num_images"])]
+        for name, each in summaries.items()
+    ]
+    return markdown_table(head, lines)
+
+
+def metrics_lines(summaries: dict[str, Any]) -> list[list[str]]:
+    """All measures: protocol, measure, base, tuned."""
+    lines = []
+    for name, summary in summaries.items():
+        pairs = [
+            (text, digits, summary["base"][key], (summary["tuned"] or {}).get(key))
+            for key, (text, digits) in METRICS.items()
+        ]
+        if (instances := summary["instances"]) is not None:
+            pairs += [
+                (text, 3, instances[BASE][key], instances.get(TUNED, {}).get(key))
+                for key, text in INSTANCE_METRICS.items()
+            ]
+        lines += [
+            [name, text, f"{base:.{digits}f}", "-" if tuned is None else f"{tuned:.{digits}f}"]
+            for text, digits, base, tuned in pairs
+        ]
+    return lines
+
+
+def breakdown_lines(summaries: dict[str, Any]) -> list[list[str]]:
+    """Every part of the data: protocol, way, part, then as the main table, and objects."""
+    return [
+        [name, way, part, *difference_cells(its), str(its["num_objects"])]
+        for name, summary in summaries.items()
+        for way, parts in summary["breakdown"].items()
+        for part, its in parts.items()
+    ]
+
+
+def noc_lines(summaries: dict[str, Any]) -> list[list[str]]:
+    """Number of prompts until an IoU is reached: protocol, target, base, tuned."""
+    lines = []
+    for name, summary in summaries.items():
+        for target in (summary["clicks"] or {BASE: {"noc": {}}})[BASE]["noc"]:
+            cells = [
+                f"{its['noc'][target]['mean']:.2f} ({its['noc'][target]['failed']:.0%} never)"
+                for its in summary["clicks"].values()
+            ]
+            lines.append([name, f"NoC@{target}", *cells, *["-"] * (2 - len(cells))])
+    return lines
+
+
+def full_markdown(results: dict[str, Any]) -> str:
+    """`report.md`: the sentence and all tables."""
+    summaries = results["protocols"]
+    parts = [results["headline"], to_markdown(summaries)]
+    if results["warnings"]:
+        parts.append("\n".join(f"- WARNING: {warning}" for warning in results["warnings"]))
+    if results["general"]:
+        parts += [f"General set: {results['general']['name']}",
+                  to_markdown(results["general"]["protocols"])]  # fmt: skip
+    if lines := breakdown_lines(summaries):
+        head = ["protocol", "by", "part", "base mIoU", "tuned mIoU", "difference", "95% interval",
+                "p (Holm)", "verdict", "objects"]  # fmt: skip
+        parts.append(markdown_table(head, lines))
+    metrics = metrics_lines(summaries) + noc_lines(summaries)
+    parts.append(markdown_table(["protocol", "measure", "base", "tuned"], metrics))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+    )
+
+
+def to_csv(rows: Iterable[Row]) -> str:
+    """A line for each object, protocol and draw, as `objects.csv` holds them."""
+    rows = list(rows)
+    names = list(rows[0].scores) if rows else [BASE]
+    columns = list(dict.fromkeys(name for row in rows for name, _ in row.columns))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["protocol", "image_id", "object_id", "class", "area", "contrast", "cluster", "repeat"]
+        + [f"{name}_{field}" for name in names for field in _SCORES]
+        + [f"{name}_clicks" for name in names]
+        + [f"column_{name}" for name in columns]
+    )
+    for row in rows:
+        key = row.key
+        scores = [_text(getattr(row.scores[name], field)) for name in names for field in _SCORES]
+        clicks = [" ".join(f"{iou:.4f}" for iou in row.scores[name].clicks) for name in names]
+        values = [dict(row.columns).get(name, "") for name in columns]
+        writer.writerow(
+            [row.protocol, key.image_id, key.object_id, key.class_name, row.area,
+             _text(row.contrast), row.cluster, row.repeat, *scores, *clicks, *values]
+        )  # fmt: skip
+    return text.getvalue()
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6f}"

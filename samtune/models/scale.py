@@ -1,0 +1,72 @@
+"""How strongly a tuned model differs from its base: 0 is the base, 1 the model as it was tuned.
+
+LoRA updates are multiplied; what was trained whole lies on the line between the base's weights and
+the tuned ones (Wortsman et al., arXiv 2109.01903). A smaller scale gives some of the gain on the new
+domain back for what was lost elsewhere.
+"""
+
+import torch
+from peft import LoraConfig, PeftModel
+from peft.tuners.lora import LoraLayer
+from peft.utils.other import ModulesToSaveWrapper
+from torch import Tensor, nn
+
+from samtune.errors import UserError
+from samtune.models.backend import Sam
+
+
+class TunedScale:
+    """Sets the scale of a network, again and again, in place.
+
+    Args:
+        sam: a tuned network at scale 1.
+        base: what it was made from; asked for only after everything was trained (mode `full`).
+
+    Raises:
+        UserError: the adapter is of a kind that cannot be scaled.
+    """
+
+    def __init__(self, sam: Sam, base: Sam | None = None) -> None:
+        self.sam = sam
+        self._layers = [layer for layer in sam.core.modules() if isinstance(layer, LoraLayer)]
+        if any(any(layer.use_dora.values()) for layer in self._layers):
+            raise UserError(
+                "an adapter with DoRA has no scale: its magnitudes are no sum with the base"
+            )
+        self._lines = _lines(sam, base)
+
+    @torch.no_grad()
+    def set(self, scale: float) -> None:
+        """Set the scale; 0 or more."""
+        for layer in self._layers:
+            for adapter in layer.active_adapters:
+                layer.set_scale(adapter, scale)
+        for parameter, from_base, tuned in self._lines:
+            # exact at both ends, which base + scale * (tuned - base) is not
+            parameter.copy_(tuned if scale == 1 else torch.lerp(from_base, tuned, scale))
+
+    def settle(self, scale: float) -> None:
+        """Set the scale for good: what is saved next loads with it, by PEFT alone too."""
+        self.set(scale)
+        if isinstance(self.sam.network, PeftModel):
+            for config in self.sam.network.peft_config.values():
+                if isinstance(config, LoraConfig):
+                    config.lora_alpha = config.lora_alpha * scale
+
+
+def _lines(sam: Sam, base: Sam | None) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Parameters that were trained whole: themselves, the base's value, the tuned one."""
+    pairs: list[tuple[nn.Module, nn.Module]] = []
+    for module in sam.core.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            pairs += [
+                (module.modules_to_save[a], module.original_module) for a in module.active_adapters
+            ]
+    if not sam.is_adapted:
+        assert base is not None, "after training everything the base is needed"
+        pairs.append((sam.core, base.core))
+    return [
+        (parameter, from_base.detach().clone().to(parameter), parameter.detach().clone())
+        for tuned, original in pairs
+        for parameter, from_base in zip(tuned.parameters(), original.parameters(), strict=True)
+    ]

@@ -1,0 +1,90 @@
+"""What an evaluation says in words, also when the answer is no."""
+
+import pytest
+
+from samtune.evaluation.verdict import headline, verdict
+
+
+def summary_of(base, tuned, interval, says, **more):
+    delta = {
+        "miou": tuned - base, "ci95": interval, "verdict": says, "p_holm": 0.01,
+        "smallest_detectable": 0.03, "is_identical": says == "identical",
+    }  # fmt: skip
+    return {
+        "base": {"miou": base}, "tuned": {"miou": tuned}, "delta": delta, "num_objects": 1200,
+        "num_images": 30, "num_clusters": 30, **more,
+    }  # fmt: skip
+
+
+ALONE = {
+    "base": {"miou": 0.5}, "tuned": None, "delta": None,
+    "num_objects": 3, "num_images": 2, "num_clusters": 2,
+}  # fmt: skip
+NUMBERS = "box: 0.500 for the base, 0.625 tuned (+0.125"
+INTERVAL = ", 95% interval +0.060 to +0.190, p 0.01)"
+
+
+@pytest.mark.parametrize(
+    ("summary", "sentence"),
+    [
+        (summary_of(0.5, 0.625, [0.0601, 0.19], "better"), f"{NUMBERS}{INTERVAL}: better."),
+        (
+            summary_of(0.5, 0.375, [-0.19, -0.0601], "worse"),
+            "box: 0.500 for the base, 0.375 tuned (-0.125, 95% interval -0.190 to -0.060, p 0.01): "
+            "WORSE than the base.",
+        ),
+        (
+            summary_of(0.5, 0.625, [0.0601, 0.19], "unclear"),
+            f"{NUMBERS}{INTERVAL}: no difference that these images could show (they would show "
+            "0.030).",
+        ),
+        (
+            summary_of(0.5, 0.625, [0.0601, 0.19], "unknown"),
+            f"{NUMBERS}{INTERVAL}: 30 images or groups are too few to be sure.",
+        ),
+        (
+            summary_of(0.5, 0.5, [0.0, 0.0], "identical"),
+            "box: 0.500 for both: no object differs, the difference is exactly 0.",
+        ),
+        (
+            summary_of(0.5, 0.625, None, "unknown"),
+            f"{NUMBERS}; a single image gives no interval): too little to tell.",
+        ),
+        (ALONE, "box: the base reaches a mIoU of 0.500."),
+    ],
+    ids=["better", "worse", "unclear", "too few", "equal", "one image", "base alone"],
+)
+def test_one_plain_sentence_on_a_protocol(summary, sentence):
+    assert verdict("box", summary) == sentence
+
+
+def test_the_headline_says_where_it_is_better_and_where_worse():
+    summaries = {
+        "box": summary_of(0.5, 0.4, [-0.2, -0.05], "worse"),
+        "point": summary_of(0.5, 0.6, [0.05, 0.2], "better"),
+        "mask": summary_of(0.5, 0.51, [-0.05, 0.2], "unclear"),
+    }
+    assert headline(summaries, ["forgotten: a", "worse for some: b", "worse for some: c"]) == (
+        "On 1,200 objects in 30 images, the tuned model is better with point +0.100; the tuned model "
+        "is WORSE than the base with box -0.100; no difference could be shown with mask +0.010 "
+        "(mIoU, tuned minus base). Something was lost elsewhere: see the 1 warning. It is worse for "
+        "2 parts of the data."
+    )
+
+
+def test_the_headline_of_identical_models_says_exactly_zero():
+    same = summary_of(0.5, 0.5, [0.0, 0.0], "identical")
+    assert headline({"box": same, "point": same}, []) == (
+        "Tuned and base answer alike on 1,200 objects in 30 images: the difference is exactly 0."
+    )
+
+
+def test_the_headline_tells_of_groups():
+    grouped = summary_of(0.5, 0.6, [0.05, 0.2], "better", num_clusters=4)
+    assert "in 30 images of 4 groups" in headline({"box": grouped}, [])
+
+
+def test_the_headline_of_a_base_alone():
+    assert headline({"box": ALONE}, []) == (
+        "The base alone, on 3 objects in 2 images: mIoU box 0.500."
+    )
