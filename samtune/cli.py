@@ -6,6 +6,10 @@ import sys
 COMMANDS = {
     "fit": "fine-tune a SAM on your images and masks",
     "evaluate": "compare a tuned model with its base on held-out images",
+    "compare": "rank several models on the same prompts, with paired tests",
+    "calibrate": "make predicted IoU mean what it says, and find thresholds for review",
+    "scale": "find how strongly to apply an adapter: gain on your domain against what is forgotten",
+    "learning-curve": "tell by tuning on parts of the data whether more of it would help",
     "predict": "segment images with points and boxes",
     "cache": "compute the frozen part of the encoder for every image, before training",
     "bench": "time and memory of models on your own images",
@@ -40,7 +44,7 @@ def _run(command: str, arguments: list[str]) -> int:
     try:
         from importlib import import_module
 
-        import_module(f"samtune.commands.{command}").main(arguments)
+        import_module(f"samtune.commands.{command.replace('-', '_')}").main(arguments)
     except UserError as error:
         if os.environ.get("SAMTUNE_TRACEBACK"):
             raise

@@ -36,26 +36,26 @@ _EPILOG = """The data are those of the run, or of --config FILE; any of their se
 overridden: --data.path FOLDER, --data.stretch auto ... (samtune fit --help lists them)."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
         "samtune evaluate", description=__doc__, epilog=_EPILOG, exit_on_error=False
     )
-    add_model_options(parser)
-    add_protocol_options(parser)
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
-    parser.add_argument("--max-images", type=int, default=0, help="0: all")
-    parser.add_argument(
+    add_model_options(found)
+    add_protocol_options(found)
+    found.add_argument("--split", default="test", choices=("train", "val", "test"))
+    found.add_argument("--max-images", type=int, default=0, help="0: all")
+    found.add_argument(
         "--general", default="procedural", metavar="SET",
         help="on what to look for forgetting: procedural scenes, a data folder, or none",
     )  # fmt: skip
-    parser.add_argument("--gallery", type=int, default=120, help="pictures in the report at most")
-    parser.add_argument("--out", help="folder for the results (default: RUN/evaluation)")
-    return parser
+    found.add_argument("--gallery", type=int, default=120, help="pictures in the report at most")
+    found.add_argument("--out", help="folder for the results (default: RUN/evaluation)")
+    return found
 
 
 def main(arguments: list[str]) -> None:
     quieten()
-    options, data_arguments = parse_known(_parser(), arguments)
+    options, data_arguments = parse_known(parser(), arguments)
     command = ["samtune", "evaluate", *arguments]
     results, folder = evaluate(options, data_arguments, command)
     if not results:  # another of several processes tells them

@@ -43,10 +43,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
 
 
-def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+def add_protocol_options(
+    parser: argparse.ArgumentParser, default: tuple[str, ...] = EVALUATION_PROTOCOLS
+) -> None:
     parser.add_argument(
-        "--protocols", nargs="*", default=list(EVALUATION_PROTOCOLS), metavar="NAME",
-        help=f"any of {_KINDS}; N is a number (default: {' '.join(EVALUATION_PROTOCOLS)})",
+        "--protocols", nargs="*", default=list(default), metavar="NAME",
+        help=f"any of {_KINDS}; N is a number (default: {' '.join(default)})",
     )  # fmt: skip
     parser.add_argument(
         "--prompts", type=Path, metavar="FILE",
@@ -82,6 +84,8 @@ def evaluation_settings(
         raise UserError("--spacing must be above 0, and --tolerance 0 or more")
     own = None
     if options.prompts is not None:
+        if data.tile:
+            raise UserError("--prompts is for whole images: set --data.tile 0")
         own = OwnPrompts(tuple(read_prompts(options.prompts, [])))
     if not options.protocols and own is None:
         raise UserError("there is nothing to ask: name --protocols, or give --prompts FILE")
@@ -142,6 +146,18 @@ def find_run(path: Path) -> Path | None:
         ):
             return folder
     return None
+
+
+def require_tuned(model: str) -> Path:
+    """The folder with the tuned weights of a run or adapter.
+
+    Raises:
+        UserError: the model was not tuned, or is a single checkpoint.
+    """
+    folder = find_tuned(Path(model)) if Path(model).exists() else None
+    if folder is None:
+        raise UserError(f"{model} holds no tuned model: give a run folder or an adapter folder")
+    return folder
 
 
 def is_tuned(model: str) -> bool:

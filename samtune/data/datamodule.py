@@ -10,10 +10,11 @@ from samtune.data.dataset import TARGET_SIDE, OnError, PromptedDataset, PromptSe
 from samtune.data.features import CacheSettings, FeatureStore, open_store
 from samtune.data.formats import Format, open_splits
 from samtune.data.loader import BatchLoader
-from samtune.data.source import ReadSettings, Source, Tiles
+from samtune.data.source import ReadSettings, Source, Subset, Tiles
 from samtune.data.splits import SplitSettings
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
+from samtune.prompts.seeding import object_rng
 from samtune.types import Stretch
 
 Labels = Literal["auto", "instances", "semantic", "binary"]
@@ -39,6 +40,8 @@ class SamDataModule(pl.LightningDataModule):
         group_regex: the part of an image id that names its group, instead of a column.
         val_fraction: share of images drawn for validation where the data names none.
         test_fraction: share of images drawn for testing where the data names none.
+        split_seed: of drawn splits, where they are to stay while `seed` changes; -1 for `seed`.
+        train_images: training images at most, drawn by `seed`; 0 for all.
         tile: side of tiles that larger images are cut into, pixels; 0 reads whole images.
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
@@ -71,6 +74,8 @@ class SamDataModule(pl.LightningDataModule):
         group_regex: str = "",
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
+        split_seed: int = -1,
+        train_images: int = 0,
         tile: int = 0,
         tile_overlap: int = 64,
         recipe: RecipeName = "mixed",
@@ -95,6 +100,8 @@ class SamDataModule(pl.LightningDataModule):
             raise UserError("data.tile is for images of files: procedural scenes are small already")
         if cache.mode != "off" and format == "procedural":
             raise UserError("data.cache is for images of files: procedural scenes never come again")
+        if train_images < 0:
+            raise UserError(f"data.train_images is {train_images}: give a whole number from 0 up")
         if target_side < 1:
             raise UserError(f"data.target_side is {target_side}: give a whole number from 1 up")
         self.path = Path(path)
@@ -105,8 +112,9 @@ class SamDataModule(pl.LightningDataModule):
         )  # fmt: skip
         self.split_settings = SplitSettings(
             split_column, Path(split_folder) if split_folder else None, group_column, group_regex,
-            val_fraction, test_fraction, seed,
+            val_fraction, test_fraction, seed if split_seed < 0 else split_seed,
         )  # fmt: skip
+        self.train_images = train_images
         self.tile, self.tile_overlap = tile, tile_overlap
         self.recipe = RECIPES[recipe]
         self.val_protocols = find_protocols(val_protocols)
@@ -129,6 +137,15 @@ class SamDataModule(pl.LightningDataModule):
         Raises:
             UserError: the data cannot be opened, or the split is empty.
         """
+        source = self.whole_source(split)
+        return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
+
+    def whole_source(self, split: str) -> Source:
+        """Images of a split before they are cut into tiles.
+
+        Raises:
+            UserError: the data cannot be opened, or the split is empty.
+        """
         if not self._sources:
             self._sources = open_splits(
                 self.path, self.format, self.read_settings, self.split_settings
@@ -137,7 +154,11 @@ class SamDataModule(pl.LightningDataModule):
         if source is None or not len(source):
             sizes = ", ".join(f"{name} {len(part)}" for name, part in self._sources.items())
             raise UserError(f"the split '{split}' of {self.path} has no images (found: {sizes})")
-        return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
+        if split == "train" and 0 < self.train_images < len(source):
+            # of one seed, the fewer are among the more
+            order = object_rng(self.seed, "train images").permutation(len(source))
+            return Subset(source, sorted(order[: self.train_images].tolist()))
+        return source
 
     def setup(self, stage: str) -> None:
         """Open the data, so that a wrong path is said before anything is loaded."""

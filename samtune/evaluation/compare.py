@@ -91,6 +91,10 @@ class Comparison:
     data_sha256: str
     with_multimask: bool
 
+    @property
+    def num_objects(self) -> int:
+        return len({row.key for row in self.rows})
+
 
 @dataclass(frozen=True)
 class _Objects:
@@ -154,6 +158,11 @@ def compare(
     rows, digests = _gather(rows, digests, settings.world)
     if not rows:
         raise UserError("there is no object to evaluate on: the masks are empty")
+    if settings.own is not None and all(row.protocol != "own" for _, row in rows):
+        raise UserError(
+            "none of your own prompts is for an object of these images: their files must be those of "
+            "the data, and points or boxes must lie on objects"
+        )
     together = "".join(digests[number] for number in sorted(digests))
     digest = hashlib.sha256(together.encode()).hexdigest()
     return Comparison([row for _, row in rows], digest, settings.with_multimask)
@@ -231,7 +240,7 @@ def _answers(
             prompts: list[Prompt | None] = [protocol.draw(truth, rng, grid) for truth, rng in pairs]
             yield from _ask(contestants, features, objects, prompts, protocol, repeat, settings)
     if settings.own is not None:
-        prompts = settings.own.of_objects(objects.keys, objects.truths)
+        prompts = settings.own.of_objects(objects.record.path, objects.keys, objects.truths)
         yield from _ask(contestants, features, objects, prompts, settings.own.protocol, 0, settings)
 
 

@@ -22,13 +22,17 @@ class Contestants:
 
     Args:
         sam: what is evaluated.
+        is_tuned: it has a base.
+        with_base: the base plays too.
     """
 
-    def __init__(self, sam: Sam, is_tuned: bool) -> None:
+    def __init__(self, sam: Sam, is_tuned: bool, with_base: bool = True) -> None:
         self.sam = sam
-        self.names = (BASE, TUNED) if is_tuned else (BASE,)
+        self.names: tuple[str, ...] = (BASE,)
+        if is_tuned:
+            self.names = (BASE, TUNED) if with_base else (TUNED,)
         self._base = sam
-        if is_tuned and not sam.is_adapted:
+        if is_tuned and with_base and not sam.is_adapted:
             self._base = load_base(asdict(sam.base), "the run").to(sam.device).eval()
 
     @contextmanager
@@ -42,7 +46,7 @@ class Contestants:
     @torch.no_grad()
     def encode(self, pixel_values: Tensor) -> dict[str, Features]:
         """Image embeddings for each contestant; what the adapter does not change is computed once."""
-        if TUNED not in self.names or not self.sam.is_adapted:
+        if len(self.names) < 2 or not self.sam.is_adapted:
             return {name: self._encode(name, pixel_values) for name in self.names}
         depth = self.sam.frozen_depth
         if depth < 0:

@@ -1,6 +1,7 @@
 """Prompts that the user has drawn, in place of simulated ones."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,29 +22,29 @@ class OwnPrompts:
     object (without positive points: whose box fits its box best).
 
     Attributes:
-        images: what `read_prompts` gave; their file's name without suffix is the image's id.
+        images: what `read_prompts` gave; images are found by their files.
     """
 
     images: tuple[PromptedImage, ...]
     protocol = Protocol("own")
 
-    def of_objects(self, keys: list[ObjectKey], truths: list[MaskArray]) -> list[Prompt | None]:
-        """The prompt of each object of one image; `None` for those without."""
-        if not keys:
-            return []
+    def of_objects(
+        self, path: Path, keys: list[ObjectKey], truths: list[MaskArray]
+    ) -> list[Prompt | None]:
+        """The prompt of each object of the image in the file `path`; `None` for those without."""
         prompts: list[Prompt | None] = [None] * len(keys)
         boxes = [mask_to_box(truth) for truth in truths]
-        for object_id, prompt in self._of_image(keys[0].image_id):
+        for object_id, prompt in self._of_image(path):
             owner = _owner(object_id, prompt, keys, truths, boxes)
             if owner is not None and prompts[owner] is None:
                 prompts[owner] = prompt
         return prompts
 
-    def _of_image(self, image_id: str) -> list[tuple[int | None, Prompt]]:
+    def _of_image(self, path: Path) -> list[tuple[int | None, Prompt]]:
         return [
             pair
             for image in self.images
-            if image_id in (image.path.stem, image.path.name)
+            if image.path.resolve() == path.resolve()
             for pair in zip(image.object_ids, image.prompts, strict=True)
         ]
 

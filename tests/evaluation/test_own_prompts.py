@@ -13,11 +13,11 @@ from samtune.types import ObjectKey
 
 
 @pytest.fixture
-def objects():
+def objects(tmp_path):
     """Three objects of one image: the first two beside one another, the third far off."""
     truths = np.zeros((3, 40, 60), np.bool_)
     truths[0, 5:15, 5:15] = truths[1, 5:15, 15:25] = truths[2, 30:38, 40:58] = True
-    return [ObjectKey("a", number) for number in (4, 7, 9)], list(truths)
+    return tmp_path / "a.png", [ObjectKey("a", number) for number in (4, 7, 9)], list(truths)
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def test_of_two_prompts_the_first_counts(own, objects):
     assert found[1] is found[2] is None
 
 
-def test_other_images_and_images_without_objects_have_none(own, objects):
-    prompts = own({"box": [5, 5, 14, 14]})
-    assert prompts.of_objects([ObjectKey("b", 1)], objects[1][:1]) == [None]
-    assert prompts.of_objects([], []) == []
+def test_other_images_of_the_same_name_and_images_without_objects_have_none(own, objects):
+    prompts, (path, keys, truths) = own({"box": [5, 5, 14, 14]}), objects
+    assert prompts.of_objects(path.parent / "other" / "a.png", keys, truths) == [None] * 3
+    assert prompts.of_objects(path, [], []) == []
 
 
 @pytest.mark.parametrize("value", ["4", 1.5, True, [1]])

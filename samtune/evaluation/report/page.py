@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, Template
 from markupsafe import Markup
 
 from samtune.evaluation.contestants import BASE, TUNED
@@ -25,17 +25,20 @@ _NAMES = {BASE: "base", TUNED: "tuned", "calibrated": "tuned, calibrated"}
 _STYLES = {BASE: "base", TUNED: "tuned", "calibrated": "other"}
 
 
+def template(name: str) -> Template:
+    """One of the templates beside this file; what is filled in is escaped."""
+    loader = PackageLoader("samtune.evaluation.report", ".")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(name)
+
+
 def render(rows: list[Row], results: dict[str, Any], gallery: Gallery) -> str:
     """The whole page, from rows and the content of `results.json`."""
     summaries = results["protocols"]
     is_compared = TUNED in rows[0].scores
     first = next(iter(summaries.values()))
-    environment = Environment(
-        loader=PackageLoader("samtune.evaluation.report", "."), autoescape=True, trim_blocks=True
-    )
     pictures = gallery.pictures
     general = results["general"]
-    return environment.get_template("page.html.j2").render(
+    return template("page.html.j2").render(
         title="Base against tuned" if is_compared else "The base alone",
         headline=results["headline"],
         warnings=results["warnings"],

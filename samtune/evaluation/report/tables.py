@@ -46,11 +46,15 @@ def difference_cells(summary: dict[str, Any]) -> list[str]:
         cells[1:] = [
             f"{summary['tuned']['miou']:.3f}",
             f"{delta['miou']:+.3f}",
-            f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image",
+            interval_text(interval),
             "-" if p is None else f"{p:.2g}",
             VERDICTS[delta["verdict"]],
         ]
     return cells
+
+
+def interval_text(interval: Sequence[float] | None) -> str:
+    return f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image"
 
 
 def to_markdown(summaries: dict[str, Any]) -> str:

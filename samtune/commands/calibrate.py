@@ -1,0 +1,72 @@
+"""`samtune calibrate RUN`: make predicted IoU mean what it says.
+
+A map from predicted to measured IoU is fitted on validation images and saved beside the tuned
+weights; predictor and predictions use it from then on. Besides, thresholds for review queues: from
+which score on so many of the masks are so good.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from samtune.commands.evaluation_options import (
+    add_model_options,
+    add_protocol_options,
+    build_data,
+    evaluation_settings,
+    find_run,
+    require_tuned,
+)
+from samtune.commands.options import choose_device, parse_known, quieten
+from samtune.evaluation.calibration import expected_error, fit_calibration
+from samtune.evaluation.compare import compare
+from samtune.evaluation.contestants import TUNED, Contestants
+from samtune.evaluation.report.tables import markdown_table
+from samtune.models.calibration import Calibration
+from samtune.models.loading import load_model
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("samtune calibrate", description=__doc__, exit_on_error=False)
+    add_model_options(parser)
+    add_protocol_options(parser)
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
+    parser.add_argument("--max-images", type=int, default=0, help="0: all")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    quieten()
+    options, data_arguments = parse_known(_parser(), arguments)
+    folder = require_tuned(options.model)
+    data = build_data(find_run(Path(options.model)), options.config, data_arguments)
+    source = data.source(options.split)
+    torch.set_flush_denormal(True)
+    device = choose_device(options.device)
+    sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
+    settings = evaluation_settings(options, data, sam)
+    rows = compare(Contestants(sam, is_tuned=True, with_base=False), source, settings).rows
+    calibration = fit_calibration(rows, TUNED, options.split)
+    before = expected_error(rows, TUNED)
+    after = expected_error(rows, TUNED, calibration.of_array)
+    path = calibration.save(folder)
+    print(
+        f"{calibration.method} fit on {calibration.num_masks:,} masks of the split "
+        f"'{options.split}': expected calibration error {before['ece']:.3f}, on the same masks "
+        f"{after['ece']:.3f} after it (samtune evaluate tells it on the test split)"
+    )
+    print(_thresholds(calibration))
+    print(f"saved: {path}")
+
+
+def _thresholds(calibration: Calibration) -> str:
+    lines = [
+        [f"{each.iou:.2f}", f"{each.share:.0%}",
+         "none is high enough" if each.score is None else f"{each.score:.3f}",
+         f"{each.coverage:.0%}"]
+        for each in calibration.thresholds
+    ]  # fmt: skip
+    return markdown_table(
+        ["IoU at least", "for this share", "score from", "masks that pass"], lines
+    )

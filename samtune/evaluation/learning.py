@@ -1,0 +1,95 @@
+"""How much data is enough: tuned against base by the number of training images."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from samtune.evaluation.statistics import Difference, paired_difference
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One size under one protocol.
+
+    Attributes:
+        num_images: that were trained on.
+        base, tuned: mIoU, the mean over seeds.
+        by_seed: tuned mIoU of each seed.
+        difference: tuned minus base, each object the mean over seeds.
+    """
+
+    num_images: int
+    base: float
+    tuned: float
+    by_seed: list[float]
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """What `objects.csv` tells: IoUs and cluster by object."""
+
+    base: dict[tuple[str, str], float]
+    tuned: dict[tuple[str, str], float]
+    cluster: dict[tuple[str, str], str]
+
+
+def read_objects(file: Path) -> dict[str, _Objects]:
+    """Read `objects.csv` of a comparison, by protocol."""
+    found: dict[str, _Objects] = defaultdict(lambda: _Objects({}, {}, {}))
+    with file.open(newline="", encoding="utf-8") as lines:
+        for line in csv.DictReader(lines):
+            key, part = (line["image_id"], line["object_id"]), found[line["protocol"]]
+            part.base[key], part.tuned[key] = float(line["base_iou"]), float(line["tuned_iou"])
+            part.cluster[key] = line["cluster"]
+    return dict(found)
+
+
+def learning_curve(
+    files: Mapping[int, Sequence[Path]], seed: int = 0
+) -> dict[str, list[CurvePoint]]:
+    """Points of the curve by protocol, from `objects.csv` of every size and seed."""
+    curves: dict[str, list[CurvePoint]] = defaultdict(list)
+    for num_images, of_seeds in sorted(files.items()):
+        runs = [read_objects(file) for file in of_seeds]
+        for protocol in runs[0]:
+            curves[protocol].append(_point(num_images, [run[protocol] for run in runs], seed))
+    return dict(curves)
+
+
+def _point(num_images: int, runs: list[_Objects], seed: int) -> CurvePoint:
+    keys = list(runs[0].base)
+    base = np.array([runs[0].base[key] for key in keys])
+    tuned = np.array([[run.tuned[key] for key in keys] for run in runs])
+    clusters = np.array([runs[0].cluster[key] for key in keys])
+    return CurvePoint(
+        num_images, float(base.mean()), float(tuned.mean()), tuned.mean(1).tolist(),
+        paired_difference(tuned.mean(0) - base, clusters, seed),
+    )  # fmt: skip
+
+
+def would_more_help(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
+    """A sentence on the last step of the curves: is it still going up?"""
+    sentences = []
+    for protocol, points in curves.items():
+        last = points[-1]
+        text = f"{protocol}: {last.difference.mean:+.3f} with all {last.num_images} images"
+        if len(points) > 1:
+            before = points[-2]
+            step = last.tuned - before.tuned
+            spread = max(np.ptp(last.by_seed), np.ptp(before.by_seed), 0.005)
+            text += f", {step:+.3f} from {before.num_images} to {last.num_images}"
+            if step > spread:
+                text += ": still rising, more images should help"
+            elif step < -spread:
+                text += ": falling, which more images of this kind will hardly mend"
+            else:
+                text += (
+                    ": level within what the seeds differ by, more images of this kind help little"
+                )
+        sentences.append(text)
+    return "; ".join(sentences) + "."

@@ -1,0 +1,271 @@
+"""Evaluation beyond the two-line answer: own prompts, forgetting, calibration, scales, curves."""
+
+import csv
+import json
+import shutil
+
+import jsonschema
+import pytest
+
+from samtune.cli import main
+from samtune.data.datamodule import SamDataModule
+from samtune.models.loading import load_model
+from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.saving import save_tuned
+
+ALONE = ["--general", "none", "--gallery", "0"]
+
+
+@pytest.fixture
+def run(lora_run, tmp_path):
+    """A run that may be changed."""
+    return shutil.copytree(lora_run, tmp_path / "run")
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_the_whole_report_follows_its_schema_and_says_how_it_came_about(run, tmp_path, request):
+    out = tmp_path / "out"
+    arguments = ["evaluate", str(run), "--protocols", "box", "clicks_2", "box_jitter_20"]
+    assert main([*arguments, "--repeats", "2", "--gallery", "9", "--out", str(out)]) == 0
+    found = results(out)
+    schema = request.config.rootpath / "samtune/evaluation/results.schema.json"
+    jsonschema.validate(found, json.loads(schema.read_text()))
+    assert found["general"]["name"] == "procedural"
+    assert found["general"]["protocols"]["box"]["num_images"] == 40
+    assert found["protocols"]["box"]["repeats"] is None
+    assert len(found["protocols"]["box_jitter_20"]["repeats"]["base"]) == 2
+    assert found["protocols"]["clicks_2"]["clicks"]["tuned"]["noc"].keys() == {"80", "85", "90"}
+    about = found["about"]
+    assert about["command"].startswith(f"samtune evaluate {run} --protocols box clicks_2")
+    assert about["base_sha256"] != about["weights_sha256"]
+    assert len(about["data_sha256"]) == 64
+    assert about["versions"].keys() >= {"samtune", "torch", "python"}
+
+
+def test_the_same_data_elsewhere_have_the_same_hash_and_other_data_another(run, discs, tmp_path):
+    hashes = []
+    for name in ("moved", "changed"):
+        data = shutil.copytree(discs, tmp_path / name)
+        if name == "changed":
+            (data / "test" / "labels" / "0.png").unlink()
+            shutil.copy(data / "test" / "labels" / "1.png", data / "test" / "labels" / "0.png")
+        out = tmp_path / f"out-{name}"
+        arguments = ["evaluate", str(run), "--data.path", str(data), "--protocols", "box", *ALONE]
+        assert main([*arguments, "--out", str(out)]) == 0
+        hashes.append(results(out)["about"]["data_sha256"])
+    assert (
+        main(["evaluate", str(run), "--protocols", "box", *ALONE, "--out", str(tmp_path / "o")])
+        == 0
+    )
+    original = results(tmp_path / "o")["about"]["data_sha256"]
+    assert [found == original for found in hashes] == [True, False]
+
+
+def test_an_identical_model_differs_by_exactly_nothing_and_says_so(discs, tmp_path, capsys):
+    sam = load_model("nano")
+    prepare_for_training(sam, "lora", LoraSettings(rank=2), "full")
+    save_tuned(sam, tmp_path / "same")
+    arguments = ["evaluate", str(tmp_path / "same"), "--data.path", str(discs), *ALONE]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    found = results(tmp_path / "out")
+    assert found["headline"] == (
+        "Tuned and base answer alike on 6 objects in 2 images: the difference is exactly 0."
+    )
+    assert all(block["delta"]["miou"] == 0 for block in found["protocols"].values())
+    assert "the difference is exactly 0" in capsys.readouterr().out
+
+
+def test_own_prompts_are_asked_beside_the_protocols(run, discs, tmp_path, capsys):
+    image = discs / "test" / "images" / "0.png"
+    file = tmp_path / "prompts.json"
+    file.write_text(json.dumps([{"image": str(image), "box": [0, 0, 63, 63], "object": 2}]))
+    arguments = ["evaluate", str(run), "--protocols", "box", "--prompts", str(file), *ALONE]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    found = results(tmp_path / "out")["protocols"]
+    assert list(found) == ["box", "own"]
+    assert (found["own"]["num_objects"], found["own"]["num_images"]) == (1, 1)
+    alone = ["evaluate", str(run), "--protocols", "--prompts", str(file), *ALONE]
+    assert main(alone) == 0
+    capsys.readouterr()
+    assert main([*alone, "--data.tile", "32", "--data.tile_overlap", "8"]) == 2
+    assert "--prompts is for whole images" in capsys.readouterr().err
+    assert main([*alone, "--split", "val"]) == 2
+    assert "none of your own prompts is for an object" in capsys.readouterr().err
+
+
+def test_groups_of_images_are_clusters_and_columns_are_parts(discs, run, tmp_path):
+    data = tmp_path / "data"
+    for kind in ("images", "labels"):
+        (data / kind).mkdir(parents=True)
+        for number in range(4):
+            file = discs / "train" / kind / f"{number}.png"
+            shutil.copy(file, data / kind / f"{number}.png")
+    rows = [f"{n},test,patient{n // 2},{'ct' if n < 2 else 'mr'}" for n in range(4)]
+    (data / "manifest.csv").write_text("\n".join(["id,split,patient,modality", *rows]) + "\n")
+    arguments = ["evaluate", str(run), "--data.path", str(data), "--protocols", "box", *ALONE]
+    assert main([*arguments, "--data.group_column", "patient", "--out", str(tmp_path / "o")]) == 0
+    box = results(tmp_path / "o")["protocols"]["box"]
+    assert (box["num_images"], box["num_clusters"]) == (4, 2)
+    with (tmp_path / "o" / "objects.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["cluster"] for line in lines} == {"patient0", "patient1"}
+    assert {line["column_modality"] for line in lines} == {"ct", "mr"}
+
+
+def test_tiles_of_one_image_are_one_cluster(run, discs, tmp_path):
+    arguments = ["evaluate", str(run), "--protocols", "box", "--data.tile", "40", *ALONE]
+    assert main([*arguments, "--data.tile_overlap", "8", "--out", str(tmp_path / "o")]) == 0
+    box = results(tmp_path / "o")["protocols"]["box"]
+    assert box["num_images"] > 2
+    assert box["num_clusters"] == 2
+
+
+class TestCalibrate:
+    def test_scores_are_calibrated_from_then_on_and_the_report_tells(self, run, tmp_path, capsys):
+        assert main(["calibrate", str(run)]) == 0
+        assert "temperature fit on 30 masks of the split 'val'" in capsys.readouterr().out
+        assert load_model(run).calibration.num_masks == 30
+        out = tmp_path / "out"
+        assert main(["evaluate", str(run), "--protocols", "box", *ALONE, "--out", str(out)]) == 0
+        found = results(out)
+        assert list(found["protocols"]["box"]["calibration"]) == ["base", "tuned", "calibrated"]
+        assert [each["iou"] for each in found["review"]] == [0.7, 0.7, 0.8, 0.8, 0.9, 0.9]
+
+    def test_a_base_has_nowhere_to_keep_it(self, capsys):
+        assert main(["calibrate", "nano"]) == 2
+        assert "nano holds no tuned model" in capsys.readouterr().err
+
+    def test_too_few_masks_are_said(self, run, capsys):
+        assert main(["calibrate", str(run), "--protocols", "box"]) == 2
+        assert "6 masks are too few" in capsys.readouterr().err
+        assert not (run / "adapter" / "calibration.json").exists()
+
+
+class TestScale:
+    def test_ends_are_base_and_tuned_and_the_knee_is_named(self, run, discs, tmp_path, capsys):
+        arguments = ["scale", str(run), "--scales", "0.5", "--general", str(discs)]
+        assert main([*arguments, "--split", "test"]) == 0
+        found = json.loads((run / "scale" / "scale.json").read_text())
+        assert [point["scale"] for point in found["points"]] == [0.0, 0.5, 1.0]
+        assert f"The knee is at scale {found['knee']:g}" in capsys.readouterr().out
+        assert (run / "scale" / "scale.html").read_text().startswith("<!doctype html>")
+        out = tmp_path / "out"
+        names = ["--protocols", "box", "point"]
+        assert main(["evaluate", str(run), *names, *ALONE, "--out", str(out)]) == 0
+        blocks = results(out)["protocols"].values()
+        for scale, name in ((0, "base"), (2, "tuned")):
+            mean = sum(block[name]["miou"] for block in blocks) / 2
+            assert found["points"][scale]["domain"] == pytest.approx(mean, abs=1e-6)
+
+    def test_a_model_is_written_at_a_scale(self, run, tmp_path):
+        out = tmp_path / "half"
+        assert main(["scale", str(run), "--write", "0.5", "--out", str(out)]) == 0
+        half = load_model(out).network.peft_config["default"]
+        whole = load_model(run).network.peft_config["default"]
+        assert half.lora_alpha == whole.lora_alpha / 2
+
+    def test_mistakes_are_said(self, run, capsys):
+        assert main(["scale", "nano", "--general", "x"]) == 2
+        assert main(["scale", str(run), "--scales", "-1"]) == 2
+        assert main(["scale", str(run), "--write", "-1"]) == 2
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == 3
+        assert "scales are 0 or more" in told[1]
+
+
+class TestCompare:
+    def test_models_are_ranked_on_the_same_prompts(self, run, discs, tmp_path, capsys):
+        twin = shutil.copytree(run, tmp_path / "twin")
+        out = tmp_path / "out"
+        arguments = ["compare", str(run), str(twin), "nano", "--protocols", "box", "point"]
+        assert main([*arguments, "--out", str(out)]) == 0
+        ranking = json.loads((out / "comparison.json").read_text())["ranking"]
+        assert list(ranking) == ["all", "box", "point"]
+        for places in ranking.values():
+            scores = [place["miou"] for place in places]
+            assert scores == sorted(scores, reverse=True)
+            by_model = {place["model"]: place for place in places}
+            assert by_model[str(run)]["miou"] == by_model[str(twin)]["miou"]
+        assert "is the best over all protocols" in capsys.readouterr().out
+        alone = tmp_path / "alone"
+        assert main(["evaluate", str(run), "--protocols", "box", *ALONE, "--out", str(alone)]) == 0
+        box = results(alone)["protocols"]["box"]
+        found = {place["model"]: place["miou"] for place in ranking["box"]}
+        assert found[str(run)] == pytest.approx(box["tuned"]["miou"], abs=1e-6)
+        assert found["nano"] == pytest.approx(box["base"]["miou"], abs=1e-6)
+
+    def test_one_model_is_nothing_to_compare(self, run, capsys):
+        assert main(["compare", str(run), str(run)]) == 2
+        assert "name two models or more" in capsys.readouterr().err
+
+
+class TestLearningCurve:
+    def test_sizes_and_seeds_and_a_second_start(self, discs, fast, tmp_path, capsys):
+        config = tmp_path / "curve.yaml"
+        config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
+        out = tmp_path / "curve"
+        arguments = ["learning-curve", str(config), "--sizes", "1,all", "--seeds", "2", *fast]
+        assert main([*arguments, "--out", str(out)]) == 0
+        runs = sorted(path.name for path in out.iterdir() if path.is_dir())
+        assert runs == ["images1-seed0", "images1-seed1", "images4-seed0", "images4-seed1"]
+        curve = json.loads((out / "curve.json").read_text())["curves"]
+        for points in curve.values():
+            assert [point["num_images"] for point in points] == [1, 4]
+            assert points[0]["base"] == points[1]["base"]
+            assert all(len(point["by_seed"]) == 2 for point in points)
+            assert points[0]["by_seed"][0] != points[0]["by_seed"][1]
+        told = capsys.readouterr().out
+        assert "4 runs of 4 steps each, sizes [1, 4]" in told
+        # as many steps for one image as for four
+        steps = [(out / name / "metrics.csv").read_text().count("\n") for name in runs]
+        assert len(set(steps)) == 1
+        shutil.rmtree(out / "images1-seed1")
+        before = (out / "images4-seed0" / "evaluation" / "objects.csv").stat().st_mtime_ns
+        assert main([*arguments, "--out", str(out)]) == 0
+        assert (out / "images4-seed0" / "evaluation" / "objects.csv").stat().st_mtime_ns == before
+        assert json.loads((out / "curve.json").read_text())["curves"] == curve
+
+    @pytest.mark.parametrize(
+        ("flags", "reason"),
+        [
+            (["--sizes", "0,5"], "numbers from 1 up"),
+            (["--sizes", "many"], "numbers from 1 up"),
+            (["--seeds", "0"], "whole number from 1 up"),
+            (["--run", "x"], "sets --run itself"),
+        ],
+    )
+    def test_mistakes_are_said(self, discs, tmp_path, capsys, flags, reason):
+        config = tmp_path / "curve.yaml"
+        config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
+        assert main(["learning-curve", str(config), "--out", str(tmp_path / "o"), *flags]) == 2
+        assert reason in capsys.readouterr().err
+
+
+class TestTrainingImages:
+    def ids(self, discs, **settings):
+        return [r.image_id for r in SamDataModule(str(discs), **settings).source("train").records]
+
+    def test_fewer_are_among_more_and_seeds_draw_others(self, discs):
+        everything = self.ids(discs)
+        two, three = self.ids(discs, train_images=2), self.ids(discs, train_images=3)
+        assert (len(two), len(three)) == (2, 3)
+        assert set(two) < set(three) < set(everything)
+        assert len({tuple(self.ids(discs, train_images=1, seed=n)) for n in range(10)}) > 1
+        assert self.ids(discs, train_images=99) == everything
+
+    def test_splits_stay_while_the_seed_changes(self, discs, tmp_path):
+        for kind in ("images", "labels"):
+            shutil.copytree(discs / "train" / kind, tmp_path / kind)
+        tests = {
+            seed: [
+                record.image_id
+                for record in SamDataModule(
+                    str(tmp_path), seed=seed, split_seed=7, test_fraction=0.5
+                ).source("test").records
+            ]
+            for seed in range(5)
+        }  # fmt: skip
+        assert len(set(map(tuple, tests.values()))) == 1
