@@ -156,13 +156,13 @@ def compare(
                 if watch is not None:
                     watch(answer)
     rows, digests = _gather(rows, digests, settings.world)
-    if not rows:
-        raise UserError("there is no object to evaluate on: the masks are empty")
     if settings.own is not None and all(row.protocol != "own" for _, row in rows):
         raise UserError(
             "none of your own prompts is for an object of these images: their files must be those of "
             "the data, and points or boxes must lie on objects"
         )
+    if not rows:
+        raise UserError("there is no object to evaluate on: the masks are empty")
     together = "".join(digests[number] for number in sorted(digests))
     digest = hashlib.sha256(together.encode()).hexdigest()
     return Comparison([row for _, row in rows], digest, settings.with_multimask)

@@ -63,7 +63,7 @@ def _owner(
                 inside = 0 <= row < truth.shape[0] and 0 <= column < truth.shape[1]
                 if inside and truth[row, column]:
                     return index
-    if prompt.box_xyxy is None:
+    if prompt.box_xyxy is None or not keys:
         return None
     overlaps = [0.0 if box is None else _box_iou(prompt.box_xyxy, box) for box in boxes]
     best = int(np.argmax(overlaps))
