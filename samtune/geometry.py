@@ -59,6 +59,8 @@ def logits_to_original(
         side = (frame.side, frame.side)
         logits = F.interpolate(logits, side, mode="bilinear", align_corners=False)
         logits = logits[..., :height, :width]
+    if logits.shape[-2:] == original_hw:
+        return logits  # the second step would change nothing
     return F.interpolate(logits, original_hw, mode="bilinear", align_corners=False)
 
 

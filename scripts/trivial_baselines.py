@@ -20,7 +20,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import flood, random_walker
 from tqdm import tqdm
 
-from samtune.commands.evaluate import build_data
+from samtune.commands.evaluation_options import build_data
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Source
 from samtune.evaluation.metrics.overlap import iou_and_dice

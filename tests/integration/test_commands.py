@@ -16,7 +16,7 @@ from samtune.models.loading import load_model
 @pytest.fixture(scope="module")
 def evaluation(lora_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluation")
-    assert main(["evaluate", str(lora_run), "--out", str(out)]) == 0
+    assert main(["evaluate", str(lora_run), "--general", "none", "--out", str(out)]) == 0
     return out
 
 
@@ -40,7 +40,7 @@ def test_objects_csv_has_a_row_for_each_object_and_protocol(evaluation):
 
 
 def test_evaluation_is_the_same_again(lora_run, evaluation, tmp_path):
-    assert main(["evaluate", str(lora_run), "--out", str(tmp_path)]) == 0
+    assert main(["evaluate", str(lora_run), "--general", "none", "--out", str(tmp_path)]) == 0
     first = json.loads((evaluation / "results.json").read_text())["protocols"]
     assert json.loads((tmp_path / "results.json").read_text())["protocols"] == first
 
@@ -71,7 +71,16 @@ def test_a_path_wins_over_the_drawn_scenes_of_a_config(discs, tmp_path):
 
 def test_a_checkpoint_is_evaluated_with_the_data_of_its_run(lora_run, tmp_path):
     checkpoint = lora_run / "checkpoints" / "last.ckpt"
-    arguments = ["evaluate", str(checkpoint), "--protocols", "point", "--out", str(tmp_path)]
+    arguments = [
+        "evaluate",
+        str(checkpoint),
+        "--general",
+        "none",
+        "--protocols",
+        "point",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(arguments) == 0
     assert json.loads((tmp_path / "results.json").read_text())["protocols"]["point"]["delta"]
 

@@ -160,7 +160,21 @@ def test_full_mode_writes_a_plain_model(discs, tmp_path, fast):
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
     assert main([*arguments, "--model.mode", "full", "--trainer.max_epochs", "1"]) == 0
     assert SamModel.from_pretrained(run / "model").config.mask_decoder_config.layer_norm_eps == 1e-5
-    assert main(["evaluate", str(run), "--protocols", "box", "--data.num_workers", "0"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(run),
+                "--general",
+                "none",
+                "--protocols",
+                "box",
+                "--data.num_workers",
+                "0",
+            ]
+        )
+        == 0
+    )
 
 
 def test_parsing_loads_no_weights(discs, tmp_path):

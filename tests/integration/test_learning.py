@@ -121,7 +121,21 @@ def test_tuning_goes_on_from_the_result_of_a_run(lora_run, discs, tmp_path, fast
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
     arguments += ["--model.base", str(lora_run), "--trainer.max_epochs", "1"]
     assert main(arguments) == 0
-    assert main(["evaluate", str(run), "--protocols", "box", "--out", str(tmp_path / "e")]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(run),
+                "--general",
+                "none",
+                "--protocols",
+                "box",
+                "--out",
+                str(tmp_path / "e"),
+            ]
+        )
+        == 0
+    )
 
 
 def test_images_of_all_sizes_and_object_counts_train_together(tmp_path, fast):

@@ -60,7 +60,17 @@ def tuned(cells, tmp_path_factory):
 
 
 def evaluate(model, folder, *arguments):
-    command = ["evaluate", str(model), "--out", str(folder), "--device", "cpu", *arguments]
+    command = [
+        "evaluate",
+        str(model),
+        "--general",
+        "none",
+        "--out",
+        str(folder),
+        "--device",
+        "cpu",
+        *arguments,
+    ]
     assert main([*command, "--data.num_workers", "0"]) == 0
     return json.loads((folder / "results.json").read_text())["protocols"]
 

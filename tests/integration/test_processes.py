@@ -96,7 +96,17 @@ def test_several_processes_must_be_told_the_folder(uneven, capsys, monkeypatch):
 
 
 def test_evaluation_is_shared_and_gathered_without_duplicates(alone, tmp_path, capsys):
-    command = ["evaluate", str(alone), "--device", "cpu", "--protocols", "box", "clicks_5"]
+    command = [
+        "evaluate",
+        str(alone),
+        "--general",
+        "none",
+        "--device",
+        "cpu",
+        "--protocols",
+        "box",
+        "clicks_5",
+    ]
     assert main([*command, "--out", str(tmp_path / "one")]) == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     told = start([*launcher, "-m", "samtune.cli", *command, "--out", str(tmp_path / "two")])

@@ -1,5 +1,7 @@
 """What a step takes is found without taking it; what is chosen fits; running out ends no run."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -21,9 +23,9 @@ from samtune.training.memory import (
 @pytest.fixture
 def lora(sam):
     """nano at 64 px with LoRA in all blocks, in training."""
-    if not sam.is_adapted:
-        prepare_for_training(sam, "lora", LoraSettings(rank=2), "full")
-    return sam.train()
+    tuned = deepcopy(sam)
+    prepare_for_training(tuned, "lora", LoraSettings(rank=2), "full")
+    return tuned.train()
 
 
 class TestEstimate:
