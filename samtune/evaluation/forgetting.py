@@ -27,21 +27,15 @@ def mark_trained(
 def warnings_of(
     summaries: dict[str, Any], general: dict[str, Any] | None, general_name: str
 ) -> list[str]:
-    """Sentences on what fell: groups, untrained prompts, the general set."""
-    warnings = []
-    for name, summary in summaries.items():
-        if _is_worse(summary) and summary.get("was_trained") is False:
-            warnings.append(
-                f"forgotten: '{name}' prompts, which training did not simulate, fell by "
-                f"{-summary['delta']['miou']:.3f}"
-            )
-        for way, parts in summary["breakdown"].items():
-            warnings += [
-                f"worse for some: '{name}' prompts, {way} {part}: {its['delta']['miou']:+.3f} on "
-                f"{its['num_objects']} objects"
-                for part, its in parts.items()
-                if _is_worse(its) and not _is_worse(summary)
-            ]
+    """Sentences on what fell: prompts not trained, parts of the data, the general set."""
+    warnings = [
+        f"forgotten: '{name}' prompts, which training did not simulate, fell by "
+        f"{-summary['delta']['miou']:.3f}"
+        for name, summary in summaries.items()
+        if _is_worse(summary) and summary.get("was_trained") is False
+    ]
+    for part, (num_objects, fallen) in _fallen_parts(summaries).items():
+        warnings.append(f"worse for some: {part} ({num_objects} objects): {', '.join(fallen)}")
     for name, summary in (general or {}).items():
         if _is_worse(summary):
             delta = summary["delta"]
@@ -51,6 +45,18 @@ def warnings_of(
                 f"{summary['tuned']['miou']:.3f}); samtune scale shows what a weaker adapter keeps"
             )
     return warnings
+
+
+def _fallen_parts(summaries: dict[str, Any]) -> dict[str, tuple[int, list[str]]]:
+    """Parts of the data that fell where the whole did not: their objects, and with which prompts."""
+    fallen: dict[str, tuple[int, list[str]]] = {}
+    for name, summary in summaries.items():
+        for way, parts in summary["breakdown"].items():
+            for part, its in parts.items():
+                if _is_worse(its) and not _is_worse(summary):
+                    found = fallen.setdefault(f"{way} {part}", (its["num_objects"], []))
+                    found[1].append(f"{name} {its['delta']['miou']:+.3f}")
+    return fallen
 
 
 def _is_worse(summary: dict[str, Any]) -> bool:

@@ -51,7 +51,7 @@ def test_a_part_that_fell_while_the_whole_rose_is_warned_of(make_row):
         rows_of(make_row, "box", 0.3, ["a"]) + rows_of(make_row, "box", -0.1, ["b"])
     )
     (warning,) = [text for text in warnings_of(summaries, None, "") if "kind" in text]
-    assert warning == "worse for some: 'box' prompts, kind b: -0.089 on 12 objects"
+    assert warning == "worse for some: kind b (12 objects): box -0.089"
 
 
 def test_the_general_set_is_watched(make_row):

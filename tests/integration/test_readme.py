@@ -35,7 +35,8 @@ def commands_ran(place, fast):
         patch.chdir(place)
         for line in "\n".join(blocks("bash")).splitlines():
             words = shlex.split(line, comments=True)
-            quick = [*fast, "--trainer.max_epochs", "1"] if "--config" in words else []
+            is_fit = "--config" in words or "learning-curve" in words
+            quick = [*fast, "--trainer.max_epochs", "1"] if is_fit else []
             codes[line] = main([*words[1:], *quick])
     return codes
 
@@ -64,18 +65,17 @@ def test_the_two_commands_exist():
 
 
 def test_every_flag_in_the_readme_is_a_setting(capsys):
-    with pytest.raises(SystemExit):
-        main(["fit", "--help"])
-    known = set(re.findall(r"--[a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))
+    for command in ("fit", "evaluate", "scale", "learning-curve", "predict"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+    known = set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))
     known |= {
-        "--point",
-        "--out",
         "--resume",
         "--images",
         "--num",
         "--boxes",
         "--threads",
         "--repeat",
-    }
+    }  # of other scripts
     known |= {"--nnodes", "--nproc", "--nodes", "--ntasks", "--gpus"}  # torchrun's and sbatch's
     assert set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", README)) <= known
