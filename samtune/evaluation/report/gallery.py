@@ -15,7 +15,7 @@ from samtune.evaluation.compare import Answer
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.rows import Row
 from samtune.prompts.seeding import object_rng
-from samtune.types import ImageArray
+from samtune.types import ImageArray, ObjectKey
 
 LOST_COLOUR = (213, 94, 0)
 
@@ -51,36 +51,21 @@ class Gallery:
 
     def __init__(self, size: int = 120, side: int = 128) -> None:
         self.size, self.side = size, side
-        self._gains: list[Picture] = []
-        self._losses: list[Picture] = []
-        self._drawn: list[Picture] = []
+        third = size // 3
+        self._gains, self._losses = _Best(third), _Best(third)
+        self._drawn = _Best(size - 2 * third)
 
     def add(self, answer: Answer) -> None:
         """Consider one answer; it is drawn only if it is kept."""
-        row, third = answer.row, self.size // 3
+        row = answer.row
         change = difference(row)
-        lot = object_rng("gallery", row.key.image_id, row.key.object_id).random()
-        pictures: list[bytes] = []  # of this answer, drawn once at most
-        self._gains = self._considered(self._gains, third, change, answer, pictures)
-        self._losses = self._considered(self._losses, third, -change, answer, pictures)
-        rest = self.size - 2 * third
-        self._drawn = self._considered(self._drawn, rest, float(lot), answer, pictures)
-
-    def _considered(
-        self, kept: list[Picture], size: int, rank: float, answer: Answer, pictures: list[bytes]
-    ) -> list[Picture]:
-        """`kept`, largest first, with the answer in its place if it has one there."""
-        if not size or (len(kept) == size and rank <= kept[-1].rank):
-            return kept
-        same = [picture for picture in kept if picture.row.key == answer.row.key]
-        rival = same[0] if same else kept[-1] if len(kept) == size else None
-        if rival is not None and rank <= rival.rank:
-            return kept
-        if not pictures:
-            pictures.append(self._draw(answer))
-        others = [picture for picture in kept if picture is not rival]
-        found = Picture(rank, answer.row, pictures[0])
-        return sorted([*others, found], key=lambda picture: -picture.rank)
+        lot = float(object_rng("gallery", row.key.image_id, row.key.object_id).random())
+        ranked = [(self._gains, change), (self._losses, -change), (self._drawn, lot)]
+        wanted = [(best, rank) for best, rank in ranked if best.wants(row.key, rank)]
+        if wanted:
+            webp = self._draw(answer)
+            for best, rank in wanted:
+                best.add(Picture(rank, row, webp))
 
     def _draw(self, answer: Answer) -> bytes:
         colours = {BASE: BASE_COLOUR, TUNED: TUNED_COLOUR}
@@ -98,22 +83,49 @@ class Gallery:
     @property
     def gains(self) -> list[Picture]:
         """Largest first; only objects that did gain."""
-        return [picture for picture in self._gains if picture.rank > 0]
+        return [picture for picture in self._gains.pictures if picture.rank > 0]
 
     @property
     def losses(self) -> list[Picture]:
         """Largest first; only objects that did lose (of a base alone: the lowest scores)."""
-        is_compared = any(TUNED in picture.row.scores for picture in self._losses)
-        return [picture for picture in self._losses if picture.rank > 0 or not is_compared]
+        lost = self._losses.pictures
+        is_compared = any(TUNED in picture.row.scores for picture in lost)
+        return [picture for picture in lost if picture.rank > 0 or not is_compared]
 
     @property
     def pictures(self) -> list[Picture]:
         """All that is kept, each row once."""
-        found = {
-            (p.row.protocol, p.row.key, p.row.repeat): p
-            for p in (*self._gains, *self._losses, *self._drawn)
-        }
-        return list(found.values())
+        everything = self._gains.pictures + self._losses.pictures + self._drawn.pictures
+        rows = {(p.row.protocol, p.row.key, p.row.repeat): p for p in everything}
+        return list(rows.values())
+
+
+class _Best:
+    """The `size` pictures of highest rank, one of each object.
+
+    It holds up to a quarter more until it is asked, so that keeping many takes no time.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._kept: dict[ObjectKey, Picture] = {}
+        self._floor = -np.inf
+
+    def wants(self, key: ObjectKey, rank: float) -> bool:
+        rival = self._kept.get(key)
+        return self.size > 0 and rank > (self._floor if rival is None else rival.rank)
+
+    def add(self, picture: Picture) -> None:
+        self._kept[picture.row.key] = picture
+        if len(self._kept) > self.size + self.size // 4:
+            kept = self.pictures
+            self._kept = {picture.row.key: picture for picture in kept}
+            self._floor = kept[-1].rank
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Highest rank first; of equal ones the earlier."""
+        return sorted(self._kept.values(), key=lambda picture: -picture.rank)[: self.size]
 
 
 def difference(row: Row) -> float:

@@ -110,7 +110,7 @@ def _line(line: Series, place) -> str:  # type: ignore[no-untyped-def]
         band = f'<polygon class="band {line.style}" points="{outline}"/>'
     dots = "".join(
         f'<circle class="{line.style}" cx="{x:.1f}" cy="{y:.1f}" r="3">'
-        f"<title>{escape(line.name)} {value_x:g}: {value_y:.3f}</title></circle>"
+        f"<title>{escape(line.name)} {value_x:.3g}: {value_y:.3f}</title></circle>"
         for (x, y), value_x, value_y in zip(points, line.x, line.y, strict=True)
     )
     return f'{band}<polyline class="line {line.style}" points="{path}"/>{dots}'
