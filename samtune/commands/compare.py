@@ -17,6 +17,7 @@ from samtune.commands.evaluation_options import (
     evaluation_settings,
     find_run,
     is_tuned,
+    seen_in_training,
 )
 from samtune.commands.options import choose_device, parse_known, quieten
 from samtune.errors import UserError
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> None:
     if len(models) < 2:
         raise UserError("there is nothing to compare: name two models or more")
     torch.set_flush_denormal(True)
-    answers = {model: _evaluate(model, models, options, data_arguments) for model in models}
+    unseen = _unseen(models, options, data_arguments)
+    answers = {model: _evaluate(model, models, unseen, options, data_arguments) for model in models}
     if len({comparison.num_objects for comparison, _ in answers.values()}) > 1:
         raise UserError(
             "the models were asked for different objects: the data have changed meanwhile"
@@ -60,18 +62,54 @@ def main(arguments: list[str]) -> None:
     _tell(ranking, options.out)
 
 
+def _unseen(
+    models: list[str], options: argparse.Namespace, data_arguments: list[str]
+) -> list[int] | None:
+    """Images of the split that none of the models was trained on; `None` for all of them.
+
+    Runs with other seeds draw other splits: what one of them knows would be its advantage.
+
+    Raises:
+        UserError: none is left.
+    """
+    data = build_data(_first_run(models), options.config, data_arguments)
+    seen: set[str] = set()
+    for model in models:
+        seen |= seen_in_training(find_run(Path(model)), data)
+    records = data.whole_source(options.split).records
+    kept = [index for index, record in enumerate(records) if record.image_id not in seen]
+    if len(kept) == len(records):
+        return None
+    if not kept:
+        raise UserError(
+            f"every image of the split '{options.split}' was used to train one of the models: give "
+            "--split test, or data that none has seen (--data.path FOLDER)"
+        )
+    print(f"{len(records) - len(kept)} images are left out: a model was trained on them")
+    return kept
+
+
+def _first_run(models: list[str]) -> Path | None:
+    return next((run for run in map(find_run, map(Path, models)) if run is not None), None)
+
+
 def _evaluate(
-    model: str, models: list[str], options: argparse.Namespace, data_arguments: list[str]
+    model: str,
+    models: list[str],
+    unseen: list[int] | None,
+    options: argparse.Namespace,
+    data_arguments: list[str],
 ) -> tuple[Comparison, str]:
     """Rows of one model, and the name that it has there."""
     sam = load_model(model, device=choose_device(options.device))
-    first = next((run for run in map(find_run, map(Path, models)) if run is not None), None)
+    first = _first_run(models)
     data = build_data(first, options.config, data_arguments)
     settings = evaluation_settings(options, data, sam)
     if is_tuned(model):
         data = build_data(first, options.config, [*data_arguments, *_as_trained(sam)])
     contestants = Contestants(sam, is_tuned(model), with_base=False)
-    comparison = compare(contestants, data.source(options.split), settings, what=model)
+    source = data.source(options.split, unseen)
+    comparison = compare(contestants, source, settings, what=model)
     return comparison, TUNED if is_tuned(model) else BASE
 
 

@@ -16,12 +16,15 @@ from samtune.commands.evaluation_options import (
     general_source,
     is_tuned,
     recipe_of,
+    seen_in_training,
 )
 from samtune.commands.options import choose_device, parse_known, quieten, read_settings
 from samtune.commands.processes import joined, own_device
+from samtune.data.datamodule import SamDataModule
+from samtune.errors import UserError
 from samtune.evaluation.assess import assess, provenance
-from samtune.evaluation.compare import Comparison, compare
-from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.compare import Comparison, EvaluationSettings, compare
+from samtune.evaluation.contestants import BASE, TUNED, Contestants
 from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
 from samtune.evaluation.report.files import write_report
 from samtune.evaluation.report.gallery import Gallery
@@ -32,14 +35,9 @@ from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 from samtune.training.loggers import is_offline
 
-_EPILOG = """The data are those of the run, or of --config FILE; any of their settings can be
-overridden: --data.path FOLDER, --data.stretch auto ... (samtune fit --help lists them)."""
-
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
-        "samtune evaluate", description=__doc__, epilog=_EPILOG, exit_on_error=False
-    )
+    found = argparse.ArgumentParser("samtune evaluate", description=__doc__, exit_on_error=False)
     add_model_options(found)
     add_protocol_options(found)
     found.add_argument("--split", default="test", choices=("train", "val", "test"))
@@ -90,6 +88,8 @@ def _evaluate(
     rank: int,
     world: int,
 ) -> tuple[dict[str, Any], Path]:
+    if options.gallery < 0:
+        raise UserError(f"--gallery is {options.gallery}: give a whole number, 0 for no pictures")
     run = find_run(Path(options.model))
     data = build_data(run, options.config, data_arguments)
     source = data.source(options.split)
@@ -97,37 +97,65 @@ def _evaluate(
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     settings = evaluation_settings(options, data, sam, rank, world)
     contestants = Contestants(sam, is_tuned(options.model))
+    general_set = None  # found before the long work, so that a wrong name costs nothing
+    if options.general != "none" and len(contestants.names) > 1:
+        general_set = general_source(options.general, settings, GENERAL_PROTOCOLS, sam)
     gallery = Gallery(options.gallery if rank == 0 else 0)
     if rank == 0:
         _say_what(sam, options, len(source))
     domain = compare(contestants, source, settings, gallery.add)
-    general = _general(options, contestants, settings, sam)
+    general = general_set and compare(contestants, *general_set, what="what was lost")
     if rank != 0:
         return {}, Path()
-    folder = Path(options.out) if options.out else (run or Path()) / "evaluation"
     results = assess(
         domain, general, options.general, settings, recipe_of(run), sam.calibration
-    ) | {"about": _about(options, data, sam, domain, command)}
+    ) | {"about": _about(options, data, settings, sam, domain, command)}
+    results["warnings"] += _data_warnings(options, data, run, sam, domain, settings)
+    folder = Path(options.out) if options.out else _default_folder(run, Path(options.model))
     results = write_report(folder, domain.rows, results, gallery)
-    if run is not None and (run / "wandb_id.txt").exists():
+    if run is not None and run == Path(options.model) and (run / "wandb_id.txt").exists():
         logging = read_settings(run / "config.yaml").get("logging", {})
         log_evaluation(run, logging, is_offline(logging.get("wandb", "auto")), results)
     return results, folder
 
 
-def _general(
-    options: argparse.Namespace, contestants: Contestants, settings: Any, sam: Sam
-) -> Comparison | None:
-    """The same comparison on other images; only where there is something to forget."""
-    if options.general == "none" or len(contestants.names) < 2:
-        return None
-    source, elsewhere = general_source(options.general, settings, GENERAL_PROTOCOLS)
-    return compare(contestants, source, elsewhere, what="what was lost")
+def _default_folder(run: Path | None, model: Path) -> Path:
+    """RUN/evaluation is the run's own; what else lies in the run gets a folder of its name."""
+    if run is None:
+        return Path("evaluation")
+    return run / ("evaluation" if run == model else f"evaluation-{model.stem}")
+
+
+def _data_warnings(
+    options: argparse.Namespace, data: SamDataModule, run: Path | None, sam: Sam,
+    domain: Comparison, settings: EvaluationSettings,
+) -> list[str]:  # fmt: skip
+    """Sentences on numbers that are not what they seem."""
+    warnings = []
+    asked = {row.key.image_id.split("@")[0] for row in domain.rows}
+    if seen := asked & seen_in_training(run, data):
+        warnings.append(
+            f"not held out: {len(seen)} of {len(asked)} images were used in training (such as "
+            f"{min(seen)}): the tuned model looks better on them than it is"
+        )
+    if sam.calibration is not None and sam.calibration.split == options.split:
+        warnings.append(
+            f"not held out: the calibration was fitted on the split '{options.split}' too"
+        )
+    if settings.own is not None:
+        num_used = sum(row.protocol == settings.own.protocol.name for row in domain.rows)
+        if num_used < settings.own.num_prompts:
+            warnings.append(
+                f"own prompts: {num_used} of {settings.own.num_prompts} are for objects of these "
+                "images; the others fit none, or one that had a prompt"
+            )
+    return warnings
 
 
 def _about(
-    options: argparse.Namespace, data: Any, sam: Sam, domain: Comparison, command: list[str]
-) -> dict[str, Any]:
+    options: argparse.Namespace, data: SamDataModule, settings: EvaluationSettings, sam: Sam,
+    domain: Comparison, command: list[str],
+) -> dict[str, Any]:  # fmt: skip
     return {
         "model": options.model,
         "data": str(data.path),
@@ -135,9 +163,10 @@ def _about(
         "seed": options.seed,
         "repeats": options.repeats,
         "min_area": data.min_area,
-        "with_multimask": domain.with_multimask,
+        "groups": data.split_settings.group_column or data.split_settings.group_regex or "images",
+        "multimask": {"base": settings.multimask_of(BASE), "tuned": settings.multimask_of(TUNED)},
         "stretch": data.read_settings.stretch,
-        "spacing": list(options.spacing),
+        "spacing": options.spacing,
         "spacing_unit": options.unit,
         "tolerance": options.tolerance,
         "general": options.general,

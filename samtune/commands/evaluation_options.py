@@ -1,6 +1,7 @@
 """What the commands that evaluate share: which model, on which data, with which prompts."""
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from samtune.evaluation.own_prompts import OwnPrompts
 from samtune.inference.prompt_files import read_prompts
 from samtune.models.backend import Sam
 from samtune.models.loading import find_tuned
+from samtune.models.registry import REGISTRY
 from samtune.prompts.protocols import (
     EVALUATION_PROTOCOLS,
     GROUPS,
@@ -28,6 +30,10 @@ from samtune.prompts.protocols import (
     find_protocols,
 )
 
+_EPILOG = """The data are those of the run, or of --config FILE; any of their settings can be
+overridden: --data.path FOLDER, --data.stretch auto ... (samtune fit --help lists them). Intervals and
+tests are over images; where images of one patient, slide, video or scene belong together,
+--data.group_column NAME or --data.group_regex makes each of these one unit instead."""
 _KINDS = ", ".join((*PROTOCOLS, *NUMBERED, *GROUPS))
 
 
@@ -39,6 +45,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
     parser.add_argument("--config", help="a fit config whose data section to use")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
 
@@ -58,11 +65,13 @@ def add_protocol_options(
     parser.add_argument("--repeats", type=int, default=1, help="draws of random prompts")
     parser.add_argument(
         "--multimask", choices=("auto", "always", "never"), default="auto",
-        help="three masks for a single prompt, the best by predicted IoU taken; auto: as trained",
+        help="three masks for a single prompt, the best by predicted IoU taken; auto: as the tuned "
+        "model was trained, and for a base always",
     )  # fmt: skip
     parser.add_argument(
-        "--spacing", type=float, nargs=2, default=[1.0, 1.0], metavar=("ROW", "COLUMN"),
-        help="distance between rows and between columns, for distances between outlines",
+        "--spacing", type=float, nargs=2, metavar=("ROW", "COLUMN"),
+        help="distance between rows and between columns, for distances between outlines (default: "
+        "the manifest's columns spacing_row and spacing_column, or 1)",
     )  # fmt: skip
     parser.add_argument("--unit", default="px", help="of the spacing, such as mm or m")
     parser.add_argument(
@@ -78,15 +87,12 @@ def evaluation_settings(
     Raises:
         UserError: a protocol is unknown, or a number makes no sense.
     """
-    if options.repeats < 1:
-        raise UserError(f"--repeats is {options.repeats}: give a whole number from 1 up")
-    if min(options.spacing) <= 0 or options.tolerance < 0:
-        raise UserError("--spacing must be above 0, and --tolerance 0 or more")
+    _require_sense(options)
     own = None
     if options.prompts is not None:
         if data.tile:
             raise UserError("--prompts is for whole images: set --data.tile 0")
-        own = OwnPrompts(tuple(read_prompts(options.prompts, [])))
+        own = OwnPrompts(tuple(read_prompts(options.prompts, _image_files(options, data))))
     if not options.protocols and own is None:
         raise UserError("there is nothing to ask: name --protocols, or give --prompts FILE")
     return EvaluationSettings(
@@ -95,11 +101,10 @@ def evaluation_settings(
         seed=options.seed,
         repeats=options.repeats,
         min_area=data.min_area,
-        max_images=getattr(options, "max_images", 0),
-        with_multimask={"auto": sam.with_multimask, "always": True, "never": False}[
-            options.multimask
-        ],
-        spacing=(options.spacing[0], options.spacing[1]),
+        max_images=options.max_images,
+        with_multimask=options.multimask != "never",
+        tuned_multimask=sam.with_multimask if options.multimask == "auto" else None,
+        spacing=None if options.spacing is None else (options.spacing[0], options.spacing[1]),
         tolerance=options.tolerance,
         on_error=data.on_error,
         num_workers=data.num_workers,
@@ -108,36 +113,84 @@ def evaluation_settings(
     )
 
 
+def _require_sense(options: argparse.Namespace) -> None:
+    if options.repeats < 1:
+        raise UserError(f"--repeats is {options.repeats}: give a whole number from 1 up")
+    if options.max_images < 0:
+        raise UserError(f"--max-images is {options.max_images}: give a whole number, 0 for all")
+    if not all(0 < distance < math.inf for distance in options.spacing or ()):
+        raise UserError(f"--spacing is {options.spacing}: give two numbers above 0")
+    if not 0 <= options.tolerance < math.inf:
+        raise UserError(f"--tolerance is {options.tolerance}: give a number from 0 up")
+
+
+def _image_files(options: argparse.Namespace, data: SamDataModule) -> list[Path]:
+    """Where the images of own prompts may be: beside their file, or among the images asked."""
+    records = data.whole_source(options.split).records
+    return [options.prompts.parent, *(record.path for record in records)]
+
+
 def general_source(
-    name: str, settings: EvaluationSettings, protocols: tuple[str, ...]
+    name: str, settings: EvaluationSettings, protocols: tuple[str, ...], sam: Sam
 ) -> tuple[Source, EvaluationSettings]:
     """Images on which to look for forgetting, and how to ask there.
 
     Args:
-        name: `procedural`, or a path that `data.path` could be.
+        name: `procedural`, or a path that `data.path` could be: its test split, or all images where
+            it names no splits.
         settings: of the comparison on the domain.
         protocols: to ask with.
+        sam: says how images are read.
+
+    Raises:
+        UserError: there are no such data.
     """
     elsewhere = replace(
-        settings, protocols=tuple(find_protocols(protocols)), own=None, max_images=0
+        settings, protocols=tuple(find_protocols(protocols)), own=None, max_images=0, spacing=None
     )
     if name == "procedural":
         return ProceduralScenes("test", num_scenes=NUM_GENERAL), elsewhere
-    data = SamDataModule(path=name)
-    return data.source("test"), replace(elsewhere, min_area=data.min_area)
+    if not Path(name).exists():
+        raise UserError(f"--general {name}: there is no such folder (or give: procedural)")
+    data = SamDataModule(
+        path=name, stretch=sam.stretch, bands=sam.bands, val_fraction=0.0, test_fraction=0.0
+    )
+    sizes = data.split_sizes()
+    return data.source("test" if sizes.get("test") else "train"), elsewhere
 
 
 def recipe_of(run: Path | None) -> Recipe | None:
     """The recipe that a run was trained with."""
     if run is None:
         return None
-    return RECIPES.get(
-        (read_settings(run / "config.yaml").get("data") or {}).get("recipe", "mixed")
-    )
+    settings = read_settings(run / "config.yaml")
+    recipe = RECIPES.get((settings.get("data") or {}).get("recipe", "mixed"))
+    corrections = (settings.get("model") or {}).get("num_corrections", -1)
+    if recipe is not None and isinstance(corrections, int) and corrections >= 0:
+        return replace(recipe, num_corrections=corrections)
+    return recipe
+
+
+def seen_in_training(run: Path | None, data: SamDataModule) -> set[str]:
+    """Images of these data that a run was trained or validated on."""
+    if run is None:
+        return set()
+    own = build_data(run, None, [])
+    if own.path.resolve() != data.path.resolve() or own.format == "procedural":
+        return set()
+    sizes = own.split_sizes()
+    return {
+        record.image_id
+        for split in ("train", "val")
+        if sizes.get(split)
+        for record in own.whole_source(split).records
+    }
 
 
 def find_run(path: Path) -> Path | None:
     """The run folder that a model belongs to, if it does to one."""
+    if str(path) in REGISTRY:
+        return None
     for folder in (path, path.parent, path.parent.parent):
         if (
             path.exists()
@@ -154,7 +207,8 @@ def require_tuned(model: str) -> Path:
     Raises:
         UserError: the model was not tuned, or is a single checkpoint.
     """
-    folder = find_tuned(Path(model)) if Path(model).exists() else None
+    is_there = model not in REGISTRY and Path(model).exists()
+    folder = find_tuned(Path(model)) if is_there else None
     if folder is None:
         raise UserError(f"{model} holds no tuned model: give a run folder or an adapter folder")
     return folder
@@ -162,7 +216,12 @@ def require_tuned(model: str) -> Path:
 
 def is_tuned(model: str) -> bool:
     path = Path(model)
-    return path.exists() and (path.suffix == ".ckpt" or find_tuned(path) is not None)
+    # a name of the registry is that model, whatever lies in the folder
+    return (
+        model not in REGISTRY
+        and path.exists()
+        and (path.suffix == ".ckpt" or find_tuned(path) is not None)
+    )
 
 
 def build_data(run: Path | None, config: str | None, arguments: list[str]) -> SamDataModule:

@@ -4,7 +4,9 @@ Tunes on 1, 5, 10, ... training images, several times each with other images and
 evaluates every run on the same test images. All runs take as many steps as the one with all images
 would, so that sizes differ in nothing but data. A run that is done is not done again: start the
 command anew to go on where it was interrupted, or with more sizes or seeds. What the command does
-not know is handed to samtune fit (--data.path FOLDER, --trainer.max_epochs 5 ...).
+not know is handed to samtune fit (--data.path FOLDER, --trainer.max_epochs 5 ...). Each run keeps its
+best step by the whole validation split, whatever its size; the interval is over test images, for the
+mean of the seeds.
 """
 
 import argparse
@@ -21,7 +23,8 @@ from samtune.evaluation.learning import CurvePoint, learning_curve, would_more_h
 from samtune.evaluation.report.plots import Series, line_chart
 from samtune.evaluation.report.short_page import Chart, write_short_page
 from samtune.evaluation.report.tables import interval_text, markdown_table
-from samtune.files import write_json
+from samtune.files import read_json, write_json
+from samtune.prompts.protocols import find_protocols
 
 _HEAD = ("protocol", "images", "base mIoU", "tuned mIoU", "lowest and highest seed", "difference",
          "95% interval")  # fmt: skip
@@ -47,10 +50,12 @@ def main(arguments: list[str]) -> None:
     quieten()
     options, settings = _parse(arguments)
     folder = options.out or Path("runs") / f"{Path(options.config).stem}-curve"
+    find_protocols(options.protocols)
     plan = parse(["--config", options.config, *settings, "--run", str(folder / "plan")])
     sizes = _sizes(options.sizes, len(plan.datamodule.whole_source("train")))
     steps = _num_steps(plan, len(plan.datamodule.source("train")))
     print(f"{len(sizes) * options.seeds} runs of {steps} steps each, sizes {sizes}: {folder}")
+    _keep_plan(folder, plan, settings, steps)
     files: dict[int, list[Path]] = {}
     for size in sizes:
         for seed in range(options.seeds):
@@ -59,6 +64,32 @@ def main(arguments: list[str]) -> None:
             )
             _tell(learning_curve(files), folder)
     print(f"report: {folder / 'curve.html'}")
+
+
+def _keep_plan(folder: Path, plan: FitCLI, settings: list[str], steps: int) -> None:
+    """Note what all runs of a folder have in common, and that what was begun is gone on with.
+
+    Raises:
+        UserError: the folder holds a curve of other settings, or there are no test images.
+    """
+    data = plan.datamodule
+    text = Path(str(plan.config["config"][0])).read_text(encoding="utf-8")
+    content = {
+        "config": text,
+        "settings": settings,
+        "steps": steps,
+        "test_images": [record.image_id for record in data.source("test").records],
+    }
+    file = folder / "plan.json"
+    if file.exists():
+        before = read_json(file)
+        differing = [name for name in content if before.get(name) != content[name]]
+        if differing:
+            raise UserError(
+                f"{folder} holds a curve with other {' and '.join(differing)}: give another --out, or "
+                "the same settings to go on with it"
+            )
+    write_json(file, content)
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -102,8 +133,9 @@ def _num_steps(plan: FitCLI, num_images: int) -> int:
         return int(trainer.max_steps)
     if not trainer.max_epochs or trainer.max_epochs < 0:
         raise UserError("set trainer.max_epochs or trainer.max_steps in the config")
-    batches = -(-num_images // plan.datamodule.batch_size)
-    return int(trainer.max_epochs * max(1, batches // trainer.accumulate_grad_batches))
+    images = plan.datamodule.batch_size * max(1, trainer.world_size)
+    batches = -(-num_images // images)
+    return int(trainer.max_epochs * -(-batches // trainer.accumulate_grad_batches))
 
 
 def _run(
@@ -113,7 +145,7 @@ def _run(
     """Tune and evaluate once, or go on with what is there; returns `objects.csv`."""
     run = folder / f"images{size}-seed{seed}"
     objects = run / "evaluation" / "objects.csv"
-    if objects.exists():
+    if objects.exists() and _was_asked(run, options.protocols):
         return objects
     if not (run / "finished").exists():
         if (run / "checkpoints" / "last.ckpt").exists():
@@ -124,6 +156,12 @@ def _run(
     flags = [str(run), "--general", "none", "--gallery", "0", "--protocols", *options.protocols]
     evaluate(evaluate_parser().parse_args(flags), [], ["samtune", "evaluate", *flags])
     return objects
+
+
+def _was_asked(run: Path, protocols: list[str]) -> bool:
+    """Whether a run was evaluated with these protocols."""
+    asked = read_json(run / "evaluation" / "results.json")["protocols"]
+    return [protocol.name for protocol in find_protocols(protocols)] == list(asked)
 
 
 def _fit_arguments(

@@ -22,6 +22,7 @@ def parse_known(
     Raises:
         UserError: an option is unknown or wrong.
     """
+    arguments, data = _take_data(arguments)
     try:
         options, rest = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
@@ -30,11 +31,21 @@ def parse_known(
         if not error.code:  # --help
             raise
         raise UserError(f"{parser.prog}: something is missing (see --help)") from error
-    flags = [argument for argument in rest if argument.startswith("--")]
-    unknown = [flag for flag in flags if not flag.startswith("--data.")]
-    if unknown or (rest and not flags):
-        raise UserError(f"{parser.prog}: unknown option {(unknown or rest)[0]} (see --help)")
-    return options, rest
+    if rest:
+        raise UserError(f"{parser.prog}: unknown option {rest[0]} (see --help)")
+    return options, data
+
+
+def _take_data(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Part the `--data.` flags with their values from the rest."""
+    others: list[str] = []
+    data: list[str] = []
+    is_value = False
+    for argument in arguments:
+        is_flag = argument.startswith("--data.")
+        (data if is_flag or is_value else others).append(argument)
+        is_value = is_flag and "=" not in argument
+    return others, data
 
 
 def parse_alone(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

@@ -6,6 +6,7 @@ untouched.
 """
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,7 @@ def main(arguments: list[str]) -> None:
     base = None if sam.is_adapted else load_base(asdict(sam.base), "the run").to(device).eval()
     scale = TunedScale(sam, base)
     if options.write is not None:
-        if options.write < 0:
-            raise UserError(f"--write {options.write:g}: a scale is 0 or more")
+        _require_scale(options.write, "--write")
         scale.settle(options.write)
         print(f"the model at scale {options.write:g} is in {save_tuned(sam, folder)}")
         return
@@ -83,13 +83,13 @@ def sweep(
     options: argparse.Namespace, data_arguments: list[str], sam: Sam, scale: TunedScale
 ) -> list[ScalePoint]:
     """Measure the domain and the general set at every scale; 0 and 1 are always among them."""
-    if min(options.scales) < 0:
-        raise UserError(f"--scales {min(options.scales):g}: scales are 0 or more")
+    for value in options.scales:
+        _require_scale(value, "--scales")
     data = build_data(find_run(Path(options.model)), options.config, data_arguments)
     settings = evaluation_settings(options, data, sam)
     sources = {
         "domain": (data.source(options.split), settings),
-        "general": general_source(options.general, settings, GENERAL_PROTOCOLS),
+        "general": general_source(options.general, settings, GENERAL_PROTOCOLS, sam),
     }
     contestants = Contestants(sam, is_tuned=True, with_base=False)
     found: dict[float, dict[str, Answers]] = {}
@@ -103,6 +103,11 @@ def sweep(
         }
     scale.set(1.0)
     return [_point(value, found[value], found[0.0], options.seed) for value in found]
+
+
+def _require_scale(value: float, flag: str) -> None:
+    if not 0 <= value < math.inf:
+        raise UserError(f"{flag} {value:g}: scales are 0 or more")
 
 
 def _point(

@@ -131,14 +131,30 @@ class SamDataModule(pl.LightningDataModule):
         self._train_loader: BatchLoader | None = None
         self._loader_state = {"num_given": 0}
 
-    def source(self, split: str) -> Source:
+    def source(self, split: str, indices: list[int] | None = None) -> Source:
         """Images of `train`, `val` or `test`, cut into tiles if the settings say so.
+
+        Args:
+            split: their name.
+            indices: of the images that are wanted; `None` for all.
 
         Raises:
             UserError: the data cannot be opened, or the split is empty.
         """
         source = self.whole_source(split)
+        source = source if indices is None else Subset(source, indices)
         return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
+
+    def split_sizes(self) -> dict[str, int]:
+        """How many images each split has, before they are cut into tiles."""
+        self._open()
+        return {name: len(source) for name, source in self._sources.items()}
+
+    def _open(self) -> None:
+        if not self._sources:
+            self._sources = open_splits(
+                self.path, self.format, self.read_settings, self.split_settings
+            )
 
     def whole_source(self, split: str) -> Source:
         """Images of a split before they are cut into tiles.
@@ -146,10 +162,7 @@ class SamDataModule(pl.LightningDataModule):
         Raises:
             UserError: the data cannot be opened, or the split is empty.
         """
-        if not self._sources:
-            self._sources = open_splits(
-                self.path, self.format, self.read_settings, self.split_settings
-            )
+        self._open()
         source = self._sources.get(split)
         if source is None or not len(source):
             sizes = ", ".join(f"{name} {len(part)}" for name, part in self._sources.items())

@@ -40,7 +40,7 @@ def assess(
         calibration: of the tuned model.
 
     Returns:
-        `headline`, `warnings`, `protocols`, `general`, `review`, as `results.schema.json` says.
+        Its parts, as `results.schema.json` describes them, but for `about`.
     """
     summaries = summarise(domain.rows, settings.seed)
     mark_trained(summaries, settings.protocols, recipe)
@@ -53,6 +53,7 @@ def assess(
         "protocols": summaries,
         "general": elsewhere and {"name": general_name, "protocols": elsewhere},
         "review": _review(domain.rows, calibration),
+        "calibrated_on": None if calibration is None else calibration.split,
     }
 
 

@@ -8,10 +8,13 @@ import numpy as np
 from samtune.evaluation.rows import Row
 
 # Columns with more values than this tell images apart rather than kinds of images; so do numbers.
-_MOST_VALUES, _MOST_NUMBERS = 12, 5
+_MOST_VALUES, _MOST_NUMBERS, _FEW_VALUES = 12, 5, 5
 # Thirds of fewer objects than this would say nothing.
 _LEAST_OBJECTS = 12
-_NOT_KINDS = ("split", "id", "image", "file", "filename", "path")
+_NOT_KINDS = (
+    "split", "id", "image", "file", "filename", "path", "width", "height", "spacing_row",
+    "spacing_column",
+)  # fmt: skip
 
 Parts = dict[str, list[Row]]
 
@@ -36,12 +39,10 @@ def divide(rows: list[Row]) -> dict[str, Parts]:
 
 
 def _are_kinds(parts: Parts, rows: list[Row]) -> bool:
-    """Few values, each of several images (or groups) if there are enough of them."""
+    """Few values; if they are more than five, each of two images (or groups) on average."""
     is_number = all(name.replace(".", "", 1).isdigit() for name in parts)
-    most = min(
-        _MOST_NUMBERS if is_number else _MOST_VALUES, len({row.cluster for row in rows}) // 2
-    )
-    return len(parts) <= most
+    most = max(_FEW_VALUES, len({row.cluster for row in rows}) // 2)
+    return len(parts) <= min(most, _MOST_NUMBERS if is_number else _MOST_VALUES)
 
 
 def _column(name: str, row: Row) -> str:

@@ -20,8 +20,9 @@ _NUM_BINS = 10
 _LEAST_FOR_ISOTONIC = 200
 _LEAST_MASKS = 20
 _NUM_KNOTS = 51
-# The least rise between knots: scores keep their order, so that the best of three masks stays so.
-_RISE = 1e-6
+# The least rise between knots, and towards one more knot far outside the scores on either side: scores
+# keep their order, so that the best of three masks stays so.
+_RISE, _OUTSIDE = 1e-4, 0.5
 REVIEW_IOUS = (0.7, 0.8, 0.9)
 REVIEW_SHARES = (0.9, 0.95)
 
@@ -85,9 +86,7 @@ def fit_calibration(rows: Sequence[Row], name: str, split: str) -> Calibration:
     is_isotonic = len(predicted) >= _LEAST_FOR_ISOTONIC and len(np.unique(predicted)) > 1
     fit = _isotonic_knots if is_isotonic else _temperature_knots
     raw, calibrated = fit(predicted, measured)
-    rising = np.maximum.accumulate(calibrated) * (1 - _RISE * len(raw)) + _RISE * np.arange(
-        len(raw)
-    )
+    raw, rising = _rising(raw, calibrated)
     scores = np.interp(predicted, raw, rising)
     return Calibration(
         tuple(raw.tolist()), tuple(rising.tolist()),
@@ -113,9 +112,15 @@ def _isotonic_knots(predicted: Values, measured: Values) -> tuple[Values, Values
     calibrated = np.array([y[step].mean() for step in steps])
     raw, first = np.unique(raw, return_index=True)
     calibrated = calibrated[first]
-    if len(raw) == 1:  # nothing but one step: the mean for every score
-        raw, calibrated = raw + np.array([0.0, 1.0]), np.repeat(calibrated, 2)
     return raw, calibrated
+
+
+def _rising(raw: Values, calibrated: Values) -> tuple[Values, Values]:
+    """Knots that rise everywhere, within 0 to 1."""
+    raw = np.concatenate([[raw[0] - _OUTSIDE], raw, [raw[-1] + _OUTSIDE]])
+    level = np.concatenate([calibrated[:1], np.maximum.accumulate(calibrated), calibrated[-1:]])
+    room = _RISE * len(raw) / 2
+    return raw, room + level * (1 - 2 * room) + _RISE * (np.arange(len(raw)) - (len(raw) - 1) / 2)
 
 
 def _temperature_knots(predicted: Values, measured: Values) -> tuple[Values, Values]:

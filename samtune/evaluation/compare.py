@@ -19,7 +19,7 @@ from samtune.data.objects import ObjectPlace, find_objects, object_key, object_m
 from samtune.data.preprocess import to_pixel_values
 from samtune.data.source import Record, Source
 from samtune.errors import UserError
-from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.contestants import TUNED, Contestants
 from samtune.evaluation.measure import contrast, encode, measure
 from samtune.evaluation.own_prompts import OwnPrompts
 from samtune.evaluation.rows import Row
@@ -28,6 +28,7 @@ from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
 from samtune.types import Features, InputFrame, MaskArray, ObjectKey, Prompt, Sample
 
+SPACING_COLUMNS = ("spacing_row", "spacing_column")
 # Pixels of all masks that are held at once, for each of truth, base and tuned.
 _PIXELS_PER_CHUNK = 200_000_000
 
@@ -44,7 +45,10 @@ class EvaluationSettings:
         min_area: objects of fewer pixels are left out.
         max_images: 0 for all.
         with_multimask: single prompts are answered by three masks, the best by predicted IoU taken.
-        spacing: distance between rows and between columns, for distances between outlines.
+        tuned_multimask: the same for the tuned model, where it was trained otherwise than the base
+            is used; `None` for no difference.
+        spacing: distance between rows and between columns, for distances between outlines; `None`
+            takes it from the manifest's columns `spacing_row` and `spacing_column`, or 1.
         tolerance: of surface Dice, in the unit of `spacing`.
         on_error: what an unreadable image does.
         num_workers: processes that read images.
@@ -58,12 +62,40 @@ class EvaluationSettings:
     min_area: int = 10
     max_images: int = 0
     with_multimask: bool = True
-    spacing: tuple[float, float] = (1.0, 1.0)
+    tuned_multimask: bool | None = None
+    spacing: tuple[float, float] | None = None
     tolerance: float = 2.0
     on_error: OnError = "fail"
     num_workers: int = 0
     rank: int = 0
     world: int = 1
+
+    def multimask_of(self, contestant: str) -> bool:
+        """Whether a contestant answers single prompts thrice."""
+        if contestant == TUNED and self.tuned_multimask is not None:
+            return self.tuned_multimask
+        return self.with_multimask
+
+    def spacing_of(self, record: Record) -> tuple[float, float]:
+        """Distance between rows and between columns of an image.
+
+        Raises:
+            UserError: the manifest's columns hold something else than numbers above 0.
+        """
+        if self.spacing is not None:
+            return self.spacing
+        columns = dict(record.columns)
+        texts = [columns.get(name, "").strip() or "1" for name in SPACING_COLUMNS]
+        try:
+            row, column = (float(text) for text in texts)
+        except ValueError:
+            row = column = 0.0
+        if not (0 < row < np.inf and 0 < column < np.inf):
+            raise UserError(
+                f"the manifest gives {record.image_id} a spacing of {' and '.join(texts)}: numbers "
+                "above 0 are needed"
+            )
+        return row, column
 
 
 @dataclass(frozen=True)
@@ -84,12 +116,10 @@ class Comparison:
     Attributes:
         rows: of all processes, in the order of the images.
         data_sha256: over pixels and labels of all images, as they were read.
-        with_multimask: see `EvaluationSettings`.
     """
 
     rows: list[Row]
     data_sha256: str
-    with_multimask: bool
 
     @property
     def num_objects(self) -> int:
@@ -149,9 +179,13 @@ def compare(
     for number, sample, pixel_values in _read(contestants, source, settings, what):
         digests[number] = _digest(sample)
         features = contestants.encode(pixel_values[None].to(contestants.sam.device))
-        for places in _in_chunks(find_objects(sample.labels, settings.min_area), sample):
-            objects = _take_out(sample, source.records[number], places)
-            for answer in _answers(contestants, features, objects, settings):
+        everything, record = find_objects(sample.labels, settings.min_area), source.records[number]
+        own: dict[int, Prompt] = {}
+        if settings.own is not None:
+            own = settings.own.of_image(record.path, sample.labels, everything)
+        for places in _in_chunks(everything, sample):
+            objects = _take_out(sample, record, places)
+            for answer in _answers(contestants, features, objects, own, settings):
                 rows.append((number, answer.row))
                 if watch is not None:
                     watch(answer)
@@ -165,7 +199,7 @@ def compare(
         raise UserError("there is no object to evaluate on: the masks are empty")
     together = "".join(digests[number] for number in sorted(digests))
     digest = hashlib.sha256(together.encode()).hexdigest()
-    return Comparison([row for _, row in rows], digest, settings.with_multimask)
+    return Comparison([row for _, row in rows], digest)
 
 
 def _digest(sample: Sample) -> str:
@@ -224,7 +258,7 @@ def _read(
 
 def _answers(
     contestants: Contestants, features: dict[str, Features], objects: _Objects,
-    settings: EvaluationSettings,
+    own: dict[int, Prompt], settings: EvaluationSettings,
 ) -> Iterator[Answer]:  # fmt: skip
     """Every protocol, each drawn as often as its randomness asks for."""
     grid = contestants.sam.frame.with_side(contestants.sam.mask_side)
@@ -240,7 +274,7 @@ def _answers(
             prompts: list[Prompt | None] = [protocol.draw(truth, rng, grid) for truth, rng in pairs]
             yield from _ask(contestants, features, objects, prompts, protocol, repeat, settings)
     if settings.own is not None:
-        prompts = settings.own.of_objects(objects.record.path, objects.keys, objects.truths)
+        prompts = [own.get(key.object_id) for key in objects.keys]
         yield from _ask(contestants, features, objects, prompts, settings.own.protocol, 0, settings)
 
 
@@ -263,9 +297,10 @@ def _ask(
     for name in contestants.names:
         with contestants.playing(name) as sam:
             played = play(
-                sam, features[name], truths, first, protocol, settings.with_multimask, rng
+                sam, features[name], truths, first, protocol, settings.multimask_of(name), rng
             )
-        scores[name] = measure(played, truths, settings.spacing, settings.tolerance)
+        spacing = settings.spacing_of(objects.record)
+        scores[name] = measure(played, truths, spacing, settings.tolerance)
         masks[name] = played.masks.numpy()
     sample, record = objects.sample, objects.record
     for place, (index, prompt) in enumerate(asked):

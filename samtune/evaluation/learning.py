@@ -77,7 +77,7 @@ def would_more_help(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
     sentences = []
     for protocol, points in curves.items():
         last = points[-1]
-        text = f"{protocol}: {last.difference.mean:+.3f} with all {last.num_images} images"
+        text = f"{protocol}: {last.difference.mean:+.3f} with {last.num_images} images"
         if len(points) > 1:
             before = points[-2]
             step = last.tuned - before.tuned

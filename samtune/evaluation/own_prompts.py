@@ -4,22 +4,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
-from samtune.geometry import mask_to_box
+from samtune.data.objects import ObjectPlace
 from samtune.inference.prompt_files import PromptedImage
 from samtune.prompts.protocols import Protocol
-from samtune.types import FloatArray, MaskArray, ObjectKey, Prompt
+from samtune.types import LabelArray, Prompt
 
-# A box prompts the object whose own box it shares most with, at least so much of it (IoU).
+# A box prompts no object whose own box it shares less with (IoU).
 _LEAST_OVERLAP = 0.1
 
 
 @dataclass(frozen=True)
 class OwnPrompts:
-    """Prompts by image.
+    """Prompts by image, each for one object at most, and each object has one at most.
 
-    An object's prompt is the one that names its id; else the first with a positive point in the
-    object (without positive points: whose box fits its box best).
+    A prompt that names an object's id is for that object; else one with positive points is for the
+    object under the first that lies on one; boxes go to the objects so that they fit best together.
 
     Attributes:
         images: what `read_prompts` gave; images are found by their files.
@@ -28,19 +30,33 @@ class OwnPrompts:
     images: tuple[PromptedImage, ...]
     protocol = Protocol("own")
 
-    def of_objects(
-        self, path: Path, keys: list[ObjectKey], truths: list[MaskArray]
-    ) -> list[Prompt | None]:
-        """The prompt of each object of the image in the file `path`; `None` for those without."""
-        prompts: list[Prompt | None] = [None] * len(keys)
-        boxes = [mask_to_box(truth) for truth in truths]
-        for object_id, prompt in self._of_image(path):
-            owner = _owner(object_id, prompt, keys, truths, boxes)
-            if owner is not None and prompts[owner] is None:
-                prompts[owner] = prompt
-        return prompts
+    @property
+    def num_prompts(self) -> int:
+        return sum(len(image.prompts) for image in self.images)
 
-    def _of_image(self, path: Path) -> list[tuple[int | None, Prompt]]:
+    def of_image(
+        self, path: Path, labels: LabelArray, places: list[ObjectPlace]
+    ) -> dict[int, Prompt]:
+        """The prompts of the objects of one image, by object id.
+
+        Args:
+            path: the image's file.
+            labels: (L, H, W).
+            places: the objects that are asked for.
+        """
+        found: dict[int, Prompt] = {}
+        boxes: list[Prompt] = []
+        ids = {place.object_id for place in places}
+        for object_id, prompt in self._of_file(path):
+            owner = object_id if object_id is not None else _under_points(prompt, labels)
+            if owner in ids and owner is not None:
+                found.setdefault(owner, prompt)
+            elif owner is None and object_id is None and prompt.box_xyxy is not None:
+                boxes.append(prompt)
+        free = [place for place in places if place.object_id not in found]
+        return found | _by_boxes(boxes, free)
+
+    def _of_file(self, path: Path) -> list[tuple[int | None, Prompt]]:
         return [
             pair
             for image in self.images
@@ -49,30 +65,41 @@ class OwnPrompts:
         ]
 
 
-def _owner(
-    object_id: int | None, prompt: Prompt, keys: list[ObjectKey], truths: list[MaskArray],
-    boxes: list[FloatArray | None],
-) -> int | None:  # fmt: skip
-    if object_id is not None:
-        ids = [key.object_id for key in keys]
-        return ids.index(object_id) if object_id in ids else None
-    if prompt.point_coords is not None and prompt.point_labels is not None:
-        for xy in prompt.point_coords[prompt.point_labels == 1]:
-            column, row = np.rint(xy).astype(int)
-            for index, truth in enumerate(truths):
-                inside = 0 <= row < truth.shape[0] and 0 <= column < truth.shape[1]
-                if inside and truth[row, column]:
-                    return index
-    if prompt.box_xyxy is None or not keys:
+def _under_points(prompt: Prompt, labels: LabelArray) -> int | None:
+    """The object under the first positive point that lies on one."""
+    if prompt.point_coords is None or prompt.point_labels is None:
         return None
-    overlaps = [0.0 if box is None else _box_iou(prompt.box_xyxy, box) for box in boxes]
-    best = int(np.argmax(overlaps))
-    return best if overlaps[best] >= _LEAST_OVERLAP else None
+    for xy in prompt.point_coords[prompt.point_labels == 1]:
+        column, row = np.rint(xy).astype(int)
+        if 0 <= row < labels.shape[1] and 0 <= column < labels.shape[2]:
+            under = labels[:, row, column]
+            if under.any():
+                return int(under[under > 0][0])
+    return None
 
 
-def _box_iou(first: FloatArray, second: FloatArray) -> float:
-    """Of inclusive xyxy boxes."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.prod(np.clip(high - low + 1, 0, None)))
-    areas = [float(np.prod(box[2:] - box[:2] + 1)) for box in (first, second)]
-    return shared / (sum(areas) - shared)
+def _by_boxes(prompts: list[Prompt], places: list[ObjectPlace]) -> dict[int, Prompt]:
+    """Boxes to objects one to one, so that the sum of their overlaps is largest."""
+    if not prompts or not places:
+        return {}
+    boxes = np.array([prompt.box_xyxy for prompt in prompts], np.float64)
+    objects = np.array(
+        [[p.columns.start, p.rows.start, p.columns.stop - 1, p.rows.stop - 1] for p in places],
+        np.float64,
+    )
+    overlaps = _box_ious(boxes, objects)
+    rows, columns = linear_sum_assignment(-overlaps)
+    return {
+        places[column].object_id: prompts[row]
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
+        if overlaps[row, column] >= _LEAST_OVERLAP
+    }
+
+
+def _box_ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(A, B) IoU of inclusive xyxy boxes (A, 4) and (B, 4)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.prod(np.clip(high - low + 1, 0, None), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1) for boxes in (first, second)]
+    return np.asarray(shared / (areas[0][:, None] + areas[1][None] - shared))

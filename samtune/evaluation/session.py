@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samtune.errors import UserError
 from samtune.evaluation.metrics.overlap import iou_and_dice
 from samtune.geometry import logits_to_original, prompt_to_input
 from samtune.models.backend import Sam
@@ -19,8 +20,8 @@ from samtune.prompts.packing import decode_groups
 from samtune.prompts.protocols import Protocol
 from samtune.types import Features, InputFrame, MaskArray, MaskPrediction, Prompt, Prompts
 
-# Masks brought to the original resolution at once.
-_MASKS_PER_CHUNK = 16
+# Masks brought to the original resolution at once, and their pixels.
+_MASKS_PER_CHUNK, _PIXELS_PER_CHUNK = 16, 2**24
 
 Rng = Callable[[int, int], np.random.Generator]
 
@@ -87,6 +88,11 @@ def _answer(
     oracle: Tensor | None = None
     for indices, prediction in decode_groups(decode, moved, with_multimask, sam.device):
         scores, best = prediction.iou_scores.float().max(dim=1)
+        if not torch.isfinite(scores).all() or torch.isnan(prediction.low_res_logits).any():
+            raise UserError(
+                "the model answers with NaN: its training has diverged (tune again with a lower "
+                "learning rate, or without 16-bit precision)"
+            )
         for place, (row, choice) in enumerate(zip(indices.tolist(), best.tolist(), strict=True)):
             low_res[row] = prediction.low_res_logits[place, choice].float().cpu()
         expected[indices.cpu()] = scores.cpu()
@@ -102,7 +108,8 @@ def _enlarge(
 ) -> None:  # fmt: skip
     """Fill in the chosen masks at the original resolution, and the IoU of the best candidates."""
     num_candidates = logits.shape[1]
-    size = max(1, _MASKS_PER_CHUNK // num_candidates)
+    num_masks = min(_MASKS_PER_CHUNK, _PIXELS_PER_CHUNK // truths[0].numel())
+    size = max(1, num_masks // num_candidates)
     for part in torch.split(torch.arange(len(logits)), size):
         found = _to_masks(logits[part.to(logits.device)].float(), truths.shape[1:], sam.frame,
                           sam.mask_threshold)  # fmt: skip

@@ -31,8 +31,7 @@ class Difference:
         mean: tuned minus base.
         ci95: its interval; `None` for a single cluster.
         p: of the Wilcoxon signed-rank test over clusters; `None` for a single cluster.
-        smallest: the smallest true difference that as many clusters, as different as these, would
-            show with 80% power at 5%; `None` for a single cluster.
+        error: standard error of the mean; `None` for a single cluster.
         num_gained, num_tied, num_lost: objects.
         is_identical: no object differs at all.
     """
@@ -40,7 +39,7 @@ class Difference:
     mean: float
     ci95: tuple[float, float] | None
     p: float | None
-    smallest: float | None
+    error: float | None
     num_gained: int
     num_tied: int
     num_lost: int
@@ -53,7 +52,7 @@ def paired_difference(deltas: Values, clusters: Names, seed: int) -> Difference:
         float(deltas.mean()),
         bootstrap_interval(deltas, clusters, seed),
         signed_rank_p(deltas, clusters),
-        smallest_difference(deltas, clusters),
+        standard_error(deltas, clusters),
         int((deltas > TIE).sum()),
         int((np.abs(deltas) <= TIE).sum()),
         int((deltas < -TIE).sum()),
@@ -115,20 +114,30 @@ def signed_rank_p(deltas: Values, clusters: Names) -> float | None:
     return float(stats.wilcoxon(means, zero_method="wilcox").pvalue)
 
 
-def smallest_difference(deltas: Values, clusters: Names) -> float | None:
-    """The smallest true mean difference that such a test set shows with 80% power at 5%.
-
-    (t[0.975] + t[0.8]) standard errors, which are those of a ratio of cluster sums (Cochran 1977,
-    section 6.3).
-    """
+def standard_error(deltas: Values, clusters: Names) -> float | None:
+    """Of the mean over objects, as a ratio of cluster sums (Cochran 1977, section 6.3)."""
     sums, counts = by_cluster(deltas, clusters)
     num_clusters = len(sums)
     if num_clusters < 2:
         return None
     residuals = sums - sums.sum() / counts.sum() * counts
     variance = num_clusters / (num_clusters - 1) * float(residuals @ residuals)
-    quantiles = stats.t.ppf(1 - ALPHA / 2, num_clusters - 1) + stats.t.ppf(POWER, num_clusters - 1)
-    return float(quantiles) * float(np.sqrt(variance)) / float(counts.sum())
+    return float(np.sqrt(variance)) / float(counts.sum())
+
+
+def smallest_difference(
+    error: float | None, num_clusters: int, num_questions: int = 1
+) -> float | None:
+    """The smallest true mean difference that such a test set shows with 80% power at 5%.
+
+    (t[1 - 0.025 / questions] + t[0.8]) standard errors: the first question that Holm's correction
+    lets through is tested so strictly. `None` where there are too few clusters for the test.
+    """
+    if error is None or num_clusters < fewest_clusters(num_questions):
+        return None
+    tail = 1 - ALPHA / 2 / num_questions
+    quantiles = stats.t.ppf(tail, num_clusters - 1) + stats.t.ppf(POWER, num_clusters - 1)
+    return float(quantiles) * error
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -19,6 +19,7 @@ from samtune.evaluation.statistics import (
     holm,
     judge,
     paired_difference,
+    smallest_difference,
 )
 
 # Means over objects, by the name of the field.
@@ -35,6 +36,15 @@ def summarise(rows: Iterable[Row], seed: int = 0) -> dict[str, Any]:
         by_protocol[row.protocol].append(row)
     summaries = {name: _summarise_protocol(part, seed) for name, part in by_protocol.items()}
     _correct(list(summaries.values()))
+    # one family: a warning is raised if any part of any protocol fell
+    _correct(
+        [
+            part
+            for summary in summaries.values()
+            for parts in summary["breakdown"].values()
+            for part in parts.values()
+        ]
+    )
     return summaries
 
 
@@ -48,7 +58,6 @@ def _summarise_protocol(drawn: list[Row], seed: int) -> dict[str, Any]:
     summary["breakdown"] = {}
     for way, parts in divide(rows).items():
         compared = {name: _compared(part, seed) for name, part in parts.items()}
-        _correct(list(compared.values()))
         summary["breakdown"][way] = compared
     return summary
 
@@ -68,6 +77,8 @@ def _average(rows: list[Row]) -> Row:
             field: _mean(getattr(row.scores[name], field) for row in rows) for field in MEANS
         }
         clicks = zip(*(row.scores[name].clicks for row in rows), strict=True)
+        for field in ("predicted_area", "overlap"):
+            means[field] = round(_mean(getattr(row.scores[name], field) for row in rows))
         scores[name] = replace(score, **means, clicks=tuple(_mean(part) for part in clicks))
     return replace(rows[0], scores=scores)
 
@@ -84,11 +95,19 @@ def _compared(rows: list[Row], seed: int) -> dict[str, Any]:
     if TUNED in rows[0].scores:
         summary["tuned"] = _means(rows, TUNED, clusters)
         deltas = np.array([row.scores[TUNED].iou - row.scores[BASE].iou for row in rows])
-        summary["delta"] = _delta(paired_difference(deltas, clusters, seed))
+        difference = paired_difference(deltas, clusters, seed)
+        is_identical = difference.is_identical and all(map(_is_same, rows))
+        summary["delta"] = _delta(replace(difference, is_identical=is_identical))
     summary["num_objects"] = len(rows)
     summary["num_images"] = len({row.key.image_id for row in rows})
     summary["num_clusters"] = len(set(clusters.tolist()))
     return summary
+
+
+def _is_same(row: Row) -> bool:
+    """Whether both gave the same mask and expected the same of it."""
+    base, tuned = row.scores[BASE], row.scores[TUNED]
+    return (base.rle, base.predicted_iou) == (tuned.rle, tuned.predicted_iou)
 
 
 def _delta(difference: Difference) -> dict[str, Any]:
@@ -97,7 +116,8 @@ def _delta(difference: Difference) -> dict[str, Any]:
         "ci95": None if difference.ci95 is None else list(difference.ci95),
         "p": difference.p,
         "p_holm": None,
-        "smallest_detectable": difference.smallest,
+        "standard_error": difference.error,
+        "smallest_detectable": None,
         "num_gained": difference.num_gained,
         "num_tied": difference.num_tied,
         "num_lost": difference.num_lost,
@@ -114,9 +134,12 @@ def _correct(summaries: Sequence[dict[str, Any]]) -> None:
         delta = summary["delta"]
         interval = None if delta["ci95"] is None else (delta["ci95"][0], delta["ci95"][1])
         difference = Difference(
-            delta["miou"], interval, delta["p"], delta["smallest_detectable"],
+            delta["miou"], interval, delta["p"], delta["standard_error"],
             delta["num_gained"], delta["num_tied"], delta["num_lost"], delta["is_identical"],
         )  # fmt: skip
+        delta["smallest_detectable"] = smallest_difference(
+            delta["standard_error"], summary["num_clusters"], num_questions
+        )
         delta["p_holm"], delta["verdict"] = (
             p,
             judge(difference, p, summary["num_clusters"], num_questions),

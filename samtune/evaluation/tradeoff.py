@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class ScalePoint:
@@ -27,15 +25,15 @@ class ScalePoint:
 
 
 def find_knee(points: Sequence[ScalePoint]) -> ScalePoint:
-    """The scale beyond which more is lost than gained.
+    """The scale beyond which more is lost than gained: the largest sum of both changes in mIoU.
 
-    Both are brought to 0..1 over the sweep; the knee is where gain minus loss is largest (Satopaa et
-    al., "Finding a Kneedle in a Haystack", 2011). Where nothing is lost it is the largest gain; where
-    nothing is gained, the base.
+    A loss counts only where its interval is clear of zero, or chance would decide. Of equal sums the
+    larger scale is taken.
     """
-    gains = np.array([point.domain_change for point in points])
-    losses = np.maximum(0.0, -np.array([point.general_change for point in points]))
-    if gains.max() <= 0:
-        return min(points, key=lambda point: abs(point.scale))
-    share = gains / gains.max() - (losses / losses.max() if losses.max() > 0 else 0)
-    return points[int(np.argmax(share))]
+    return max(points, key=lambda point: (round(_net(point), 6), point.scale))
+
+
+def _net(point: ScalePoint) -> float:
+    interval = point.general_ci95
+    is_lost = point.general_change < 0 and (interval is None or interval[1] < 0)
+    return point.domain_change + (point.general_change if is_lost else 0.0)

@@ -14,7 +14,7 @@ def verdict(name: str, summary: dict[str, Any]) -> str:
     tuned, interval = summary["tuned"]["miou"], delta["ci95"]
     change = f"{name}: {base:.3f} for the base, {tuned:.3f} tuned ({delta['miou']:+.3f}"
     if interval is None:
-        return f"{change}; a single image gives no interval): too little to tell."
+        return f"{change}; a single image or group gives no interval): too little to tell."
     change += f", 95% interval {interval[0]:+.3f} to {interval[1]:+.3f}, p {delta['p_holm']:.2g})"
     if delta["verdict"] == "better":
         return f"{change}: better."
@@ -24,7 +24,7 @@ def verdict(name: str, summary: dict[str, Any]) -> str:
         return f"{change}: {summary['num_clusters']} images or groups are too few to be sure."
     return (
         f"{change}: no difference that these images could show (they would show "
-        f"{delta['smallest_detectable']:.3f})."
+        f"{delta['smallest_detectable']:.3f} in four of five cases)."
     )
 
 

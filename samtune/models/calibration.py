@@ -39,7 +39,8 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A piecewise linear map that keeps the order of scores; constant outside its knots.
+    """A piecewise linear map that keeps the order of scores; constant outside its knots (which
+    reach far beyond the scores that it was fitted on).
 
     Attributes:
         raw, calibrated: coordinates of the knots, both increasing.

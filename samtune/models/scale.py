@@ -29,10 +29,7 @@ class TunedScale:
     def __init__(self, sam: Sam, base: Sam | None = None) -> None:
         self.sam = sam
         self._layers = [layer for layer in sam.core.modules() if isinstance(layer, LoraLayer)]
-        if any(any(layer.use_dora.values()) for layer in self._layers):
-            raise UserError(
-                "an adapter with DoRA has no scale: its magnitudes are no sum with the base"
-            )
+        _require_scalable(sam)
         self._lines = _lines(sam, base)
 
     @torch.no_grad()
@@ -52,6 +49,19 @@ class TunedScale:
             for config in self.sam.network.peft_config.values():
                 if isinstance(config, LoraConfig):
                     config.lora_alpha = config.lora_alpha * scale
+                    pattern = config.alpha_pattern or {}
+                    config.alpha_pattern = {k: alpha * scale for k, alpha in pattern.items()}
+
+
+def _require_scalable(sam: Sam) -> None:
+    """Only what is a sum with the base's weights has a scale."""
+    configs = sam.network.peft_config.values() if isinstance(sam.network, PeftModel) else ()
+    for config in configs:
+        if not isinstance(config, LoraConfig) or config.use_dora:
+            kind = "DoRA" if isinstance(config, LoraConfig) else str(config.peft_type.value)
+            raise UserError(f"an adapter with {kind} has no scale: it is no sum with the base")
+        if config.bias != "none":
+            raise UserError("an adapter with trained biases has no scale: set bias to none")
 
 
 def _lines(sam: Sam, base: Sam | None) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -42,6 +42,14 @@ def test_columns_that_tell_kinds_are_taken_and_names_of_images_are_not(make_row)
     assert sizes(ways["stain"]) == {"he": 5, "ihc": 6}
 
 
+def test_the_few_groups_that_images_are_clustered_by_are_parts_too(make_row):
+    rows = [
+        make_row(f"{n}", 0.5, cluster="abcd"[n % 4], columns=(("site", "abcd"[n % 4]),))
+        for n in range(11)
+    ]
+    assert divide(rows)["site"].keys() == set("abcd")
+
+
 @pytest.mark.parametrize("name", ["size", "class"])
 def test_a_column_named_like_our_own_stands_beside_it(make_row, name):
     rows = [

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from samtune.errors import UserError
 from samtune.evaluation.calibration import (
@@ -64,9 +65,9 @@ class TestFit:
     def test_scores_keep_their_order_and_stay_between_0_and_1(self, overconfident, count):
         calibration = fit_calibration(overconfident(count), "base", "val")
         assert (np.diff(calibration.calibrated) > 0).all()
-        assert len(calibration.raw) <= 51
-        values = calibration.of_array(np.linspace(-0.5, 1.5, 400))
-        assert (np.diff(values) >= 0).all()
+        assert len(calibration.raw) <= 53
+        values = calibration.of_array(np.linspace(-0.1, 1.4, 300))
+        assert (np.diff(values) > 0).all()  # beyond the scores that it was fitted on, too
         assert 0 <= values.min() < values.max() <= 1
 
     def test_scores_that_say_nothing_become_the_mean(self, make_row):
@@ -75,6 +76,13 @@ class TestFit:
         calibration = fit_calibration(rows, "base", "val")
         mean = np.mean([row.scores["base"].iou for row in rows])
         assert calibration.of_array(np.array([0.9]))[0] == pytest.approx(mean, abs=0.02)
+
+    def test_the_best_of_three_masks_stays_the_best(self, overconfident):
+        calibration = fit_calibration(overconfident(300), "base", "val")
+        scores = torch.from_numpy(
+            np.random.default_rng(2).integers(800, 1100, (500, 3)) / 1000
+        ).float()
+        assert torch.equal(calibration(scores).argmax(1), scores.argmax(1))
 
     def test_too_few_masks_are_a_user_s_error(self, overconfident):
         with pytest.raises(UserError, match="19 masks are too few"):

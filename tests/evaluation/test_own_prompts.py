@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samtune.data.objects import find_objects
 from samtune.errors import UserError
 from samtune.evaluation.own_prompts import OwnPrompts
 from samtune.inference.prompt_files import read_prompts
-from samtune.types import ObjectKey
 
 
 @pytest.fixture
 def objects(tmp_path):
     """Three objects of one image: the first two beside one another, the third far off."""
-    truths = np.zeros((3, 40, 60), np.bool_)
-    truths[0, 5:15, 5:15] = truths[1, 5:15, 15:25] = truths[2, 30:38, 40:58] = True
-    return tmp_path / "a.png", [ObjectKey("a", number) for number in (4, 7, 9)], list(truths)
+    labels = np.zeros((1, 40, 60), np.int32)
+    labels[0, 5:15, 5:15], labels[0, 5:15, 15:25], labels[0, 30:38, 40:58] = 4, 7, 9
+    return tmp_path / "a.png", labels, find_objects(labels)
 
 
 @pytest.fixture
@@ -34,39 +34,56 @@ def own(tmp_path):
 
 
 def boxes(prompts):
-    return [None if prompt is None else prompt.box_xyxy.tolist() for prompt in prompts]
+    return {owner: prompt.box_xyxy.tolist() for owner, prompt in prompts.items()}
 
 
 def test_boxes_go_to_the_object_that_they_fit_best(own, objects):
-    found = own({"box": [14, 4, 26, 16]}, {"box": [41, 29, 58, 38]}).of_objects(*objects)
-    assert boxes(found) == [None, [14, 4, 26, 16], [41, 29, 58, 38]]
+    found = own({"box": [14, 4, 26, 16]}, {"box": [41, 29, 58, 38]}).of_image(*objects)
+    assert boxes(found) == {7: [14, 4, 26, 16], 9: [41, 29, 58, 38]}
+
+
+def test_boxes_go_where_they_fit_best_together_whatever_their_order(own, objects):
+    wide, exact = {"box": [5, 5, 24, 14]}, {"box": [5, 5, 14, 14]}
+    for entries in ((wide, exact), (exact, wide)):
+        assert boxes(own(*entries).of_image(*objects)) == {4: exact["box"], 7: wide["box"]}
 
 
 def test_a_box_around_nothing_prompts_nothing(own, objects):
-    assert own({"box": [0, 20, 10, 28]}).of_objects(*objects) == [None, None, None]
+    assert own({"box": [0, 20, 10, 28]}).of_image(*objects) == {}
 
 
 def test_positive_points_decide_and_negative_ones_do_not(own, objects):
-    found = own({"points": [[7, 7], [20, 10]], "labels": [0, 1]}).of_objects(*objects)
-    assert [prompt is not None for prompt in found] == [False, True, False]
+    found = own({"points": [[7, 7], [20, 10]], "labels": [0, 1]}).of_image(*objects)
+    assert list(found) == [7]
+
+
+def test_points_beside_objects_leave_it_to_the_box(own, objects):
+    found = own({"points": [[0, 0]], "box": [5, 5, 14, 14]}).of_image(*objects)
+    assert list(found) == [4]
 
 
 def test_a_named_object_is_taken_at_its_word(own, objects):
-    found = own({"box": [14, 4, 26, 16], "object": 9}).of_objects(*objects)
-    assert boxes(found) == [None, None, [14, 4, 26, 16]]
-    assert own({"box": [14, 4, 26, 16], "object": 1}).of_objects(*objects) == [None] * 3
+    found = own({"box": [14, 4, 26, 16], "object": 9}).of_image(*objects)
+    assert boxes(found) == {9: [14, 4, 26, 16]}
+    assert own({"box": [14, 4, 26, 16], "object": 1}).of_image(*objects) == {}
 
 
-def test_of_two_prompts_the_first_counts(own, objects):
-    found = own({"box": [5, 5, 14, 14]}, {"points": [[6, 6]]}).of_objects(*objects)
-    assert found[0].box_xyxy is not None
-    assert found[1] is found[2] is None
+def test_of_two_prompts_for_one_object_one_counts(own, objects):
+    found = own({"points": [[6, 6]]}, {"points": [[7, 7]]}).of_image(*objects)
+    assert found[4].point_coords.tolist() == [[6, 6]]
+    assert len(found) == 1
+
+
+def test_objects_that_are_too_small_to_count_get_none(own, objects):
+    path, labels, places = objects
+    found = own({"points": [[6, 6]]}, {"points": [[20, 10]]}).of_image(path, labels, places[1:])
+    assert list(found) == [7]
 
 
 def test_other_images_of_the_same_name_and_images_without_objects_have_none(own, objects):
-    prompts, (path, keys, truths) = own({"box": [5, 5, 14, 14]}), objects
-    assert prompts.of_objects(path.parent / "other" / "a.png", keys, truths) == [None] * 3
-    assert prompts.of_objects(path, [], []) == []
+    prompts, (path, labels, places) = own({"box": [5, 5, 14, 14]}), objects
+    assert prompts.of_image(path.parent / "other" / "a.png", labels, places) == {}
+    assert prompts.of_image(path, labels, []) == {}
 
 
 @pytest.mark.parametrize("value", ["4", 1.5, True, [1]])

@@ -13,6 +13,7 @@ from samtune.evaluation.statistics import (
     paired_difference,
     signed_rank_p,
     smallest_difference,
+    standard_error,
 )
 
 
@@ -107,21 +108,33 @@ class TestSignedRank:
 class TestSmallestDifference:
     def test_it_is_the_t_formula_for_independent_objects(self):
         values = np.random.default_rng(0).normal(0, 0.1, 30)
-        error = values.std(ddof=1) / np.sqrt(30)
+        error = standard_error(values, np.arange(30).astype(str))
+        assert error == pytest.approx(values.std(ddof=1) / np.sqrt(30))
         expected = (stats.t.ppf(0.975, 29) + stats.t.ppf(0.8, 29)) * error
-        found = smallest_difference(values, np.arange(30).astype(str))
-        assert found == pytest.approx(expected)
+        assert smallest_difference(error, 30) == pytest.approx(expected)
+
+    def test_many_objects_of_an_image_do_not_make_it_smaller(self):
+        means = np.random.default_rng(1).normal(0, 0.1, 20)
+        alone = standard_error(means, np.arange(20).astype(str))
+        many = standard_error(np.repeat(means, 9), np.repeat(np.arange(20), 9).astype(str))
+        assert many == pytest.approx(alone)
 
     def test_a_difference_of_that_size_is_found_four_times_in_five(self):
-        rng, found = np.random.default_rng(1), 0
-        size = smallest_difference(rng.normal(0, 0.1, 20_000)[:25], np.arange(25).astype(str))
-        size = (stats.t.ppf(0.975, 24) + stats.t.ppf(0.8, 24)) * 0.1 / 5  # of the true spread
-        for _ in range(1000):
-            found += stats.ttest_1samp(rng.normal(size, 0.1, 25), 0).pvalue < 0.05
+        rng = np.random.default_rng(1)
+        size = smallest_difference(0.1 / 5, 25)
+        found = sum(
+            stats.ttest_1samp(rng.normal(size, 0.1, 25), 0).pvalue < 0.05 for _ in range(1000)
+        )
         assert found / 1000 == pytest.approx(0.8, abs=0.05)
 
-    def test_one_cluster_has_none(self):
-        assert smallest_difference(np.array([0.1]), np.array(["a"])) is None
+    def test_more_questions_need_larger_differences(self):
+        assert smallest_difference(0.02, 25, 5) > smallest_difference(0.02, 25, 1)
+
+    def test_where_the_test_can_never_speak_there_is_none(self):
+        assert standard_error(np.array([0.1]), np.array(["a"])) is None
+        assert smallest_difference(None, 1) is None
+        assert smallest_difference(0.02, 5) is None
+        assert smallest_difference(0.02, 7, 5) is None
 
 
 class TestHolm:

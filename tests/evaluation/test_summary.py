@@ -1,6 +1,7 @@
 """From rows to means, paired differences and what they are of."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,36 @@ class TestCorrection:
         stains = box["breakdown"]["stain"]
         assert stains["h"]["delta"]["verdict"] == "better"
         assert stains["e"]["delta"]["verdict"] == "worse"
+
+    def test_parts_of_all_protocols_are_one_family(self, make_row):
+        """On data without any difference, few reports warn of a part that fell."""
+        rng, num_warned = np.random.default_rng(0), 0
+        for _ in range(40):
+            rows = [
+                make_row(
+                    f"{n}", 0.6, 0.6 + 0.05 * rng.normal(), protocol=protocol, area=n + 1,
+                    contrast=float(rng.uniform()), class_name="xy"[n % 2],
+                    columns=(("site", "abc"[n % 3]),),
+                )
+                for protocol in ("box", "point", "clicks_5")
+                for n in range(36)
+            ]  # fmt: skip
+            verdicts = [
+                part["delta"]["verdict"]
+                for summary in summarise(rows).values()
+                for parts in summary["breakdown"].values()
+                for part in parts.values()
+            ]
+            assert len(verdicts) == 3 * (2 + 3 + 3 + 3)
+            num_warned += "worse" in verdicts
+        assert num_warned <= 4
+
+    def test_equal_ious_of_other_masks_are_not_identical(self, make_row):
+        rows = [make_row(f"{n}", 0.5, 0.5) for n in range(9)]
+        shifted = replace(rows[0].scores["tuned"], predicted_iou=0.7)
+        rows[0] = replace(rows[0], scores={**rows[0].scores, "tuned": shifted})
+        delta = summarise(rows)["box"]["delta"]
+        assert (delta["miou"], delta["is_identical"]) == (0, False)
 
     def test_identical_models_differ_by_exactly_nothing(self, make_row):
         delta = summarise([make_row(f"{n}", 0.1 * n, 0.1 * n) for n in range(9)])["box"]["delta"]

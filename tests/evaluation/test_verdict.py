@@ -36,7 +36,7 @@ INTERVAL = ", 95% interval +0.060 to +0.190, p 0.01)"
         (
             summary_of(0.5, 0.625, [0.0601, 0.19], "unclear"),
             f"{NUMBERS}{INTERVAL}: no difference that these images could show (they would show "
-            "0.030).",
+            "0.030 in four of five cases).",
         ),
         (
             summary_of(0.5, 0.625, [0.0601, 0.19], "unknown"),
@@ -48,7 +48,7 @@ INTERVAL = ", 95% interval +0.060 to +0.190, p 0.01)"
         ),
         (
             summary_of(0.5, 0.625, None, "unknown"),
-            f"{NUMBERS}; a single image gives no interval): too little to tell.",
+            f"{NUMBERS}; a single image or group gives no interval): too little to tell.",
         ),
         (ALONE, "box: the base reaches a mIoU of 0.500."),
     ],

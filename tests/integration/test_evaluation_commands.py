@@ -5,13 +5,19 @@ import json
 import shutil
 
 import jsonschema
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from samtune.cli import main
+from samtune.commands.evaluation_options import build_data
 from samtune.data.datamodule import SamDataModule
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.models.saving import save_tuned
+from tests.conftest import write_discs
 
 ALONE = ["--general", "none", "--gallery", "0"]
 
@@ -94,6 +100,13 @@ def test_own_prompts_are_asked_beside_the_protocols(run, discs, tmp_path, capsys
     assert "--prompts is for whole images" in capsys.readouterr().err
     assert main([*alone, "--split", "val"]) == 2
     assert "none of your own prompts is for an object" in capsys.readouterr().err
+    labels = np.asarray(Image.open(discs / "test" / "labels" / "0.png"))
+    rows, columns = np.nonzero(labels == 2)
+    box = [columns.min(), rows.min(), columns.max(), rows.max()]
+    entries = [{"image": "0.png", "box": list(map(int, b))} for b in (box, [0, 0, 1, 1])]
+    file.write_text(json.dumps(entries))  # found among the images of the data, by name
+    assert main(alone) == 0
+    assert "own prompts: 1 of 2 are for objects of these images" in capsys.readouterr().out
 
 
 def test_groups_of_images_are_clusters_and_columns_are_parts(discs, run, tmp_path):
@@ -121,6 +134,84 @@ def test_tiles_of_one_image_are_one_cluster(run, discs, tmp_path):
     box = results(tmp_path / "o")["protocols"]["box"]
     assert box["num_images"] > 2
     assert box["num_clusters"] == 2
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("flags", "reason"),
+        [
+            (["--general", "nowhere"], "--general nowhere: there is no such folder"),
+            (["--gallery", "-1"], "--gallery is -1"),
+            (["--max-images", "-1"], "--max-images is -1"),
+            (["--repeats", "0"], "--repeats is 0"),
+            (["--spacing", "nan", "1"], "--spacing is [nan, 1.0]"),
+            (["--tolerance", "-1"], "--tolerance is -1"),
+            (["--protocols"], "there is nothing to ask"),
+        ],
+    )
+    def test_they_are_said_before_any_work(self, run, capsys, flags, reason):
+        assert main(["evaluate", str(run), *flags]) == 2
+        told = capsys.readouterr()
+        assert reason in told.err
+        assert "evaluating" not in told.out
+
+    def test_a_diverged_model_is_called_so(self, run, capsys):
+        file = run / "adapter" / "adapter_model.safetensors"
+        tensors = load_file(file)
+        name = next(name for name in tensors if "lora_B" in name)
+        save_file({**tensors, name: torch.full_like(tensors[name], float("nan"))}, file)
+        assert main(["evaluate", str(run), "--protocols", "box", *ALONE]) == 2
+        assert "the model answers with NaN" in capsys.readouterr().err
+
+    def test_images_of_training_are_not_held_out(self, run, tmp_path, capsys):
+        arguments = ["evaluate", str(run), "--split", "train", "--protocols", "box", *ALONE]
+        assert main([*arguments, "--out", str(tmp_path / "o")]) == 0
+        (warning,) = [w for w in results(tmp_path / "o")["warnings"] if "not held out" in w]
+        assert warning.startswith("not held out: 4 of 4 images were used in training")
+
+    def test_a_checkpoint_does_not_overwrite_the_run_s_own_report(self, run):
+        checkpoint = next((run / "checkpoints").glob("*.ckpt"))
+        assert main(["evaluate", str(checkpoint), "--protocols", "box", *ALONE]) == 0
+        assert (run / f"evaluation-{checkpoint.stem}" / "results.json").exists()
+        assert not (run / "evaluation").exists()
+
+    def test_a_name_of_the_registry_is_that_model_whatever_lies_there(
+        self, run, discs, tmp_path, monkeypatch
+    ):
+        shutil.copytree(run / "adapter", tmp_path / "nano")
+        monkeypatch.chdir(tmp_path)
+        arguments = ["evaluate", "nano", "--data.path", str(discs), "--protocols", "box", *ALONE]
+        assert main([*arguments, "--out", "o"]) == 0
+        assert results(tmp_path / "o")["protocols"]["box"]["tuned"] is None
+
+
+def test_spacing_comes_from_the_manifest(discs, run, tmp_path, capsys):
+    data = shutil.copytree(discs / "test", tmp_path / "data")
+    distances = {}
+    for name, spacing in (("none", ""), ("half", "0.5"), ("bad", "x")):
+        rows = [f"{n},test,{spacing},{spacing}" for n in range(2)]
+        text = "\n".join(["id,split,spacing_row,spacing_column", *rows]) + "\n"
+        (data / "manifest.csv").write_text(text)
+        arguments = ["evaluate", str(run), "--data.path", str(data), "--protocols", "box", *ALONE]
+        code = main([*arguments, "--out", str(tmp_path / name)])
+        if name == "bad":
+            assert code == 2
+            assert "a spacing of x and x: numbers above 0 are needed" in capsys.readouterr().err
+        else:
+            distances[name] = results(tmp_path / name)["protocols"]["box"]["base"]["hd95"]
+    assert distances["half"] == pytest.approx(distances["none"] / 2)
+
+
+def test_a_base_is_asked_as_its_user_would_ask_it(run, discs, tmp_path):
+    metadata = json.loads((run / "adapter" / "samtune.json").read_text())
+    (run / "adapter" / "samtune.json").write_text(json.dumps({**metadata, "with_multimask": False}))
+    for name, model in (("tuned", str(run)), ("base", "nano")):
+        arguments = ["evaluate", model, "--data.path", str(discs), "--protocols", "point", *ALONE]
+        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
+    found = results(tmp_path / "tuned")
+    assert found["about"]["multimask"] == {"base": True, "tuned": False}
+    alone = results(tmp_path / "base")["protocols"]["point"]
+    assert found["protocols"]["point"]["base"]["miou"] == pytest.approx(alone["base"]["miou"])
 
 
 class TestCalibrate:
@@ -170,9 +261,11 @@ class TestScale:
     def test_mistakes_are_said(self, run, capsys):
         assert main(["scale", "nano", "--general", "x"]) == 2
         assert main(["scale", str(run), "--scales", "-1"]) == 2
-        assert main(["scale", str(run), "--write", "-1"]) == 2
+        for value in ("-1", "nan", "inf"):
+            assert main(["scale", str(run), "--write", value]) == 2
+        assert main(["scale", str(run), "--general", "none"]) == 2
         told = capsys.readouterr().err.splitlines()
-        assert len(told) == 3
+        assert len(told) == 6
         assert "scales are 0 or more" in told[1]
 
 
@@ -196,6 +289,26 @@ class TestCompare:
         found = {place["model"]: place["miou"] for place in ranking["box"]}
         assert found[str(run)] == pytest.approx(box["tuned"]["miou"], abs=1e-6)
         assert found["nano"] == pytest.approx(box["base"]["miou"], abs=1e-6)
+
+    def test_images_that_one_model_was_trained_on_are_left_out(self, fast, tmp_path, capsys):
+        write_discs(tmp_path, "data", 12)
+        runs = []
+        for seed in (0, 1):
+            runs.append(tmp_path / f"run{seed}")
+            arguments = ["fit", "--data.path", str(tmp_path / "data"), "--run", str(runs[-1])]
+            arguments += ["--seed_everything", str(seed), "--trainer.max_steps", "1"]
+            assert main([*arguments, "--data.test_fraction", "0.5", *fast]) == 0
+        names = [str(run) for run in runs]
+        arguments = ["compare", *names, "--protocols", "box", "--out", str(tmp_path / "out")]
+        assert main(arguments) == 0
+        told = capsys.readouterr().out
+        known = [
+            {record.image_id for s in ("train", "val") for record in data.source(s).records}
+            for data in (build_data(run, None, []) for run in runs)
+        ]
+        asked = {record.image_id for record in build_data(runs[0], None, []).source("test").records}
+        assert 0 < len(asked & known[1]) < len(asked)
+        assert f"{len(asked & known[1])} images are left out" in told
 
     def test_one_model_is_nothing_to_compare(self, run, capsys):
         assert main(["compare", str(run), str(run)]) == 2
@@ -222,6 +335,13 @@ class TestLearningCurve:
         # as many steps for one image as for four
         steps = [(out / name / "metrics.csv").read_text().count("\n") for name in runs]
         assert len(set(steps)) == 1
+        asked = [*arguments, "--protocols", "box", "--out", str(out)]
+        assert main(asked) == 0
+        assert list(json.loads((out / "curve.json").read_text())["curves"]) == ["box"]
+        capsys.readouterr()
+        assert main([*arguments, "--trainer.max_epochs", "2", "--out", str(out)]) == 2
+        assert "holds a curve with other settings and steps" in capsys.readouterr().err
+        assert main([*arguments, "--out", str(out)]) == 0
         shutil.rmtree(out / "images1-seed1")
         before = (out / "images4-seed0" / "evaluation" / "objects.csv").stat().st_mtime_ns
         assert main([*arguments, "--out", str(out)]) == 0
@@ -235,6 +355,7 @@ class TestLearningCurve:
             (["--sizes", "many"], "numbers from 1 up"),
             (["--seeds", "0"], "whole number from 1 up"),
             (["--run", "x"], "sets --run itself"),
+            (["--protocols", "bx"], "unknown protocol 'bx'"),
         ],
     )
     def test_mistakes_are_said(self, discs, tmp_path, capsys, flags, reason):

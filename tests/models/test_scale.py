@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoHaConfig, LoraConfig, PeftModel, get_peft_model
 
 from samtune.errors import UserError
 from samtune.models.loading import load_model
@@ -72,6 +72,14 @@ def test_what_is_settled_is_saved_and_loads_by_peft_alone(base, tmp_path):
     assert torch.allclose(answer(plain.eval()), expected, atol=1e-5)
 
 
-def test_dora_has_no_scale():
+def test_what_is_no_sum_with_the_base_has_no_scale():
     with pytest.raises(UserError, match="DoRA has no scale"):
         TunedScale(tuned(with_dora=True))
+    for config, reason in (
+        (LoHaConfig(r=2, target_modules=["qkv"]), "LOHA has no scale"),
+        (LoraConfig(r=2, target_modules=["qkv"], bias="lora_only"), "trained biases"),
+    ):
+        sam = load_model("nano", image_size=64)
+        sam.network = get_peft_model(sam.core, config)
+        with pytest.raises(UserError, match=reason):
+            TunedScale(sam)

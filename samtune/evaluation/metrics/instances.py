@@ -100,13 +100,14 @@ def _coco_precision(
 def _matched_scores(images: Sequence[Instances]) -> dict[str, float]:
     """mSA (Data Science Bowl 2018) over images; PQ, SQ and RQ (arXiv 1801.00868) over classes.
 
-    Predictions that overlap are first made apart: a pixel goes to the higher score.
+    Predictions that overlap are first made apart: a pixel goes to the higher score. Not where the
+    truth itself overlaps, for then they should.
     """
     accuracies = []
     classes = sorted({name for image in images for name in image.truth_classes})
     sums = {name: np.zeros(4) for name in classes}  # IoU of pairs, pairs, predictions, truths
     for image in images:
-        parts, names = _made_apart(image)
+        parts, names = _there(image) if _overlap(image.truths) else _made_apart(image)
         accuracies.append(_accuracy(_ious(parts, image.truths)))
         for name in classes:
             mine = [part for part, its in zip(parts, names, strict=True) if its == name]
@@ -119,6 +120,18 @@ def _matched_scores(images: Sequence[Instances]) -> dict[str, float]:
         "msa": float(np.mean(accuracies)),
         "pq": float(quality[0]), "sq": float(quality[1]), "rq": float(quality[2]),
     }  # fmt: skip
+
+
+def _overlap(truths: Sequence[Rle]) -> bool:
+    areas = sum(float(coco_mask.area(truth)) for truth in truths)
+    return len(truths) > 1 and float(coco_mask.area(coco_mask.merge(list(truths)))) < areas
+
+
+def _there(image: Instances) -> tuple[list[Rle], list[str]]:
+    """Predictions as they are, but for empty ones."""
+    pairs = zip(image.predictions, image.classes, strict=True)
+    found = [(rle, name) for rle, name in pairs if coco_mask.area(rle)]
+    return [rle for rle, _ in found], [name for _, name in found]
 
 
 def _made_apart(image: Instances) -> tuple[list[Rle], list[str]]:

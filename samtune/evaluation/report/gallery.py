@@ -59,7 +59,9 @@ class Gallery:
         """Consider one answer; it is drawn only if it is kept."""
         row = answer.row
         change = difference(row)
-        lot = float(object_rng("gallery", row.key.image_id, row.key.object_id).random())
+        lot = float(
+            object_rng("gallery", row.protocol, row.key.image_id, row.key.object_id).random()
+        )
         ranked = [(self._gains, change), (self._losses, -change), (self._drawn, lot)]
         wanted = [(best, rank) for best, rank in ranked if best.wants(row.key, rank)]
         if wanted:

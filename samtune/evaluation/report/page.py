@@ -51,6 +51,7 @@ def render(rows: list[Row], results: dict[str, Any], gallery: Gallery) -> str:
         histograms=_histograms(rows, list(summaries), is_compared),
         metrics=metrics_lines(summaries) + noc_lines(summaries),
         measure_note=_measure_note(results["about"]),
+        calibration_split=results["calibrated_on"],
         review=_review(results["review"]),
         orders=_orders(is_compared),
         protocols=list(summaries),

@@ -54,7 +54,7 @@ def difference_cells(summary: dict[str, Any]) -> list[str]:
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
-    return f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image"
+    return f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image or group"
 
 
 def to_markdown(summaries: dict[str, Any]) -> str:
@@ -104,12 +104,13 @@ def noc_lines(summaries: dict[str, Any]) -> list[list[str]]:
     """Number of prompts until an IoU is reached: protocol, target, base, tuned."""
     lines = []
     for name, summary in summaries.items():
+        num_prompts = len(summary["clicks"][BASE]["iou"]) if summary["clicks"] else 0
         for target in (summary["clicks"] or {BASE: {"noc": {}}})[BASE]["noc"]:
             cells = [
                 f"{its['noc'][target]['mean']:.2f} ({its['noc'][target]['failed']:.0%} never)"
                 for its in summary["clicks"].values()
             ]
-            lines.append([name, f"NoC@{target}", *cells, *["-"] * (2 - len(cells))])
+            lines.append([name, f"NoC{num_prompts}@{target}", *cells, *["-"] * (2 - len(cells))])
     return lines
 
 

@@ -74,3 +74,9 @@ def test_more_than_a_hundred_an_image():
     cells = [rle(slice(y, y + 1), slice(x, x + 1)) for y in range(0, 20, 2) for x in range(0, 20)]
     scores = instance_scores([image(cells, cells, list(np.linspace(0.1, 0.9, len(cells))))])
     assert scores["ap"] == scores["msa"] == scores["pq"] == pytest.approx(1.0)
+
+
+def test_a_perfect_answer_to_overlapping_truth_is_perfect():
+    part = rle(slice(0, 5), slice(0, 5))
+    scores = instance_scores([image([A, part], [A, part], [0.9, 0.8])])
+    assert scores["msa"] == scores["pq"] == pytest.approx(1.0)

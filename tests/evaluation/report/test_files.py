@@ -79,8 +79,8 @@ def fill(rows):
 
 
 def assessed(rows, about, general=None, calibration=None, recipe=None):
-    domain = Comparison(rows, "0" * 64, True)
-    elsewhere = None if general is None else Comparison(general, "1" * 64, True)
+    domain = Comparison(rows, "0" * 64)
+    elsewhere = None if general is None else Comparison(general, "1" * 64)
     found = assess(domain, elsewhere, "procedural", SETTINGS, recipe, calibration)
     return {**found, "about": about}
 

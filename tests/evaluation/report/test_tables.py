@@ -41,7 +41,7 @@ class TestMarkdown:
     def test_one_image_and_a_base_alone(self, make_row):
         one = to_markdown(summarise([make_row("a", 0.5, 0.6)])).splitlines()[2]
         assert cells_of(one) == [
-            "box", "0.500", "0.600", "+0.100", "one image", "-", "too few images", "1", "1",
+            "box", "0.500", "0.600", "+0.100", "one image or group", "-", "too few images", "1", "1",
         ]  # fmt: skip
         alone = to_markdown(summarise([make_row("a", 0.5)])).splitlines()[2]
         assert cells_of(alone) == ["box", "0.500", "-", "-", "-", "-", "-", "1", "1"]
@@ -68,9 +68,9 @@ class TestLines:
 
     def test_numbers_of_clicks(self, make_row):
         summaries = summarise([make_row("a", 0.9, 0.9, clicks=(0.5, 0.9))])
-        assert noc_lines(summaries)[0] == ["box", "NoC@80", "2.00 (0% never)", "2.00 (0% never)"]
+        assert noc_lines(summaries)[0] == ["box", "NoC2@80", "2.00 (0% never)", "2.00 (0% never)"]
         alone = summarise([make_row("a", 0.5, clicks=(0.4, 0.5))])
-        assert noc_lines(alone)[0] == ["box", "NoC@80", "2.00 (100% never)", "-"]
+        assert noc_lines(alone)[0] == ["box", "NoC2@80", "2.00 (100% never)", "-"]
 
 
 class TestCsv:
