@@ -32,7 +32,10 @@ def results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-def test_the_whole_report_follows_its_schema_and_says_how_it_came_about(run, tmp_path, request):
+def test_the_whole_report_follows_its_schema_and_says_how_it_came_about(
+    run, tmp_path, request, monkeypatch
+):
+    monkeypatch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 5)
     out = tmp_path / "out"
     arguments = ["evaluate", str(run), "--protocols", "box", "clicks_2", "box_jitter_20"]
     assert main([*arguments, "--repeats", "2", "--gallery", "9", "--out", str(out)]) == 0
@@ -40,7 +43,7 @@ def test_the_whole_report_follows_its_schema_and_says_how_it_came_about(run, tmp
     schema = request.config.rootpath / "samtune/evaluation/results.schema.json"
     jsonschema.validate(found, json.loads(schema.read_text()))
     assert found["general"]["name"] == "procedural"
-    assert found["general"]["protocols"]["box"]["num_images"] == 40
+    assert found["general"]["protocols"]["box"]["num_images"] == 5
     assert found["protocols"]["box"]["repeats"] is None
     assert len(found["protocols"]["box_jitter_20"]["repeats"]["base"]) == 2
     assert found["protocols"]["clicks_2"]["clicks"]["tuned"]["noc"].keys() == {"80", "85", "90"}

@@ -33,6 +33,7 @@ def commands_ran(place, fast):
     codes = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
+        patch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 3)
         for line in "\n".join(blocks("bash")).splitlines():
             words = shlex.split(line, comments=True)
             is_fit = "--config" in words or "learning-curve" in words
