@@ -57,7 +57,7 @@ def _summarise_protocol(drawn: list[Row], seed: int) -> dict[str, Any]:
     summary["calibration"] = {name: expected_error(drawn, name) for name in rows[0].scores}
     summary["breakdown"] = {}
     for way, parts in divide(rows).items():
-        compared = {name: _compared(part, seed) for name, part in parts.items()}
+        compared = {name: _compared(part, seed, is_part=True) for name, part in parts.items()}
         summary["breakdown"][way] = compared
     return summary
 
@@ -87,8 +87,11 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _compared(rows: list[Row], seed: int) -> dict[str, Any]:
+def _compared(rows: list[Row], seed: int, is_part: bool = False) -> dict[str, Any]:
     clusters = np.array([row.cluster for row in rows])
+    if is_part and len(set(clusters.tolist())) == 1:
+        # of one patient or scene alone, its images are what it is sure over
+        clusters = np.array([row.key.image_id.split("@")[0] for row in rows])
     summary: dict[str, Any] = {
         "base": _means(rows, BASE, clusters), "tuned": None, "delta": None,
     }  # fmt: skip

@@ -156,6 +156,20 @@ class TestCorrection:
         assert stains["h"]["delta"]["verdict"] == "better"
         assert stains["e"]["delta"]["verdict"] == "worse"
 
+    def test_within_one_group_its_images_are_the_units(self, make_row):
+        rows = [
+            make_row(
+                f"{kind}{n}", 0.6, 0.6 + change * (1 + 0.01 * n), cluster=kind,
+                columns=(("patient", kind),),
+            )
+            for kind, change in (("p", 0.2), ("q", -0.1))
+            for n in range(12)
+        ]  # fmt: skip
+        box = summarise(rows)["box"]
+        assert (box["num_clusters"], box["delta"]["verdict"]) == (2, "unknown")
+        part = box["breakdown"]["patient"]["q"]
+        assert (part["num_clusters"], part["delta"]["verdict"]) == (12, "worse")
+
     def test_parts_of_all_protocols_are_one_family(self, make_row, monkeypatch):
         """On data without any difference, few reports warn of a part that fell."""
         monkeypatch.setattr(statistics, "NUM_RESAMPLES", 500)
