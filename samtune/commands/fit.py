@@ -9,6 +9,12 @@ import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.strategies import (
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+    Strategy,
+)
 
 from samtune.commands.options import one_line, quieten
 from samtune.commands.processes import is_first, place
@@ -127,6 +133,7 @@ def fit(arguments: list[str]) -> Path:
     cli = parse(arguments)
     if place()[1] > 1 and not _names_run(arguments):
         raise UserError("several processes train together: name the folder of the run with --run")
+    _require_whole_weights(cli.trainer.strategy)
     cli.datamodule.setup("fit")
     if cli.config.auto and not cli.config.ckpt_path:  # a resumed run keeps what was chosen
         if cli.trainer.world_size > 1:
@@ -141,6 +148,16 @@ def fit(arguments: list[str]) -> Path:
         os.environ[_RUN_OF_PROCESSES] = str(cli.run.resolve())
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path or None)
     return cli.run
+
+
+def _require_whole_weights(strategy: Strategy) -> None:
+    """Strategies that shard the weights leave no process with a whole adapter to save."""
+    if isinstance(strategy, FSDPStrategy | DeepSpeedStrategy | ModelParallelStrategy):
+        raise UserError(
+            f"{type(strategy).__name__} shards the weights, and a whole adapter could not be saved: a "
+            "SAM with its adapter fits on one GPU, so use --trainer.strategy ddp (less memory: --auto "
+            "true, --model.with_checkpointing true, --model.quantize 4bit)"
+        )
 
 
 def _names_run(arguments: list[str]) -> bool:

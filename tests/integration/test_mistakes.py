@@ -4,8 +4,11 @@ import shutil
 
 import pytest
 from PIL import Image
+from pytorch_lightning.strategies import FSDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 
 from samtune.cli import main
+from samtune.commands.fit import _require_whole_weights
+from samtune.errors import UserError
 
 
 def fails(capsys, arguments, *parts):
@@ -155,3 +158,10 @@ def test_convert_never_overwrites(capsys, lora_run, tmp_path):
     (tmp_path / "a.pth").write_text("mine")
     fails(capsys, ["convert", lora_run, tmp_path / "a.pth"], "exists")
     assert (tmp_path / "a.pth").read_text() == "mine"
+
+
+def test_sharded_weights_are_refused_before_any_work():
+    _require_whole_weights(SingleDeviceStrategy("cpu"))
+    for strategy in (FSDPStrategy(), ModelParallelStrategy()):
+        with pytest.raises(UserError, match=r"shards the weights.*strategy ddp"):
+            _require_whole_weights(strategy)
