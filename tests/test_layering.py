@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "samtune"
-BASE = {"types", "errors", "files", "geometry", "drawing"}
+BASE = {"types", "errors", "files", "geometry", "outlines", "drawing"}
 LOWER = BASE | {"prompts", "models", "data"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
     "files": {"errors"},
     "geometry": {"types"},
+    "outlines": {"types"},
     "drawing": {"types"},
     "prompts": BASE,
     "models": BASE,

@@ -51,7 +51,11 @@ class Coco(Source):
         root = _image_root(annotations, split, self._images[0]["file_name"])
         prefix = f"{split}/" if split else ""
         self.records = [
-            Record(prefix + str(image["file_name"]), root / image["file_name"], split)
+            Record(
+                str(image.get("sample_id") or prefix + str(image["file_name"])),
+                root / image["file_name"],
+                split,
+            )
             for image in self._images
         ]
 
@@ -112,8 +116,11 @@ def _require_fields(content: dict[str, Any], file: Path) -> None:
 
 
 def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:
-    """The file's own ids, or 1..n where those do not fit a label map."""
-    ids = [annotation.get("id") for annotation in annotations]
+    """The file's own ids, or 1..n where those do not fit a label map.
+
+    `object_id`, which `samtune data convert` writes, goes before `id`.
+    """
+    ids = [annotation.get("object_id", annotation.get("id")) for annotation in annotations]
     is_usable = all(isinstance(i, int) and 0 < i <= _LARGEST_ID for i in ids)
     if is_usable and len(set(ids)) == len(ids):
         return [int(i) for i in ids if i is not None]

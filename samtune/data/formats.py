@@ -4,16 +4,18 @@ from pathlib import Path
 from typing import Literal
 
 from samtune.data.coco import Coco
+from samtune.data.labelme import Labelme, is_labelme_folder
 from samtune.data.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.procedural import procedural_splits
 from samtune.data.source import ReadSettings, Source
 from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source, with_groups
+from samtune.data.yolo import Yolo
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
-Format = Literal["auto", "coco", "mask_folder", "procedural"]
+Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "procedural"]
 
 
 def open_splits(
@@ -29,8 +31,11 @@ def open_splits(
     if not path.exists():
         raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
     found = recognise(path) if data_format == "auto" else data_format
-    if found == "mask_folder":
-        return split_source(MaskFolder(path, settings), splits)
+    whole: dict[str, type[MaskFolder | Yolo | Labelme]] = {
+        "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme,
+    }  # fmt: skip
+    if found in whole:
+        return split_source(whole[found](path, settings), splits)
     if path.is_file():
         return split_source(Coco(path, settings), splits)
     files = coco_files(path)
@@ -49,14 +54,20 @@ def open_splits(
 
 
 def recognise(path: Path) -> Format:
-    """Tell `coco` (a JSON file, or a folder with one) from `mask_folder` (a folder of images).
+    """Tell the format of a file or folder by what is in it.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is none of them.
     """
     if path.is_file() and path.suffix.lower() == ".json":
         return "coco"
+    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
+        return "yolo"
     if path.is_dir():
+        if (path / "data.yaml").is_file() or (path / "dataset.yaml").is_file():
+            return "yolo"
+        if is_labelme_folder(path):
+            return "labelme"
         if _has_folder(path, "images") and _has_folder(path, "labels", "masks"):
             return "mask_folder"
         if coco_files(path):
@@ -64,8 +75,8 @@ def recognise(path: Path) -> Format:
         if _has_folder(path, "images"):
             return "mask_folder"
     raise UserError(
-        f"the format of {path} is not recognised: expected images/ with labels/ or masks/, or a "
-        "COCO file *.json (set data.format to say which it is)"
+        f"the format of {path} is not recognised: expected images/ with labels/ or masks/, a COCO "
+        "file *.json, data.yaml of YOLO, or labelme's *.json (set data.format to say which it is)"
     )
 
 

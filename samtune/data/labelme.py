@@ -1,0 +1,178 @@
+"""labelme: a JSON file with shapes beside each image.
+
+PATH/a.json     shapes with label, points and type (polygon, rectangle, circle, mask); those of one
+                group_id are one object
+PATH/a.png      the image that `imagePath` names; or only inside the JSON, as `imageData`
+"""
+
+import base64
+import binascii
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from samtune.data.image_io import read_image
+from samtune.data.mask_folder import read_manifest
+from samtune.data.objects import split_components, stack_layers
+from samtune.data.source import ReadSettings, Record, Source
+from samtune.errors import UserError
+from samtune.files import read_json
+from samtune.geometry import polygons_to_mask
+from samtune.types import ImageArray, MaskArray, Sample
+
+# Points on the circle that stands for one.
+_CIRCLE = 64
+_NO_AREAS = ("point", "line", "linestrip", "points")
+
+
+class Labelme(Source):
+    """A folder of labelme's files; folders `train`, `val`, `test` are splits.
+
+    Args:
+        path: the folder.
+        settings: how to read.
+
+    Raises:
+        UserError: there are no such files.
+    """
+
+    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
+        self.settings = settings or ReadSettings()
+        self.files = labelme_files(path)
+        if not self.files:
+            raise UserError(f"{path} holds no JSON files of labelme")
+        rows, self.records = read_manifest(path), []
+        for file in self.files:
+            split = file.parent.name if file.parent != path else ""
+            row = rows.get(file.stem) or {}
+            image = file.parent / Path(str(read_json(file).get("imagePath") or "")).name
+            self.records.append(
+                Record(
+                    f"{split}/{file.stem}" if split else file.stem,
+                    image if image.is_file() else file, split or row.get("split", ""),
+                    columns=tuple(row.items()),
+                )
+            )  # fmt: skip
+
+    def read(self, index: int) -> Sample:
+        record, file = self.records[index], self.files[index]
+        content = read_json(file)
+        image = self._image(record.path, file, content)
+        hw = (image.shape[0], image.shape[1])
+        declared = (content.get("imageHeight") or hw[0], content.get("imageWidth") or hw[1])
+        if declared != hw:
+            raise UserError(
+                f"{record.path} is {hw[1]}x{hw[0]} pixels, but {file} says {declared[1]}x{declared[0]}"
+            )
+        objects = _objects(content.get("shapes"), hw, file)
+        labels = stack_layers(((n, mask) for n, (_, mask) in enumerate(objects, start=1)), hw)
+        classes = {number: name for number, (name, _) in enumerate(objects, start=1)}
+        if self.settings.with_components:
+            labels, classes = split_components(labels, classes)
+        return Sample(record.image_id, image, labels, classes, record.group)
+
+    def _image(self, path: Path, file: Path, content: dict[str, Any]) -> ImageArray:
+        if path != file:
+            return read_image(path, self.settings.bands, self.settings.stretch)
+        if not content.get("imageData"):
+            raise UserError(
+                f"{file} names the image {content.get('imagePath')}, which is not there"
+            )
+        try:
+            with Image.open(io.BytesIO(base64.b64decode(content["imageData"]))) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except (binascii.Error, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
+            raise UserError(f"the imageData of {file} is no image: {error}") from error
+
+    def hw(self, index: int) -> tuple[int, int]:
+        if self.records[index].path == self.files[index]:
+            height, width = self.read(index).image.shape[:2]
+            return height, width
+        return super().hw(index)
+
+
+def labelme_files(folder: Path) -> list[Path]:
+    """JSON files with `shapes`, in the folder or in its folders by split."""
+    files = sorted(folder.glob("*.json"))
+    files += [
+        f for split in ("train", "val", "test") for f in sorted(folder.glob(f"{split}/*.json"))
+    ]
+    return [file for file in files if _is_labelme(file)]
+
+
+def is_labelme_folder(folder: Path) -> bool:
+    """Whether the first JSON file of a folder, or of its folders by split, is labelme's."""
+    first = next(
+        (f for pattern in ("*.json", "*/*.json") for f in sorted(folder.glob(pattern))), None
+    )
+    return first is not None and _is_labelme(first)
+
+
+def _is_labelme(file: Path) -> bool:
+    try:
+        content = read_json(file)
+    except UserError:
+        return False
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+
+
+def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, MaskArray]]:
+    """(label, mask) of each object; shapes of one group are one."""
+    found: list[tuple[str, MaskArray]] = []
+    places: dict[tuple[str, Any], int] = {}
+    for number, shape in enumerate(shapes or []):
+        where = f"{file}, shape {number}"
+        if not isinstance(shape, dict):
+            raise UserError(f"{where} is no shape")
+        name, group = str(shape.get("label") or ""), shape.get("group_id")
+        mask = _shape_mask(shape, hw, where)
+        if group is not None and (name, group) in places:
+            found[places[name, group]][1][mask] = True
+            continue
+        places[name, group] = len(found)
+        found.append((name, mask))
+    return found
+
+
+def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskArray:
+    kind = shape.get("shape_type") or "polygon"
+    if kind in _NO_AREAS:
+        raise UserError(f"{where} is a {kind}, which has no area: only areas can be trained on")
+    try:
+        points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{where}: its points are no list of [x, y]") from error
+    needed = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 1}
+    if kind not in needed:
+        raise UserError(f"{where} is a {kind}: expected {', '.join(needed)}")
+    if len(points) < needed[kind] or not np.isfinite(points).all():
+        raise UserError(
+            f"{where}: a {kind} needs {needed[kind]} finite points, found {len(points)}"
+        )
+    if kind == "mask":
+        return _pasted(shape.get("mask"), points[0], hw, where)
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = points[:2]
+        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    elif kind == "circle":
+        angles = np.linspace(0, 2 * np.pi, _CIRCLE, endpoint=False)
+        radius = float(np.hypot(*(points[1] - points[0])))
+        points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return polygons_to_mask([points.reshape(-1).tolist()], hw)
+
+
+def _pasted(data: Any, corner: np.ndarray, hw: tuple[int, int], where: str) -> MaskArray:
+    """A mask of its own (base64 of a PNG), laid down with its top-left pixel at `corner`."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            part = np.asarray(picture.convert("L")) > 0
+    except (binascii.Error, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{where}: its mask is no image: {error}") from error
+    mask = np.zeros(hw, np.bool_)
+    x, y = (int(value) for value in corner)
+    window = mask[max(0, y) : y + part.shape[0], max(0, x) : x + part.shape[1]]
+    window |= part[max(0, -y) :, max(0, -x) :][: window.shape[0], : window.shape[1]]
+    return mask

@@ -1,0 +1,193 @@
+"""Writing samples as COCO, label maps, YOLO or labelme, so that they read back equal.
+
+Image ids, object ids and classes are kept as far as a format can hold them, and splits always.
+"""
+
+import io
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+import yaml
+from PIL import Image
+
+from samtune.data.objects import find_objects, object_mask
+from samtune.data.source import Record
+from samtune.errors import UserError
+from samtune.files import write_bytes, write_json, write_text
+from samtune.geometry import mask_to_box, mask_to_rle
+from samtune.outlines import mask_to_polygon
+from samtune.types import MaskArray, Sample
+
+Target = Literal["coco", "labels", "yolo", "labelme"]
+# Object ids that a PNG of 16 bits can hold.
+_LARGEST_IN_PNG = 2**16 - 1
+
+
+def objects_of(sample: Sample) -> Iterator[tuple[int, str, MaskArray]]:
+    """Id, class and mask of each object, by id."""
+    for place in find_objects(sample.labels):
+        mask = object_mask(sample.labels, place)
+        yield place.object_id, sample.classes.get(place.object_id, ""), mask
+
+
+class Writer(ABC):
+    """Writes one data set into a folder that does not exist yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.splits: dict[str, list[str]] = {}
+
+    def add(self, split: str, record: Record, sample: Sample) -> None:
+        """Write one image with its objects."""
+        stem = sample.image_id.replace("/", "_").replace("@", "_")
+        self.splits.setdefault(split, []).append(stem)
+        self._add(split, self._copy_image(record, sample, stem), sample)
+
+    @abstractmethod
+    def _add(self, split: str, image: Path, sample: Sample) -> None: ...
+
+    def finish(self) -> None:
+        """Write what is known at the end only: splits."""
+        lines = [f"{stem},{split}" for split, stems in self.splits.items() for stem in stems]
+        write_text(self.folder / "manifest.csv", "\n".join(["id,split", *lines]) + "\n")
+
+    def _copy_image(self, record: Record, sample: Sample, stem: str) -> Path:
+        """The image file as it is; of a tile or a drawn scene a PNG."""
+        place = self.folder / "images" / f"{stem}{record.path.suffix.lower()}"
+        if record.path.is_file() and record.image_id == sample.image_id and "@" not in stem:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(record.path, place)
+            return place
+        place = place.with_suffix(".png")
+        buffer = io.BytesIO()
+        Image.fromarray(sample.image).save(buffer, "PNG")
+        write_bytes(place, buffer.getvalue(), is_durable=False)
+        return place
+
+
+class CocoWriter(Writer):
+    """`SPLIT.json` with run lengths, which hold every mask exactly."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._contents: dict[str, dict[str, list[Any]]] = {}
+        self._classes: dict[str, int] = {}
+
+    def _add(self, split: str, image: Path, sample: Sample) -> None:
+        content = self._contents.setdefault(split, {"images": [], "annotations": []})
+        number, (height, width) = len(content["images"]) + 1, sample.image.shape[:2]
+        content["images"].append(
+            {"id": number, "file_name": f"images/{image.name}", "height": height, "width": width,
+             "sample_id": sample.image_id}
+        )  # fmt: skip
+        for object_id, name, mask in objects_of(sample):
+            box = mask_to_box(mask)
+            assert box is not None, "objects have pixels"
+            x0, y0, x1, y1 = box.tolist()
+            content["annotations"].append(
+                {
+                    "id": len(content["annotations"]) + 1,
+                    "image_id": number,
+                    "category_id": self._classes.setdefault(name, len(self._classes) + 1),
+                    "segmentation": mask_to_rle(mask),
+                    "bbox": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
+                    "area": int(mask.sum()),
+                    "iscrowd": 0,
+                    "object_id": object_id,
+                }
+            )
+
+    def finish(self) -> None:
+        categories = [{"id": number, "name": name} for name, number in self._classes.items()]
+        for split, content in self._contents.items():
+            write_json(self.folder / f"{split}.json", {**content, "categories": categories})
+
+
+class LabelsWriter(Writer):
+    """`labels/ID.png`: ids as they are; classes have no place there."""
+
+    def _add(self, split: str, image: Path, sample: Sample) -> None:
+        if len(sample.labels) > 1:
+            raise UserError(
+                f"objects of {sample.image_id} overlap, which a label map cannot hold: use coco"
+            )
+        labels, place = sample.labels[0], self.folder / "labels" / f"{image.stem}.png"
+        buffer = io.BytesIO()
+        if labels.max(initial=0) > _LARGEST_IN_PNG:
+            place = place.with_suffix(".tif")
+            tifffile.imwrite(buffer, labels, compression="zlib")
+        else:
+            Image.fromarray(labels.astype(np.uint16)).save(buffer, "PNG")
+        write_bytes(place, buffer.getvalue(), is_durable=False)
+
+
+class YoloWriter(Writer):
+    """`labels/ID.txt` and `data.yaml`; a line is an object, in the order of their ids."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._classes: dict[str, int] = {}
+        self._images: dict[str, list[str]] = {}
+
+    def _add(self, split: str, image: Path, sample: Sample) -> None:
+        height, width = sample.image.shape[:2]
+        lines = []
+        for _, name, mask in objects_of(sample):
+            shares = mask_to_polygon(mask) / np.array([width, height])
+            number = self._classes.setdefault(name or "object", len(self._classes))
+            corners = " ".join(f"{share:.7g}" for share in shares.reshape(-1))
+            lines.append(f"{number} {corners}\n")
+        place = self.folder / "labels" / f"{image.stem}.txt"
+        write_bytes(place, "".join(lines).encode(), is_durable=False)
+        self._images.setdefault(split, []).append(f"./images/{image.name}\n")
+
+    def finish(self) -> None:
+        super().finish()
+        content: dict[str, Any] = {"path": "."}
+        for split, lines in self._images.items():
+            write_text(self.folder / f"{split}.txt", "".join(lines))
+            content[split] = f"{split}.txt"
+        content["names"] = {number: name for name, number in self._classes.items()}
+        text = yaml.safe_dump(content, sort_keys=False)
+        write_text(self.folder / "data.yaml", text)
+
+
+class LabelmeWriter(Writer):
+    """`ID.json` beside `ID.png`; a polygon is an object, in the order of their ids."""
+
+    def _copy_image(self, record: Record, sample: Sample, stem: str) -> Path:
+        place = super()._copy_image(record, sample, stem)
+        beside = self.folder / place.name
+        place.replace(beside)
+        return beside
+
+    def _add(self, split: str, image: Path, sample: Sample) -> None:
+        shapes = [
+            {"label": name or "object", "points": mask_to_polygon(mask).tolist(), "group_id": None,
+             "shape_type": "polygon", "flags": {}}
+            for _, name, mask in objects_of(sample)
+        ]  # fmt: skip
+        height, width = sample.image.shape[:2]
+        write_json(
+            image.with_suffix(".json"),
+            {"version": "5.0.0", "flags": {}, "shapes": shapes, "imagePath": image.name,
+             "imageData": None, "imageHeight": height, "imageWidth": width},
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        super().finish()
+        if (self.folder / "images").is_dir():
+            (self.folder / "images").rmdir()
+
+
+WRITERS: dict[Target, type[Writer]] = {
+    "coco": CocoWriter,
+    "labels": LabelsWriter,
+    "yolo": YoloWriter,
+    "labelme": LabelmeWriter,
+}

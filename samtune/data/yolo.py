@@ -1,0 +1,169 @@
+"""YOLO segmentation: a text file of polygons beside each image, and a `data.yaml`.
+
+PATH/data.yaml                 names of the classes; train, val, test: folders, or lists of image files
+PATH/.../images/.../a.png      PATH/.../labels/.../a.txt     a line for each object: class x y x y ...
+
+Coordinates are shares of width and height. A line is one object, whose polygon is filled by even and
+odd crossings, so that bridges without width may join its parts and holes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from samtune.data.image_io import IMAGE_SUFFIXES, read_image
+from samtune.data.mask_folder import read_manifest
+from samtune.data.objects import split_components, stack_layers
+from samtune.data.source import ReadSettings, Record, Source
+from samtune.errors import UserError
+from samtune.geometry import polygons_to_mask
+from samtune.types import MaskArray, Sample
+
+_SPLITS = ("train", "val", "test")
+
+
+class Yolo(Source):
+    """Images and polygons of a YOLO segmentation data set.
+
+    Args:
+        path: its folder, or its YAML file.
+        settings: how to read.
+
+    Raises:
+        UserError: the YAML file is missing or malformed, or there are no images.
+    """
+
+    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
+        self.settings = settings or ReadSettings()
+        self.file = path if path.is_file() else yolo_file(path)
+        content = _read_yaml(self.file)
+        self._classes = _class_names(content.get("names", {}), self.file)
+        root = self.file.parent / str(content.get("path") or ".")
+        root = root if root.is_dir() else self.file.parent
+        files = {
+            split: _image_files(root, content[key], self.file)
+            for split in _SPLITS
+            if (key := "valid" if split == "val" and "valid" in content else split) in content
+            and content[key]
+        }
+        self.records = _records(files, read_manifest(self.file.parent))
+        if not self.records:
+            raise UserError(f"{self.file} names no images under train, val or test")
+
+    def read(self, index: int) -> Sample:
+        record, settings = self.records[index], self.settings
+        image = read_image(record.path, settings.bands, settings.stretch)
+        file = label_file(record.path)
+        objects = _read_polygons(file, (image.shape[0], image.shape[1])) if file.exists() else []
+        pairs = [(number, mask) for number, (_, mask) in enumerate(objects, start=1)]
+        labels = stack_layers(pairs, (image.shape[0], image.shape[1]))
+        classes = {
+            number: self._classes.get(value, str(value))
+            for number, (value, _) in enumerate(objects, start=1)
+        }
+        if settings.with_components:
+            labels, classes = split_components(labels, classes)
+        return Sample(record.image_id, image, labels, classes, record.group)
+
+
+def yolo_file(folder: Path) -> Path:
+    """The YAML file of a YOLO data set.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    files = [*folder.glob("*.yaml"), *folder.glob("*.yml")]
+    named = [file for file in files if file.stem in ("data", "dataset")] or files
+    if len(named) != 1:
+        raise UserError(f"{folder} has {len(named)} YAML files: name the right one in data.path")
+    return named[0]
+
+
+def label_file(image: Path) -> Path:
+    """Where YOLO keeps the polygons of an image: the last folder `images` is `labels` there."""
+    parts = list(image.parts)
+    for place in range(len(parts) - 2, -1, -1):
+        if parts[place] == "images":
+            parts[place] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{file} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is no YOLO data set: it lacks names, train and val")
+    return content
+
+
+def _class_names(names: Any, file: Path) -> dict[int, str]:
+    if isinstance(names, list):
+        return {number: str(name) for number, name in enumerate(names)}
+    if isinstance(names, dict) and all(isinstance(number, int) for number in names):
+        return {int(number): str(name) for number, name in names.items()}
+    raise UserError(f"{file}: 'names' is neither a list nor numbers with names")
+
+
+def _image_files(root: Path, places: Any, file: Path) -> list[Path]:
+    """Images of one split: of folders, or listed in text files."""
+    found: list[Path] = []
+    for entry in places if isinstance(places, list) else [places]:
+        place = root / str(entry)
+        if not place.exists() and str(entry).startswith("../"):
+            place = root / str(entry)[3:]  # Roboflow writes ../train/images
+        if place.is_dir():
+            files = sorted(place.rglob("*"))
+            found += [each for each in files if each.suffix.lower() in IMAGE_SUFFIXES]
+        elif place.is_file():
+            lines = place.read_text(encoding="utf-8").splitlines()
+            found += [place.parent / line.strip() for line in lines if line.strip()]
+        else:
+            raise UserError(f"{file} names {entry}, which is not there (looked at {place})")
+    return found
+
+
+def _records(files: dict[str, list[Path]], rows: dict[str, dict[str, str]]) -> list[Record]:
+    """Images by their names without suffix; by split too where names come twice."""
+    names = [file.stem for part in files.values() for file in part]
+    is_unique = len(set(names)) == len(names)
+    return [
+        Record(
+            file.stem if is_unique else f"{split}/{file.stem}", file, split,
+            columns=tuple((rows.get(file.stem) or rows.get(file.name) or {}).items()),
+        )
+        for split, part in files.items()
+        for file in part
+    ]  # fmt: skip
+
+
+def _read_polygons(file: Path, hw: tuple[int, int]) -> list[tuple[int, MaskArray]]:
+    """(class, mask) of each line."""
+    objects = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            value, *shares = (float(part) for part in line.split())
+        except ValueError:
+            raise UserError(f"{where}: expected numbers: a class, then x y x y ...") from None
+        if len(shares) == 4:
+            raise UserError(f"{where} is a box: YOLO's labels for segmentation are polygons")
+        if len(shares) < 6 or len(shares) % 2 or value != int(value):
+            raise UserError(
+                f"{where}: {len(shares)} coordinates; expected a class and three corners or more"
+            )
+        corners = np.array(shares).reshape(-1, 2) * (hw[1], hw[0])
+        if not np.isfinite(corners).all():
+            raise UserError(f"{where}: a coordinate is not finite")
+        objects.append((int(value), polygons_to_mask([corners.reshape(-1).tolist()], hw)))
+    return objects

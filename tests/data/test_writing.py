@@ -1,0 +1,84 @@
+"""What is written in a format is read back equal."""
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from samtune.data.coco import Coco
+from samtune.data.labelme import Labelme
+from samtune.data.mask_folder import MaskFolder
+from samtune.data.source import Record
+from samtune.data.writing import WRITERS
+from samtune.data.yolo import Yolo
+from samtune.errors import UserError
+from samtune.types import Sample
+
+READERS = {
+    "coco": lambda folder: Coco(folder / "test.json"),
+    "labels": MaskFolder,
+    "yolo": Yolo,
+    "labelme": Labelme,
+}
+# ids of objects that any format keeps: 1, 2, 3 ... without gaps
+LABELS = arrays.arrays(np.int32, st.tuples(st.integers(1, 24), st.integers(1, 24)),
+                       elements=st.integers(0, 4))  # fmt: skip
+
+
+def without_gaps(values):
+    _, dense = np.unique(np.append(values, 0), return_inverse=True)
+    return dense[:-1].reshape(values.shape).astype(np.int32)
+
+
+def round_trip(folder, target, sample):
+    shutil.rmtree(folder, ignore_errors=True)
+    from pathlib import Path
+
+    writer = WRITERS[target](folder)
+    writer.add("test", Record(sample.image_id, Path("nowhere.tif")), sample)
+    writer.finish()
+    source = READERS[target](folder)
+    assert len(source) == 1
+    return source.read(0)
+
+
+@pytest.mark.parametrize("target", WRITERS)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(values=LABELS)
+def test_objects_come_back_to_the_pixel(tmp_path, target, values):
+    labels = without_gaps(values)
+    image = np.random.default_rng(0).integers(0, 256, (*labels.shape, 3), dtype=np.uint8)
+    classes = {number: f"kind {number % 2}" for number in range(1, labels.max() + 1)}
+    found = round_trip(tmp_path / "out", target, Sample("a", image, labels[None], classes))
+    np.testing.assert_array_equal(found.image, image)
+    np.testing.assert_array_equal(found.labels[0], labels)
+    assert found.image_id == "a"
+    if target != "labels":
+        assert found.classes == classes
+
+
+def test_coco_keeps_ids_with_gaps_names_with_folders_and_objects_that_overlap(tmp_path):
+    labels = np.zeros((2, 6, 8), np.int32)
+    labels[0, 1:4, 1:4], labels[1, 2:6, 2:6], labels[0, 5, 7] = 70_000, 3, 12
+    sample = Sample("train/ä b", np.zeros((6, 8, 3), np.uint8), labels)
+    found = round_trip(tmp_path / "out", "coco", sample)
+    assert found.image_id == "train/ä b"
+    for number in (3, 12, 70_000):
+        mask, again = ((values == number).any(0) for values in (labels, found.labels))
+        np.testing.assert_array_equal(again, mask)
+
+
+def test_large_ids_go_to_a_tiff_and_overlaps_are_refused(tmp_path):
+    labels = np.zeros((1, 6, 8), np.int32)
+    labels[0, 1:4, 1:4] = 70_000
+    image = np.zeros((6, 8, 3), np.uint8)
+    found = round_trip(tmp_path / "out", "labels", Sample("a", image, labels))
+    np.testing.assert_array_equal(found.labels, labels)
+    both = np.concatenate([labels, labels // 2])
+    with pytest.raises(UserError, match="objects of a overlap"):
+        round_trip(tmp_path / "out", "labels", Sample("a", image, both))

@@ -1,0 +1,117 @@
+"""YOLO segmentation as its tools write it, and mistakes in it."""
+
+import numpy as np
+import pytest
+
+from samtune.data.formats import open_splits, recognise
+from samtune.data.source import ReadSettings
+from samtune.data.splits import SplitSettings
+from samtune.data.yolo import Yolo, label_file
+from samtune.errors import UserError
+
+HW = (20, 40)
+
+
+@pytest.fixture
+def folder(tmp_path, write):
+    """Ultralytics' layout: images/SPLIT and labels/SPLIT, two images to train on, one to validate."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
+    for name in ("train/a", "train/b", "val/c"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "images" / f"{name}.png", pixels)
+    (tmp_path / "labels" / "train").mkdir(parents=True)
+    (tmp_path / "labels" / "train" / "a.txt").write_text(
+        "1 0.25 0.5 0.5 0.5 0.5 1.0 0.25 1.0\n\n0 0 0 0.1 0 0.1 0.2 0 0.2\n"
+    )
+    (tmp_path / "data.yaml").write_text(
+        "path: .\ntrain: images/train\nval: images/val\nnames: {0: cell, 1: roof}\n"
+    )
+    return tmp_path
+
+
+def test_polygons_are_shares_of_width_and_height(folder):
+    sample = Yolo(folder).read(0)
+    assert sample.image_id == "a"
+    assert sample.classes == {1: "roof", 2: "cell"}
+    expected = np.zeros(HW, np.int32)
+    expected[10:20, 10:20], expected[0:4, 0:4] = 1, 2
+    np.testing.assert_array_equal(sample.labels[0], expected)
+
+
+def test_an_image_without_a_file_has_no_objects(folder):
+    assert not Yolo(folder).read(1).labels.any()
+
+
+def test_it_is_recognised_with_its_splits(folder):
+    assert recognise(folder) == recognise(folder / "data.yaml") == "yolo"
+    splits = open_splits(folder, "auto", ReadSettings(), SplitSettings(test_fraction=0))
+    assert [record.image_id for record in splits["train"].records] == ["a", "b"]
+    assert [record.image_id for record in splits["val"].records] == ["c"]
+
+
+def test_lists_of_files_and_names_as_a_list(folder):
+    (folder / "train.txt").write_text("./images/train/b.png\n\n./images/train/a.png\n")
+    (folder / "data.yaml").write_text("train: train.txt\nnames: [cell, roof]\n")
+    source = Yolo(folder)
+    assert [record.image_id for record in source.records] == ["b", "a"]
+    assert source.read(1).classes == {1: "roof", 2: "cell"}
+
+
+def test_roboflow_s_paths_and_names_that_come_twice(folder, write):
+    write(folder / "images" / "val" / "a.png", np.zeros((*HW, 3), np.uint8))
+    (folder / "data.yaml").write_text(
+        "train: ../images/train\nvalid: ../images/val\nnames: [cell, roof]\n"
+    )
+    ids = [record.image_id for record in Yolo(folder).records]
+    assert ids == ["train/a", "train/b", "val/a", "val/c"]
+
+
+def test_labels_lie_where_the_last_images_is(tmp_path):
+    assert label_file(tmp_path / "images" / "x" / "images" / "a.jpg") == (
+        tmp_path / "images" / "x" / "labels" / "a.txt"
+    )
+
+
+def test_an_outline_that_leaves_the_image_is_cut_off(folder):
+    (folder / "labels" / "train" / "a.txt").write_text("0 -0.5 0.5 1.5 0.5 1.5 2 -0.5 2\n")
+    labels = Yolo(folder).read(0).labels[0]
+    assert labels[10:].all()
+    assert not labels[:10].any()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.5 0.5 0.2 0.2", "is a box"),
+        ("0 0.1 0.1 0.2", "3 coordinates"),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "7 coordinates"),
+        ("x 0.1 0.1 0.2 0.2 0.3 0.3", "expected numbers"),
+        ("0.5 0.1 0.1 0.2 0.2 0.3 0.3", "expected a class"),
+        ("0 0.1 0.1 nan 0.2 0.3 0.3", "not finite"),
+    ],
+)
+def test_a_line_that_is_no_polygon_is_named(folder, line, reason):
+    (folder / "labels" / "train" / "a.txt").write_text(f"0 0 0 1 0 1 1\n{line}\n")
+    with pytest.raises(UserError, match=rf"a\.txt, line 2.*{reason}"):
+        Yolo(folder).read(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("train: nowhere\nnames: [a]\n", "names nowhere, which is not there"),
+        ("train: images/train\nnames: 3\n", "'names' is neither"),
+        ("names: [a]\n", "names no images"),
+        ("- a\n", "no YOLO data set"),
+        ("a: [\n", "cannot be read as YAML"),
+    ],
+)
+def test_a_yaml_file_that_makes_no_sense_is_said(folder, text, reason):
+    (folder / "data.yaml").write_text(text)
+    with pytest.raises(UserError, match=reason):
+        Yolo(folder)
+
+
+def test_without_a_yaml_file_it_asks_for_one(tmp_path):
+    with pytest.raises(UserError, match="has 0 YAML files"):
+        Yolo(tmp_path)
