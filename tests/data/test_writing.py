@@ -1,6 +1,7 @@
 """What is written in a format is read back equal."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,8 +36,6 @@ def without_gaps(values):
 
 def round_trip(folder, target, sample):
     shutil.rmtree(folder, ignore_errors=True)
-    from pathlib import Path
-
     writer = WRITERS[target](folder)
     writer.add("test", Record(sample.image_id, Path("nowhere.tif")), sample)
     writer.finish()
