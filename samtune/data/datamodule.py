@@ -12,6 +12,7 @@ from samtune.data.formats import Format, open_splits
 from samtune.data.loader import BatchLoader
 from samtune.data.source import ReadSettings, Source, Subset, Tiles
 from samtune.data.splits import SplitSettings
+from samtune.data.volumes import Axis
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
@@ -33,6 +34,11 @@ class SamDataModule(pl.LightningDataModule):
         class_names: names of the mask values, such as `{1: road}`.
         ignore_values: mask values that are no object.
         stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
+        window: of CT volumes: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield
+            units; without one, percentiles of each volume are stretched (MR).
+        axis: that volumes are cut across; `auto` is that of the coarsest spacing.
+        with_neighbours: a volume's slice has its neighbours as red and blue.
+        slices: of volumes: those that are `labelled`, or `all`.
         bands: channel numbers from 0 of images with more than three, in the order red, green, blue.
         split_column: manifest column that names the split.
         split_folder: folder with train.txt, val.txt, test.txt of image ids.
@@ -67,6 +73,10 @@ class SamDataModule(pl.LightningDataModule):
         class_names: dict[int, str] | None = None,
         ignore_values: list[int] | None = None,
         stretch: Stretch = "none",
+        window: str = "",
+        axis: Axis = "auto",
+        with_neighbours: bool = False,
+        slices: Literal["labelled", "all"] = "labelled",
         bands: list[int] | None = None,
         split_column: str = "split",
         split_folder: str = "",
@@ -109,6 +119,7 @@ class SamDataModule(pl.LightningDataModule):
         self.read_settings = ReadSettings(
             stretch, tuple(bands) if bands else None, labels, with_components,
             tuple(ignore_values or ()), tuple((class_names or {}).items()),
+            window, axis, with_neighbours, slices,
         )  # fmt: skip
         self.split_settings = SplitSettings(
             split_column, Path(split_folder) if split_folder else None, group_column, group_regex,

@@ -9,13 +9,14 @@ from samtune.data.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.procedural import procedural_splits
 from samtune.data.source import ReadSettings, Source
 from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source, with_groups
+from samtune.data.volumes import Volumes, holds_volumes
 from samtune.data.yolo import Yolo
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
-Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "procedural"]
+Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "procedural"]
 
 
 def open_splits(
@@ -31,8 +32,8 @@ def open_splits(
     if not path.exists():
         raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
     found = recognise(path) if data_format == "auto" else data_format
-    whole: dict[str, type[MaskFolder | Yolo | Labelme]] = {
-        "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme,
+    whole: dict[str, type[MaskFolder | Yolo | Labelme | Volumes]] = {
+        "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -64,6 +65,8 @@ def recognise(path: Path) -> Format:
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         return "yolo"
     if path.is_dir():
+        if holds_volumes(path):
+            return "volumes"
         if (path / "data.yaml").is_file() or (path / "dataset.yaml").is_file():
             return "yolo"
         if is_labelme_folder(path):
@@ -76,7 +79,8 @@ def recognise(path: Path) -> Format:
             return "mask_folder"
     raise UserError(
         f"the format of {path} is not recognised: expected images/ with labels/ or masks/, a COCO "
-        "file *.json, data.yaml of YOLO, or labelme's *.json (set data.format to say which it is)"
+        "file *.json, data.yaml of YOLO, labelme's *.json, or NIfTI volumes (set data.format to say "
+        "which it is)"
     )
 
 

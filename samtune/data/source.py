@@ -42,6 +42,7 @@ class ReadSettings:
         with_components: connected parts become objects of their own.
         ignore_values: label values that are no object.
         class_names: label value -> name.
+        window, axis, with_neighbours, slices: of volumes, see `volumes.py`.
     """
 
     stretch: Stretch = "none"
@@ -50,6 +51,10 @@ class ReadSettings:
     with_components: bool = False
     ignore_values: tuple[int, ...] = ()
     class_names: tuple[tuple[int, str], ...] = ()
+    window: str = ""
+    axis: str = "auto"
+    with_neighbours: bool = False
+    slices: str = "labelled"
 
 
 class Source(ABC):

@@ -1,0 +1,189 @@
+"""NIfTI volumes slice by slice: orientation, spacing, windows, labels, and mistakes."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from samtune.data.formats import open_splits, recognise
+from samtune.data.source import ReadSettings
+from samtune.data.splits import SplitSettings
+from samtune.data.volumes import Volumes, as_seen, from_seen
+from samtune.data.windows import WINDOWS, find_range, to_grey
+from samtune.errors import UserError
+
+SPACING = (0.5, 0.8, 3.0)
+
+
+def save(path, values, spacing=SPACING, flips=(1, 1, 1)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(values, np.diag([*np.multiply(spacing, flips), 1.0])), path)
+
+
+@pytest.fixture
+def volume():
+    """A volume in right-anterior-superior order with a box labelled 2 on slices 2 to 4."""
+    values = np.random.default_rng(0).integers(-500, 500, (10, 12, 8)).astype(np.int16)
+    labels = np.zeros(values.shape, np.uint8)
+    labels[1:4, 6:11, 2:5] = 2
+    return values, labels
+
+
+@pytest.fixture
+def folder(tmp_path, volume):
+    save(tmp_path / "images" / "p1.nii.gz", volume[0])
+    save(tmp_path / "labels" / "p1.nii.gz", volume[1])
+    return tmp_path
+
+
+def opened(folder, **more):
+    return Volumes(folder, ReadSettings(**more))
+
+
+class TestSlices:
+    def test_those_with_labels_across_the_coarsest_spacing(self, folder):
+        source = opened(folder)
+        assert [r.image_id for r in source.records] == [f"p1/axial000{n}" for n in (2, 3, 4)]
+        assert len(opened(folder, slices="all")) == 8
+        assert len(opened(folder, axis="sagittal")) == 3
+        assert len(opened(folder, axis="coronal")) == 5
+
+    def test_front_is_up_and_the_right_of_the_body_on_the_left(self, folder):
+        sample = opened(folder).read(0)
+        assert sample.image.shape == (12, 10, 3)
+        rows, columns = np.nonzero(sample.labels[0])
+        # 6 to 10 of 0 (back) to 11 (front); 1 to 3 of 0 (left) to 9 (right)
+        assert (rows.min(), rows.max()) == (1, 5)
+        assert (columns.min(), columns.max()) == (6, 8)
+
+    @pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1), (1, -1, -1)])
+    def test_however_the_voxels_are_stored_the_picture_is_the_same(self, tmp_path, volume, flips):
+        expected = None
+        order = tuple(slice(None, None, flip) for flip in flips)
+        for number, (arrays_, signs) in enumerate(((volume, (1, 1, 1)),
+                                                   ([v[order] for v in volume], flips))):  # fmt: skip
+            place = tmp_path / str(number)
+            for kind, values in zip(("images", "labels"), arrays_, strict=True):
+                save(place / kind / "p1.nii", values, flips=signs)
+            sample = opened(place).read(1)
+            if expected is not None:
+                np.testing.assert_array_equal(sample.image, expected.image)
+                np.testing.assert_array_equal(sample.labels, expected.labels)
+            expected = sample
+
+    @pytest.mark.parametrize(("axis", "spacing"), [("axial", ("0.8", "0.5")),
+                                                   ("coronal", ("3", "0.5")),
+                                                   ("sagittal", ("3", "0.8"))])  # fmt: skip
+    def test_spacing_and_size_are_those_of_the_picture(self, folder, axis, spacing):
+        source = opened(folder, axis=axis)
+        columns = dict(source.records[0].columns)
+        assert (columns["spacing_row"], columns["spacing_column"]) == spacing
+        assert source.hw(0) == source.read(0).image.shape[:2]
+
+    def test_neighbours_are_red_and_blue_and_repeat_at_the_ends(self, folder):
+        source = opened(folder, with_neighbours=True, slices="all")
+        first, second = source.read(0).image, source.read(1).image
+        np.testing.assert_array_equal(first[..., 0], first[..., 1])
+        np.testing.assert_array_equal(first[..., 2], second[..., 1])
+        np.testing.assert_array_equal(second[..., 0], first[..., 1])
+
+    def test_slices_of_one_volume_are_one_group_and_named_by_class(self, folder):
+        sample = opened(folder, class_names=((2, "lesion"),)).read(0)
+        assert (sample.group, sample.classes) == ("p1", {2: "lesion"})
+        assert opened(folder, labels="binary").read(0).classes == {1: ""}
+        assert not opened(folder, ignore_values=(2,)).read(0).labels.any()
+
+    @settings(max_examples=30, deadline=None,
+              suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+    @given(values=arrays.arrays(np.uint8, st.tuples(*[st.integers(1, 7)] * 3),
+                                elements=st.integers(0, 3)))  # fmt: skip
+    def test_labels_come_back_to_the_voxel(self, tmp_path, values):
+        for kind in ("images", "labels"):
+            save(tmp_path / kind / "p.nii", values)
+        source = opened(tmp_path, slices="all", axis="axial")
+        again = [from_seen(source.read(n).labels[0]) for n in range(len(source))]
+        np.testing.assert_array_equal(np.stack(again, axis=2), values)
+
+    def test_what_is_seen_is_turned_back(self):
+        values = np.arange(12).reshape(3, 4)
+        np.testing.assert_array_equal(from_seen(as_seen(values)), values)
+
+
+class TestFormat:
+    def test_it_is_recognised_in_both_layouts_and_split_by_volume(self, tmp_path, volume):
+        for number in range(6):
+            for kind, values in zip(("image", "label"), volume, strict=True):
+                save(tmp_path / f"p{number}_{kind}.nii.gz", values)
+        assert recognise(tmp_path) == "volumes"
+        splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+        groups = [{r.group for r in splits[name].records} for name in ("train", "val", "test")]
+        assert sum(map(len, groups)) == len(set().union(*groups)) == 6
+        assert all(groups)
+
+    def test_a_manifest_names_splits(self, folder):
+        (folder / "manifest.csv").write_text("id,split,scanner\np1,test,A\n")
+        (record, *_) = opened(folder).records
+        assert record.split == "test"
+        assert dict(record.columns)["scanner"] == "A"
+
+
+class TestWindows:
+    @pytest.mark.parametrize("window", [*WINDOWS, "50,400"])
+    def test_low_is_black_and_high_is_white(self, window):
+        volume = np.linspace(-2000, 2000, 1000, dtype=np.float32).reshape(10, 10, 10)
+        low, high = find_range(window, volume)
+        if window in WINDOWS:
+            centre, width = WINDOWS[window]
+            assert (low, high) == (centre - width / 2, centre + width / 2)
+        values = np.array([low - 1, low, (low + high) / 2, high, high + 1, np.nan], np.float32)
+        assert to_grey(values, low, high).tolist() in ([0, 0, 128, 255, 255, 0],
+                                                       [0, 0, 127, 255, 255, 0])  # fmt: skip
+
+    def test_without_one_percentiles_of_the_whole_volume_are_taken(self):
+        volume = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
+        low, high = find_range("", volume)
+        assert (low, high) == (pytest.approx(5, abs=1), pytest.approx(994, abs=1))
+        assert to_grey(np.full(3, 7, np.float32), 7, 7).tolist() == [0, 0, 0]
+
+    @pytest.mark.parametrize("window", ["lungs", "1", "40,0", "40,-5", "a,b"])
+    def test_other_windows_are_a_user_s_error(self, window):
+        with pytest.raises(UserError, match=r"data\.window is"):
+            find_range(window, np.zeros((2, 2, 2), np.float32))
+
+
+class TestMistakes:
+    def test_labels_of_another_size(self, folder, volume):
+        save(folder / "labels" / "p1.nii.gz", volume[1][:5])
+        with pytest.raises(UserError, match=r"5x12x8 voxels, but its image has 10x12x8"):
+            opened(folder)
+
+    @pytest.mark.parametrize("value", [0.3, -1])
+    def test_labels_that_are_none(self, folder, volume, value):
+        save(folder / "labels" / "p1.nii.gz", volume[1].astype(np.float32) * value)
+        with pytest.raises(UserError, match="are no labels"):
+            opened(folder)
+
+    def test_a_volume_without_labels(self, folder):
+        (folder / "labels" / "p1.nii.gz").unlink()
+        with pytest.raises(UserError, match=r"p1\.nii\.gz has no labels: expected"):
+            opened(folder)
+
+    def test_an_empty_a_truncated_and_a_foreign_file(self, folder):
+        file = folder / "images" / "p1.nii.gz"
+        whole = file.read_bytes()
+        for content in (b"", b"no volume", whole[: len(whole) // 2]):
+            file.write_bytes(content)
+            with pytest.raises(UserError, match=r"no NIfTI volume|truncated or damaged"):
+                opened(folder).read(0)
+
+    def test_two_axes_and_several_times(self, folder):
+        for shape in ((10, 12), (10, 12, 8, 3)):
+            save(folder / "images" / "p1.nii.gz", np.zeros(shape, np.int16))
+            with pytest.raises(UserError, match="volumes of three axes are needed"):
+                opened(folder)
+
+    def test_a_folder_without_volumes(self, tmp_path):
+        with pytest.raises(UserError, match="holds no volumes"):
+            opened(tmp_path)
