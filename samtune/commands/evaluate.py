@@ -167,7 +167,7 @@ def _about(
         "multimask": {"base": settings.multimask_of(BASE), "tuned": settings.multimask_of(TUNED)},
         "stretch": data.read_settings.stretch,
         "spacing": options.spacing,
-        "spacing_unit": options.unit,
+        "spacing_unit": options.unit or dict(domain.rows[0].columns).get("spacing_unit") or "px",
         "tolerance": options.tolerance,
         "general": options.general,
         "device": str(sam.device),

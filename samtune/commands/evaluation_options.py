@@ -73,7 +73,9 @@ def add_protocol_options(
         help="distance between rows and between columns, for distances between outlines (default: "
         "the manifest's columns spacing_row and spacing_column, or 1)",
     )  # fmt: skip
-    parser.add_argument("--unit", default="px", help="of the spacing, such as mm or m")
+    parser.add_argument(
+        "--unit", help="of the spacing (default: the column spacing_unit, mm of volumes, or px)"
+    )
     parser.add_argument(
         "--tolerance", type=float, default=2.0, help="of surface Dice, in the unit of the spacing"
     )

@@ -82,7 +82,10 @@ class Volumes(Source):
         hw = [side for place, side in enumerate(header.shape[:3]) if place != axis]
         sides = [size for place, size in enumerate(spacing) if place != axis]
         row = rows.get(stem, {})
-        columns = {**row, "spacing_row": f"{sides[1]:g}", "spacing_column": f"{sides[0]:g}"}
+        columns = {
+            **row, "spacing_row": f"{sides[1]:g}", "spacing_column": f"{sides[0]:g}",
+            "spacing_unit": "mm",
+        }  # fmt: skip
         for index in self._slices(number, axis, header.shape):
             self._places.append(_Place(number, axis, index))
             self._hws.append((hw[1], hw[0]))

@@ -13,7 +13,7 @@ _MOST_VALUES, _MOST_NUMBERS, _FEW_VALUES = 12, 5, 5
 _LEAST_OBJECTS = 12
 _NOT_KINDS = (
     "split", "id", "image", "file", "filename", "path", "width", "height", "spacing_row",
-    "spacing_column",
+    "spacing_column", "spacing_unit",
 )  # fmt: skip
 
 Parts = dict[str, list[Row]]

@@ -33,7 +33,7 @@ def headline(summaries: dict[str, Any], warnings: Iterable[str]) -> str:
     first = next(iter(summaries.values()))
     what = f"{first['num_objects']:,} objects in {first['num_images']} images"
     if first["num_clusters"] != first["num_images"]:
-        what += f" of {first['num_clusters']} groups"
+        what += f" of {first['num_clusters']} group{'s' * (first['num_clusters'] > 1)}"
     if first["delta"] is None:
         scores = [f"{name} {each['base']['miou']:.3f}" for name, each in summaries.items()]
         return f"The base alone, on {what}: mIoU {', '.join(scores)}."
