@@ -25,15 +25,12 @@ class ScalePoint:
 
 
 def find_knee(points: Sequence[ScalePoint]) -> ScalePoint:
-    """The scale beyond which more is lost than gained: the largest sum of both changes in mIoU.
+    """The scale beyond which more is lost than gained: the largest gain less what is lost, in mIoU.
 
-    A loss counts only where its interval is clear of zero, or chance would decide. Of equal sums the
-    larger scale is taken.
+    A general set that rose counts as nothing lost. Of equal scales the larger is taken.
     """
     return max(points, key=lambda point: (round(_net(point), 6), point.scale))
 
 
 def _net(point: ScalePoint) -> float:
-    interval = point.general_ci95
-    is_lost = point.general_change < 0 and (interval is None or interval[1] < 0)
-    return point.domain_change + (point.general_change if is_lost else 0.0)
+    return point.domain_change + min(0.0, point.general_change)
