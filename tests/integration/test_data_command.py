@@ -1,6 +1,7 @@
 """`samtune data convert`: the same data in every format, the same prompts, the same figures."""
 
 import json
+import shutil
 
 import pytest
 
@@ -71,3 +72,30 @@ def test_mistakes_are_said_and_nothing_is_left_behind(flat, tmp_path, capsys):
     assert main(["data", "burn"]) == 2
     assert "there is no command 'data burn'" in capsys.readouterr().err
     assert main(["data"]) == 0
+
+
+class TestCheck:
+    def test_good_data_end_with_ok(self, flat, capsys):
+        assert main(["data", "check", str(flat)]) == 0
+        told = capsys.readouterr().out.splitlines()
+        assert told[-1] == "ok"
+        assert [line.split("|")[1].strip() for line in told[2:5]] == ["train", "val", "test"]
+
+    def test_a_leak_ends_with_code_1_and_json_says_it(self, flat, tmp_path, capsys):
+        data = shutil.copytree(flat, tmp_path / "data")
+        shutil.copy(data / "images" / "0.png", data / "images" / "2.png")
+        with pytest.raises(SystemExit) as ended:
+            main(["data", "check", str(data), "--json"])
+        assert ended.value.code == 1
+        found = json.loads(capsys.readouterr().out)
+        assert found["verdict"] == "errors"
+        assert (
+            "1 images lie in two splits, such as 0 (train) and 2 (test)"
+            in found["findings"][0]["text"]
+        )
+
+    def test_a_config_tells_data_and_input(self, flat, tmp_path, capsys):
+        config = tmp_path / "my.yaml"
+        config.write_text(f"model:\n  base: nano\n  image_size: 64\ndata:\n  path: {flat}\n")
+        assert main(["data", "check", str(config)]) == 0
+        assert "too small at 64 px" in capsys.readouterr().out

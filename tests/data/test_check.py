@@ -1,0 +1,140 @@
+"""What a look at the data finds before training."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samtune.data.check import check, fingerprint
+from samtune.data.mask_folder import MaskFolder
+from samtune.data.source import Source, Subset
+from samtune.errors import UserError
+from samtune.types import Sample
+
+
+class Pictures(Source):
+    """Samples in memory."""
+
+    def __init__(self, *samples):
+        self.samples = samples
+        self.records = list(samples)
+
+    def read(self, index):
+        if self.samples[index] is None:
+            raise UserError("x.png is broken")
+        return self.samples[index]
+
+
+def sample(seed, name="", side=64, size=20, classes=None, group="", value=None):
+    rng = np.random.default_rng(seed)
+    small = rng.integers(60, 250, (8, 8, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC))
+    image = np.full_like(image, value) if value is not None else image
+    labels = np.zeros((1, side, side), np.int32)
+    labels[0, :size, :size] = 1
+    return Sample(name or f"{seed}", image, labels, classes or {}, group)
+
+
+def texts(result, level):
+    return [finding.text for finding in result.findings if finding.level == level]
+
+
+def looked(train, val, test, side=64, stretch="none", tile=0):
+    sources = {"train": Pictures(*train), "val": Pictures(*val), "test": Pictures(*test)}
+    return check(sources, side, stretch, 1, tile)
+
+
+def test_good_data_are_ok_and_counted():
+    result = looked([sample(1), sample(2, side=80)], [sample(3)], [sample(4)])
+    assert (result.verdict, result.findings) == ("ok", [])
+    train = result.splits["train"]
+    assert (train.num_images, train.num_objects, train.num_too_small) == (2, 2, 0)
+    assert train.sizes == {"64x64": 1, "80x80": 1}
+    assert train.area_quantiles == [400.0] * 5
+    assert result.as_dict()["verdict"] == "ok"
+
+
+def test_the_same_image_in_two_splits_is_an_error_and_twice_in_one_a_warning():
+    result = looked([sample(1), sample(1, "again")], [sample(2)], [sample(1, "leak")])
+    assert result.verdict == "errors"
+    (error,) = texts(result, "error")
+    assert error.startswith("1 images lie in two splits, such as 1 (train) and leak (test)")
+    (warning,) = texts(result, "warning")
+    assert warning.startswith("1 images are there twice within a split, such as 1 (train)")
+
+
+def test_nearly_the_same_image_is_found_brighter_resized_and_saved_anew(tmp_path):
+    original = sample(1)
+    bright = np.clip(original.image * 1.05 + 4, 0, 255).astype(np.uint8)
+    other = Sample("frame 2", bright, original.labels)
+    result = looked([original], [sample(2)], [other])
+    (warning,) = texts(result, "warning")
+    assert (
+        "1 pairs of images in two splits are nearly the same, such as 1 (train) and frame 2"
+        in warning
+    )
+    Image.fromarray(original.image).resize((50, 50)).save(tmp_path / "a.jpg", quality=80)
+    again = fingerprint(np.asarray(Image.open(tmp_path / "a.jpg")))
+    assert (again ^ fingerprint(original.image)).bit_count() <= 2
+
+
+def test_different_images_and_flat_ones_are_not_alike():
+    result = looked(
+        [sample(n) for n in range(60)], [sample(100)], [sample(n) for n in range(200, 260)]
+    )
+    assert result.findings == []
+    flat = [sample(n, value=200, size=n + 3) for n in range(3)]
+    assert fingerprint(flat[0].image) is None
+
+
+def test_groups_in_two_splits_are_an_error():
+    result = looked([sample(1, group="p1")], [sample(2, group="p2")], [sample(3, group="p1")])
+    assert texts(result, "error")[0].startswith("1 groups lie in two splits, such as p1")
+
+
+def test_small_objects_are_judged_at_the_model_s_input():
+    train = [sample(n, side=512, size=20) for n in (1, 2)]
+    rest = [sample(3)], [sample(4)]
+    assert looked(train, *rest, side=512).findings == []
+    (warning,) = texts(looked(train, *rest, side=64), "warning")
+    assert warning.startswith("2 of 2 objects of train are narrower than 8 pixels")
+    assert "set data.tile" in warning
+    assert looked(train, *rest, side=64, tile=64).findings == []
+
+
+def test_dark_images_ask_for_a_stretch():
+    dark = [sample(n, value=10 + n) for n in range(3)]
+    rest = [sample(3)], [sample(4)]
+    assert (
+        "are dark (mean 11 of 255): set data.stretch auto"
+        in texts(looked(dark, *rest), "warning")[0]
+    )
+    assert looked(dark, *rest, stretch="auto").findings == []
+
+
+def test_empty_splits_empty_masks_and_unknown_classes():
+    empty = Sample("e", sample(9).image, np.zeros((1, 64, 64), np.int32))
+    result = looked([sample(1, classes={1: "cell"})], [empty], [sample(2, classes={1: "vessel"})])
+    assert texts(result, "error") == ["val has no objects: its masks are empty"]
+    assert texts(result, "warning") == ["test has classes that train lacks: vessel"]
+    result = looked([sample(1), empty], [], [])
+    assert [finding.level for finding in result.findings] == ["error", "warning", "warning"]
+    assert texts(result, "error") == ["val has no images: the best step cannot be chosen"]
+    assert "1 of 2 images of train have no object" in texts(result, "warning")[0]
+
+
+def test_what_cannot_be_read_is_an_error_and_the_rest_is_looked_at():
+    result = looked([sample(1), None], [sample(2)], [sample(3)])
+    assert texts(result, "error") == ["cannot be read: x.png is broken"]
+    assert result.splits["train"].num_images == 1
+
+
+@pytest.mark.realdata
+def test_real_nuclei_are_ok(real_data):
+    source = MaskFolder(real_data / "nuclei")
+    sources = {
+        split: Subset(source, [n for n, r in enumerate(source.records) if r.split == split][:20])
+        for split in ("train", "val", "test")
+    }
+    result = check(sources, 1024, "auto", 10)
+    assert result.verdict == "ok"
+    assert result.splits["train"].num_objects > 100
