@@ -14,7 +14,7 @@ from samtune.data.objects import find_objects
 from samtune.data.source import Source
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
-from samtune.types import ImageArray
+from samtune.types import FloatArray, ImageArray
 
 Level = Literal["error", "warning"]
 # An object whose sides are shorter than this at the model's input covers less than two cells of its
@@ -23,6 +23,8 @@ _SMALLEST_SIDE = 8.0
 _DARK = 40.0
 # Bits of 64 in which the fingerprints of near-duplicates differ at most.
 _MOST_BITS = 2
+# Correlation of the thumbnails of near-duplicates at least.
+_LEAST_LIKENESS = 0.97
 _SHOWN = 3
 
 
@@ -58,6 +60,7 @@ class _Seen:
     group: str
     digest: str
     fingerprint: int | None
+    thumbnail: FloatArray
     hw: tuple[int, int]
     areas: list[int]
     num_too_small: int
@@ -120,7 +123,7 @@ def _look(
     return _Seen(
         split, sample.image_id, sample.group or sample.image_id,
         hashlib.sha256(repr(hw).encode() + sample.image.tobytes()).hexdigest(),
-        fingerprint(sample.image), hw, [place.area for place in places],
+        fingerprint(sample.image), thumbnail(sample.image), hw, [place.area for place in places],
         sum(side < _SMALLEST_SIDE for side in shortest),
         [sample.classes.get(place.object_id, "") for place in places], float(sample.image.mean()),
     )  # fmt: skip
@@ -137,6 +140,14 @@ def fingerprint(image: ImageArray) -> int | None:
         return None
     bits = (small[:, 1:] > small[:, :-1]).reshape(-1)
     return int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+def thumbnail(image: ImageArray) -> FloatArray:
+    """(256,) float32: brightness on a grid of 16 x 16, of mean 0 and length 1."""
+    grey = image.mean(axis=2).astype(np.float32)
+    values = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).reshape(-1)
+    values = values - values.mean()
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), np.float32)
 
 
 def _facts(seen: list[_Seen]) -> SplitFacts:
@@ -225,7 +236,8 @@ def _duplicates(seen: list[_Seen]) -> Iterator[tuple[Level, str]]:
         yield (
             "warning",
             f"{len(near)} pairs of images in two splits are nearly the same, such as "
-            f"{_named(near[0])}: look at them, and keep frames of one scene together (data.group_column)",
+            f"{_named(near[0])}: look at them, and keep frames of one scene together "
+            "(data.group_column)",
         )
 
 
@@ -257,7 +269,9 @@ def _near(seen: list[_Seen]) -> list[tuple[_Seen, _Seen]]:
             for other in bucket:
                 assert other.fingerprint is not None, "only those with one are kept"
                 is_near = (image.fingerprint ^ other.fingerprint).bit_count() <= _MOST_BITS
-                if is_near and image.digest != other.digest:
+                # a common frame around other pictures gives like bits, but no like thumbnail
+                is_alike = float(image.thumbnail @ other.thumbnail) >= _LEAST_LIKENESS
+                if is_near and is_alike and image.digest != other.digest:
                     pairs[id(other), id(image)] = (other, image)
             bucket.append(image)
     return list(pairs.values())
