@@ -88,7 +88,10 @@ def run_decoder(variant: str, options: argparse.Namespace, task: str) -> dict[st
 
     count = int(task.split()[1])
     network = official(options) if variant == OFFICIAL else build(options)
-    side = options.side or int(getattr(network, "image_size", 0) or 1024)
+    is_official = variant == OFFICIAL
+    side = int(
+        network.image_encoder.img_size if is_official else network.config.vision_config.image_size
+    )
     _, boxes = inputs(side, options.device, count)
     grid, width = side // 16, int(network.mask_decoder.iou_token.weight.shape[1])
     embeddings = torch.randn(1, width, grid, grid, device=options.device)

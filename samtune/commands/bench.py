@@ -41,9 +41,11 @@ def extra_memory(call: Callable[[], Any], device: str) -> float:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    call()
-    done.set()
-    thread.join()
+    try:
+        call()
+    finally:  # or the thread would keep the process from ending
+        done.set()
+        thread.join()
     return max(0.0, peak[0] - before)
 
 

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from samtune.cli import main
+from samtune.commands.bench import extra_memory
 
 
 def test_each_model_has_a_row_and_its_figures(discs, lora_run, tmp_path, capsys):
@@ -60,3 +62,12 @@ def test_memory_is_what_a_call_takes():
         [sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True, timeout=120
     )
     assert float(told.stdout) == pytest.approx(200, abs=40)
+
+
+def test_a_call_that_fails_leaves_no_thread_behind():
+    def fail():
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        extra_memory(fail, "cpu")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("Thread-")]
