@@ -100,7 +100,8 @@ def _convert_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "samtune data convert",
         description="Write a data set in another format. Splits are kept; images are copied as they "
-        "are. Any --data. setting says how to read (--data.labels, --data.tile, ...).",
+        "are, tiles and slices of volumes become 8-bit PNG. Any --data. setting says how to read "
+        "(--data.labels, --data.tile, ...).",
         exit_on_error=False,
     )
     parser.add_argument("source", help="what data.path could be")
@@ -120,7 +121,7 @@ def convert(arguments: list[str]) -> None:
         raise UserError(f"{options.out} is there already: name a new folder")
     data = build_data(None, None, ["--data.path", options.source, *data_arguments])
     with replacing_folder(options.out) as folder:
-        counts = _write_all(data, WRITERS[options.to](folder))
+        counts = _write_all(data, WRITERS[options.to](folder, is_cut=bool(data.tile)))
     told = ", ".join(f"{split} {images} images with {objects} objects"
                      for split, (images, objects) in counts.items())  # fmt: skip
     print(f"{options.out}: {told}")

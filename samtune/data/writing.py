@@ -1,8 +1,10 @@
 """Writing samples as COCO, label maps, YOLO or labelme, so that they read back equal.
 
-Image ids, object ids and classes are kept as far as a format can hold them, and splits always.
+Image ids, object ids and classes are kept as far as a format can hold them; splits always, and the
+columns of the manifest where the format has one.
 """
 
+import csv
 import io
 import shutil
 from abc import ABC, abstractmethod
@@ -15,6 +17,7 @@ import tifffile
 import yaml
 from PIL import Image
 
+from samtune.data.image_io import IMAGE_SUFFIXES
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Record
 from samtune.errors import UserError
@@ -36,34 +39,53 @@ def objects_of(sample: Sample) -> Iterator[tuple[int, str, MaskArray]]:
 
 
 class Writer(ABC):
-    """Writes one data set into a folder that does not exist yet."""
+    """Writes one data set into a folder that is empty.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.splits: dict[str, list[str]] = {}
+    Args:
+        folder: where to.
+        is_cut: samples are parts of their image files.
+    """
+
+    def __init__(self, folder: Path, is_cut: bool = False) -> None:
+        self.folder, self.is_cut = folder, is_cut
+        self._rows: dict[str, dict[str, str]] = {}
 
     def add(self, split: str, record: Record, sample: Sample) -> None:
-        """Write one image with its objects."""
+        """Write one image with its objects.
+
+        Raises:
+            UserError: another image would get the same name, or the format cannot hold the objects.
+        """
         stem = sample.image_id.replace("/", "_").replace("@", "_")
-        self.splits.setdefault(split, []).append(stem)
+        if stem in self._rows:
+            raise UserError(f"two images would be called {stem}: rename {sample.image_id}")
+        others = {name: value for name, value in record.columns if name not in ("id", "split")}
+        if sample.group not in ("", sample.image_id):
+            others.setdefault("group", sample.group)
+        self._rows[stem] = {"split": split, **others}
         self._add(split, self._copy_image(record, sample, stem), sample)
 
     @abstractmethod
     def _add(self, split: str, image: Path, sample: Sample) -> None: ...
 
     def finish(self) -> None:
-        """Write what is known at the end only: splits."""
-        lines = [f"{stem},{split}" for split, stems in self.splits.items() for stem in stems]
-        write_text(self.folder / "manifest.csv", "\n".join(["id,split", *lines]) + "\n")
+        """Write what is known at the end only: the manifest with splits and other columns."""
+        names = dict.fromkeys(name for row in self._rows.values() for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["id", *names], restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"id": stem, **row} for stem, row in self._rows.items())
+        write_text(self.folder / "manifest.csv", text.getvalue())
 
     def _copy_image(self, record: Record, sample: Sample, stem: str) -> Path:
-        """The image file as it is; of a tile or a drawn scene a PNG."""
-        place = self.folder / "images" / f"{stem}{record.path.suffix.lower()}"
-        if record.path.is_file() and record.image_id == sample.image_id and "@" not in stem:
+        """The image file as it is; of a tile, a slice or a drawn scene a PNG of what is seen."""
+        suffix = record.path.suffix.lower()
+        place = self.folder / "images" / f"{stem}{suffix}"
+        if suffix in IMAGE_SUFFIXES and record.path.is_file() and not self.is_cut:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(record.path, place)
             return place
-        place = place.with_suffix(".png")
+        place = place.parent / f"{stem}.png"
         buffer = io.BytesIO()
         Image.fromarray(sample.image).save(buffer, "PNG")
         write_bytes(place, buffer.getvalue(), is_durable=False)
@@ -73,8 +95,8 @@ class Writer(ABC):
 class CocoWriter(Writer):
     """`SPLIT.json` with run lengths, which hold every mask exactly."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, is_cut: bool = False) -> None:
+        super().__init__(folder, is_cut)
         self._contents: dict[str, dict[str, list[Any]]] = {}
         self._classes: dict[str, int] = {}
 
@@ -129,8 +151,8 @@ class LabelsWriter(Writer):
 class YoloWriter(Writer):
     """`labels/ID.txt` and `data.yaml`; a line is an object, in the order of their ids."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, is_cut: bool = False) -> None:
+        super().__init__(folder, is_cut)
         self._classes: dict[str, int] = {}
         self._images: dict[str, list[str]] = {}
 

@@ -81,3 +81,38 @@ def test_large_ids_go_to_a_tiff_and_overlaps_are_refused(tmp_path):
     both = np.concatenate([labels, labels // 2])
     with pytest.raises(UserError, match="objects of a overlap"):
         round_trip(tmp_path / "out", "labels", Sample("a", image, both))
+
+
+@pytest.mark.parametrize("target", WRITERS)
+def test_a_part_of_a_file_is_written_and_not_the_file(tmp_path, write, target):
+    """Tiles, slices of volumes and images inside JSON share a file with others, or are none."""
+    sample = Sample("scan@0,8", np.full((6, 8, 3), 7, np.uint8), np.ones((1, 6, 8), np.int32))
+    write(tmp_path / "scan.png", np.zeros((60, 80, 3), np.uint8))
+    (tmp_path / "scan.nii.gz").write_bytes(b"voxels")
+    for file, is_cut in (("scan.png", True), ("scan.nii.gz", False)):
+        writer = WRITERS[target](tmp_path / target / file, is_cut=is_cut)
+        writer.add("test", Record("scan@0,8", tmp_path / file), sample)
+        writer.finish()
+        again = READERS[target](tmp_path / target / file).read(0)
+        np.testing.assert_array_equal(again.image, sample.image)
+
+
+def test_groups_and_columns_stay_in_the_manifest(tmp_path):
+    labels = np.ones((1, 6, 8), np.int32)
+    sample = Sample("a", np.zeros((6, 8, 3), np.uint8), labels, group="patient 1")
+    writer = WRITERS["labels"](tmp_path / "out")
+    columns = (("id", "a"), ("split", "x"), ("stain", 'h, "e"'))
+    writer.add("val", Record("a", Path("nowhere"), columns=columns), sample)
+    writer.finish()
+    (record,) = MaskFolder(tmp_path / "out").records
+    expected = {"id": "a", "split": "val", "stain": 'h, "e"', "group": "patient 1"}
+    assert dict(record.columns) == expected
+
+
+def test_two_images_never_get_one_name(tmp_path):
+    labels = np.ones((1, 6, 8), np.int32)
+    writer = WRITERS["labels"](tmp_path / "out")
+    first, second = (Sample(n, np.zeros((6, 8, 3), np.uint8), labels) for n in ("a/b", "a_b"))
+    writer.add("val", Record("a/b", Path("nowhere")), first)
+    with pytest.raises(UserError, match="two images would be called a_b"):
+        writer.add("val", Record("a_b", Path("nowhere")), second)
