@@ -63,6 +63,8 @@ def check(arguments: list[str]) -> None:
     )
     given = [] if is_config else ["--data.path", options.source]
     data = build_data(None, options.source if is_config else None, [*given, *data_arguments])
+    if data.format == "procedural":
+        raise UserError("drawn scenes need no check: name a data set")
     side = options.image_size or (_input_side(read_settings(path)) if is_config else 1024)
     sizes = data.split_sizes()
     sources = {split: data.whole_source(split) for split in SPLITS if sizes.get(split)}

@@ -59,7 +59,7 @@ class Volumes(Source):
 
     def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
         self.settings = settings or ReadSettings()
-        self._nibabel = require("nibabel", "medical")
+        require("nibabel", "medical")
         self.files = find_volumes(path)
         if not self.files:
             raise UserError(
@@ -154,8 +154,10 @@ class Volumes(Source):
 
     def _open(self, file: Path) -> Any:
         """Header and lazy voxels, axes in right-anterior-superior order."""
+        # not kept: processes that read get a copy of the source, and modules cannot be copied
+        nibabel = require("nibabel", "medical")
         try:
-            volume = self._nibabel.as_closest_canonical(self._nibabel.load(file))
+            volume = nibabel.as_closest_canonical(nibabel.load(file))
         except Exception as error:  # nibabel raises whatever the bytes make it do
             raise UserError(f"{file} is no NIfTI volume: {error}") from error
         if (

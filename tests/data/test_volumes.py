@@ -1,5 +1,7 @@
 """NIfTI volumes slice by slice: orientation, spacing, windows, labels, and mistakes."""
 
+import pickle
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -105,6 +107,10 @@ class TestSlices:
         source = opened(tmp_path, slices="all", axis="axial")
         again = [from_seen(source.read(n).labels[0]) for n in range(len(source))]
         np.testing.assert_array_equal(np.stack(again, axis=2), values)
+
+    def test_processes_that_read_get_a_copy(self, folder):
+        source = pickle.loads(pickle.dumps(opened(folder)))  # noqa: S301
+        np.testing.assert_array_equal(source.read(1).labels, opened(folder).read(1).labels)
 
     def test_what_is_seen_is_turned_back(self):
         values = np.arange(12).reshape(3, 4)

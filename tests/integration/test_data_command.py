@@ -99,3 +99,7 @@ class TestCheck:
         config.write_text(f"model:\n  base: nano\n  image_size: 64\ndata:\n  path: {flat}\n")
         assert main(["data", "check", str(config)]) == 0
         assert "too small at 64 px" in capsys.readouterr().out
+
+    def test_drawn_scenes_need_none(self, capsys):
+        assert main(["data", "check", "configs/nano/pretrain.yaml"]) == 2
+        assert "drawn scenes need no check" in capsys.readouterr().err
