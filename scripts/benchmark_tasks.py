@@ -201,8 +201,8 @@ def run_images(variant: str, options: argparse.Namespace, task: str) -> dict[str
     from PIL import Image
 
     from samtune.data.dataset import PromptedDataset, PromptSettings
-    from samtune.data.mask_folder import MaskFolder
     from samtune.data.procedural import ProceduralScenes
+    from samtune.data.readers.mask_folder import MaskFolder
     from samtune.prompts.protocols import RECIPES
     from samtune.types import InputFrame
 

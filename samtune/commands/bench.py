@@ -137,7 +137,7 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, float]:
 
     def run(file: Path) -> None:
         begun = time.perf_counter()
-        image = read_image(file, sam.bands, sam.stretch)
+        image = read_image(file, sam.bands, sam.stretch, sam.value_range)
         read = time.perf_counter()
         predictor.set_image(image)
         encoded = _now(device.type)

@@ -5,6 +5,7 @@ bands); data and split are those of the first run, or of --config FILE.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,9 @@ def _evaluate(
 
 def _as_trained(sam: Any) -> list[str]:
     """How the images of a tuned model are read."""
-    bands = "null" if sam.bands is None else str(list(sam.bands))
-    return [f"--data.stretch={sam.stretch}", f"--data.bands={bands}"]
+    as_yaml = {"bands": sam.bands, "value_range": sam.value_range}
+    lists = [f"--data.{n}={json.dumps(v and list(v))}" for n, v in as_yaml.items()]
+    return [f"--data.stretch={sam.stretch}", *lists]
 
 
 def _tell(ranking: dict[str, list[dict[str, Any]]], folder: Path) -> None:

@@ -155,7 +155,12 @@ def general_source(
     if not Path(name).exists():
         raise UserError(f"--general {name}: there is no such folder (or give: procedural)")
     data = SamDataModule(
-        path=name, stretch=sam.stretch, bands=sam.bands, val_fraction=0.0, test_fraction=0.0
+        path=name,
+        stretch=sam.stretch,
+        bands=sam.bands,
+        val_fraction=0.0,
+        test_fraction=0.0,
+        value_range=list(sam.value_range) if sam.value_range else None,
     )
     sizes = data.split_sizes()
     return data.source("test" if sizes.get("test") else "train"), elsewhere

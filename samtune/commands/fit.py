@@ -69,6 +69,7 @@ class FitCLI(LightningCLI):
         parser.link_arguments("data.recipe", "model.recipe")
         parser.link_arguments("data.stretch", "model.stretch")
         parser.link_arguments("data.bands", "model.bands")
+        parser.link_arguments("data.value_range", "model.value_range")
         parser.link_arguments("seed_everything", "data.seed")
 
     def before_instantiate_classes(self) -> None:

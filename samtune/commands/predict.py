@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     count = 0
     stems = unique_stems([image.path for image in images])
     for prompted in tqdm(images, desc="predict", unit="image", disable=None):
-        image = read_image(prompted.path, options.bands or sam.bands, sam.stretch)
+        image = read_image(prompted.path, options.bands or sam.bands, sam.stretch, sam.value_range)
         objects = predict_objects(predictor, image, prompted)
         write_image_outputs(options.out, stems[prompted.path], image, objects, options.save)
         coco.add(prompted.path.name, image, objects)

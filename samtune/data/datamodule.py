@@ -10,9 +10,9 @@ from samtune.data.dataset import TARGET_SIDE, OnError, PromptedDataset, PromptSe
 from samtune.data.features import CacheSettings, FeatureStore, open_store
 from samtune.data.formats import Format, open_splits
 from samtune.data.loader import BatchLoader
+from samtune.data.readers.volumes import Axis
 from samtune.data.source import ReadSettings, Source, Subset, Tiles
 from samtune.data.splits import SplitSettings
-from samtune.data.volumes import Axis
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
@@ -39,7 +39,8 @@ class SamDataModule(pl.LightningDataModule):
         axis: that volumes are cut across; `auto` is that of the coarsest spacing.
         with_neighbours: a volume's slice has its neighbours as red and blue.
         slices: of volumes: those that are `labelled`, or `all`.
-        bands: channel numbers from 0 of images with more than three, in the order red, green, blue.
+        value_range: intensities that become 0 and 255, such as [200, 3000], instead of a stretch.
+        bands: channels in the order red, green, blue: numbers from 0, or names that a GeoTIFF has.
         split_column: manifest column that names the split.
         split_folder: folder with train.txt, val.txt, test.txt of image ids.
         group_column: manifest column whose values must not lie in two drawn splits (patient, slide).
@@ -77,7 +78,8 @@ class SamDataModule(pl.LightningDataModule):
         axis: Axis = "auto",
         with_neighbours: bool = False,
         slices: Literal["labelled", "all"] = "labelled",
-        bands: list[int] | None = None,
+        value_range: list[float] | None = None,
+        bands: list[int | str] | None = None,
         split_column: str = "split",
         split_folder: str = "",
         group_column: str = "",
@@ -117,7 +119,7 @@ class SamDataModule(pl.LightningDataModule):
         self.path = Path(path)
         self.format = format
         self.read_settings = ReadSettings(
-            stretch, tuple(bands) if bands else None, labels, with_components,
+            stretch, tuple(bands) if bands else None, _as_range(value_range), labels, with_components,
             tuple(ignore_values or ()), tuple((class_names or {}).items()),
             window, axis, with_neighbours, slices,
         )  # fmt: skip
@@ -256,6 +258,14 @@ class SamDataModule(pl.LightningDataModule):
             model.frame, int(model.mask_side), self.target_side, max_objects,
             self.min_area, self.augment, self.seed, self.on_error, self.views,
         )  # fmt: skip
+
+
+def _as_range(values: list[float] | None) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    if len(values) != 2 or not values[0] < values[1]:
+        raise UserError(f"data.value_range is {values}: give two numbers, the lower one first")
+    return values[0], values[1]
 
 
 def _choose_num_workers(number: int) -> int:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from samtune.data.coco import Coco
-from samtune.data.labelme import Labelme, is_labelme_folder
-from samtune.data.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.procedural import procedural_splits
+from samtune.data.readers.coco import Coco
+from samtune.data.readers.labelme import Labelme, is_labelme_folder
+from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
+from samtune.data.readers.volumes import Volumes, holds_volumes
+from samtune.data.readers.yolo import Yolo
 from samtune.data.source import ReadSettings, Source
 from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source, with_groups
-from samtune.data.volumes import Volumes, holds_volumes
-from samtune.data.yolo import Yolo
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.

@@ -33,7 +33,10 @@ Image.MAX_IMAGE_PIXELS = 2**30
 
 
 def read_image(
-    path: Path, bands: Sequence[int] | None = None, stretch: Stretch = "none"
+    path: Path,
+    bands: Sequence[int | str] | None = None,
+    stretch: Stretch = "none",
+    value_range: tuple[float, float] | None = None,
 ) -> ImageArray:
     """Read an image as (H, W, 3) uint8 RGB.
 
@@ -43,12 +46,13 @@ def read_image(
             repeated and the first three channels of more are taken (a fourth as alpha is dropped).
         stretch: `percentile` stretches the 0.5th to the 99.5th percentile to 0..255; `auto` does so
             for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range.
+        value_range: what becomes 0 and 255, instead of a stretch.
 
     Raises:
         UserError: the file is missing, damaged, of no known kind, or lacks a band.
     """
     pixels = _choose_bands(read_pixels(path), bands, path)
-    return to_uint8(pixels, stretch)
+    return to_uint8(pixels, stretch, value_range)
 
 
 def read_pixels(path: Path) -> NDArray[Any]:
@@ -109,16 +113,18 @@ def _from_pillow(image: Image.Image) -> NDArray[Any]:
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _choose_bands(pixels: NDArray[Any], bands: Sequence[int] | None, path: Path) -> NDArray[Any]:
+def _choose_bands(
+    pixels: NDArray[Any], bands: Sequence[int | str] | None, path: Path
+) -> NDArray[Any]:
     num_channels = pixels.shape[2]
     if bands is None:
         bands = [0, 0, 0] if num_channels < 3 else [0, 1, 2]
-    elif len(bands) not in (1, 2, 3) or not all(0 <= band < num_channels for band in bands):
+    elif len(bands) not in (1, 2, 3) or not all(band in range(num_channels) for band in bands):
         raise UserError(
             f"bands {list(bands)} do not fit {path}, which has {num_channels} channels: give one to "
             f"three numbers from 0 to {num_channels - 1}"
         )
-    chosen = pixels[..., list(bands)]
+    chosen = pixels[..., [int(band) for band in bands]]
     if len(bands) == 1:
         return np.repeat(chosen, 3, axis=2)
     if len(bands) == 2:  # two stains: red and green, as microscopes show them
@@ -126,14 +132,23 @@ def _choose_bands(pixels: NDArray[Any], bands: Sequence[int] | None, path: Path)
     return chosen
 
 
-def to_uint8(pixels: NDArray[Any], stretch: Stretch) -> ImageArray:
-    """Bring (H, W, 3) values of any dtype to 0..255; values that are not finite become 0."""
+def to_uint8(
+    pixels: NDArray[Any], stretch: Stretch, value_range: tuple[float, float] | None = None
+) -> ImageArray:
+    """Bring (H, W, 3) values of any dtype to 0..255; values that are not finite become 0.
+
+    A `value_range` goes before the stretch: its ends become 0 and 255.
+    """
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * 255
     is_8bit = pixels.dtype == np.uint8
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0)
-    if _is_to_be_stretched(pixels, stretch):
+    low: float
+    high: float
+    if value_range is not None:
+        low, high = value_range
+    elif _is_to_be_stretched(pixels, stretch):
         low, high = np.percentile(pixels, STRETCH_PERCENTILES)
     elif is_8bit:
         return np.ascontiguousarray(pixels)

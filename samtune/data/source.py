@@ -7,8 +7,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from samtune.data.image_io import read_pixels
-from samtune.types import Sample, Stretch
+from samtune.data.image_io import read_image, read_pixels
+from samtune.types import ImageArray, Sample, Stretch
+
+# Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
+SPACING_COLUMNS = ("spacing_row", "spacing_column", "spacing_unit")
+
+
+def spacing_columns(row: float, column: float, unit: str) -> dict[str, str]:
+    """The size of a pixel as columns of a record."""
+    return dict(zip(SPACING_COLUMNS, (f"{row:g}", f"{column:g}", unit), strict=True))
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,8 @@ class ReadSettings:
 
     Attributes:
         stretch: see `read_image`.
-        bands: channel numbers, or `None` for the first three.
+        bands: channels by number or name, or `None` for the first three.
+        value_range: what becomes 0 and 255, instead of a stretch.
         labels: what mask values mean: `instances`, `semantic` (one object per class), `binary`
             (everything above 0 is one object); `auto` decides by folder name and values.
         with_components: connected parts become objects of their own.
@@ -46,7 +55,8 @@ class ReadSettings:
     """
 
     stretch: Stretch = "none"
-    bands: tuple[int, ...] | None = None
+    bands: tuple[int | str, ...] | None = None
+    value_range: tuple[float, float] | None = None
     labels: str = "auto"
     with_components: bool = False
     ignore_values: tuple[int, ...] = ()
@@ -55,6 +65,9 @@ class ReadSettings:
     axis: str = "auto"
     with_neighbours: bool = False
     slices: str = "labelled"
+
+    def read_image(self, path: Path) -> ImageArray:
+        return read_image(path, self.bands, self.stretch, self.value_range)
 
 
 class Source(ABC):

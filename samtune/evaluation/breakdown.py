@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from samtune.data.source import SPACING_COLUMNS
 from samtune.evaluation.rows import Row
 
 # Columns with more values than this tell images apart rather than kinds of images; so do numbers.
@@ -12,8 +13,8 @@ _MOST_VALUES, _MOST_NUMBERS, _FEW_VALUES = 12, 5, 5
 # Thirds of fewer objects than this would say nothing.
 _LEAST_OBJECTS = 12
 _NOT_KINDS = (
-    "split", "id", "image", "file", "filename", "path", "width", "height", "spacing_row",
-    "spacing_column", "spacing_unit",
+    "split", "id", "image", "file", "filename", "path", "width", "height",
+    *SPACING_COLUMNS,
 )  # fmt: skip
 
 Parts = dict[str, list[Row]]

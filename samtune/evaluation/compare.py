@@ -17,7 +17,7 @@ from tqdm import tqdm
 from samtune.data.dataset import OnError
 from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
 from samtune.data.preprocess import to_pixel_values
-from samtune.data.source import Record, Source
+from samtune.data.source import SPACING_COLUMNS, Record, Source
 from samtune.errors import UserError
 from samtune.evaluation.contestants import TUNED, Contestants
 from samtune.evaluation.measure import contrast, encode, measure
@@ -28,7 +28,6 @@ from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
 from samtune.types import Features, InputFrame, MaskArray, ObjectKey, Prompt, Sample
 
-SPACING_COLUMNS = ("spacing_row", "spacing_column")
 # Pixels of all masks that are held at once, for each of truth, base and tuned.
 _PIXELS_PER_CHUNK = 200_000_000
 
@@ -85,7 +84,7 @@ class EvaluationSettings:
         if self.spacing is not None:
             return self.spacing
         columns = dict(record.columns)
-        texts = [columns.get(name, "").strip() or "1" for name in SPACING_COLUMNS]
+        texts = [columns.get(name, "").strip() or "1" for name in SPACING_COLUMNS[:2]]
         try:
             row, column = (float(text) for text in texts)
         except ValueError:

@@ -81,7 +81,8 @@ class SamPredictor:
             )
         if image_format == "BGR":
             image = np.ascontiguousarray(image[..., ::-1])
-        if self.model.stretch != "none":
+        # a range is of the file's own values, which 8-bit images no longer have
+        if self.model.stretch != "none" and self.model.value_range is None:
             image = to_uint8(image, self.model.stretch)
         values = resize_to_frame(image, self.model.frame)[None].to(self.device)
         self.set_torch_image(values, image.shape[:2])

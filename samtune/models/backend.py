@@ -74,7 +74,8 @@ class Sam(nn.Module):
         # What the training images went through before SAM's own preprocessing (`read_image`), and
         # whether single prompts got three masks: used again at inference.
         self.stretch: Stretch = "none"
-        self.bands: list[int] | None = None
+        self.bands: list[int | str] | None = None
+        self.value_range: tuple[float, float] | None = None
         self.with_multimask = True
         # What measured IoU the predicted one stands for, as far as it was fitted.
         self.calibration: Calibration | None = None

@@ -251,6 +251,8 @@ def load_trained(sam: Sam, state: dict[str, Tensor], source: str) -> None:
 def _with_settings(sam: Sam, metadata: dict[str, Any]) -> Sam:
     sam.stretch = metadata.get("stretch", sam.stretch)
     sam.bands = metadata.get("bands", sam.bands)
+    if found := metadata.get("value_range"):
+        sam.value_range = (float(found[0]), float(found[1]))
     sam.with_multimask = metadata.get("with_multimask", sam.with_multimask)
     return sam
 
@@ -262,6 +264,7 @@ def describe(sam: Sam) -> dict[str, Any]:
         "base": asdict(sam.base),
         "stretch": sam.stretch,
         "bands": sam.bands,
+        "value_range": sam.value_range,
         "with_multimask": sam.with_multimask,
     }
 

@@ -51,6 +51,7 @@ class SamTuner(pl.LightningModule):
         recipe: of the simulated prompts; the command line takes it from `data.recipe`.
         stretch: of the images; the command line takes it from `data.stretch`.
         bands: of the images; the command line takes them from `data.bands`.
+        value_range: of the images; the command line takes it from `data.value_range`.
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
         with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
             before anything else, for a network that starts from nothing.
@@ -72,7 +73,8 @@ class SamTuner(pl.LightningModule):
         with_prompt_encoder: bool = False,
         recipe: str = "mixed",
         stretch: Stretch = "none",
-        bands: list[int] | None = None,
+        bands: list[int | str] | None = None,
+        value_range: list[float] | None = None,
         num_corrections: int = -1,
         with_encoder_warmup: bool = False,
         loss: LossSettings = LossSettings(),  # noqa: B008
@@ -103,6 +105,7 @@ class SamTuner(pl.LightningModule):
         self.extent_head: ExtentHead | None = None
         self.stretch: Stretch = stretch
         self.bands = bands
+        self.value_range = (value_range[0], value_range[1]) if value_range else None
         self.loss_weights = LossWeights.from_settings(loss, self.recipe)
         self.optim_settings = optim
         self.with_checkpointing = with_checkpointing
@@ -121,6 +124,7 @@ class SamTuner(pl.LightningModule):
             return
         self.sam = load_start(self.base, self.checkpoint, self.input_side or None)
         self.sam.stretch, self.sam.bands = self.stretch, self.bands
+        self.sam.value_range = self.value_range
         self.sam.with_multimask = self.recipe.with_multimask
         quantize_encoder(self.sam, self.quantize)
         prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from samtune.data.check import check, fingerprint
-from samtune.data.mask_folder import MaskFolder
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Source, Subset
 from samtune.errors import UserError
 from samtune.types import Sample

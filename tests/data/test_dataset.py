@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from samtune.data.dataset import Failure, Item, PromptedDataset, PromptSettings
-from samtune.data.mask_folder import MaskFolder
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.preprocess import to_pixel_values
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import ReadSettings
 from samtune.geometry import mask_to_cells, prompt_to_input
 from samtune.prompts.protocols import RECIPES, find_protocols

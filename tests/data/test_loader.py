@@ -4,7 +4,7 @@ import torch
 
 from samtune.data.dataset import Failure, PromptedDataset, PromptSettings
 from samtune.data.loader import BatchLoader, EpochSampler, collate
-from samtune.data.mask_folder import MaskFolder
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.types import InputFrame

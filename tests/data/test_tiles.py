@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtune.data.mask_folder import MaskFolder
 from samtune.data.objects import find_objects
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Subset, Tiles, tile_starts
 
 

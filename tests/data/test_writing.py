@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from samtune.data.coco import Coco
-from samtune.data.labelme import Labelme
-from samtune.data.mask_folder import MaskFolder
+from samtune.data.readers.coco import Coco
+from samtune.data.readers.labelme import Labelme
+from samtune.data.readers.mask_folder import MaskFolder
+from samtune.data.readers.yolo import Yolo
 from samtune.data.source import Record
 from samtune.data.writing import WRITERS
-from samtune.data.yolo import Yolo
 from samtune.errors import UserError
 from samtune.types import Sample
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtune.data.mask_folder import MaskFolder
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.evaluation.measure import encode
 from samtune.evaluation.rows import Row, Score
 from samtune.models.loading import load_model

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from samtune.data.mask_folder import MaskFolder
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Subset
 from samtune.errors import UserError
 from samtune.evaluation import session as session_module

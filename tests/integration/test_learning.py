@@ -15,7 +15,7 @@ from PIL import Image
 from samtune.cli import main
 from samtune.data.dataset import PromptedDataset, PromptSettings
 from samtune.data.loader import collate
-from samtune.data.mask_folder import MaskFolder
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.models.lora import LoraSettings
 from samtune.prompts.protocols import RECIPES
 from samtune.training.module import SamTuner

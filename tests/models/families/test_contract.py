@@ -6,7 +6,7 @@ import torch
 from peft import PeftModel
 
 from samtune.data.features import FeatureStore
-from samtune.data.mask_folder import MaskFolder
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.errors import UserError
 from samtune.evaluation.compare import EvaluationSettings, compare
 from samtune.evaluation.contestants import Contestants

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.mask_folder import read_manifest
 from samtune.data.objects import split_components
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.readers.mask_folder import read_manifest
+from samtune.data.source import ReadSettings, Record, Source, spacing_columns
 from samtune.data.windows import find_range, to_grey
 from samtune.errors import UserError, require
 from samtune.types import ImageArray, LabelArray, Sample
@@ -82,10 +82,7 @@ class Volumes(Source):
         hw = [side for place, side in enumerate(header.shape[:3]) if place != axis]
         sides = [size for place, size in enumerate(spacing) if place != axis]
         row = rows.get(stem, {})
-        columns = {
-            **row, "spacing_row": f"{sides[1]:g}", "spacing_column": f"{sides[0]:g}",
-            "spacing_unit": "mm",
-        }  # fmt: skip
+        columns = {**row, **spacing_columns(sides[1], sides[0], "mm")}
         for index in self._slices(number, axis, header.shape):
             self._places.append(_Place(number, axis, index))
             self._hws.append((hw[1], hw[0]))

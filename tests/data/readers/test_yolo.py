@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from samtune.data.formats import open_splits, recognise
+from samtune.data.readers.yolo import Yolo, label_file
 from samtune.data.source import ReadSettings
 from samtune.data.splits import SplitSettings
-from samtune.data.yolo import Yolo, label_file
 from samtune.errors import UserError
 
 HW = (20, 40)

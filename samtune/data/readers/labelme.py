@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from samtune.data.image_io import read_image
-from samtune.data.mask_folder import read_manifest
 from samtune.data.objects import split_components, stack_layers
+from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
 from samtune.files import read_json
@@ -76,7 +75,7 @@ class Labelme(Source):
 
     def _image(self, path: Path, file: Path, content: dict[str, Any]) -> ImageArray:
         if path != file:
-            return read_image(path, self.settings.bands, self.settings.stretch)
+            return self.settings.read_image(path)
         if not content.get("imageData"):
             raise UserError(
                 f"{file} names the image {content.get('imagePath')}, which is not there"

@@ -3,7 +3,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from samtune.data.mask_folder import MaskFolder, read_manifest
+from samtune.data.readers.mask_folder import MaskFolder, read_manifest
 from samtune.data.source import ReadSettings
 from samtune.errors import UserError
 

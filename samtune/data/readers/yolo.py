@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from samtune.data.image_io import IMAGE_SUFFIXES, read_image
-from samtune.data.mask_folder import read_manifest
+from samtune.data.image_io import IMAGE_SUFFIXES
 from samtune.data.objects import split_components, stack_layers
+from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
 from samtune.geometry import polygons_to_mask
@@ -54,7 +54,7 @@ class Yolo(Source):
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
-        image = read_image(record.path, settings.bands, settings.stretch)
+        image = settings.read_image(record.path)
         file = label_file(record.path)
         objects = _read_polygons(file, (image.shape[0], image.shape[1])) if file.exists() else []
         pairs = [(number, mask) for number, (_, mask) in enumerate(objects, start=1)]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from samtune.data.formats import open_splits, recognise
-from samtune.data.labelme import Labelme
+from samtune.data.readers.labelme import Labelme
 from samtune.data.source import ReadSettings
 from samtune.data.splits import SplitSettings
 from samtune.errors import UserError

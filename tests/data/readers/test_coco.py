@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from samtune.data.coco import Coco
 from samtune.data.objects import find_objects, object_mask
+from samtune.data.readers.coco import Coco
 from samtune.data.source import ReadSettings
 from samtune.errors import UserError
 from samtune.geometry import mask_to_rle

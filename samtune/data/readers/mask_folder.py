@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samtune.data.image_io import IMAGE_SUFFIXES, read_image, read_labels
+from samtune.data.image_io import IMAGE_SUFFIXES, read_labels
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
@@ -68,7 +68,7 @@ class MaskFolder(Source):
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
-        image = read_image(record.path, settings.bands, settings.stretch)
+        image = settings.read_image(record.path)
         labels, classes = self._read_objects(self._masks[index], image)
         if settings.with_components:
             labels, classes = split_components(labels, classes)

@@ -8,7 +8,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from samtune.data.image_io import read_image
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
@@ -61,7 +60,7 @@ class Coco(Source):
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
-        image = read_image(record.path, settings.bands, settings.stretch)
+        image = settings.read_image(record.path)
         height, width = image.shape[:2]
         entry = self._images[index]
         declared = (entry.get("height", height), entry.get("width", width))
