@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
+from samtune.data.geo.files import RASTER_SUFFIXES, holds_scenes
 from samtune.data.procedural import procedural_splits
 from samtune.data.readers.coco import Coco
+from samtune.data.readers.geo import GeoScenes
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.readers.volumes import Volumes, holds_volumes
@@ -16,7 +18,7 @@ from samtune.errors import UserError
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
-Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "procedural"]
+Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "geo", "procedural"]
 
 
 def open_splits(
@@ -32,8 +34,9 @@ def open_splits(
     if not path.exists():
         raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
     found = recognise(path) if data_format == "auto" else data_format
-    whole: dict[str, type[MaskFolder | Yolo | Labelme | Volumes]] = {
+    whole: dict[str, type[MaskFolder | Yolo | Labelme | Volumes | GeoScenes]] = {
         "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes,
+        "geo": GeoScenes,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -64,9 +67,13 @@ def recognise(path: Path) -> Format:
         return "coco"
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         return "yolo"
+    if path.is_file() and path.suffix.lower() in RASTER_SUFFIXES:
+        return "geo"
     if path.is_dir():
         if holds_volumes(path):
             return "volumes"
+        if holds_scenes(path):
+            return "geo"
         if (path / "data.yaml").is_file() or (path / "dataset.yaml").is_file():
             return "yolo"
         if is_labelme_folder(path):
@@ -79,8 +86,8 @@ def recognise(path: Path) -> Format:
             return "mask_folder"
     raise UserError(
         f"the format of {path} is not recognised: expected images/ with labels/ or masks/, a COCO "
-        "file *.json, data.yaml of YOLO, labelme's *.json, or NIfTI volumes (set data.format to say "
-        "which it is)"
+        "file *.json, data.yaml of YOLO, labelme's *.json, NIfTI volumes, or GeoTIFF "
+        "scenes with polygons (set data.format to say which it is)"
     )
 
 

@@ -51,7 +51,9 @@ class ReadSettings:
         with_components: connected parts become objects of their own.
         ignore_values: label values that are no object.
         class_names: label value -> name.
-        window, axis, with_neighbours, slices: of volumes, see `volumes.py`.
+        window, axis, with_neighbours: of volumes, see `volumes.py`.
+        slices: those slices or windows that are `labelled`, or `all`.
+        objects, class_column, encoding, tile, tile_overlap, block: of scenes, see `geo.py`.
     """
 
     stretch: Stretch = "none"
@@ -65,6 +67,12 @@ class ReadSettings:
     axis: str = "auto"
     with_neighbours: bool = False
     slices: str = "labelled"
+    objects: str = ""
+    class_column: str = ""
+    encoding: str = ""
+    tile: int = 0
+    tile_overlap: int = 64
+    block: int = 0
 
     def read_image(self, path: Path) -> ImageArray:
         return read_image(path, self.bands, self.stretch, self.value_range)
@@ -74,6 +82,13 @@ class Source(ABC):
     """Images with their objects, in one format. Reading changes nothing: each worker has a copy."""
 
     records: Sequence[Record]
+    # Whether the records are windows of something larger already.
+    is_tiled: bool = False
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the data, seen when they were opened."""
+        return ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -110,12 +125,16 @@ class Subset(Source):
     def __init__(
         self, source: Source, indices: list[int], groups: Sequence[str] | None = None
     ) -> None:
-        self.source = source
+        self.source, self.is_tiled = source, source.is_tiled
         self.indices = indices
         self.records = [source.records[index] for index in indices]
         if groups is not None:
             pairs = zip(self.records, indices, strict=True)
             self.records = [replace(record, group=groups[index]) for record, index in pairs]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.source.notes
 
     def read(self, index: int) -> Sample:
         return replace(self.source.read(self.indices[index]), group=self.records[index].group)
