@@ -19,6 +19,8 @@ from samtune.types import ImageArray, LabelArray, MaskArray, Stretch
 # Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
 _PROBES, _PROBE_SIDE = 8, 128
 _OVERVIEW_SIDE = 1024
+# What GDAL keeps of read files, MB; it would take a twentieth of the machine's memory otherwise.
+_CACHE_MB = 128
 # WGS 84: semi-major axis in metres, and first eccentricity squared.
 _AXIS, _ECCENTRICITY2 = 6_378_137.0, 6.694_379_990_14e-3
 
@@ -98,7 +100,8 @@ def opened(path: Path) -> Iterator[Any]:
     """
     errors = require("rasterio.errors", "geo")
     try:
-        yield _dataset(path, os.getpid())
+        with require("rasterio", "geo").Env(GDAL_CACHEMAX=_CACHE_MB):
+            yield _dataset(path, os.getpid())
     except errors.RasterioError as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(f"{path} cannot be read as a raster: {reason}") from error
@@ -193,12 +196,13 @@ def read_window(scene: Scene, window: Window) -> tuple[ImageArray, MaskArray]:
 
 
 def has_data(scene: Scene, window: Window) -> bool:
-    """Whether a window holds any data, seen on a coarse grid of it."""
+    """Whether a window holds any data, seen on a coarse grid of its first band."""
     if not scene.has_gaps:
         return True
     with opened(scene.path) as file:
-        shape = (len(scene.bands), min(16, window.height), min(16, window.width))
-        return bool(file.read_masks(scene.bands, window=_place(window), out_shape=shape).any())
+        shape = (min(16, window.height), min(16, window.width))
+        found = file.read_masks(scene.bands[0], window=_place(window), out_shape=shape)
+        return bool(found.any())
 
 
 def read_label_window(path: Path, scene: Scene, window: Window) -> LabelArray:

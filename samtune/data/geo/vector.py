@@ -4,7 +4,6 @@ Only the bounds are looked at when a file is opened; a polygon is decoded, repai
 drawn when a window needs it.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,8 +117,10 @@ def _reason(error: Exception, encoding: str) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def find_on_scene(polygons: Polygons, scene: Scene, windows: list[Window]) -> list[NDArray[Any]]:
-    """Numbers of the polygons whose bounds meet each window.
+def find_on_scene(
+    polygons: Polygons, scene: Scene, windows: list[Window]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which windows the polygons' bounds meet: numbers of windows, and of polygons, pair by pair.
 
     A file that names the wrong CRS, or none where its coordinates are the scene's own, is seen by
     none of its polygons lying on the scene: then the scene's CRS is tried, and noted.
@@ -127,39 +128,36 @@ def find_on_scene(polygons: Polygons, scene: Scene, windows: list[Window]) -> li
     Raises:
         UserError: none of the polygons lies on the scene.
     """
-    shapely = require("shapely", "geo")
-    tree = shapely.STRtree(shapely.box(*polygons.bounds.T))
-    found = _meeting(tree, polygons, scene, windows)
-    if not any(map(len, found)) and scene.crs and not _is_same(polygons.crs, scene.crs):
-        stated, polygons.crs = polygons.crs, scene.crs
-        found = _meeting(tree, polygons, scene, windows)
-        if any(map(len, found)):
-            said = _short(stated) if stated else "no CRS"
+    pairs = _meeting(polygons.bounds, polygons.crs, scene, windows)
+    if not len(pairs[0]) and scene.crs and not _is_same(polygons.crs, scene.crs):
+        pairs = _meeting(polygons.bounds, scene.crs, scene, windows)
+        said = _short(polygons.crs) if polygons.crs else "no CRS"
+        if len(pairs[0]):
+            polygons.crs = scene.crs
             polygons.notes.append(
                 f"{polygons.path} says {said}, but its coordinates are those of {scene.path} "
                 f"({_short(scene.crs)}) and were taken as such: set its CRS right"
             )
-        else:
-            polygons.crs = stated
-    if not any(map(len, found)):
+    if not len(pairs[0]):
         raise UserError(_apart(polygons, scene))
-    return found
+    return pairs
 
 
 def _meeting(
-    tree: Any, polygons: Polygons, scene: Scene, windows: list[Window]
-) -> list[NDArray[Any]]:
+    bounds: NDArray[np.float64], crs: str, scene: Scene, windows: list[Window]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     shapely = require("shapely", "geo")
-    corners = np.concatenate([_outline(window) for window in windows])
-    points = pixel_to_crs(scene, corners)
-    if polygons.crs and scene.crs:
-        points = to_crs(points, scene.crs, polygons.crs)
+    points = pixel_to_crs(scene, np.concatenate([_outline(window) for window in windows]))
+    if crs and scene.crs:
+        points = to_crs(points, scene.crs, crs)
     outlines = points.reshape(len(windows), -1, 2)
-    boxes = shapely.box(*outlines.min(1).T, *outlines.max(1).T)
-    windows_met, polygons_met = tree.query(boxes)
-    order = np.lexsort((polygons_met, windows_met))
-    ends = np.searchsorted(windows_met[order], np.arange(len(windows) + 1))
-    return [polygons_met[order][a:b] for a, b in itertools.pairwise(ends)]
+    tree = shapely.STRtree(shapely.box(*outlines.min(1).T, *outlines.max(1).T))
+    found = [
+        np.add(tree.query(shapely.box(*bounds[start : start + _CHUNK].T)), [[start], [0]])
+        for start in range(0, len(bounds), _CHUNK)
+    ]
+    polygons_met, windows_met = np.concatenate(found, axis=1)
+    return windows_met, polygons_met
 
 
 def _outline(window: Window) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
 from samtune.errors import UserError
-from samtune.types import LabelArray, Sample
+from samtune.types import LabelArray, MaskArray, Sample
 
 # Side of windows where `data.tile` is not set, pixels.
 _DEFAULT_TILE = 512
@@ -71,7 +71,7 @@ class GeoScenes(Source):
             open_scene(file, chosen.bands, chosen.stretch, chosen.value_range) for file in files
         ]
         self._objects = self._open_objects(path)
-        self._on_scenes: dict[Path, set[int]] = {}
+        self._is_on_scene: dict[Path, MaskArray] = {}
         self.records: list[Record] = []
         self._places: list[_Place] = []
         rows = read_manifest(path if path.is_dir() else path.parent)
@@ -128,16 +128,18 @@ class GeoScenes(Source):
         objects = self._objects[number]
         if isinstance(objects, Path):
             return [np.zeros(0, np.int64)] * len(windows)
-        found = find_on_scene(objects, self.scenes[number], windows)
-        self._on_scenes.setdefault(objects.path, set()).update(np.concatenate(found).tolist())
-        owner: dict[int, str] = {}
-        for name, mine in zip(names, found, strict=True):
-            for polygon in mine.tolist():
-                owner.setdefault(polygon, name)
-        return [
-            np.array([p for p in mine.tolist() if owner[p] == name], np.int64)
-            for name, mine in zip(names, found, strict=True)
-        ]
+        met, polygons = find_on_scene(objects, self.scenes[number], windows)
+        block = np.unique(names, return_inverse=True)[1]
+        owner = np.full(len(objects), len(windows))
+        np.minimum.at(owner, polygons, block[met])
+        self._is_on_scene.setdefault(objects.path, np.zeros(len(objects), np.bool_))[polygons] = (
+            True
+        )
+        is_owned = owner[polygons] == block[met]
+        met, polygons = met[is_owned], polygons[is_owned]
+        order = np.lexsort((polygons, met))
+        ends = np.searchsorted(met[order], np.arange(1, len(windows)))
+        return np.split(polygons[order], ends)
 
     def _is_labelled(self, number: int, window: Window) -> bool:
         objects = self._objects[number]
@@ -187,7 +189,7 @@ class GeoScenes(Source):
         layers = {o.path: o for o in self._objects if isinstance(o, Polygons)}
         for path, polygons in layers.items():
             found += polygons.notes
-            if outside := len(polygons) - len(self._on_scenes[path]):
+            if outside := int((~self._is_on_scene[path]).sum()):
                 found.append(f"{outside} of {len(polygons)} polygons of {path} lie on no scene")
         return found
 
