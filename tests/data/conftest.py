@@ -54,3 +54,45 @@ def broken_folder(tmp_path):
     broken = tmp_path / "images" / "s1.png"
     broken.write_bytes(broken.read_bytes()[:2000])
     return tmp_path
+
+
+@pytest.fixture
+def write_scene(tmp_path):
+    """Writes a GeoTIFF: `write_scene("a.tif", (bands, H, W) values, nodata=...)`."""
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("pyogrio")
+
+    def write(name, values, crs="EPSG:32632", size=2.0, corner=(500_000.0, 6_000_000.0), names=(),
+              **more):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        from_origin = rasterio.transform.from_origin
+        grid = {} if crs is None else {"crs": crs, "transform": from_origin(*corner, size, size)}
+        with rasterio.open(
+            path, "w", driver="GTiff", count=len(values), height=values.shape[1],
+            width=values.shape[2], dtype=values.dtype, **grid, **more,
+        ) as file:  # fmt: skip
+            file.write(values)
+            for number, band in enumerate(names, start=1):
+                file.set_band_description(number, band)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_polygons(tmp_path):
+    """Writes shapely geometries: `write_polygons("a.gpkg", shapes, crs=..., kind=[...])`."""
+    raw, shapely = pytest.importorskip("pyogrio.raw"), pytest.importorskip("shapely")
+
+    def write(name, shapes, crs="EPSG:32632", **columns):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = [np.array(values, object) for values in columns.values()]
+        raw.write(
+            path, shapely.to_wkb(np.array(shapes, object)), data, list(columns),
+            geometry_type="Unknown" if path.suffix != ".shp" else "Polygon", crs=crs,
+        )  # fmt: skip
+        return path
+
+    return write

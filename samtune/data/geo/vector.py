@@ -4,6 +4,7 @@ Only the bounds are looked at when a file is opened; a polygon is decoded, repai
 drawn when a window needs it.
 """
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,7 @@ def read_polygons(path: Path, class_column: str = "", encoding: str = "") -> Pol
     try:
         meta, _, shapes, columns = raw.read(
             path, layer=0, columns=[class_column] if class_column else [], force_2d=True,
-            encoding=encoding or None,
+            encoding=_gdal_name(encoding) if encoding else None,
         )  # fmt: skip
     except Exception as error:  # pyogrio and the codecs raise several kinds
         raise UserError(f"{path} cannot be read as vectors: {_reason(error, encoding)}") from error
@@ -94,6 +95,11 @@ def _bounds(shapely: Any, shapes: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(is_area[:, None], shapely.bounds(geometries), np.nan)
 
 
+def _gdal_name(encoding: str) -> str:
+    """`ISO-8859-1` and `CP1252`, as GDAL spells them, of any name that Python knows."""
+    return codecs.lookup(encoding).name.upper().replace("ISO8859", "ISO-8859")
+
+
 def _is_null(name: Any) -> bool:
     return name is None or (isinstance(name, float) and np.isnan(name))
 
@@ -117,10 +123,23 @@ def _reason(error: Exception, encoding: str) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def find_on_scene(
-    polygons: Polygons, scene: Scene, windows: list[Window]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which windows the polygons' bounds meet: numbers of windows, and of polygons, pair by pair.
+@dataclass(frozen=True)
+class Meetings:
+    """Pairs of windows and polygons whose bounds meet.
+
+    Attributes:
+        windows, polygons: (P,) numbers.
+        distances: (P,) from the window's centre to the polygon's, in sides of the window: below 1/2
+            where the polygon's centre lies in the window.
+    """
+
+    windows: NDArray[np.intp]
+    polygons: NDArray[np.intp]
+    distances: NDArray[np.float64]
+
+
+def find_on_scene(polygons: Polygons, scene: Scene, windows: list[Window]) -> Meetings:
+    """Which windows the polygons meet.
 
     A file that names the wrong CRS, or none where its coordinates are the scene's own, is seen by
     none of its polygons lying on the scene: then the scene's CRS is tried, and noted.
@@ -128,36 +147,39 @@ def find_on_scene(
     Raises:
         UserError: none of the polygons lies on the scene.
     """
-    pairs = _meeting(polygons.bounds, polygons.crs, scene, windows)
-    if not len(pairs[0]) and scene.crs and not _is_same(polygons.crs, scene.crs):
-        pairs = _meeting(polygons.bounds, scene.crs, scene, windows)
-        said = _short(polygons.crs) if polygons.crs else "no CRS"
-        if len(pairs[0]):
-            polygons.crs = scene.crs
+    found = _meeting(polygons.bounds, polygons.crs, scene, windows)
+    if not len(found.windows) and scene.crs and not _is_same(polygons.crs, scene.crs):
+        found = _meeting(polygons.bounds, scene.crs, scene, windows)
+        if len(found.windows):
             polygons.notes.append(
-                f"{polygons.path} says {said}, but its coordinates are those of {scene.path} "
-                f"({_short(scene.crs)}) and were taken as such: set its CRS right"
+                f"{polygons.path} says {_short(polygons.crs)}, but its coordinates are those of "
+                f"{scene.path} ({_short(scene.crs)}) and were taken as such: set its CRS right"
             )
-    if not len(pairs[0]):
+            polygons.crs = scene.crs
+    if not len(found.windows):
         raise UserError(_apart(polygons, scene))
-    return pairs
+    return found
 
 
 def _meeting(
     bounds: NDArray[np.float64], crs: str, scene: Scene, windows: list[Window]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+) -> Meetings:
+    """In the polygons' CRS, so that only the outlines of windows have to be reprojected."""
     shapely = require("shapely", "geo")
     points = pixel_to_crs(scene, np.concatenate([_outline(window) for window in windows]))
     if crs and scene.crs:
         points = to_crs(points, scene.crs, crs)
     outlines = points.reshape(len(windows), -1, 2)
-    tree = shapely.STRtree(shapely.box(*outlines.min(1).T, *outlines.max(1).T))
+    low, high = outlines.min(1), outlines.max(1)
+    tree = shapely.STRtree(shapely.box(*low.T, *high.T))
     found = [
         np.add(tree.query(shapely.box(*bounds[start : start + _CHUNK].T)), [[start], [0]])
         for start in range(0, len(bounds), _CHUNK)
     ]
-    polygons_met, windows_met = np.concatenate(found, axis=1)
-    return windows_met, polygons_met
+    polygons, met = np.concatenate(found, axis=1)
+    apart = (bounds[polygons, :2] + bounds[polygons, 2:] - low[met] - high[met]) / 2
+    distances = np.abs(apart / np.maximum(high[met] - low[met], 1e-12)).max(1)
+    return Meetings(met, polygons, distances)
 
 
 def _outline(window: Window) -> NDArray[np.float64]:

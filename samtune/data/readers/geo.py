@@ -7,7 +7,7 @@ PATH/manifest.csv       optional: a row for each scene, with a split or group co
 
 Windows are read straight from the file: a scene never has to fit the memory. Scenes are divided into
 blocks, which are the groups that no drawn split tears apart; windows end where their block ends, and
-a polygon that reaches into two blocks belongs to the first of them alone.
+a polygon that reaches into two blocks belongs to the one that holds its centre.
 """
 
 from dataclasses import dataclass
@@ -124,22 +124,21 @@ class GeoScenes(Source):
                 )  # fmt: skip
 
     def _owned(self, number: int, windows: list[Window], names: list[str]) -> list[np.ndarray]:
-        """Polygons of each window, each in the first of the blocks only that it reaches into."""
+        """Polygons of each window, each in that block only which holds its centre."""
         objects = self._objects[number]
         if isinstance(objects, Path):
             return [np.zeros(0, np.int64)] * len(windows)
-        met, polygons = find_on_scene(objects, self.scenes[number], windows)
-        block = np.unique(names, return_inverse=True)[1]
-        owner = np.full(len(objects), len(windows))
-        np.minimum.at(owner, polygons, block[met])
-        self._is_on_scene.setdefault(objects.path, np.zeros(len(objects), np.bool_))[polygons] = (
-            True
-        )
-        is_owned = owner[polygons] == block[met]
-        met, polygons = met[is_owned], polygons[is_owned]
+        found = find_on_scene(objects, self.scenes[number], windows)
+        is_on_scene = self._is_on_scene.setdefault(objects.path, np.zeros(len(objects), np.bool_))
+        is_on_scene[found.polygons] = True
+        block = np.unique(names, return_inverse=True)[1][found.windows]
+        owner = np.zeros(len(objects), np.intp)
+        nearest_last = np.argsort(-found.distances)
+        owner[found.polygons[nearest_last]] = block[nearest_last]
+        is_owned = owner[found.polygons] == block
+        met, polygons = found.windows[is_owned], found.polygons[is_owned]
         order = np.lexsort((polygons, met))
-        ends = np.searchsorted(met[order], np.arange(1, len(windows)))
-        return np.split(polygons[order], ends)
+        return np.split(polygons[order], np.searchsorted(met[order], np.arange(1, len(windows))))
 
     def _is_labelled(self, number: int, window: Window) -> bool:
         objects = self._objects[number]
