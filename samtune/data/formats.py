@@ -9,10 +9,11 @@ from samtune.data.readers.coco import Coco
 from samtune.data.readers.geo import GeoScenes
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
-from samtune.data.readers.volumes import Volumes, holds_volumes
+from samtune.data.readers.volumes import Volumes
 from samtune.data.readers.yolo import Yolo
 from samtune.data.source import ReadSettings, Source
 from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source, with_groups
+from samtune.data.volume_files import holds_volumes
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.

@@ -1,7 +1,7 @@
 """Reading images and label images of every common kind into uint8 RGB and integer labels.
 
 Pillow reads most (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation), OpenCV 16-bit RGB PNGs,
-and `tiff_io` the TIFFs.
+`tiff_io` the TIFFs, and `dicom_io` single pictures in DICOM.
 """
 
 import struct
@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from samtune.data.dicom_io import SUFFIXES as DICOM_SUFFIXES
+from samtune.data.dicom_io import read_dicom_picture, read_dicom_window
 from samtune.data.tiff_io import read_tiff
 from samtune.errors import UserError
 from samtune.types import ImageArray, Stretch
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 
 # A percentile stretch maps these to 0 and 255 (over all channels together, so that hue is kept).
 STRETCH_PERCENTILES = (0.5, 99.5)
@@ -45,13 +47,16 @@ def read_image(
         bands: 1, 2 or 3 channel numbers from 0, in the order red, green, blue; without it grey is
             repeated and the first three channels of more are taken (a fourth as alpha is dropped).
         stretch: `percentile` stretches the 0.5th to the 99.5th percentile to 0..255; `auto` does so
-            for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range.
+            for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range, and DICOM by
+            the window that the file names, if any.
         value_range: what becomes 0 and 255, instead of a stretch.
 
     Raises:
         UserError: the file is missing, damaged, of no known kind, or lacks a band.
     """
     pixels = _choose_bands(read_pixels(path), bands, path)
+    if stretch == "none" and value_range is None and path.suffix.lower() in DICOM_SUFFIXES:
+        value_range, stretch = read_dicom_window(path), "auto"
     return to_uint8(pixels, stretch, value_range)
 
 
@@ -77,6 +82,8 @@ def read_pixels(path: Path) -> NDArray[Any]:
 
 
 def _read_raster(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return read_dicom_picture(path)
     if path.suffix.lower() in (".tif", ".tiff"):
         found = read_tiff(path)
         return found if isinstance(found, np.ndarray) else _from_pillow(found)

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from samtune.data.image_io import read_image, read_pixels
+from samtune.data.windows import window_range
 from samtune.types import ImageArray, Sample, Stretch
 
 # Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
@@ -75,7 +76,8 @@ class ReadSettings:
     block: int = 0
 
     def read_image(self, path: Path) -> ImageArray:
-        return read_image(path, self.bands, self.stretch, self.value_range)
+        value_range = self.value_range or (window_range(self.window) if self.window else None)
+        return read_image(path, self.bands, self.stretch, value_range)
 
 
 class Source(ABC):
