@@ -184,14 +184,17 @@ def read_dicom_window(path: Path) -> tuple[float, float] | None:
         return _window(_read(file, with_pixels=False))
 
 
+def _first(dataset: Any, name: str) -> float | None:
+    """The first of one or several numbers; `None` without any."""
+    values = np.atleast_1d(np.array([] if dataset.get(name) is None else dataset.get(name), float))
+    return float(values[0]) if values.size else None
+
+
 def _window(dataset: Any) -> tuple[float, float] | None:
-    centre, width = (
-        np.atleast_1d(np.array(dataset.get(name) or [], float))
-        for name in ("WindowCenter", "WindowWidth")
-    )
-    if not centre.size or not width.size or not width[0] > 0:
+    centre, width = (_first(dataset, name) for name in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None or not width > 0:
         return None
-    low, high = float(centre[0] - width[0] / 2), float(centre[0] + width[0] / 2)
+    low, high = centre - width / 2, centre + width / 2
     return (-high, -low) if _is_inverted(dataset) else (low, high)
 
 
