@@ -11,9 +11,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from samtune.data.json_index import decode_json
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source
@@ -110,12 +112,16 @@ def is_labelme_folder(folder: Path) -> bool:
     return first is not None and _is_labelme(first)
 
 
+class _Shapes(msgspec.Struct):
+    shapes: list[msgspec.Raw]
+
+
 def _is_labelme(file: Path) -> bool:
     try:
-        content = read_json(file)
-    except UserError:
+        decode_json(file, _Shapes)
+    except (UserError, msgspec.ValidationError):
         return False
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+    return True
 
 
 def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, MaskArray]]:
