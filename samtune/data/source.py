@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
-from samtune.data.image_io import read_image, read_pixels
+from samtune.data.image_io import ImageFile, image_hw, read_image
 from samtune.types import ImageArray, Sample, Stretch
 
 # Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
@@ -66,7 +64,7 @@ class ReadSettings:
     with_neighbours: bool = False
     slices: str = "labelled"
 
-    def read_image(self, path: Path) -> ImageArray:
+    def read_image(self, path: ImageFile) -> ImageArray:
         return read_image(path, self.bands, self.stretch, self.value_range)
 
 
@@ -88,20 +86,7 @@ class Source(ABC):
 
     def hw(self, index: int) -> tuple[int, int]:
         """Height and width of an image, from the file's header where that is enough."""
-        return _image_hw(self.records[index].path)
-
-
-def _image_hw(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            # Pillow gives the size of a TIFF after turning, of other formats before
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            is_turned = turned and image.format != "TIFF"
-            width, height = image.size
-            return (width, height) if is_turned else (height, width)
-    except (OSError, ValueError, SyntaxError):
-        height, width = read_pixels(path).shape[:2]
-        return height, width
+        return image_hw(self.records[index].path)
 
 
 class Subset(Source):

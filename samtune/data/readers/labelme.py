@@ -7,15 +7,15 @@ PATH/a.png      the image that `imagePath` names; or only inside the JSON, as `i
 
 import base64
 import binascii
-import io
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from samtune.data.image_io import EncodedImage, read_labels
 from samtune.data.json_index import decode_json
+from samtune.data.label_maps import foreground
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source
@@ -82,11 +82,7 @@ class Labelme(Source):
             raise UserError(
                 f"{file} names the image {content.get('imagePath')}, which is not there"
             )
-        try:
-            with Image.open(io.BytesIO(base64.b64decode(content["imageData"]))) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except (binascii.Error, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
-            raise UserError(f"the imageData of {file} is no image: {error}") from error
+        return self.settings.read_image(_encoded(content["imageData"], f"the imageData of {file}"))
 
     def hw(self, index: int) -> tuple[int, int]:
         if self.records[index].path == self.files[index]:
@@ -171,13 +167,17 @@ def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskA
 
 def _pasted(data: Any, corner: np.ndarray, hw: tuple[int, int], where: str) -> MaskArray:
     """A mask of its own (base64 of a PNG), laid down with its top-left pixel at `corner`."""
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
-            part = np.asarray(picture.convert("L")) > 0
-    except (binascii.Error, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{where}: its mask is no image: {error}") from error
+    values = read_labels(_encoded(data, f"{where}: its mask"))
+    part = foreground(values)
     mask = np.zeros(hw, np.bool_)
     x, y = (int(value) for value in corner)
     window = mask[max(0, y) : y + part.shape[0], max(0, x) : x + part.shape[1]]
     window |= part[max(0, -y) :, max(0, -x) :][: window.shape[0], : window.shape[1]]
     return mask
+
+
+def _encoded(data: Any, name: str) -> EncodedImage:
+    try:
+        return EncodedImage(name, base64.b64decode(data))
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise UserError(f"{name} is no image: {error}") from error
