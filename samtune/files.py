@@ -60,6 +60,19 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file that hold more than white space, stripped.
+
+    Raises:
+        UserError: the file is missing or no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder that takes the place of `path` when the block ends without error."""

@@ -1,5 +1,6 @@
 """Which format a path is in: recognised, or named by the user."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,7 @@ from samtune.data.procedural import procedural_splits
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
+from samtune.data.readers.voc import Voc, voc_folder
 from samtune.data.readers.volumes import Volumes, holds_volumes
 from samtune.data.readers.yolo import Yolo
 from samtune.data.source import ReadSettings, Source
@@ -16,7 +18,7 @@ from samtune.errors import UserError
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
-Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "procedural"]
+Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "voc", "procedural"]
 
 
 def open_splits(
@@ -32,8 +34,8 @@ def open_splits(
     if not path.exists():
         raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
     found = recognise(path) if data_format == "auto" else data_format
-    whole: dict[str, type[MaskFolder | Yolo | Labelme | Volumes]] = {
-        "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes,
+    whole: dict[str, Callable[[Path, ReadSettings], Source]] = {
+        "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes, "voc": Voc,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -67,6 +69,8 @@ def recognise(path: Path) -> Format:
     if path.is_dir():
         if holds_volumes(path):
             return "volumes"
+        if voc_folder(path):
+            return "voc"
         if (path / "data.yaml").is_file() or (path / "dataset.yaml").is_file():
             return "yolo"
         if is_labelme_folder(path):

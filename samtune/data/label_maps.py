@@ -1,5 +1,7 @@
 """What the values of a label image mean: objects, classes, colours."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +16,11 @@ LabelKind = Literal["instances", "semantic"]
 
 
 def interpret_labels(
-    values: NDArray[Any], settings: ReadSettings, usual: LabelKind, file: ImageFile
+    values: NDArray[Any],
+    settings: ReadSettings,
+    usual: LabelKind,
+    file: ImageFile,
+    names: Mapping[int, str] = MappingProxyType({}),
 ) -> tuple[LabelArray, dict[int, str]]:
     """Turn the values of a label image into objects, as `settings.labels` says.
 
@@ -23,6 +29,7 @@ def interpret_labels(
         settings: how to read.
         usual: what `labels: auto` means here.
         file: what errors name.
+        names: of classes, where `settings.class_names` has none.
 
     Returns:
         (1, H, W) labels, and the classes of what is in them.
@@ -31,7 +38,8 @@ def interpret_labels(
         UserError: a value is below 0.
     """
     kind = usual if settings.labels == "auto" else settings.labels
-    names = dict(settings.class_names)
+    given = dict(settings.class_names)
+    names = {**names, **given}
     if values.ndim == 3:
         values, colours = colours_to_classes(values)
         names = colours | names
@@ -42,7 +50,7 @@ def interpret_labels(
             f"{file} holds the negative value {values.min()}: name it in data.ignore_values"
         )
     if kind == "binary":
-        return (values > 0)[None].astype(np.int32), {1: names.get(1, "")}
+        return (values > 0)[None].astype(np.int32), {1: given.get(1, "")}
     if kind == "instances":
         return values[None], {}
     return values[None], {int(v): names.get(int(v), str(v)) for v in np.unique(values) if v}

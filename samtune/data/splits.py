@@ -6,6 +6,7 @@ from pathlib import Path
 
 from samtune.data.source import Record, Source, Subset
 from samtune.errors import UserError
+from samtune.files import read_lines
 from samtune.prompts.seeding import object_rng
 
 SPLITS = ("train", "val", "test")
@@ -91,7 +92,7 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     for name in SPLITS:
         file = folder / f"{name}.txt"
         if file.exists():
-            listed = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+            listed = read_lines(file)
             if twice := sorted(chosen.keys() & set(listed)):
                 raise UserError(f"{twice[0]} stands in two lists of {folder}")
             chosen |= dict.fromkeys(listed, name)

@@ -18,6 +18,7 @@ from samtune.data.objects import split_components, stack_layers
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
+from samtune.files import read_lines
 from samtune.geometry import polygons_to_mask
 from samtune.types import MaskArray, Sample
 
@@ -120,8 +121,7 @@ def _image_files(root: Path, places: Any, file: Path) -> list[Path]:
             files = sorted(place.rglob("*"))
             found += [each for each in files if each.suffix.lower() in IMAGE_SUFFIXES]
         elif place.is_file():
-            lines = place.read_text(encoding="utf-8").splitlines()
-            found += [place.parent / line.strip() for line in lines if line.strip()]
+            found += [place.parent / line for line in read_lines(place)]
         else:
             raise UserError(f"{file} names {entry}, which is not there (looked at {place})")
     return found
