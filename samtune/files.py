@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,22 @@ def read_lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as text: {error}") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def plain_parts(name: str) -> tuple[str, ...]:
+    """Parts of a path that a file names, without those that would lead out of a folder."""
+    return tuple(p for p in name.replace("\\", "/").split("/") if p not in ("", ".", ".."))
+
+
+def find_file(folder: Path, places: Iterable[tuple[str, ...]]) -> Path | None:
+    """The first of some places in a folder where there is a file."""
+    for parts in places:
+        try:
+            if (found := folder.joinpath(*parts)).is_file():
+                return found
+        except (OSError, ValueError):  # too long a name, or a zero byte in it
+            continue
+    return None
 
 
 @contextmanager

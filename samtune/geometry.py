@@ -114,8 +114,9 @@ def rle_to_mask(rle: dict[str, Any]) -> MaskArray:
     height, width = (int(side) for side in rle["size"])
     counts = rle["counts"]
     runs = np.asarray(counts, np.int64) if isinstance(counts, list) else _run_lengths(counts)
-    if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
-        raise ValueError(f"its counts sum to {runs.sum()}, not to {height * width}")
+    total = sum(runs.tolist())  # without overflow
+    if runs.ndim != 1 or (runs < 0).any() or total != height * width:
+        raise ValueError(f"its counts sum to {total}, not to {height * width}")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from samtune.data.procedural import procedural_splits
 from samtune.data.readers.coco import Coco
+from samtune.data.readers.cvat import Cvat
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.readers.voc import Voc, voc_folder
@@ -18,7 +19,9 @@ from samtune.errors import UserError
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
-Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "voc", "procedural"]
+Format = Literal[
+    "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "voc", "cvat", "procedural"
+]  # fmt: skip
 
 
 def open_splits(
@@ -36,6 +39,7 @@ def open_splits(
     found = recognise(path) if data_format == "auto" else data_format
     whole: dict[str, Callable[[Path, ReadSettings], Source]] = {
         "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes, "voc": Voc,
+        "cvat": Cvat,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -66,11 +70,15 @@ def recognise(path: Path) -> Format:
         return "coco"
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         return "yolo"
+    if path.is_file() and path.suffix.lower() == ".xml":
+        return "cvat"
     if path.is_dir():
         if holds_volumes(path):
             return "volumes"
         if voc_folder(path):
             return "voc"
+        if (path / "annotations.xml").is_file():
+            return "cvat"
         if (path / "data.yaml").is_file() or (path / "dataset.yaml").is_file():
             return "yolo"
         if is_labelme_folder(path):

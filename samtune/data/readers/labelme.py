@@ -16,16 +16,14 @@ import numpy as np
 from samtune.data.image_io import EncodedImage, read_labels
 from samtune.data.json_index import decode_json
 from samtune.data.label_maps import foreground
-from samtune.data.objects import split_components, stack_layers
+from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
+from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
 from samtune.files import read_json
-from samtune.geometry import polygons_to_mask
 from samtune.types import ImageArray, MaskArray, Sample
 
-# Points on the circle that stands for one.
-_CIRCLE = 64
 _NO_AREAS = ("point", "line", "linestrip", "points")
 
 
@@ -49,7 +47,8 @@ class Labelme(Source):
         for file in self.files:
             split = file.parent.name if file.parent != path else ""
             row = rows.get(file.stem) or {}
-            image = file.parent / Path(str(read_json(file).get("imagePath") or "")).name
+            named = str(read_json(file).get("imagePath") or "").replace("\\", "/")
+            image = file.parent / Path(named).name
             self.records.append(
                 Record(
                     f"{split}/{file.stem}" if split else file.stem,
@@ -69,10 +68,7 @@ class Labelme(Source):
                 f"{record.path} is {hw[1]}x{hw[0]} pixels, but {file} says {declared[1]}x{declared[0]}"
             )
         objects = _objects(content.get("shapes"), hw, file)
-        labels = stack_layers(((n, mask) for n, (_, mask) in enumerate(objects, start=1)), hw)
-        classes = {number: name for number, (name, _) in enumerate(objects, start=1)}
-        if self.settings.with_components:
-            labels, classes = split_components(labels, classes)
+        labels, classes = number_objects(objects, hw, self.settings.with_components)
         return Sample(record.image_id, image, labels, classes, record.group)
 
     def _image(self, path: Path, file: Path, content: dict[str, Any]) -> ImageArray:
@@ -122,20 +118,16 @@ def _is_labelme(file: Path) -> bool:
 
 def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, MaskArray]]:
     """(label, mask) of each object; shapes of one group are one."""
-    found: list[tuple[str, MaskArray]] = []
-    places: dict[tuple[str, Any], int] = {}
+    found = []
     for number, shape in enumerate(shapes or []):
         where = f"{file}, shape {number}"
         if not isinstance(shape, dict):
             raise UserError(f"{where} is no shape")
-        name, group = str(shape.get("label") or ""), shape.get("group_id")
-        mask = _shape_mask(shape, hw, where)
-        if group is not None and (name, group) in places:
-            found[places[name, group]][1][mask] = True
-            continue
-        places[name, group] = len(found)
-        found.append((name, mask))
-    return found
+        group = shape.get("group_id")
+        if group is not None and not isinstance(group, int | str):
+            raise UserError(f"{where}: its group_id {group} is no number")
+        found.append((str(shape.get("label") or ""), group, _shape_mask(shape, hw, where)))
+    return join_groups(found)
 
 
 def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskArray:
@@ -156,13 +148,11 @@ def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskA
     if kind == "mask":
         return _pasted(shape.get("mask"), points[0], hw, where)
     if kind == "rectangle":
-        (x0, y0), (x1, y1) = points[:2]
-        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        points = box_corners(*points[0], *points[1])
     elif kind == "circle":
-        angles = np.linspace(0, 2 * np.pi, _CIRCLE, endpoint=False)
         radius = float(np.hypot(*(points[1] - points[0])))
-        points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return polygons_to_mask([points.reshape(-1).tolist()], hw)
+        points = ellipse_corners(points[0, 0], points[0, 1], radius, radius)
+    return fill(points, hw, where)
 
 
 def _pasted(data: Any, corner: np.ndarray, hw: tuple[int, int], where: str) -> MaskArray:
