@@ -78,15 +78,18 @@ def plain_parts(name: str) -> tuple[str, ...]:
     return tuple(p for p in name.replace("\\", "/").split("/") if p not in ("", ".", ".."))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def find_file(folder: Path, places: Iterable[tuple[str, ...]]) -> Path | None:
     """The first of some places in a folder where there is a file."""
-    for parts in places:
-        try:
-            if (found := folder.joinpath(*parts)).is_file():
-                return found
-        except (OSError, ValueError):  # too long a name, or a zero byte in it
-            continue
-    return None
+    paths = (folder.joinpath(*parts) for parts in places)
+    return next((path for path in paths if is_file(path)), None)
 
 
 @contextmanager

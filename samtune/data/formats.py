@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from samtune.data.json_index import first_character
 from samtune.data.procedural import procedural_splits
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.cvat import Cvat
+from samtune.data.readers.label_studio import LabelStudio, label_studio_file
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.readers.voc import Voc, voc_folder
@@ -20,7 +22,8 @@ from samtune.errors import UserError
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
 Format = Literal[
-    "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "voc", "cvat", "procedural"
+    "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "voc", "cvat",
+    "label_studio", "procedural",
 ]  # fmt: skip
 
 
@@ -39,7 +42,7 @@ def open_splits(
     found = recognise(path) if data_format == "auto" else data_format
     whole: dict[str, Callable[[Path, ReadSettings], Source]] = {
         "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes, "voc": Voc,
-        "cvat": Cvat,
+        "cvat": Cvat, "label_studio": LabelStudio,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -67,7 +70,7 @@ def recognise(path: Path) -> Format:
         UserError: it is none of them.
     """
     if path.is_file() and path.suffix.lower() == ".json":
-        return "coco"
+        return "label_studio" if first_character(path) == "[" else "coco"
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         return "yolo"
     if path.is_file() and path.suffix.lower() == ".xml":
@@ -83,6 +86,8 @@ def recognise(path: Path) -> Format:
             return "yolo"
         if is_labelme_folder(path):
             return "labelme"
+        if label_studio_file(path):
+            return "label_studio"
         if _has_folder(path, "images") and _has_folder(path, "labels", "masks"):
             return "mask_folder"
         if coco_files(path):

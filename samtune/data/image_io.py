@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samtune.data.tiff_io import read_tiff
 from samtune.errors import UserError
+from samtune.files import is_file
 from samtune.types import ImageArray, Stretch
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
@@ -93,7 +94,7 @@ def read_pixels(path: ImageFile) -> NDArray[Any]:
     Raises:
         UserError: the file is missing, damaged, or of no known kind.
     """
-    if isinstance(path, Path) and not path.is_file():
+    if isinstance(path, Path) and not is_file(path):
         raise UserError(f"there is no image {path}")
     try:
         return _read_raster(path)

@@ -93,6 +93,9 @@ def read_spans(path: Path, spans: Iterable[tuple[int, int]]) -> list[Any]:
 
 
 def first_character(path: Path) -> str:
-    """The first character of a file that is not white: `{` or `[` in JSON; empty without one."""
-    with path.open("rb") as file:
-        return file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()[:1].decode("latin-1")
+    """The first character of a file that is not white (`{` or `[` in JSON); empty without one."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1024).lstrip()[:1].decode("latin-1")
+    except OSError:
+        return ""

@@ -16,6 +16,7 @@ from samtune.data.json_index import decode_json, find_spans, read_spans
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
+from samtune.files import is_file
 from samtune.geometry import polygons_to_mask, rle_to_mask
 from samtune.types import LabelArray, MaskArray, Sample
 
@@ -178,7 +179,7 @@ def _image_root(annotations: Path, split: str, file_name: str) -> Path:
     names = [n for n in (split, f"{split}2017", "images", f"images/{split}") if n]
     places = [folder, *(base / n for base in (folder, folder.parent) for n in names), folder.parent]
     for place in places:
-        if (place / file_name).is_file():
+        if is_file(place / file_name):
             return place
     raise UserError(
         f"the image {file_name} of {annotations} was not found under {folder} or {folder.parent}"

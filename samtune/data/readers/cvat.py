@@ -21,7 +21,7 @@ from samtune.data.shapes import Points, box_corners, ellipse_corners, fill, join
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.data.splits import SPLITS, SYNONYMS
 from samtune.errors import UserError
-from samtune.files import find_file, plain_parts
+from samtune.files import find_file, is_file, plain_parts
 from samtune.types import MaskArray, Sample
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -77,7 +77,7 @@ class Cvat(Source):
             self._shapes.append(sorted(shapes, key=lambda shape: _depth(shape, self.file)))
         if not self.records:
             raise UserError(f"{self.file} names no images")
-        if not any(record.path.is_file() for record in self.records):
+        if not any(is_file(record.path) for record in self.records):
             raise UserError(
                 f"the image {self.records[0].path.name} of {self.file} was not found under {folder} "
                 f"or {folder / 'images'}: put the images there (CVAT: save images)"

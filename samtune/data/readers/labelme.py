@@ -21,7 +21,7 @@ from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
-from samtune.files import read_json
+from samtune.files import is_file, read_json
 from samtune.types import ImageArray, MaskArray, Sample
 
 _NO_AREAS = ("point", "line", "linestrip", "points")
@@ -52,7 +52,7 @@ class Labelme(Source):
             self.records.append(
                 Record(
                     f"{split}/{file.stem}" if split else file.stem,
-                    image if image.is_file() else file, split or row.get("split", ""),
+                    image if is_file(image) else file, split or row.get("split", ""),
                     columns=tuple(row.items()),
                 )
             )  # fmt: skip
