@@ -11,11 +11,12 @@ from samtune.data.readers.cvat import Cvat
 from samtune.data.readers.label_studio import LabelStudio, label_studio_file
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
+from samtune.data.readers.shards import Shards, shard_files
 from samtune.data.readers.voc import Voc, voc_folder
 from samtune.data.readers.volumes import Volumes, holds_volumes
 from samtune.data.readers.yolo import Yolo
 from samtune.data.source import ReadSettings, Source
-from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source, with_groups
+from samtune.data.splits import SplitSettings, split_in, split_source, with_groups
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.
@@ -23,7 +24,7 @@ _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_in
 
 Format = Literal[
     "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "voc", "cvat",
-    "label_studio", "procedural",
+    "label_studio", "shards", "procedural",
 ]  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def open_splits(
     found = recognise(path) if data_format == "auto" else data_format
     whole: dict[str, Callable[[Path, ReadSettings], Source]] = {
         "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes, "voc": Voc,
-        "cvat": Cvat, "label_studio": LabelStudio,
+        "cvat": Cvat, "label_studio": LabelStudio, "shards": Shards,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -75,9 +76,13 @@ def recognise(path: Path) -> Format:
         return "yolo"
     if path.is_file() and path.suffix.lower() == ".xml":
         return "cvat"
+    if path.is_file() and path.suffix.lower() == ".tar":
+        return "shards"
     if path.is_dir():
         if holds_volumes(path):
             return "volumes"
+        if shard_files(path):
+            return "shards"
         if voc_folder(path):
             return "voc"
         if (path / "annotations.xml").is_file():
@@ -116,9 +121,9 @@ def coco_files(folder: Path) -> dict[str, Path]:
     """
     files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
     files = [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]
-    claims = [(_split_in(file.stem), file) for file in files]
+    claims = [(split_in(file.stem), file) for file in files]
     claims += [
-        (_split_in(f.parent.name), f) for f in sorted(folder.glob("*/_annotations.coco.json"))
+        (split_in(f.parent.name), f) for f in sorted(folder.glob("*/_annotations.coco.json"))
     ]
     by_split: dict[str, Path] = {}
     for split, file in claims:
@@ -129,10 +134,3 @@ def coco_files(folder: Path) -> dict[str, Path]:
     if by_split:
         return by_split
     return {"": files[0]} if len(files) == 1 else {}
-
-
-def _split_in(name: str) -> str:
-    """The split that a file's or folder's name mentions; empty without one."""
-    words = name.lower().replace("-", "_").replace("2017", "").replace("2014", "").split("_")
-    words[-1] = SYNONYMS.get(words[-1], words[-1])  # Roboflow's folder `valid`
-    return next((word for word in words if word in SPLITS), "")

@@ -35,6 +35,13 @@ class SplitSettings:
     seed: int = 0
 
 
+def split_in(name: str) -> str:
+    """The split that a file's or folder's name mentions; empty without one."""
+    words = name.lower().replace("-", "_").replace("2017", "").replace("2014", "").split("_")
+    words[-1] = SYNONYMS.get(words[-1], words[-1])  # Roboflow's folder `valid`
+    return next((word for word in words if word in SPLITS), "")
+
+
 def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
     """Divide a source; what the data says is kept, and missing splits are drawn by group.
 
