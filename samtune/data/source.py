@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
-from samtune.data.image_io import read_image, read_pixels
+from samtune.data.image_io import ImageFile, image_hw, read_image
 from samtune.data.windows import window_range
 from samtune.types import ImageArray, Sample, Stretch
 
@@ -75,7 +73,7 @@ class ReadSettings:
     tile_overlap: int = 64
     block: int = 0
 
-    def read_image(self, path: Path) -> ImageArray:
+    def read_image(self, path: ImageFile) -> ImageArray:
         value_range = self.value_range or (window_range(self.window) if self.window else None)
         return read_image(path, self.bands, self.stretch, value_range)
 
@@ -105,20 +103,7 @@ class Source(ABC):
 
     def hw(self, index: int) -> tuple[int, int]:
         """Height and width of an image, from the file's header where that is enough."""
-        return _image_hw(self.records[index].path)
-
-
-def _image_hw(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            # Pillow gives the size of a TIFF after turning, of other formats before
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            is_turned = turned and image.format != "TIFF"
-            width, height = image.size
-            return (width, height) if is_turned else (height, width)
-    except (OSError, ValueError, SyntaxError):
-        height, width = read_pixels(path).shape[:2]
-        return height, width
+        return image_hw(self.records[index].path)
 
 
 class Subset(Source):
