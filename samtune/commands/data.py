@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from samtune.commands.evaluation_options import build_data
 from samtune.commands.options import parse_known, quieten, read_settings
-from samtune.data.check import CheckResult
-from samtune.data.check import check as look
+from samtune.data.checks.check import CheckResult
+from samtune.data.checks.check import check as look
 from samtune.data.datamodule import SamDataModule
 from samtune.data.splits import SPLITS
 from samtune.data.writing import WRITERS, Target, Writer

@@ -4,8 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from samtune.data.image_io import ImageFile, image_hw, read_image
+from numpy.typing import NDArray
+
+from samtune.data.image_io import ImageFile, image_hw, read_image, read_pixels
 from samtune.data.windows import window_range
 from samtune.types import ImageArray, Sample, Stretch
 
@@ -101,9 +104,17 @@ class Source(ABC):
             UserError: a file cannot be read, or image and labels differ in size.
         """
 
+    def image_file(self, index: int) -> ImageFile:
+        """Where the pixels of an image are."""
+        return self.records[index].path
+
     def hw(self, index: int) -> tuple[int, int]:
         """Height and width of an image, from the file's header where that is enough."""
-        return image_hw(self.records[index].path)
+        return image_hw(self.image_file(index))
+
+    def stored(self, index: int) -> NDArray[Any]:
+        """(H, W, C) values of an image as they are stored, before a stretch or a choice of bands."""
+        return read_pixels(self.image_file(index))
 
 
 class Subset(Source):
@@ -126,8 +137,14 @@ class Subset(Source):
     def read(self, index: int) -> Sample:
         return replace(self.source.read(self.indices[index]), group=self.records[index].group)
 
+    def image_file(self, index: int) -> ImageFile:
+        return self.source.image_file(self.indices[index])
+
     def hw(self, index: int) -> tuple[int, int]:
         return self.source.hw(self.indices[index])
+
+    def stored(self, index: int) -> NDArray[Any]:
+        return self.source.stored(self.indices[index])
 
 
 class Tiles(Source):

@@ -95,7 +95,7 @@ def read_volume_labels(path: Path, image: Path) -> Labels:
         )
     labels = np.rint(values)
     is_label = np.isfinite(values).all() and np.array_equal(labels, values)
-    if not is_label or labels.min() < 0 or labels.max() >= 2**31:
+    if not is_label or labels.min() < 0 or float(labels.max()) >= 2**31:
         raise UserError(f"{path} holds values that are no labels (fractions or below 0)")
     return Labels(labels.astype(np.int32)[None], {})
 

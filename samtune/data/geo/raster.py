@@ -176,6 +176,12 @@ def _place(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
     return (window.y, window.y + window.height), (window.x, window.x + window.width)
 
 
+def read_stored(scene: Scene, window: Window) -> NDArray[Any]:
+    """(H, W, C) values of all bands as they are stored."""
+    with opened(scene.path) as file:
+        return np.moveaxis(file.read(window=_place(window)), 0, 2)
+
+
 def read_window(scene: Scene, window: Window) -> tuple[ImageArray, MaskArray]:
     """(H, W, 3) uint8 RGB, 0 where there is no data, and (H, W) where there is.
 

@@ -12,8 +12,10 @@ a polygon that reaches into two blocks belongs to the one that holds its centre.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from samtune.data.geo.blocks import block_windows, choose_block_side
@@ -24,14 +26,16 @@ from samtune.data.geo.raster import (
     metres_per_pixel,
     open_scene,
     read_label_window,
+    read_stored,
     read_window,
 )
 from samtune.data.geo.vector import VECTOR_SUFFIXES, Polygons, draw, find_on_scene, read_polygons
+from samtune.data.label_maps import LabelKind, interpret_labels
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
 from samtune.errors import UserError
-from samtune.types import LabelArray, MaskArray, Sample
+from samtune.types import MaskArray, Sample
 
 # Side of windows where `data.tile` is not set, pixels.
 _DEFAULT_TILE = 512
@@ -153,29 +157,15 @@ class GeoScenes(Source):
         if isinstance(objects, Polygons):
             labels, classes = draw(objects, place.numbers, scene, place.window)
         else:
-            labels, classes = self._interpret(
-                objects, read_label_window(objects, scene, place.window)
-            )
+            values = read_label_window(objects, scene, place.window)
+            is_mask = objects.parent.name == "masks" or objects.stem.endswith("_mask")
+            is_classes = is_mask or bool(self.settings.class_names)
+            usual: LabelKind = "semantic" if is_classes else "instances"
+            labels, classes = interpret_labels(values, self.settings, usual, objects)
         labels = np.where(is_valid, labels, np.int32(0))
         if self.settings.with_components:
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, labels, classes, record.group)
-
-    def _interpret(self, file: Path, values: LabelArray) -> tuple[LabelArray, dict[int, str]]:
-        """Values of a label raster as objects."""
-        settings, names = self.settings, dict(self.settings.class_names)
-        for value in settings.ignore_values:
-            values = np.where(values == value, np.int32(0), values)
-        if values.min(initial=0) < 0:
-            raise UserError(
-                f"{file} holds the negative value {values.min()}: name it in data.ignore_values"
-            )
-        if settings.labels == "binary":
-            return (values > 0)[None].astype(np.int32), {1: names.get(1, "")}
-        is_mask = file.parent.name == "masks" or file.stem.endswith("_mask")
-        if settings.labels == "semantic" or (settings.labels == "auto" and (is_mask or names)):
-            return values[None], {int(v): names.get(int(v), str(v)) for v in np.unique(values) if v}
-        return values[None], {}
 
     @property
     def notes(self) -> list[str]:
@@ -191,6 +181,10 @@ class GeoScenes(Source):
             if outside := int((~self._is_on_scene[path]).sum()):
                 found.append(f"{outside} of {len(polygons)} polygons of {path} lie on no scene")
         return found
+
+    def stored(self, index: int) -> NDArray[Any]:
+        place = self._places[index]
+        return read_stored(self.scenes[place.scene], place.window)
 
     def hw(self, index: int) -> tuple[int, int]:
         window = self._places[index].window

@@ -139,6 +139,11 @@ class Volumes(Source):
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, np.ascontiguousarray(labels), classes, record.group)
 
+    def stored(self, index: int) -> NDArray[Any]:
+        place = self._places[index]
+        image = self._volume(place.volume).image
+        return as_seen(np.take(image, place.number, axis=place.axis))[..., None]
+
     def hw(self, index: int) -> tuple[int, int]:
         return self._hws[index]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtune.data.check import check, fingerprint
+from samtune.data.checks.check import check
+from samtune.data.checks.look import fingerprint
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Source, Subset
 from samtune.errors import UserError
@@ -22,6 +23,9 @@ class Pictures(Source):
         if self.samples[index] is None:
             raise UserError("x.png is broken")
         return self.samples[index]
+
+    def stored(self, index):
+        return self.samples[index].image
 
 
 def sample(seed, name="", side=64, size=20, classes=None, group="", value=None):
