@@ -25,6 +25,7 @@ from samtune.data.effects import (
     Highlights,
     ShotNoise,
     StainJitter,
+    Window,
 )
 
 # Numbers of 16 bits, which OpenCV warps; it does not those of 32.
@@ -116,22 +117,22 @@ def _satellite() -> list[Any]:
     return [
         A.SquareSymmetry(p=1.0),
         _move(45, (0.8, 1.25)),
-        ChannelGain((0.85, 1.18), p=0.5),
+        ChannelGain((0.9, 1.11), p=0.5),
         A.RandomBrightnessContrast(0.15, 0.15, p=0.5),
         Haze((0.1, 0.4), p=0.3),
     ]
 
 
 def _ct() -> list[Any]:
-    """CT: never mirrored, for organs have sides; brightness and contrast stand for the window.
+    """CT: never mirrored, for organs have sides; windows, dose and sharpness of the kernel vary.
 
-    Patients lie a little turned, are larger or smaller; dose is noise, the kernel sharpness.
+    Patients lie a little turned, are larger or smaller. Air that the window cut off stays black.
     """
     return [
         _move(10, (0.9, 1.1), shift=0.05),
-        A.RandomBrightnessContrast(0.15, 0.2, p=0.5),
+        Window((0.0, 0.1), (0.8, 1.2), p=0.5),
         A.GaussianBlur((3, 3), p=0.15),
-        A.GaussNoise((0.01, 0.04), per_channel=False, p=0.3),
+        ShotNoise((0.01, 0.06), p=0.3),
     ]
 
 
@@ -140,7 +141,7 @@ def _mr() -> list[Any]:
     return [
         _move(10, (0.9, 1.1), shift=0.05),
         A.RandomGamma((70, 140), p=0.4),
-        A.RandomBrightnessContrast(0.1, 0.2, p=0.4),
+        A.RandomBrightnessContrast(0, 0.2, p=0.4),
         GainField((0.05, 0.2), p=0.4),
         Ghosting((0.05, 0.2), p=0.15),
         A.GaussNoise((0.01, 0.03), per_channel=False, p=0.2),
@@ -152,7 +153,7 @@ def _xray() -> list[Any]:
     return [
         _move(7, (0.9, 1.1), shift=0.05),
         A.RandomGamma((70, 140), p=0.4),
-        A.RandomBrightnessContrast(0.2, 0.2, p=0.5),
+        Window((0.0, 0.08), (0.8, 1.2), p=0.5),
         A.GaussianBlur((3, 3), p=0.15),
         ShotNoise((0.01, 0.05), p=0.3),
     ]
@@ -166,8 +167,8 @@ def _ultrasound() -> list[Any]:
     return [
         A.HorizontalFlip(p=0.5),
         _move(10, (0.85, 1.2), shift=0.05),
-        A.RandomBrightnessContrast(0, 0.3, p=0.5),
-        A.RandomGamma((70, 140), p=0.3),
+        A.RandomBrightnessContrast(0, 0.3, p=0.7),
+        A.RandomGamma((70, 140), p=0.4),
         GainField((0.05, 0.2), p=0.3),
         GainField((0.1, 0.3), spacing=1 / 256, p=0.4),
         A.GaussianBlur((3, 5), p=0.15),
@@ -177,12 +178,13 @@ def _ultrasound() -> list[Any]:
 def _endoscopy() -> list[Any]:
     """Endoscopy: the tip turns freely, its lamp is near and moves, wet tissue mirrors it.
 
-    Quarter turns keep all of a wide picture; only the rest of the rotation cuts corners off.
+    Quarter turns keep all of a wide picture; only the rest of the rotation cuts corners off. All
+    factors, so that the surround of the round field stays black.
     """
     return [
         A.SquareSymmetry(p=1.0),
         _move(45, (0.8, 1.25)),
-        A.RandomBrightnessContrast(0.2, 0.2, p=0.5),
+        A.RandomBrightnessContrast(0, 0.25, p=0.5),
         A.HueSaturationValue(5, 20, 0, p=0.3),
         GainField((0.05, 0.2), p=0.3),
         A.MotionBlur((3, 9), p=0.15),

@@ -60,7 +60,8 @@ class SamDataModule(pl.LightningDataModule):
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
         val_objects: objects per validation image at most; 0 for all.
-        augment: none, light, microscopy, aerial, medical, or a file of albumentations.
+        augment: none, light, microscopy, fluorescence, he, aerial, satellite, ct, mr, xray, ultrasound,
+            endoscopy, medical (docs/augmentation.md shows them), or a file of albumentations.
         max_objects: objects per training image at most; 0 takes the recipe's number.
         target_side: side of the grid on which losses are taken; 64 is nano's own, and fast.
         min_area: smaller objects are left out, pixels of the original image.

@@ -52,6 +52,28 @@ class ChannelGain(_Effect):
         return _look_up(img, np.arange(256)[:, None] * gains)
 
 
+class Window(_Effect):
+    """Another window of grey values, never one that begins lower: what was black was cut off there.
+
+    Args:
+        low: new black, as a share of white.
+        high: new white.
+        p: how often.
+    """
+
+    def __init__(self, low: Range = (0.0, 0.1), high: Range = (0.8, 1.2), p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.low, self.high = low, high
+
+    def get_params(self) -> Params:
+        rng = self.random_generator
+        return {"low": rng.uniform(*self.low), "high": rng.uniform(*self.high)}
+
+    def apply(self, img: ImageArray, low: float, high: float, **params: Any) -> ImageArray:
+        values = (np.arange(256.0) - 255 * low) / (high - low)
+        return _look_up(img, np.stack([values] * 3, axis=1))
+
+
 class Haze(_Effect):
     """Air between ground and camera: every band paler, each by its own share.
 
@@ -197,7 +219,7 @@ class Highlights(_Effect):
         p: how often.
     """
 
-    def __init__(self, size: Range = (0.003, 0.012), most: int = 12, p: float = 0.5) -> None:
+    def __init__(self, size: Range = (0.004, 0.02), most: int = 12, p: float = 0.5) -> None:
         super().__init__(p=p)
         self.size, self.most = size, most
 

@@ -11,9 +11,10 @@ from samtune.data.effects import (
     Highlights,
     ShotNoise,
     StainJitter,
+    Window,
 )
 
-EFFECTS = [ChannelGain, GainField, Ghosting, Haze, Highlights, ShotNoise, StainJitter]
+EFFECTS = [ChannelGain, GainField, Ghosting, Haze, Highlights, ShotNoise, StainJitter, Window]
 every_effect = pytest.mark.parametrize("effect", EFFECTS)
 
 
@@ -48,7 +49,9 @@ def test_equal_channels_stay_equal(effect):
         np.testing.assert_array_equal(two[..., 0], two[..., 1])
 
 
-@pytest.mark.parametrize("effect", [ChannelGain, GainField, Ghosting, ShotNoise, Highlights])
+@pytest.mark.parametrize(
+    "effect", [ChannelGain, GainField, Ghosting, ShotNoise, Highlights, Window]
+)
 def test_black_stays_black(effect):
     assert not applied(effect(), np.zeros((30, 40, 3), np.uint8)).any()
 
@@ -61,6 +64,14 @@ def test_gains_are_each_channel_s_own_and_within_their_limits():
     assert np.max(values) <= 200
     assert np.mean(np.array(values) < 100) == pytest.approx(0.5, abs=0.08)
     assert all(len(set(pixel.tolist())) > 1 for pixel in values)
+
+
+def test_a_window_has_its_ends_where_they_are_said():
+    image = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)
+    found = applied(Window((0.1, 0.1), (0.8, 0.8)), image)[0, :, 0]
+    assert found[25] == 0 < found[28]
+    assert found[202] < 255 == found[204]
+    assert applied(Window((0.0, 0.0), (1.2, 1.2)), image)[0, 240, 0] == 200
 
 
 def test_haze_makes_dark_paler_and_contrast_smaller_but_keeps_the_order():
