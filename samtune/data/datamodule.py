@@ -16,7 +16,7 @@ from samtune.data.splits import SplitSettings
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
-from samtune.types import Stretch
+from samtune.types import InputFrame, Stretch
 
 Labels = Literal["auto", "instances", "semantic", "binary"]
 RecipeName = Literal["mixed", "sam", "sam2", "medsam", "points", "boxes"]
@@ -204,6 +204,14 @@ class SamDataModule(pl.LightningDataModule):
         if stage == "fit":
             self.source("train")
             self.source("val")
+
+    def prompted(self, frame: InputFrame, mask_side: int) -> PromptedDataset:
+        """Training images with their first prompts, for who wants to see them."""
+        settings = PromptSettings(
+            frame, mask_side, self.target_side, self.max_objects, self.min_area, self.augment,
+            self.seed, self.on_error,
+        )  # fmt: skip
+        return PromptedDataset(self.source("train"), settings, self.recipe, True)
 
     def train_dataset(self, model: Any) -> PromptedDataset:
         """Training images for a model: its `frame`, `mask_side` and `frozen_part` are asked for."""

@@ -1,5 +1,6 @@
 """A look at the data before training: what is there, and what would spoil the result."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -44,6 +45,7 @@ def check(
     min_area: int,
     tile: int = 0,
     most: int = 0,
+    seconds: float = 0,
 ) -> CheckResult:
     """Read the images of every split once.
 
@@ -54,12 +56,16 @@ def check(
         min_area: smaller objects are left out in training, pixels.
         tile: side of the tiles that images are cut into; 0 for none.
         most: images of each split that are read, evenly spread; 0 for all. Groups are compared of all.
+        seconds: after which no more images of a split are read; 0 for no limit.
     """
     seen: list[Seen] = []
     findings = [Finding("warning", note) for note in _notes(sources)]
     for split, source in sources.items():
         cut = 0 if source.is_tiled else tile
+        started = time.monotonic()
         for index in tqdm(_chosen(source, most), f"check {split}", unit="image", disable=None):
+            if seconds and time.monotonic() - started > seconds:
+                break
             try:
                 seen.append(look_at(split, source, index, input_side, min_area, cut))
             except UserError as error:

@@ -14,8 +14,8 @@ from samtune.types import FloatArray, ImageArray, Sample
 # An object whose sides are shorter than this at the model's input covers less than two cells of its
 # masks (S / 4) each way.
 SMALLEST_SIDE = 8.0
-# A picture whose brightness varies less than this has nothing in it.
-_FLAT = 1.0
+# A picture whose values lie this close together has nothing in it.
+_FLAT = 2
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def look_at(
         num_touching=_num_touching(sample, places),
         classes=[sample.classes.get(place.object_id, "") for place in places],
         brightness=float(sample.image.mean()),
-        is_flat=float(sample.image.std()) < _FLAT,
+        is_flat=int(sample.image.max()) - int(sample.image.min()) <= _FLAT,
         alignment=measure_alignment(sample),
         stored=_stored(source, index),
     )
