@@ -32,10 +32,10 @@ class BatchPicture:
 
 
 def draw_batch(data: SamDataModule, sam: Sam, count: int) -> list[BatchPicture]:
-    """The first training images as the network sees them in the first epoch."""
+    """Some training images, evenly spread, as the network sees them in the first epoch."""
     dataset = data.prompted(sam.frame, sam.mask_side)
     pictures = []
-    for index in range(min(count, len(dataset))):
+    for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)).tolist():
         item = dataset[index, 0]
         if isinstance(item, Item):
             name = dataset.source.records[index].image_id
