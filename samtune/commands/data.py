@@ -2,6 +2,7 @@
 
 check     look at a data set before training: what is there, and what would spoil the result
 convert   write a data set as COCO, label maps, YOLO or labelme
+fetch     fetch a known data set and arrange it for training
 """
 
 import argparse
@@ -11,6 +12,7 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
+from samtune.commands.data_fetch import fetch
 from samtune.commands.evaluation_options import build_data
 from samtune.commands.options import parse_known, quieten, read_settings
 from samtune.data.check import CheckResult
@@ -26,7 +28,7 @@ from samtune.models.registry import REGISTRY
 
 def main(arguments: list[str]) -> None:
     quieten()
-    commands = {"check": check, "convert": convert}
+    commands = {"check": check, "convert": convert, "fetch": fetch}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         return
