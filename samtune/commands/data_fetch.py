@@ -10,7 +10,6 @@ from samtune.data.fetch.build import build
 from samtune.data.fetch.download import cache_folder, digest_of, fetch_archive
 from samtune.data.fetch.recipe import Recipe, read_recipe, recipe_names
 from samtune.errors import UserError
-from samtune.evaluation.report.tables import markdown_table
 
 _WIDTH = 100
 
@@ -49,6 +48,9 @@ def fetch(arguments: list[str]) -> None:
     out = options.out or Path("data") / options.name
     if out.exists():
         raise UserError(f"{out} is there already: name a new folder with --out")
+    for path in options.given:
+        if not path.exists():
+            raise UserError(f"there is no archive or folder {path}")
     told = described(options.name, recipe)
     print(told, flush=True)
     if recipe.access and not options.given:
@@ -68,14 +70,12 @@ def fetch(arguments: list[str]) -> None:
 
 def _listed() -> str:
     recipes = {name: read_recipe(name) for name in recipe_names()}
-    rows = [
-        [name, recipe.title, recipe.licence, recipe.size + (" *" if recipe.access else "")]
+    lines = [
+        f"{name:<25}{recipe.size + ('*' if recipe.access else ''):<9}{recipe.licence}"
         for name, recipe in recipes.items()
     ]
-    return (
-        markdown_table(["name", "data set", "licence", "download"], rows)
-        + "\n* to be fetched by hand; samtune data fetch NAME tells how"
-    )
+    last = "* to be fetched by hand; samtune data fetch NAME tells how"
+    return "\n".join([f"{'data set':<25}{'size':<9}licence", *lines, last])
 
 
 def described(name: str, recipe: Recipe) -> str:
@@ -137,7 +137,7 @@ def _told_hashes(recipe: Recipe, given: list[Path]) -> list[str]:
 
 def _told_result(recipe: Recipe, out: Path, counts: dict[str, int]) -> str:
     unit = "slices" if recipe.layout.kind == "brain" else "images"
-    lines = [f"{out}: " + ", ".join(f"{split} {count} {unit}" for split, count in counts.items())]
+    lines = [f"{out}: {unit}: " + ", ".join(f"{split} {n}" for split, n in counts.items())]
     total = sum(counts.values())
     if total != recipe.images:
         lines.append(f"the published set has {recipe.images} {unit}, this one has {total}")

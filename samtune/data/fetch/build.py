@@ -6,6 +6,7 @@ from pathlib import Path
 
 from samtune.data.fetch.arrange import arrange
 from samtune.data.fetch.extract import extract, extract_nested, require_space
+from samtune.data.fetch.layout import wanted_in
 from samtune.data.fetch.recipe import Recipe
 from samtune.errors import UserError
 from samtune.files import replacing_folder, write_text
@@ -28,11 +29,8 @@ def build(recipe: Recipe, given: list[Path], out: Path, origin: str) -> dict[str
     """
     if out.exists():
         raise UserError(f"{out} is there already: name a new folder with --out")
-    for path in given:
-        if not path.exists():
-            raise UserError(f"there is no archive or folder {path}")
     with replacing_folder(out) as folder, tempfile.TemporaryDirectory(dir=out.parent) as unpacked:
-        folders = [_unpack(path, Path(unpacked), recipe.layout.is_nested) for path in given]
+        folders = [_unpack(path, Path(unpacked), recipe) for path in given]
         is_ours = all(path.is_file() for path in given)
         counts = arrange(recipe, folders, folder, is_ours)
         write_text(folder / "config.yaml", config_text(recipe, out))
@@ -40,13 +38,13 @@ def build(recipe: Recipe, given: list[Path], out: Path, origin: str) -> dict[str
     return counts
 
 
-def _unpack(path: Path, folder: Path, is_nested: bool) -> Path:
+def _unpack(path: Path, folder: Path, recipe: Recipe) -> Path:
     if path.is_dir():
         return path
     target = Path(tempfile.mkdtemp(dir=folder))
     require_space(path, target)
-    extract(path, target)
-    if is_nested:
+    extract(path, target, wanted_in(recipe))
+    if recipe.layout.is_nested:
         extract_nested(target)
     return target
 

@@ -36,12 +36,18 @@ _ARCHIVE_NAME = re.compile(r".*\.(zip|tar|tgz|tar\.gz|tar\.bz2|tar\.xz)", re.IGN
 Member = tuple[str, int, Callable[[], IO[bytes] | None]]
 
 
-def extract(archive: Path, folder: Path, most_bytes: int = 0) -> None:
+def extract(
+    archive: Path,
+    folder: Path,
+    is_wanted: Callable[[str], bool] = lambda name: True,
+    most_bytes: int = 0,
+) -> None:
     """Unpack a zip or tar file (of any compression) into a folder.
 
     Args:
         archive: the file.
         folder: where to; it is made.
+        is_wanted: by a member's name; others are looked at for what they are, but not unpacked.
         most_bytes: what may be written; 0 for 100 times the archive's size, at least 4 GB.
 
     Raises:
@@ -55,12 +61,12 @@ def extract(archive: Path, folder: Path, most_bytes: int = 0) -> None:
             bar = tqdm(members, desc=f"unpack {archive.name}", unit="file", disable=None)
             for number, (name, size, opened) in enumerate(bar):
                 target = _place(name, folder, archive)
-                if target is None:
+                if target is None or not is_wanted(target.relative_to(folder).as_posix()):
                     continue
                 if size > left or number >= _MOST_MEMBERS:
-                    raise _Bomb
+                    raise _TooLargeError
                 left -= _write(opened(), target, left)
-    except _Bomb:
+    except _TooLargeError:
         raise UserError(
             f"{archive} unpacks to more than {limit / 1e9:.1f} GB: it is damaged or made to fill "
             "the disk; if you trust it, unpack it yourself and name the folder with --from"
@@ -81,7 +87,7 @@ def extract_nested(folder: Path) -> None:
         inner.unlink()
 
 
-class _Bomb(Exception):
+class _TooLargeError(Exception):
     """More bytes than the archive may unpack to."""
 
 
@@ -142,7 +148,7 @@ def _write(source: IO[bytes] | None, target: Path, most: int) -> int:
         while chunk := source.read(_CHUNK):
             written += len(chunk)
             if written > most:
-                raise _Bomb
+                raise _TooLargeError
             file.write(chunk)
     return written
 

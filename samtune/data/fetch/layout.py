@@ -3,10 +3,11 @@
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from samtune.data.fetch.recipe import Division, Part
+from samtune.data.fetch.recipe import Division, Part, Recipe
 from samtune.errors import UserError
 
 
@@ -30,11 +31,12 @@ def find_pairs(parts: list[Part], folders: list[Path]) -> list[Pair]:
     Raises:
         UserError: a part has no images, an image no mask, or two images share an id.
     """
-    files = {
-        file.relative_to(folder).as_posix(): file
+    # a user may name the very folder that a pattern begins with
+    files = [
+        (f"{folder.name}/{file.relative_to(folder).as_posix()}", file)
         for folder in folders
         for file in _files_of(folder)
-    }
+    ]
     pairs = [pair for part in parts for pair in _pairs_of(part, files)]
     counts = Counter(pair.image_id for pair in pairs)
     return [
@@ -49,7 +51,7 @@ def _files_of(folder: Path) -> list[Path]:
     return sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
 
 
-def _pairs_of(part: Part, files: dict[str, Path]) -> list[Pair]:
+def _pairs_of(part: Part, files: list[tuple[str, Path]]) -> list[Pair]:
     images = _matches(part.images, part.id, files)
     masks = _matches(part.masks, part.id, files)
     if part.is_optional and not masks:
@@ -67,15 +69,29 @@ def _pairs_of(part: Part, files: dict[str, Path]) -> list[Pair]:
     return [Pair(i, found[0], tuple(masks[i]), part.split) for i, found in images.items()]
 
 
-def _matches(pattern: str, fixed_id: str, files: dict[str, Path]) -> dict[str, list[Path]]:
+def _matches(pattern: str, fixed_id: str, files: list[tuple[str, Path]]) -> dict[str, list[Path]]:
     """Files whose path ends as the pattern says, by id."""
-    ending = re.escape(pattern).replace(r"\{id\}", "(?P<id>[^/]+)").replace(r"\*", "[^/]*")
-    form = re.compile(f"(?:.*/)?{ending}")
+    form = _compiled(pattern)
     found: dict[str, list[Path]] = defaultdict(list)
-    for name, file in files.items():
+    for name, file in files:
         if match := form.fullmatch(name):
             found[fixed_id or match["id"]].append(file)
     return dict(found)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    ending = re.escape(pattern).replace(r"\{id\}", "(?P<id>[^/]+)").replace(r"\*", "[^/]*")
+    return re.compile(f"(?:.*/)?{ending}")
+
+
+def wanted_in(recipe: Recipe) -> Callable[[str], bool]:
+    """Tell by a member's name whether a recipe needs it; archives may hold much else."""
+    layout = recipe.layout
+    if layout.is_nested or not layout.parts:
+        return lambda name: True
+    patterns = [pattern for part in layout.parts for pattern in (part.images, part.masks)]
+    forms = [_compiled(pattern) for pattern in (*patterns, *recipe.division.lists.values())]
+    return lambda name: any(form.fullmatch(name) for form in forms)
 
 
 def read_lists(division: Division, folders: list[Path]) -> dict[str, str]:
