@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,40 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file that hold more than white space, stripped.
+
+    Raises:
+        UserError: the file is missing or no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def plain_parts(name: str) -> tuple[str, ...]:
+    """Parts of a path that a file names, without those that would lead out of a folder."""
+    return tuple(p for p in name.replace("\\", "/").split("/") if p not in ("", ".", ".."))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def find_file(folder: Path, places: Iterable[tuple[str, ...]]) -> Path | None:
+    """The first of some places in a folder where there is a file."""
+    paths = (folder.joinpath(*parts) for parts in places)
+    return next((path for path in paths if is_file(path)), None)
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from samtune.types import FloatArray, InputFrame, MaskArray, Prompt
 
+# A polygon's corners lie within so many of the image's longer side.
+_FARTHEST = 16
+
 
 def resized_hw(original_hw: tuple[int, int], frame: InputFrame) -> tuple[int, int]:
     """Size that an image has in the input frame, without the padding."""
@@ -106,27 +109,56 @@ def rle_to_mask(rle: dict[str, Any]) -> MaskArray:
     """Decode a COCO run-length encoding, compressed or not, to (H, W) boolean.
 
     Raises:
-        ValueError: uncompressed counts do not fill the mask.
+        ValueError: the counts are damaged, or do not fill the mask.
     """
-    from pycocotools import mask as coco_mask
+    height, width = (int(side) for side in rle["size"])
+    counts = rle["counts"]
+    runs = np.asarray(counts, np.int64) if isinstance(counts, list) else _run_lengths(counts)
+    total = sum(runs.tolist())  # without overflow
+    if runs.ndim != 1 or (runs < 0).any() or total != height * width:
+        raise ValueError(f"its counts sum to {total}, not to {height * width}")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
 
-    height, width = rle["size"]
-    if isinstance(rle["counts"], list):
-        if sum(rle["counts"]) != height * width:
-            raise ValueError(f"its counts sum to {sum(rle['counts'])}, not to {height * width}")
-        rle = coco_mask.frPyObjects(rle, height, width)
-    return np.asarray(coco_mask.decode(rle), np.bool_)
+
+def _run_lengths(counts: str) -> NDArray[np.int64]:
+    """Runs of a compressed encoding: `rleFrString` of pycocotools (common/maskApi.c).
+
+    Each character holds five bits and whether more follow; from the fourth run on, what is written
+    is the difference to the run before the last one. pycocotools itself reads on behind a string
+    that is cut off.
+    """
+    chars = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
+    is_last = chars & 32 == 0
+    if not len(chars) or (chars < 0).any() or (chars > 63).any() or not is_last[-1]:
+        raise ValueError("its counts are no compressed runs")
+    ends = np.flatnonzero(is_last)
+    starts = np.append(0, ends[:-1] + 1)
+    lengths = ends - starts + 1
+    if lengths.max() > 7:
+        raise ValueError("its counts hold a run too long for any image")
+    places = 5 * (np.arange(len(chars)) - np.repeat(starts, lengths))
+    values = np.add.reduceat((chars & 31) << places, starts)
+    values -= np.where(chars[ends] & 16, np.int64(1) << (5 * lengths), 0)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
 
 
 def polygons_to_mask(polygons: list[list[float]], hw: tuple[int, int]) -> MaskArray:
     """Union of COCO polygons ([x0, y0, x1, y1, ...], original frame) as (H, W) boolean.
 
     Raises:
-        ValueError: a coordinate is not finite.
+        ValueError: a coordinate is not finite or far outside, or lacks its partner.
     """
     from pycocotools import mask as coco_mask
 
-    if not all(np.isfinite(np.asarray(polygon, np.float64)).all() for polygon in polygons):
-        raise ValueError("a polygon has a coordinate that is not finite")
+    for polygon in polygons:
+        corners = np.asarray(polygon, np.float64)
+        if not np.isfinite(corners).all():
+            raise ValueError("a polygon has a coordinate that is not finite")
+        if np.abs(corners).max(initial=0) > _FARTHEST * max(hw):  # pycocotools walks every pixel
+            raise ValueError("a polygon has a coordinate far outside the image")
+        if corners.ndim != 1 or len(corners) % 2:
+            raise ValueError("a polygon is no list of x, y, x, y, ...")
     parts = coco_mask.frPyObjects(polygons, *hw)
     return np.asarray(coco_mask.decode(coco_mask.merge(parts)), np.bool_)

@@ -179,6 +179,19 @@ def test_rle_survives_json_and_gives_the_mask_back(mask):
     np.testing.assert_array_equal(decoded, mask)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_compressed_rle_is_what_pycocotools_writes(seed):
+    rng = np.random.default_rng(seed)
+    mask = np.repeat(rng.random((300, 40)) < rng.random(), 50, axis=0)
+    np.testing.assert_array_equal(rle_to_mask(mask_to_rle(mask)), mask)
+
+
+@pytest.mark.parametrize("counts", ["", "o", "oooooooooo0", "~", "0 0"])
+def test_damaged_rle_counts_are_refused(counts):
+    with pytest.raises(ValueError, match="its counts"):
+        rle_to_mask({"size": [4, 4], "counts": counts})
+
+
 def test_uncompressed_rle_counts_down_the_columns():
     mask = rle_to_mask({"size": [2, 3], "counts": [1, 2, 3]})
     assert mask.tolist() == [[False, True, False], [True, False, False]]

@@ -38,7 +38,12 @@ class SamDataModule(pl.LightningDataModule):
             units; without one, percentiles of each volume are stretched (MR).
         axis: that volumes are cut across; `auto` is that of the coarsest spacing.
         with_neighbours: a volume's slice has its neighbours as red and blue.
-        slices: of volumes: those that are `labelled`, or `all`.
+        slices: of volumes, and windows of scenes: those that are `labelled`, or `all`.
+        objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
+            beside the scenes.
+        class_column: of polygons: the attribute that names their class.
+        encoding: of the polygons' text, such as latin-1, where the file does not say.
+        block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
         value_range: intensities that become 0 and 255, such as [200, 3000], instead of a stretch.
         bands: channels in the order red, green, blue: numbers from 0, or names that a GeoTIFF has.
         split_column: manifest column that names the split.
@@ -49,7 +54,8 @@ class SamDataModule(pl.LightningDataModule):
         test_fraction: share of images drawn for testing where the data names none.
         split_seed: of drawn splits, where they are to stay while `seed` changes; -1 for `seed`.
         train_images: training images at most, drawn by `seed`; 0 for all.
-        tile: side of tiles that larger images are cut into, pixels; 0 reads whole images.
+        tile: side of tiles that larger images are cut into, pixels; 0 reads whole images, and
+            scenes in windows of 512.
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
@@ -78,6 +84,10 @@ class SamDataModule(pl.LightningDataModule):
         axis: Axis = "auto",
         with_neighbours: bool = False,
         slices: Literal["labelled", "all"] = "labelled",
+        objects: str = "",
+        class_column: str = "",
+        encoding: str = "",
+        block: int = 0,
         value_range: list[float] | None = None,
         bands: list[int | str] | None = None,
         split_column: str = "split",
@@ -122,6 +132,7 @@ class SamDataModule(pl.LightningDataModule):
             stretch, tuple(bands) if bands else None, _as_range(value_range), labels, with_components,
             tuple(ignore_values or ()), tuple((class_names or {}).items()),
             window, axis, with_neighbours, slices,
+            objects, class_column, encoding, tile, tile_overlap, block,
         )  # fmt: skip
         self.split_settings = SplitSettings(
             split_column, Path(split_folder) if split_folder else None, group_column, group_regex,
@@ -156,7 +167,8 @@ class SamDataModule(pl.LightningDataModule):
         """
         source = self.whole_source(split)
         source = source if indices is None else Subset(source, indices)
-        return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
+        is_to_be_cut = self.tile and not source.is_tiled
+        return Tiles(source, self.tile, self.tile_overlap) if is_to_be_cut else source
 
     def split_sizes(self) -> dict[str, int]:
         """How many images each split has, before they are cut into tiles."""

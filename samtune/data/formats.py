@@ -1,22 +1,34 @@
 """Which format a path is in: recognised, or named by the user."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from samtune.data.geo.files import RASTER_SUFFIXES, holds_scenes
+from samtune.data.json_index import first_character
 from samtune.data.procedural import procedural_splits
 from samtune.data.readers.coco import Coco
+from samtune.data.readers.cvat import Cvat
+from samtune.data.readers.geo import GeoScenes
+from samtune.data.readers.label_studio import LabelStudio, label_studio_file
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
-from samtune.data.readers.volumes import Volumes, holds_volumes
+from samtune.data.readers.shards import Shards, shard_files
+from samtune.data.readers.voc import Voc, voc_folder
+from samtune.data.readers.volumes import Volumes
 from samtune.data.readers.yolo import Yolo
 from samtune.data.source import ReadSettings, Source
-from samtune.data.splits import SPLITS, SYNONYMS, SplitSettings, split_source, with_groups
+from samtune.data.splits import SplitSettings, split_in, split_source, with_groups
+from samtune.data.volume_files import holds_volumes
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
-Format = Literal["auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "procedural"]
+Format = Literal[
+    "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "geo", "voc", "cvat",
+    "label_studio", "shards", "procedural",
+]  # fmt: skip
 
 
 def open_splits(
@@ -32,8 +44,9 @@ def open_splits(
     if not path.exists():
         raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
     found = recognise(path) if data_format == "auto" else data_format
-    whole: dict[str, type[MaskFolder | Yolo | Labelme | Volumes]] = {
+    whole: dict[str, Callable[[Path, ReadSettings], Source]] = {
         "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes,
+        "geo": GeoScenes, "voc": Voc, "cvat": Cvat, "label_studio": LabelStudio, "shards": Shards,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -61,16 +74,32 @@ def recognise(path: Path) -> Format:
         UserError: it is none of them.
     """
     if path.is_file() and path.suffix.lower() == ".json":
-        return "coco"
+        return "label_studio" if first_character(path) == "[" else "coco"
     if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
         return "yolo"
+    if path.is_file() and path.suffix.lower() in RASTER_SUFFIXES:
+        return "geo"
+    if path.is_file() and path.suffix.lower() == ".xml":
+        return "cvat"
+    if path.is_file() and path.suffix.lower() == ".tar":
+        return "shards"
     if path.is_dir():
         if holds_volumes(path):
             return "volumes"
+        if holds_scenes(path):
+            return "geo"
+        if shard_files(path):
+            return "shards"
+        if voc_folder(path):
+            return "voc"
+        if (path / "annotations.xml").is_file():
+            return "cvat"
         if (path / "data.yaml").is_file() or (path / "dataset.yaml").is_file():
             return "yolo"
         if is_labelme_folder(path):
             return "labelme"
+        if label_studio_file(path):
+            return "label_studio"
         if _has_folder(path, "images") and _has_folder(path, "labels", "masks"):
             return "mask_folder"
         if coco_files(path):
@@ -79,8 +108,8 @@ def recognise(path: Path) -> Format:
             return "mask_folder"
     raise UserError(
         f"the format of {path} is not recognised: expected images/ with labels/ or masks/, a COCO "
-        "file *.json, data.yaml of YOLO, labelme's *.json, or NIfTI volumes (set data.format to say "
-        "which it is)"
+        "file *.json, data.yaml of YOLO, labelme's *.json, NIfTI volumes, or GeoTIFF "
+        "scenes with polygons (set data.format to say which it is)"
     )
 
 
@@ -99,9 +128,9 @@ def coco_files(folder: Path) -> dict[str, Path]:
     """
     files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
     files = [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]
-    claims = [(_split_in(file.stem), file) for file in files]
+    claims = [(split_in(file.stem), file) for file in files]
     claims += [
-        (_split_in(f.parent.name), f) for f in sorted(folder.glob("*/_annotations.coco.json"))
+        (split_in(f.parent.name), f) for f in sorted(folder.glob("*/_annotations.coco.json"))
     ]
     by_split: dict[str, Path] = {}
     for split, file in claims:
@@ -112,10 +141,3 @@ def coco_files(folder: Path) -> dict[str, Path]:
     if by_split:
         return by_split
     return {"": files[0]} if len(files) == 1 else {}
-
-
-def _split_in(name: str) -> str:
-    """The split that a file's or folder's name mentions; empty without one."""
-    words = name.lower().replace("-", "_").replace("2017", "").replace("2014", "").split("_")
-    words[-1] = SYNONYMS.get(words[-1], words[-1])  # Roboflow's folder `valid`
-    return next((word for word in words if word in SPLITS), "")

@@ -1,12 +1,14 @@
 """Reading images and label images of every common kind into uint8 RGB and integer labels.
 
 Pillow reads most (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation), OpenCV 16-bit RGB PNGs,
-and `tiff_io` the TIFFs.
+`tiff_io` the TIFFs, and `dicom_io` single pictures in DICOM.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from samtune.data.dicom_io import SUFFIXES as DICOM_SUFFIXES
+from samtune.data.dicom_io import read_dicom_picture, read_dicom_window
 from samtune.data.tiff_io import read_tiff
 from samtune.errors import UserError
+from samtune.files import is_file
 from samtune.types import ImageArray, Stretch
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 
 # A percentile stretch maps these to 0 and 255 (over all channels together, so that hue is kept).
 STRETCH_PERCENTILES = (0.5, 99.5)
@@ -30,10 +35,44 @@ DARK_BELOW = 128
 _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error, zlib.error)
 # A malicious header could otherwise claim a picture larger than memory.
 Image.MAX_IMAGE_PIXELS = 2**30
+_TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image file that lies inside another one: in a tar, a table, a JSON.
+
+    Attributes:
+        name: what errors call it.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ImageFile = Path | EncodedImage
+
+
+def _stream(file: ImageFile) -> Path | io.BytesIO:
+    return file if isinstance(file, Path) else io.BytesIO(file.content)
+
+
+def _is_dicom(file: Path) -> bool:
+    return file.suffix.lower() in DICOM_SUFFIXES
+
+
+def _is_tiff(file: ImageFile) -> bool:
+    if isinstance(file, EncodedImage):
+        return file.content.startswith(_TIFF_BEGINS)
+    return file.suffix.lower() in (".tif", ".tiff")
 
 
 def read_image(
-    path: Path,
+    path: ImageFile,
     bands: Sequence[int | str] | None = None,
     stretch: Stretch = "none",
     value_range: tuple[float, float] | None = None,
@@ -45,23 +84,26 @@ def read_image(
         bands: 1, 2 or 3 channel numbers from 0, in the order red, green, blue; without it grey is
             repeated and the first three channels of more are taken (a fourth as alpha is dropped).
         stretch: `percentile` stretches the 0.5th to the 99.5th percentile to 0..255; `auto` does so
-            for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range.
+            for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range, and DICOM by
+            the window that the file names, if any.
         value_range: what becomes 0 and 255, instead of a stretch.
 
     Raises:
         UserError: the file is missing, damaged, of no known kind, or lacks a band.
     """
     pixels = _choose_bands(read_pixels(path), bands, path)
+    if isinstance(path, Path) and _is_dicom(path) and stretch == "none" and value_range is None:
+        value_range, stretch = read_dicom_window(path), "auto"
     return to_uint8(pixels, stretch, value_range)
 
 
-def read_pixels(path: Path) -> NDArray[Any]:
+def read_pixels(path: ImageFile) -> NDArray[Any]:
     """Read an image as (H, W, C) in its own dtype (palette and CMYK become RGB).
 
     Raises:
         UserError: the file is missing, damaged, or of no known kind.
     """
-    if not path.is_file():
+    if isinstance(path, Path) and not is_file(path):
         raise UserError(f"there is no image {path}")
     try:
         return _read_raster(path)
@@ -76,11 +118,13 @@ def read_pixels(path: Path) -> NDArray[Any]:
         raise UserError(f"{path} is too large: {error}") from error
 
 
-def _read_raster(path: Path) -> NDArray[Any]:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        found = read_tiff(path)
+def _read_raster(path: ImageFile) -> NDArray[Any]:
+    if isinstance(path, Path) and _is_dicom(path):
+        return read_dicom_picture(path)
+    if _is_tiff(path):
+        found = read_tiff(path if isinstance(path, Path) else path.content, str(path))
         return found if isinstance(found, np.ndarray) else _from_pillow(found)
-    with Image.open(path) as image:
+    with Image.open(_stream(path)) as image:
         tiles: Any = getattr(image, "tile", None)
         if (
             image.format == "PNG"
@@ -92,9 +136,10 @@ def _read_raster(path: Path) -> NDArray[Any]:
         return _from_pillow(image)
 
 
-def _read_16bit_png(path: Path) -> NDArray[Any]:
+def _read_16bit_png(path: ImageFile) -> NDArray[Any]:
     """16-bit RGB, which Pillow would cut to 8 bits; alpha is dropped."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    content = path.read_bytes() if isinstance(path, Path) else path.content
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise OSError("the file is damaged")
     return np.asarray(pixels[..., 2::-1])
@@ -114,7 +159,7 @@ def _from_pillow(image: Image.Image) -> NDArray[Any]:
 
 
 def _choose_bands(
-    pixels: NDArray[Any], bands: Sequence[int | str] | None, path: Path
+    pixels: NDArray[Any], bands: Sequence[int | str] | None, path: ImageFile
 ) -> NDArray[Any]:
     num_channels = pixels.shape[2]
     if bands is None:
@@ -130,6 +175,24 @@ def _choose_bands(
     if len(bands) == 2:  # two stains: red and green, as microscopes show them
         return np.concatenate([chosen, np.zeros_like(chosen[..., :1])], axis=2)
     return chosen
+
+
+def image_hw(path: ImageFile) -> tuple[int, int]:
+    """Height and width of an upright image, from the file's header where that is enough.
+
+    Raises:
+        UserError: the file is missing, damaged, or of no known kind.
+    """
+    try:
+        with Image.open(_stream(path)) as image:
+            # Pillow gives the size of a TIFF after turning, of other formats before
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            is_turned = turned and image.format != "TIFF"
+            width, height = image.size
+            return (width, height) if is_turned else (height, width)
+    except (*_DAMAGED, Image.DecompressionBombError):
+        height, width = read_pixels(path).shape[:2]
+        return height, width
 
 
 def to_uint8(
@@ -173,7 +236,7 @@ def _is_to_be_stretched(pixels: NDArray[Any], stretch: Stretch) -> bool:
     return bool(np.percentile(pixels, STRETCH_PERCENTILES[1]) < DARK_BELOW)
 
 
-def read_labels(path: Path) -> NDArray[Any]:
+def read_labels(path: ImageFile) -> NDArray[Any]:
     """Read a mask or label image as (H, W) integers, or (H, W, 3) if it is coloured.
 
     A palette image gives its indices, an image with alpha loses it; grey stored as RGB becomes
@@ -195,9 +258,9 @@ def read_labels(path: Path) -> NDArray[Any]:
     return pixels[..., 0] if pixels.shape[2] in (1, 2) else pixels
 
 
-def _read_palette_indices(path: Path) -> NDArray[np.int32] | None:
+def _read_palette_indices(path: ImageFile) -> NDArray[np.int32] | None:
     try:
-        with Image.open(path) as image:
+        with Image.open(_stream(path)) as image:
             return np.asarray(image).astype(np.int32) if image.mode == "P" else None
-    except _DAMAGED:  # whatever is wrong, `read_pixels` says it
+    except (*_DAMAGED, Image.DecompressionBombError):  # whatever is wrong, `read_pixels` says it
         return None

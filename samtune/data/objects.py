@@ -31,8 +31,11 @@ class ObjectPlace:
     area: int
 
 
-def stack_layers(objects: Iterable[tuple[int, MaskArray]], hw: tuple[int, int]) -> LabelArray:
-    """Pack (id, (H, W) mask) pairs into (L, H, W) labels, overlapping objects on other layers."""
+def stack_layers(objects: Iterable[tuple[int, MaskArray]], hw: tuple[int, ...]) -> LabelArray:
+    """Pack (id, (H, W) mask) pairs into (L, H, W) labels, overlapping objects on other layers.
+
+    Masks of volumes, (X, Y, Z), become (L, X, Y, Z).
+    """
     layers = [np.zeros(hw, np.int32)]
     for object_id, mask in objects:
         for layer in layers:
@@ -42,6 +45,21 @@ def stack_layers(objects: Iterable[tuple[int, MaskArray]], hw: tuple[int, int]) 
         else:
             layers.append(np.where(mask, np.int32(object_id), np.int32(0)))
     return np.stack(layers)
+
+
+def number_objects(
+    objects: list[tuple[str, MaskArray]], hw: tuple[int, int], with_components: bool
+) -> tuple[LabelArray, dict[int, str]]:
+    """Labels and classes of (class, (H, W) mask) pairs, numbered from 1.
+
+    Args:
+        objects: in the order of their numbers.
+        hw: of the image.
+        with_components: connected parts become objects of their own.
+    """
+    labels = stack_layers(((n, mask) for n, (_, mask) in enumerate(objects, start=1)), hw)
+    classes = {number: name for number, (name, _) in enumerate(objects, start=1)}
+    return split_components(labels, classes) if with_components else (labels, classes)
 
 
 def find_objects(labels: LabelArray, min_area: int = 1) -> list[ObjectPlace]:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
-from samtune.data.image_io import read_image, read_pixels
+from samtune.data.image_io import ImageFile, image_hw, read_image
+from samtune.data.windows import window_range
 from samtune.types import ImageArray, Sample, Stretch
 
 # Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
@@ -51,7 +50,9 @@ class ReadSettings:
         with_components: connected parts become objects of their own.
         ignore_values: label values that are no object.
         class_names: label value -> name.
-        window, axis, with_neighbours, slices: of volumes, see `volumes.py`.
+        window, axis, with_neighbours: of volumes, see `volumes.py`.
+        slices: those slices or windows that are `labelled`, or `all`.
+        objects, class_column, encoding, tile, tile_overlap, block: of scenes, see `geo.py`.
     """
 
     stretch: Stretch = "none"
@@ -65,15 +66,29 @@ class ReadSettings:
     axis: str = "auto"
     with_neighbours: bool = False
     slices: str = "labelled"
+    objects: str = ""
+    class_column: str = ""
+    encoding: str = ""
+    tile: int = 0
+    tile_overlap: int = 64
+    block: int = 0
 
-    def read_image(self, path: Path) -> ImageArray:
-        return read_image(path, self.bands, self.stretch, self.value_range)
+    def read_image(self, path: ImageFile) -> ImageArray:
+        value_range = self.value_range or (window_range(self.window) if self.window else None)
+        return read_image(path, self.bands, self.stretch, value_range)
 
 
 class Source(ABC):
     """Images with their objects, in one format. Reading changes nothing: each worker has a copy."""
 
     records: Sequence[Record]
+    # Whether the records are windows of something larger already.
+    is_tiled: bool = False
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the data, seen when they were opened."""
+        return ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,20 +103,7 @@ class Source(ABC):
 
     def hw(self, index: int) -> tuple[int, int]:
         """Height and width of an image, from the file's header where that is enough."""
-        return _image_hw(self.records[index].path)
-
-
-def _image_hw(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            # Pillow gives the size of a TIFF after turning, of other formats before
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            is_turned = turned and image.format != "TIFF"
-            width, height = image.size
-            return (width, height) if is_turned else (height, width)
-    except (OSError, ValueError, SyntaxError):
-        height, width = read_pixels(path).shape[:2]
-        return height, width
+        return image_hw(self.records[index].path)
 
 
 class Subset(Source):
@@ -110,12 +112,16 @@ class Subset(Source):
     def __init__(
         self, source: Source, indices: list[int], groups: Sequence[str] | None = None
     ) -> None:
-        self.source = source
+        self.source, self.is_tiled = source, source.is_tiled
         self.indices = indices
         self.records = [source.records[index] for index in indices]
         if groups is not None:
             pairs = zip(self.records, indices, strict=True)
             self.records = [replace(record, group=groups[index]) for record, index in pairs]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.source.notes
 
     def read(self, index: int) -> Sample:
         return replace(self.source.read(self.indices[index]), group=self.records[index].group)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from samtune.data.source import Record, Source, Subset
 from samtune.errors import UserError
+from samtune.files import read_lines
 from samtune.prompts.seeding import object_rng
 
 SPLITS = ("train", "val", "test")
@@ -32,6 +33,13 @@ class SplitSettings:
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     seed: int = 0
+
+
+def split_in(name: str) -> str:
+    """The split that a file's or folder's name mentions; empty without one."""
+    words = name.lower().replace("-", "_").replace("2017", "").replace("2014", "").split("_")
+    words[-1] = SYNONYMS.get(words[-1], words[-1])  # Roboflow's folder `valid`
+    return next((word for word in words if word in SPLITS), "")
 
 
 def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
@@ -104,7 +112,7 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     for name in SPLITS:
         file = folder / f"{name}.txt"
         if file.exists():
-            listed = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+            listed = read_lines(file)
             if twice := sorted(chosen.keys() & set(listed)):
                 raise UserError(f"{twice[0]} stands in two lists of {folder}")
             chosen |= dict.fromkeys(listed, name)

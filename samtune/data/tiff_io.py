@@ -19,8 +19,12 @@ _COLOUR_MODELS = ("PALETTE", "SEPARATED", "YCBCR")
 _UNSPECIFIED_SAMPLE = 0  # an extra sample that is a band (infrared, say) and not alpha
 
 
-def read_tiff(path: Path) -> NDArray[Any] | Image.Image:
+def read_tiff(file: Path | bytes, name: str) -> NDArray[Any] | Image.Image:
     """Read a TIFF of one picture, upright, as (H, W, C) in its own dtype.
+
+    Args:
+        file: its path or its bytes.
+        name: what errors call it.
 
     Returns:
         The array, or a Pillow image where palette or colour model are its business.
@@ -30,20 +34,20 @@ def read_tiff(path: Path) -> NDArray[Any] | Image.Image:
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
+    with tifffile.TiffFile(file if isinstance(file, Path) else io.BytesIO(file)) as tiff:
+        page = tiff.pages[0]
         assert isinstance(page, tifffile.TiffPage)
-        if len(file.series[0].pages) > 1:
+        if len(tiff.series[0].pages) > 1:
             raise UserError(
-                f"{path} is a TIFF of {len(file.series[0].pages)} pages; expected one picture: save "
+                f"{name} is a TIFF of {len(tiff.series[0].pages)} pages; expected one picture: save "
                 "the pages as files, or as channels of one"
             )
         photometric = tifffile.PHOTOMETRIC(page.photometric).name
         if photometric in _COLOUR_MODELS:
             # from memory: Pillow maps uncompressed files with the size after turning
-            return Image.open(io.BytesIO(path.read_bytes()))
+            return Image.open(io.BytesIO(_content(file)))
         tag = page.tags.get("Orientation")
-        pixels = _decode(page, path)
+        pixels = _decode(page, file, name)
         if photometric == "MINISWHITE":
             pixels = np.asarray(~pixels if pixels.dtype == np.bool_ else _inverted(pixels))
         is_alpha = len(page.extrasamples) == 1 and page.extrasamples[0] != _UNSPECIFIED_SAMPLE
@@ -52,27 +56,31 @@ def read_tiff(path: Path) -> NDArray[Any] | Image.Image:
     return _upright(pixels, 1 if tag is None else int(tag.value))
 
 
-def _decode(page: Any, path: Path) -> NDArray[Any]:
+def _content(file: Path | bytes) -> bytes:
+    return file if isinstance(file, bytes) else file.read_bytes()
+
+
+def _decode(page: Any, file: Path | bytes, name: str) -> NDArray[Any]:
     try:
         pixels = page.asarray()
     except ValueError as error:
         if "imagecodecs" not in str(error):  # which decodes the rarer compressions
             raise
-        return _decode_with_opencv(path, error)
+        return _decode_with_opencv(file, name, error)
     if page.axes == "YX":
         return np.asarray(pixels[..., None])
     if page.axes == "SYX":
         return np.moveaxis(pixels, 0, -1)
     if page.axes != "YXS":
-        raise UserError(f"{path} is a TIFF with axes {page.axes}; expected one flat picture")
+        raise UserError(f"{name} is a TIFF with axes {page.axes}; expected one flat picture")
     return np.asarray(pixels)
 
 
-def _decode_with_opencv(path: Path, reason: ValueError) -> NDArray[Any]:
+def _decode_with_opencv(file: Path | bytes, name: str, reason: ValueError) -> NDArray[Any]:
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imread(str(path), flags)
+    pixels = cv2.imdecode(np.frombuffer(_content(file), np.uint8), flags)
     if pixels is None:
-        raise UserError(f"{path} cannot be decoded ({reason}): pip install imagecodecs") from reason
+        raise UserError(f"{name} cannot be decoded ({reason}): pip install imagecodecs") from reason
     if pixels.ndim == 2:
         return np.asarray(pixels[..., None])
     return np.asarray(pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]])

@@ -1,21 +1,52 @@
 """COCO instance segmentation: polygons, compressed and uncompressed RLE, crowds, categories.
 
 Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects: they are
-left out.
+left out. Only the places of annotations in the file are kept, so that millions of objects fit in
+memory and are handed to worker processes cheaply.
 """
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.json_index import decode_json, find_spans, read_spans
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
-from samtune.files import read_json
+from samtune.files import is_file
 from samtune.geometry import polygons_to_mask, rle_to_mask
-from samtune.types import MaskArray, Sample
+from samtune.types import LabelArray, MaskArray, Sample
 
 _LARGEST_ID = 2**31 - 1
+_Id = int | float | str | None
+
+
+class _Image(msgspec.Struct):
+    id: _Id
+    file_name: str
+    height: int | float | None = None
+    width: int | float | None = None
+    sample_id: _Id = None
+
+
+class _Category(msgspec.Struct):
+    id: _Id
+    name: Any
+
+
+class _Content(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[msgspec.Raw]
+    categories: list[_Category] = []
+
+
+class _Owner(msgspec.Struct):
+    """Of an annotation, the image that it belongs to."""
+
+    image_id: _Id
 
 
 class Coco(Source):
@@ -35,26 +66,25 @@ class Coco(Source):
     ) -> None:
         self.settings = settings or ReadSettings()
         self.file = annotations
-        content = read_json(annotations)
-        if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-            raise UserError(f"{annotations} is not COCO: it lacks 'images' or 'annotations'")
-        _require_fields(content, annotations)
-        self._classes = {c["id"]: str(c["name"]) for c in content.get("categories", [])}
-        self._objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-        for annotation in content["annotations"]:
-            if not annotation.get("iscrowd") and annotation.get("segmentation"):
-                self._objects[annotation["image_id"]].append(annotation)
-        self._images = content["images"]
+        try:
+            content, buffer = decode_json(annotations, _Content)
+        except msgspec.ValidationError as error:
+            raise UserError(
+                f"{annotations} is not COCO: it lacks something or has it in another form: {error}"
+            ) from error
+        self._classes = {category.id: str(category.name) for category in content.categories}
+        self._images = content.images
         if not self._images:
             raise UserError(f"{annotations} names no images")
-        root = _image_root(annotations, split, self._images[0]["file_name"])
+        self._rows = {image.id: row for row, image in enumerate(self._images)}
+        owners = _owners(content.annotations, self._rows, annotations)
+        order = np.argsort(owners, kind="stable")
+        self._spans = find_spans(content.annotations, buffer)[order]
+        self._first = np.searchsorted(owners[order], np.arange(len(self._images) + 1))
+        root = _image_root(annotations, split, self._images[0].file_name)
         prefix = f"{split}/" if split else ""
         self.records = [
-            Record(
-                str(image.get("sample_id") or prefix + str(image["file_name"])),
-                root / image["file_name"],
-                split,
-            )
+            Record(str(image.sample_id or prefix + image.file_name), root / image.file_name, split)
             for image in self._images
         ]
 
@@ -63,55 +93,72 @@ class Coco(Source):
         image = settings.read_image(record.path)
         height, width = image.shape[:2]
         entry = self._images[index]
-        declared = (entry.get("height", height), entry.get("width", width))
+        declared = (entry.height or height, entry.width or width)
         if declared != (height, width):
             raise UserError(
                 f"{record.path} is {width}x{height} pixels, but {self.file} says "
                 f"{declared[1]}x{declared[0]}"
             )
-        annotations = self._objects.get(entry["id"], [])
-        ids = _object_ids(annotations)
-        masks = [self._decode(annotation, (height, width)) for annotation in annotations]
-        labels = stack_layers(zip(ids, masks, strict=True), (height, width))
+        annotations = self._annotations(self._rows[entry.id])
+        labels, ids = decode_annotations(annotations, (height, width), self.file)
         classes = {
-            number: self._classes.get(annotation.get("category_id"), "")
+            number: self._class_name(annotation.get("category_id"))
             for number, annotation in zip(ids, annotations, strict=True)
         }
         if settings.with_components:
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, labels, classes, record.group)
 
-    def _decode(self, annotation: dict[str, Any], hw: tuple[int, int]) -> MaskArray:
-        shape = annotation["segmentation"]
+    def _annotations(self, row: int) -> list[dict[str, Any]]:
+        spans = self._spans[self._first[row] : self._first[row + 1]].tolist()
+        return objects_among(read_spans(self.file, spans))
+
+    def _class_name(self, category: Any) -> str:
+        return self._classes.get(category, "") if isinstance(category, _Id) else ""
+
+
+def objects_among(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Annotations with a segmentation that are no crowds."""
+    return [each for each in annotations if not each.get("iscrowd") and each.get("segmentation")]
+
+
+def decode_annotations(
+    annotations: list[dict[str, Any]], hw: tuple[int, int], file: Path | str
+) -> tuple[LabelArray, list[int]]:
+    """Labels (L, H, W) of annotations, and the id that each of them has there.
+
+    Raises:
+        UserError: a segmentation cannot be decoded, or has another size than the image.
+    """
+    ids = _object_ids(annotations)
+    masks = [_decode(annotation, hw, file) for annotation in annotations]
+    return stack_layers(zip(ids, masks, strict=True), hw), ids
+
+
+def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -> MaskArray:
+    shape, where = annotation["segmentation"], f"annotation {annotation.get('id')} of {file}"
+    try:
+        if not isinstance(shape, dict):
+            return polygons_to_mask([p for p in shape if len(p) >= 6], hw)
+        height, width = (int(side) for side in shape["size"])
+        mask = rle_to_mask(shape) if (height, width) == hw else None
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise UserError(f"{where} has a segmentation that cannot be decoded: {error}") from error
+    if mask is None:
+        raise UserError(f"{where} is {width}x{height} pixels, but its image is {hw[1]}x{hw[0]}")
+    return mask
+
+
+def _owners(annotations: list[msgspec.Raw], rows: dict[_Id, int], file: Path) -> NDArray[np.int64]:
+    """For each annotation the row of its image, -1 where the file has no such image."""
+    decode = msgspec.json.Decoder(_Owner).decode
+    owners = np.empty(len(annotations), np.int64)
+    for number, annotation in enumerate(annotations):
         try:
-            if isinstance(shape, dict):
-                mask = rle_to_mask(shape)
-            else:
-                mask = polygons_to_mask([p for p in shape if len(p) >= 6], hw)
-        except (TypeError, ValueError, KeyError, IndexError) as error:
-            raise UserError(
-                f"annotation {annotation.get('id')} of {self.file} has a segmentation that cannot "
-                f"be decoded: {error}"
-            ) from error
-        if mask.shape != hw:
-            raise UserError(
-                f"annotation {annotation.get('id')} of {self.file} is {mask.shape[1]}x"
-                f"{mask.shape[0]} pixels, but its image is {hw[1]}x{hw[0]}"
-            )
-        return mask
-
-
-def _require_fields(content: dict[str, Any], file: Path) -> None:
-    required = {
-        "images": ("id", "file_name"),
-        "categories": ("id", "name"),
-        "annotations": ("image_id",),
-    }
-    for kind, names in required.items():
-        for number, entry in enumerate(content.get(kind, [])):
-            missing = [n for n in names if not isinstance(entry, dict) or n not in entry]
-            if missing:
-                raise UserError(f"{file}: entry {number} of '{kind}' lacks '{missing[0]}'")
+            owners[number] = rows.get(decode(annotation).image_id, -1)
+        except msgspec.DecodeError as error:
+            raise UserError(f"{file}: entry {number} of 'annotations': {error}") from error
+    return owners
 
 
 def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:
@@ -132,7 +179,7 @@ def _image_root(annotations: Path, split: str, file_name: str) -> Path:
     names = [n for n in (split, f"{split}2017", "images", f"images/{split}") if n]
     places = [folder, *(base / n for base in (folder, folder.parent) for n in names), folder.parent]
     for place in places:
-        if (place / file_name).is_file():
+        if is_file(place / file_name):
             return place
     raise UserError(
         f"the image {file_name} of {annotations} was not found under {folder} or {folder.parent}"

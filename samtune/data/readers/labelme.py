@@ -7,23 +7,23 @@ PATH/a.png      the image that `imagePath` names; or only inside the JSON, as `i
 
 import base64
 import binascii
-import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from samtune.data.objects import split_components, stack_layers
+from samtune.data.image_io import EncodedImage, read_labels
+from samtune.data.json_index import decode_json
+from samtune.data.label_maps import foreground
+from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
+from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
-from samtune.files import read_json
-from samtune.geometry import polygons_to_mask
+from samtune.files import is_file, read_json
 from samtune.types import ImageArray, MaskArray, Sample
 
-# Points on the circle that stands for one.
-_CIRCLE = 64
 _NO_AREAS = ("point", "line", "linestrip", "points")
 
 
@@ -47,11 +47,12 @@ class Labelme(Source):
         for file in self.files:
             split = file.parent.name if file.parent != path else ""
             row = rows.get(file.stem) or {}
-            image = file.parent / Path(str(read_json(file).get("imagePath") or "")).name
+            named = str(read_json(file).get("imagePath") or "").replace("\\", "/")
+            image = file.parent / Path(named).name
             self.records.append(
                 Record(
                     f"{split}/{file.stem}" if split else file.stem,
-                    image if image.is_file() else file, split or row.get("split", ""),
+                    image if is_file(image) else file, split or row.get("split", ""),
                     columns=tuple(row.items()),
                 )
             )  # fmt: skip
@@ -67,10 +68,7 @@ class Labelme(Source):
                 f"{record.path} is {hw[1]}x{hw[0]} pixels, but {file} says {declared[1]}x{declared[0]}"
             )
         objects = _objects(content.get("shapes"), hw, file)
-        labels = stack_layers(((n, mask) for n, (_, mask) in enumerate(objects, start=1)), hw)
-        classes = {number: name for number, (name, _) in enumerate(objects, start=1)}
-        if self.settings.with_components:
-            labels, classes = split_components(labels, classes)
+        labels, classes = number_objects(objects, hw, self.settings.with_components)
         return Sample(record.image_id, image, labels, classes, record.group)
 
     def _image(self, path: Path, file: Path, content: dict[str, Any]) -> ImageArray:
@@ -80,11 +78,7 @@ class Labelme(Source):
             raise UserError(
                 f"{file} names the image {content.get('imagePath')}, which is not there"
             )
-        try:
-            with Image.open(io.BytesIO(base64.b64decode(content["imageData"]))) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except (binascii.Error, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
-            raise UserError(f"the imageData of {file} is no image: {error}") from error
+        return self.settings.read_image(_encoded(content["imageData"], f"the imageData of {file}"))
 
     def hw(self, index: int) -> tuple[int, int]:
         if self.records[index].path == self.files[index]:
@@ -110,30 +104,30 @@ def is_labelme_folder(folder: Path) -> bool:
     return first is not None and _is_labelme(first)
 
 
+class _Shapes(msgspec.Struct):
+    shapes: list[msgspec.Raw]
+
+
 def _is_labelme(file: Path) -> bool:
     try:
-        content = read_json(file)
-    except UserError:
+        decode_json(file, _Shapes)
+    except (UserError, msgspec.ValidationError):
         return False
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+    return True
 
 
 def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, MaskArray]]:
     """(label, mask) of each object; shapes of one group are one."""
-    found: list[tuple[str, MaskArray]] = []
-    places: dict[tuple[str, Any], int] = {}
+    found = []
     for number, shape in enumerate(shapes or []):
         where = f"{file}, shape {number}"
         if not isinstance(shape, dict):
             raise UserError(f"{where} is no shape")
-        name, group = str(shape.get("label") or ""), shape.get("group_id")
-        mask = _shape_mask(shape, hw, where)
-        if group is not None and (name, group) in places:
-            found[places[name, group]][1][mask] = True
-            continue
-        places[name, group] = len(found)
-        found.append((name, mask))
-    return found
+        group = shape.get("group_id")
+        if group is not None and not isinstance(group, int | str):
+            raise UserError(f"{where}: its group_id {group} is no number")
+        found.append((str(shape.get("label") or ""), group, _shape_mask(shape, hw, where)))
+    return join_groups(found)
 
 
 def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskArray:
@@ -154,24 +148,26 @@ def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskA
     if kind == "mask":
         return _pasted(shape.get("mask"), points[0], hw, where)
     if kind == "rectangle":
-        (x0, y0), (x1, y1) = points[:2]
-        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        points = box_corners(*points[0], *points[1])
     elif kind == "circle":
-        angles = np.linspace(0, 2 * np.pi, _CIRCLE, endpoint=False)
         radius = float(np.hypot(*(points[1] - points[0])))
-        points = points[0] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return polygons_to_mask([points.reshape(-1).tolist()], hw)
+        points = ellipse_corners(points[0, 0], points[0, 1], radius, radius)
+    return fill(points, hw, where)
 
 
 def _pasted(data: Any, corner: np.ndarray, hw: tuple[int, int], where: str) -> MaskArray:
     """A mask of its own (base64 of a PNG), laid down with its top-left pixel at `corner`."""
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
-            part = np.asarray(picture.convert("L")) > 0
-    except (binascii.Error, TypeError, ValueError, OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{where}: its mask is no image: {error}") from error
+    values = read_labels(_encoded(data, f"{where}: its mask"))
+    part = foreground(values)
     mask = np.zeros(hw, np.bool_)
     x, y = (int(value) for value in corner)
     window = mask[max(0, y) : y + part.shape[0], max(0, x) : x + part.shape[1]]
     window |= part[max(0, -y) :, max(0, -x) :][: window.shape[0], : window.shape[1]]
     return mask
+
+
+def _encoded(data: Any, name: str) -> EncodedImage:
+    try:
+        return EncodedImage(name, base64.b64decode(data))
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise UserError(f"{name} is no image: {error}") from error

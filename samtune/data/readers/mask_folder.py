@@ -10,13 +10,12 @@ PATH/{train,val,test}/images ...                   optional: splits as folders
 import csv
 from pathlib import Path
 
-import numpy as np
-
 from samtune.data.image_io import IMAGE_SUFFIXES, read_labels
+from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
-from samtune.types import ImageArray, LabelArray, MaskArray, Sample
+from samtune.types import ImageArray, LabelArray, Sample
 
 SPLIT_FOLDERS = ("train", "val", "test")
 _MASK_FOLDERS = ("labels", "masks")
@@ -80,49 +79,12 @@ class MaskFolder(Source):
             files = sorted(f for f in mask.iterdir() if f.suffix.lower() in _MASK_SUFFIXES)
             parts = [(number, read_labels(f), f) for number, f in enumerate(files, start=1)]
             for _, values, file in parts:
-                _check_size(values.shape[:2], hw, file)
-            return stack_layers(((n, _foreground(v)) for n, v, _ in parts), hw), {}
+                check_size(values.shape[:2], hw, file)
+            return stack_layers(((n, foreground(v)) for n, v, _ in parts), hw), {}
         values = read_labels(mask)
-        _check_size(values.shape[:2], hw, mask)
-        return self._interpret(values, mask)
-
-    def _interpret(self, values: LabelArray, mask: Path) -> tuple[LabelArray, dict[int, str]]:
-        """Turn mask values into objects, as `settings.labels` says."""
-        kind, names = self.settings.labels, dict(self.settings.class_names)
-        if kind == "auto":
-            kind = "instances" if mask.parent.name == "labels" else "semantic"
-        if values.ndim == 3:
-            values, colours = _colours_to_classes(values)
-            names = colours | names
-        for value in self.settings.ignore_values:
-            values = np.where(values == value, 0, values)
-        if values.min(initial=0) < 0:
-            raise UserError(
-                f"{mask} holds the negative value {values.min()}: name it in data.ignore_values"
-            )
-        if kind == "binary":
-            return (values > 0)[None].astype(np.int32), {1: names.get(1, "")}
-        if kind == "instances":
-            return values[None], {}
-        return values[None], {int(v): names.get(int(v), str(v)) for v in np.unique(values) if v}
-
-
-def _foreground(values: LabelArray) -> MaskArray:
-    """Everything above 0, of whatever channel."""
-    return np.asarray((values.max(axis=2) if values.ndim == 3 else values) > 0)
-
-
-def _colours_to_classes(values: LabelArray) -> tuple[LabelArray, dict[int, str]]:
-    """(H, W, 3) colours -> (H, W) 24-bit class numbers, named like `#ff0000`; black is 0."""
-    packed = (values[..., 0] << 16) + (values[..., 1] << 8) + values[..., 2]
-    return packed.astype(np.int32), {int(v): f"#{int(v):06x}" for v in np.unique(packed)}
-
-
-def _check_size(found: tuple[int, ...], expected: tuple[int, ...], file: Path) -> None:
-    if tuple(found) != tuple(expected):
-        raise UserError(
-            f"{file} is {found[1]}x{found[0]} pixels, but its image is {expected[1]}x{expected[0]}"
-        )
+        check_size(values.shape[:2], hw, mask)
+        kind: LabelKind = "instances" if mask.parent.name == "labels" else "semantic"
+        return interpret_labels(values, self.settings, kind, mask)
 
 
 def _mask_folder(folder: Path) -> Path:

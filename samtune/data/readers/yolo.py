@@ -14,11 +14,12 @@ import numpy as np
 import yaml
 
 from samtune.data.image_io import IMAGE_SUFFIXES
-from samtune.data.objects import split_components, stack_layers
+from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
+from samtune.data.shapes import fill
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
-from samtune.geometry import polygons_to_mask
+from samtune.files import read_lines
 from samtune.types import MaskArray, Sample
 
 _SPLITS = ("train", "val", "test")
@@ -56,15 +57,10 @@ class Yolo(Source):
         record, settings = self.records[index], self.settings
         image = settings.read_image(record.path)
         file = label_file(record.path)
-        objects = _read_polygons(file, (image.shape[0], image.shape[1])) if file.exists() else []
-        pairs = [(number, mask) for number, (_, mask) in enumerate(objects, start=1)]
-        labels = stack_layers(pairs, (image.shape[0], image.shape[1]))
-        classes = {
-            number: self._classes.get(value, str(value))
-            for number, (value, _) in enumerate(objects, start=1)
-        }
-        if settings.with_components:
-            labels, classes = split_components(labels, classes)
+        hw = (image.shape[0], image.shape[1])
+        polygons = _read_polygons(file, hw) if file.exists() else []
+        objects = [(self._classes.get(value, str(value)), mask) for value, mask in polygons]
+        labels, classes = number_objects(objects, hw, settings.with_components)
         return Sample(record.image_id, image, labels, classes, record.group)
 
 
@@ -120,8 +116,7 @@ def _image_files(root: Path, places: Any, file: Path) -> list[Path]:
             files = sorted(place.rglob("*"))
             found += [each for each in files if each.suffix.lower() in IMAGE_SUFFIXES]
         elif place.is_file():
-            lines = place.read_text(encoding="utf-8").splitlines()
-            found += [place.parent / line.strip() for line in lines if line.strip()]
+            found += [place.parent / line for line in read_lines(place)]
         else:
             raise UserError(f"{file} names {entry}, which is not there (looked at {place})")
     return found
@@ -158,12 +153,10 @@ def _read_polygons(file: Path, hw: tuple[int, int]) -> list[tuple[int, MaskArray
             raise UserError(f"{where}: expected numbers: a class, then x y x y ...") from None
         if len(shares) == 4:
             raise UserError(f"{where} is a box: YOLO's labels for segmentation are polygons")
-        if len(shares) < 6 or len(shares) % 2 or value != int(value):
+        if len(shares) < 6 or len(shares) % 2 or not value.is_integer():
             raise UserError(
                 f"{where}: {len(shares)} coordinates; expected a class and three corners or more"
             )
         corners = np.array(shares).reshape(-1, 2) * (hw[1], hw[0])
-        if not np.isfinite(corners).all():
-            raise UserError(f"{where}: a coordinate is not finite")
-        objects.append((int(value), polygons_to_mask([corners.reshape(-1).tolist()], hw)))
+        objects.append((int(value), fill(corners, hw, where)))
     return objects

@@ -1,13 +1,19 @@
 import json
+import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.readers.coco import Coco
 from samtune.data.source import ReadSettings
 from samtune.errors import UserError
 from samtune.geometry import mask_to_rle
+from samtune.outlines import mask_to_rings
 
 HW = (10, 12)
 
@@ -272,3 +278,109 @@ def test_an_entry_without_a_needed_field_is_the_users_error(coco, content):
     content = {"annotations": []} | content
     with pytest.raises(UserError, match=r"coco\.json"):
         coco(content.pop("annotations"), **content).read(0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("file_name", 3), ("file_name", None), ("id", [1]), ("height", "ten")],
+)
+def test_a_field_of_another_kind_is_named(coco, field, value):
+    with pytest.raises(UserError, match=rf"coco\.json is not COCO.*images\[0\]\.{field}"):
+        coco([], images=[entry(1, "a.png") | {field: value}])
+
+
+def test_a_category_that_can_be_none_is_none(coco):
+    sample = coco([annotation(5, [polygon((2, 5), (3, 9))], category_id=[1])]).read(0)
+    assert sample.classes == {5: ""}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"images": [', b"[" * 100_000, b"\xff\xd8\xff"])
+def test_a_file_that_is_no_json_is_refused(tmp_path, content):
+    (tmp_path / "coco.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"coco\.json (cannot be read as JSON|is not COCO)"):
+        Coco(tmp_path / "coco.json")
+
+
+@pytest.mark.parametrize("rle", [
+    {"size": [10**9, 10**9], "counts": [10**18]}, {"size": [10, 12], "counts": "o"},
+    {"size": [10, 12], "counts": "ooooooooooooo0"}, {"size": [10, 12], "counts": "é"},
+    {"size": [10, 12], "counts": [-5, 125]}, {"size": ["a", 2], "counts": "a"},
+])  # fmt: skip
+def test_absurd_run_lengths_are_named(coco, rle):
+    with pytest.raises(UserError, match=r"annotation 5 of .*coco\.json"):
+        coco([annotation(5, rle)]).read(0)
+
+
+@pytest.mark.parametrize("corner", [1e9, -1e300])
+def test_a_corner_far_outside_is_named(coco, corner):
+    source = coco([annotation(5, [[0, 0, corner, 0, 3, 3]])])
+    with pytest.raises(UserError, match=r"annotation 5 .* far outside the image"):
+        source.read(0)
+
+
+def test_what_is_not_finite_elsewhere_does_no_harm(coco):
+    """Tools that write with pandas leave NaN as area; the places of all else must stay right."""
+    odd = {"area": float("nan"), "note": 'NaN "Infinity', "bbox": [-float("inf")] * 4}
+    shapes = [annotation(5, [polygon((2, 5), (3, 9))], **odd),
+              annotation(6, [polygon((7, 9), (1, 4))], **odd)]  # fmt: skip
+    found = masks_of(coco(shapes).read(0))
+    np.testing.assert_array_equal(found[5], block((2, 5), (3, 9)))
+    np.testing.assert_array_equal(found[6], block((7, 9), (1, 4)))
+
+
+def test_a_file_that_changed_since_is_said(coco, tmp_path):
+    source = coco([annotation(5, [polygon((2, 5), (3, 9))])])
+    (tmp_path / "coco.json").write_text("{}")
+    with pytest.raises(UserError, match=r"coco\.json cannot be read any more"):
+        source.read(0)
+
+
+MASKS = arrays.arrays(bool, st.just(HW)).filter(np.any)
+
+
+@settings(max_examples=40, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(objects=st.lists(st.tuples(MASKS, st.sampled_from([1, 7])), max_size=4),
+       first_id=st.integers(1, 2**31 - 10))  # fmt: skip
+def test_what_is_written_is_read(coco, objects, first_id):
+    annotations = []
+    for number, (mask, category) in enumerate(objects, start=first_id):
+        annotations.append(annotation(number, mask_to_rle(mask), category_id=category))
+    sample = coco(annotations).read(0)
+    found = masks_of(sample)
+    names = {1: "roof", 7: "road"}
+    for number, (mask, category) in enumerate(objects, start=first_id):
+        np.testing.assert_array_equal(found[number], mask)
+        assert sample.classes[number] == names[category]
+    assert len(found) == len(objects)
+
+
+@settings(max_examples=40, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(mask=arrays.arrays(bool, st.just((5, 6))).filter(np.any))
+def test_outlines_along_pixels_are_read_to_the_pixel(coco, mask):
+    whole = np.zeros(HW, bool)
+    whole[::2, ::2] = mask  # parts without holes
+    rings = [ring.reshape(-1).tolist() for ring in mask_to_rings(whole)]
+    np.testing.assert_array_equal(masks_of(coco([annotation(5, rings)]).read(0))[5], whole)
+
+
+def test_an_object_costs_little_memory(coco):
+    corners = np.random.default_rng(0).uniform(0, 10, 30).round(2).tolist()
+    number = 20_000
+    file = coco([annotation(each, [corners]) for each in range(number)]).file
+    tracemalloc.start()
+    try:
+        source = Coco(file)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept / number < 40
+    assert peak / number < 200
+    assert len(pickle.dumps(source)) / number < 20
+
+
+def test_processes_that_read_get_a_copy(coco):
+    source = coco([annotation(5, [polygon((2, 5), (3, 9))])])
+    again = pickle.loads(pickle.dumps(source))  # noqa: S301
+    np.testing.assert_array_equal(again.read(0).labels, source.read(0).labels)

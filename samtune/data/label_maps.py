@@ -1,0 +1,74 @@
+"""What the values of a label image mean: objects, classes, colours."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.image_io import ImageFile
+from samtune.data.source import ReadSettings
+from samtune.errors import UserError
+from samtune.types import LabelArray, MaskArray
+
+LabelKind = Literal["instances", "semantic"]
+
+
+def interpret_labels(
+    values: NDArray[Any],
+    settings: ReadSettings,
+    usual: LabelKind,
+    file: ImageFile,
+    names: Mapping[int, str] = MappingProxyType({}),
+) -> tuple[LabelArray, dict[int, str]]:
+    """Turn the values of a label image into objects, as `settings.labels` says.
+
+    Args:
+        values: (H, W) integers, or (H, W, 3) colours.
+        settings: how to read.
+        usual: what `labels: auto` means here.
+        file: what errors name.
+        names: of classes, where `settings.class_names` has none.
+
+    Returns:
+        (1, H, W) labels, and the classes of what is in them.
+
+    Raises:
+        UserError: a value is below 0.
+    """
+    kind = usual if settings.labels == "auto" else settings.labels
+    given = dict(settings.class_names)
+    names = {**names, **given}
+    if values.ndim == 3:
+        values, colours = colours_to_classes(values)
+        names = colours | names
+    for value in settings.ignore_values:
+        values = np.where(values == value, 0, values)
+    if values.min(initial=0) < 0:
+        raise UserError(
+            f"{file} holds the negative value {values.min()}: name it in data.ignore_values"
+        )
+    if kind == "binary":
+        return (values > 0)[None].astype(np.int32), {1: given.get(1, "")}
+    if kind == "instances":
+        return values[None], {}
+    return values[None], {int(v): names.get(int(v), str(v)) for v in np.unique(values) if v}
+
+
+def foreground(values: LabelArray) -> MaskArray:
+    """Everything above 0, of whatever channel."""
+    return np.asarray((values.max(axis=2) if values.ndim == 3 else values) > 0)
+
+
+def colours_to_classes(values: LabelArray) -> tuple[LabelArray, dict[int, str]]:
+    """(H, W, 3) colours -> (H, W) 24-bit class numbers, named like `#ff0000`; black is 0."""
+    packed = (values[..., 0] << 16) + (values[..., 1] << 8) + values[..., 2]
+    return packed.astype(np.int32), {int(v): f"#{int(v):06x}" for v in np.unique(packed)}
+
+
+def check_size(found: tuple[int, ...], expected: tuple[int, ...], file: ImageFile) -> None:
+    if tuple(found) != tuple(expected):
+        raise UserError(
+            f"{file} is {found[1]}x{found[0]} pixels, but its image is {expected[1]}x{expected[0]}"
+        )

@@ -1,0 +1,163 @@
+"""Tar shards, read in place: SA-1B's layout and webdataset's.
+
+PATH/sa_000000.tar      sa_1.jpg with sa_1.json      {"annotations": [{"segmentation": RLE}, ...]}
+                        a.jpg with a.seg.png         a number for each object; or a.png, a.labels.png
+                        a.jpg with a.mask.png        a number or colour for each class
+PATH/train-0000.tar, PATH/train/0000.tar             optional: splits in the name of shard or folder
+
+Nothing is unpacked: the headers are read once, images and masks from their place when they are asked
+for. Formats: https://github.com/facebookresearch/segment-anything#dataset, https://webdataset.github.io
+"""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.image_io import IMAGE_SUFFIXES, EncodedImage, image_hw, read_labels
+from samtune.data.label_maps import LabelKind, check_size, interpret_labels
+from samtune.data.objects import split_components
+from samtune.data.readers.coco import decode_annotations, objects_among
+from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.splits import split_in
+from samtune.errors import UserError
+from samtune.types import LabelArray, Sample
+
+# Ends of names, the longer before the shorter; of those of one image the first is its partner.
+_LABELS = (".seg.png", ".labels.png", ".mask.png", ".json")
+_PARTNERS = (".seg.png", ".labels.png", ".mask.png", ".png", ".json")
+_Span = tuple[int, int]
+
+
+class Shards(Source):
+    """Images with their objects in tar files.
+
+    Args:
+        path: one tar, or a folder of tars, or of folders `train`, `val`, `test` of tars.
+        settings: how to read.
+
+    Raises:
+        UserError: a tar is damaged or truncated, or an image has no partner.
+    """
+
+    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
+        self.settings = settings or ReadSettings()
+        files = [path] if path.is_file() else shard_files(path)
+        if not files:
+            raise UserError(f"{path} holds no shards *.tar")
+        self.records: list[Record] = []
+        self._names: list[tuple[str, str]] = []
+        spans: list[tuple[_Span, _Span]] = []
+        for file in files:
+            folder = "" if file.parent in (path, path.parent) else file.parent.name
+            shard = f"{folder}/{file.stem}".removeprefix("/")
+            split = split_in(file.stem) or split_in(folder)
+            for key, parts in sorted(_index(file).items()):
+                image, labels = _pair(key, list(parts), file)
+                self.records.append(Record(f"{shard}/{key}", file, split))
+                self._names.append((f"{key}{image}", f"{key}{labels}"))
+                spans.append((parts[image], parts[labels]))
+        if not self.records:
+            raise UserError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}) in its tars")
+        self._spans: NDArray[np.int64] = np.array(spans, np.int64)
+
+    def read(self, index: int) -> Sample:
+        record, settings = self.records[index], self.settings
+        image_file, labels_file = (self._member(index, part) for part in (0, 1))
+        image = settings.read_image(image_file)
+        hw = (image.shape[0], image.shape[1])
+        name = labels_file.name
+        if name.endswith(".json"):
+            labels, classes = _annotated(labels_file, hw, dict(settings.class_names))
+        else:
+            values = read_labels(labels_file)
+            check_size(values.shape[:2], hw, labels_file)
+            kind: LabelKind = "semantic" if name.endswith(".mask.png") else "instances"
+            labels, classes = interpret_labels(values, settings, kind, labels_file)
+        if settings.with_components:
+            labels, classes = split_components(labels, classes)
+        return Sample(record.image_id, image, labels, classes, record.group)
+
+    def hw(self, index: int) -> tuple[int, int]:
+        return image_hw(self._member(index, 0))
+
+    def _member(self, index: int, part: int) -> EncodedImage:
+        """The image (0) or its labels (1)."""
+        record, (start, size) = self.records[index], self._spans[index, part].tolist()
+        try:
+            with record.path.open("rb") as file:
+                file.seek(start)
+                content = file.read(size)
+        except OSError as error:
+            raise UserError(f"{record.path} cannot be read: {error}") from error
+        return EncodedImage(f"{record.path}, {self._names[index][part]}", content)
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """Tars of a folder, or of its folders by split."""
+    patterns = ("*.tar", *(f"{split}/*.tar" for split in ("train", "val", "test")))
+    return [file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file()]
+
+
+def _index(file: Path) -> dict[str, dict[str, _Span]]:
+    """Places of images and labels by their name and its ending."""
+    found: dict[str, dict[str, _Span]] = {}
+    for name, span in _walk(file):
+        ending = next((e for e in (*_LABELS, *IMAGE_SUFFIXES) if name.lower().endswith(e)), "")
+        is_hidden = name.rpartition("/")[2].startswith(".")  # macOS adds ._NAME for each NAME
+        if ending and not is_hidden:
+            found.setdefault(name[: -len(ending)].removeprefix("./"), {})[ending] = span
+    return found
+
+
+def _walk(file: Path) -> Iterator[tuple[str, _Span]]:
+    """Name, first byte and size of each file in a tar.
+
+    `tarfile` takes damage between members for the end, runs backwards where a size is below 0, and
+    keeps every header.
+    """
+    size, before = file.stat().st_size, -1
+    try:
+        with tarfile.open(file, "r:") as tar:
+            while (member := tar.next()) is not None:
+                end = member.offset_data + member.size
+                if member.offset <= before or member.size < 0 or (member.isreg() and end > size):
+                    raise tarfile.ReadError(f"{member.name} does not lie within it")
+                before = member.offset
+                tar.members = []  # type: ignore[attr-defined]
+                if member.isreg() and not member.issparse():
+                    yield member.name, (member.offset_data, member.size)
+            with file.open("rb") as rest:
+                rest.seek(tar.offset)
+                if any(rest.read(tarfile.BLOCKSIZE)):
+                    raise tarfile.ReadError(f"no header of a member at byte {tar.offset}")
+    except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
+        raise UserError(f"{file} is no whole tar without compression: {error}") from error
+
+
+def _pair(key: str, endings: list[str], file: Path) -> tuple[str, str]:
+    """The ending of an image, and that of its labels."""
+    images = sorted((e for e in endings if e in IMAGE_SUFFIXES), key=lambda e: e == ".png")
+    image = images[0] if images else ""
+    labels = next((e for e in _PARTNERS if e in endings and e != image), "")
+    if not image or not labels:
+        expected = ", ".join(_PARTNERS if image else IMAGE_SUFFIXES)
+        raise UserError(f"{file}: {key}{endings[0]} has no partner: expected {key} with {expected}")
+    return image, labels
+
+
+def _annotated(
+    file: EncodedImage, hw: tuple[int, int], names: dict[int, str]
+) -> tuple[LabelArray, dict[int, str]]:
+    try:
+        annotations = json.loads(file.content)["annotations"]
+        annotations = objects_among(annotations)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{file} holds no annotations as SA-1B has them: {error}") from error
+    labels, ids = decode_annotations(annotations, hw, str(file))
+    numbers = [annotation.get("category_id") for annotation in annotations]
+    classes = [names.get(n, str(n)) if isinstance(n, int) else "" for n in numbers]
+    return labels, dict(zip(ids, classes, strict=True))

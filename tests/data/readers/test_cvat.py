@@ -1,0 +1,200 @@
+"""CVAT's export of images, and mistakes in it."""
+
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from samtune.data.formats import open_splits, recognise
+from samtune.data.readers.cvat import Cvat
+from samtune.data.source import ReadSettings
+from samtune.data.splits import SplitSettings
+from samtune.errors import UserError
+
+HW = (20, 40)
+SQUARE = "5.00,5.00;15.00,5.00;15.00,10.00;5.00,10.00"
+
+
+def element(kind, **values):
+    attributes = " ".join(f"{name}={quoteattr(str(value))}" for name, value in values.items())
+    return f'<{kind} {attributes}><attribute name="a">1</attribute></{kind}>'
+
+
+def polygon(points=SQUARE, label="cell", **more):
+    return element("polygon", label=label, points=points, occluded=0, **more)
+
+
+def image(*shapes, name="a.png", **more):
+    more = {"id": 0, "name": name, "width": HW[1], "height": HW[0], **more}
+    attributes = " ".join(f"{key}={quoteattr(str(value))}" for key, value in more.items())
+    return f"<image {attributes}>{''.join(shapes)}</image>"
+
+
+@pytest.fixture
+def cvat(tmp_path, write):
+    """A function that opens an export of the given images, or of one image with given shapes."""
+    write(tmp_path / "images" / "a.png", np.full((*HW, 3), 90, np.uint8))
+
+    def make(*parts, **more):
+        images = parts if parts and parts[0].startswith("<image") else [image(*parts, **more)]
+        text = f"<annotations><version>1.1</version><meta/>{''.join(images)}</annotations>"
+        (tmp_path / "annotations.xml").write_text(text, encoding="utf-8")
+        return Cvat(tmp_path)
+
+    return make
+
+
+def window(rows, columns):
+    mask = np.zeros(HW, bool)
+    mask[rows, columns] = True
+    return mask
+
+
+def row_runs(mask):
+    """Lengths of runs along the rows, the first one of zeros."""
+    values = mask.reshape(-1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], values, [not values[-1]]])))
+    return np.diff(np.concatenate([[0], edges])).tolist()
+
+
+def test_polygons_and_boxes_cover_the_pixels_between_their_corners(cvat):
+    box = element("box", label="cell", xtl="5", ytl="5", xbr="15", ybr="10")
+    turned = element(
+        "box", label="cell", xtl="7.5", ytl="2.5", xbr="12.5", ybr="12.5", rotation="90"
+    )
+    for each in (polygon(), box, turned):
+        sample = cvat(each).read(0)
+        np.testing.assert_array_equal(sample.labels[0], window(slice(5, 10), slice(5, 15)))
+        assert sample.classes == {1: "cell"}
+
+
+def test_ellipses_turn_clockwise(cvat):
+    values = {"label": "cell", "cx": 20, "cy": 10, "rx": 9, "ry": 3}
+    labels = cvat(element("ellipse", **values)).read(0).labels[0]
+    assert labels.sum() == pytest.approx(np.pi * 27, rel=0.05)
+    labels = cvat(element("ellipse", rotation=30, **values)).read(0).labels[0]
+    assert labels.sum() == pytest.approx(np.pi * 27, rel=0.05)
+    assert labels[13, 26]
+    assert not labels[7, 26]
+
+
+@settings(max_examples=40, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@given(part=arrays.arrays(bool, st.tuples(st.integers(1, 20), st.integers(1, 40))).filter(np.any),
+       data=st.data())  # fmt: skip
+def test_masks_are_read_as_written(cvat, part, data):
+    top = data.draw(st.integers(0, HW[0] - part.shape[0]))
+    left = data.draw(st.integers(0, HW[1] - part.shape[1]))
+    shape = element(
+        "mask", label="cell", rle=", ".join(map(str, row_runs(part))), left=left, top=top,
+        width=part.shape[1], height=part.shape[0],
+    )  # fmt: skip
+    expected = np.zeros(HW, bool)
+    expected[top : top + part.shape[0], left : left + part.shape[1]] = part
+    np.testing.assert_array_equal(cvat(shape).read(0).labels[0], expected)
+
+
+def test_objects_stand_from_back_to_front_and_stay_whole(cvat):
+    front = polygon(label="front", z_order=1)
+    back = polygon("0,0;40,0;40,20;0,20", label="back", z_order=-1)
+    sample = cvat(front, back).read(0)
+    assert sample.classes == {1: "back", 2: "front"}
+    assert (sample.labels[0] == 1).all()
+    assert (sample.labels[1] == 2).sum() == 50
+
+
+def test_shapes_of_one_group_are_one_object(cvat):
+    other = "20,5;25,5;25,10;20,10"
+    sample = cvat(polygon(group_id=3), polygon(other, group_id=3), polygon(other, "b")).read(0)
+    assert sample.classes == {1: "cell", 2: "b"}
+    assert (sample.labels[0] == 1).sum() == 50 + 25
+    single = cvat(polygon(group_id=0), polygon(other, group_id=0)).read(0)
+    assert len(single.classes) == 2
+
+
+def test_subsets_are_splits_and_names_may_be_any(cvat, tmp_path, write):
+    names = {"Train": "d\u00e9j\u00e0 vu/1 & 2.png", "Validation": "b.png", "default": "c.png"}
+    for subset, name in names.items():
+        write(tmp_path / "images" / subset / name, np.zeros((*HW, 3), np.uint8))
+    images = [image(polygon(), name=name, subset=subset) for subset, name in names.items()]
+    cvat(*images)
+    assert recognise(tmp_path) == recognise(tmp_path / "annotations.xml") == "cvat"
+    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    assert {name: [r.image_id for r in part.records] for name, part in splits.items()} == {
+        "train": ["Train/d\u00e9j\u00e0 vu/1 & 2.png"], "val": ["Validation/b.png"], "test": [],
+    }  # fmt: skip
+    assert splits["train"].read(0).labels.sum() == 50
+
+
+def test_tags_are_no_objects(cvat):
+    assert cvat(element("tag", label="good")).read(0).classes == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (element("polyline", label="a", points=SQUARE), "has no area"),
+        (element("skeleton", label="a"), "has no area"),
+        (polygon("1,1;2,2"), "has 2 corners"),
+        (polygon("1,1;2,nan;3,3"), "not finite"),
+        (polygon("1,1;2,1e12;3,3"), "far outside"),
+        (polygon("1,1;2;3,3"), "is damaged"),
+        (polygon(""), "is damaged"),
+        (element("polygon", label="a"), "lacks 'points'"),
+        (element("box", label="a", xtl="1", ytl="2", xbr="x", ybr="3"), "is damaged"),
+        (element("mask", label="a", rle="3", left=0, top=0, width=2, height=2), "runs sum to 3"),
+        (element("mask", label="a", rle="-3", left=0, top=0, width=2, height=2), "is below 0"),
+        (
+            element("mask", label="a", rle="4", left=39, top=0, width=2, height=2),
+            "leaves the image",
+        ),
+        (
+            element("mask", label="a", rle=f"{10**30}", left=0, top=0, width=2, height=2),
+            "is damaged",
+        ),
+    ],
+)
+def test_a_shape_that_is_no_area_is_named(cvat, wrong, reason):
+    with pytest.raises(UserError, match=rf"annotations\.xml, \w+ 1 of a\.png.*{reason}"):
+        cvat(polygon(), wrong).read(0)
+
+
+def test_a_polygon_that_crosses_itself_or_leaves_the_image_is_read(cvat):
+    labels = cvat(polygon("-5,-5;15,15;15,-5;-5,15")).read(0).labels[0]
+    assert labels[10, 14]
+    assert not labels[10, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "cannot be read as XML"),
+        ("<annotations><image", "cannot be read as XML"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>', "document type"),
+        ("<boxes/>", r"found <boxes>, expected <annotations>"),
+        ("<annotations><track/></annotations>", "tracks of a video"),
+        ("<annotations/>", "names no images"),
+        ("<annotations><image/></annotations>", "image 0 has no name"),
+        (f"<annotations>{image(polygon(z_order='x'))}</annotations>", "z_order x is no number"),
+        (f"<annotations>{image(name='gone.png')}</annotations>", r"gone\.png .* was not found"),
+        (f"<annotations>{image(name='../../a.png', id=1)}</annotations>", None),
+        ('<?xml version="1.0" encoding="nonsense"?><annotations/>', "cannot be read as XML"),
+    ],
+)
+def test_a_file_that_is_none_is_said(cvat, tmp_path, text, reason):
+    (tmp_path / "annotations.xml").write_text(text)
+    if reason is None:  # it does not lead out of the folder
+        assert Cvat(tmp_path).records[0].path == tmp_path / "images" / "a.png"
+        return
+    with pytest.raises(UserError, match=reason):
+        Cvat(tmp_path)
+
+
+def test_an_image_of_another_size_is_said(cvat):
+    with pytest.raises(
+        UserError, match=r"a\.png is 40x20 pixels, but .*annotations\.xml says 41x20"
+    ):
+        cvat(polygon(), width=41).read(0)
