@@ -12,9 +12,12 @@ import zipfile
 import numpy as np
 import tifffile
 from PIL import Image
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
 
 HW = (40, 48)
 SQUARE = (slice(8, 24), slice(16, 40))
+PIXEL = 2.7e-6  # degrees, about 0.3 m
 
 
 def noise(seed, hw=HW, dtype=np.uint8):
@@ -151,22 +154,36 @@ def synapse_ct(folder):
     return [write_zip(folder / "RawData.zip", files)]
 
 
+def _geotiff(values, place):
+    with MemoryFile() as memory:
+        facts = {"height": HW[0], "width": HW[1], "count": 3, "dtype": values.dtype}
+        with memory.open(driver="GTiff", crs="EPSG:4326", transform=place, **facts) as file:
+            file.write(np.moveaxis(values, 2, 0))
+        return memory.read()
+
+
+def _house(place):
+    """The square as GeoJSON."""
+    left, top = place * (SQUARE[1].start, SQUARE[0].start)
+    right, bottom = place * (SQUARE[1].stop, SQUARE[0].stop)
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    polygon = {"type": "Polygon", "coordinates": [ring]}
+    house = {"type": "Feature", "properties": {}, "geometry": polygon}
+    return json.dumps({"type": "FeatureCollection", "features": [house]}).encode()
+
+
 def spacenet_vegas(folder):
     """A tar of GeoTIFFs in several products, and GeoJSON; 200 m apart, as on a grid."""
     files = {}
     for number in range(60):
-        x, y = -115.30 + 0.002 * (number % 10), 36.20 - 0.002 * (number // 10)
-        tags = [
-            (33550, 12, 3, (2.7e-6, 2.7e-6, 0.0), False),
-            (33922, 12, 6, (0, 0, 0, x, y, 0), False),
-        ]
+        place = from_origin(
+            -115.30 + 0.002 * (number % 10), 36.20 - 0.002 * (number // 10), PIXEL, PIXEL
+        )
         stem, name = "AOI_2_Vegas_Train", f"AOI_2_Vegas_img{number + 1}"
-        pixels = tiff(noise(number, dtype=np.uint16), photometric="rgb", extratags=tags)
+        pixels = _geotiff(noise(number, dtype=np.uint16), place)
         files[f"{stem}/RGB-PanSharpen/RGB-PanSharpen_{name}.tif"] = pixels
         files[f"{stem}/MUL/MUL_{name}.tif"] = pixels
-        files[f"{stem}/geojson/buildings/buildings_{name}.geojson"] = json.dumps(
-            {"type": "FeatureCollection", "features": []}
-        ).encode()
+        files[f"{stem}/geojson/buildings/buildings_{name}.geojson"] = _house(place)
     return [write_tar_gz(folder / "SN2_buildings_train_AOI_2_Vegas.tar.gz", files)]
 
 
