@@ -161,13 +161,12 @@ def _write_manifest(rows: list[Row], out: Path) -> dict[str, int]:
     if "test" not in named:
         named = [""] * len(rows)
     splits = fill_splits(named, groups, SplitSettings())
-    counts = {split: splits.count(split) for split in SPLITS if split in splits}
     if len(rows) == 1:  # a single scene is divided where it is read
-        return counts
+        return {"all": 1}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("id", "split", "group"))
     for (image_id, _, group), split in zip(rows, splits, strict=True):
         writer.writerow((image_id, split, group))
     write_text(out / "manifest.csv", text.getvalue())
-    return counts
+    return {split: splits.count(split) for split in SPLITS if split in splits}

@@ -100,6 +100,14 @@ def test_names_with_spaces_and_other_letters(tmp_path, out):
     assert (out / "masks" / "größe 0.png").is_file()
 
 
+def test_a_single_scene_is_divided_where_it_is_read(tmp_path, out):
+    files = {"a/scene.tif": tiff(square()), "a/houses.geojson": b"{}", "a/other.tif": b""}
+    part = Part(images="a/scene.tif", masks="a/houses.geojson", id="scene")
+    folder = write_folder(tmp_path / "in", files)
+    assert arrange(recipe(Layout(kind="geo", parts=[part])), [folder], out, False) == {"all": 1}
+    assert {f.name for f in out.iterdir()} == {"scene.tif", "scene.geojson"}
+
+
 class TestDivision:
     def test_groups_by_expression(self, folder, out):
         division = Division(how="by parity", group="([01])")
