@@ -334,8 +334,8 @@ def test_fields_of_any_other_kind_are_said_or_read(written):
     folder, name = written
     (file,) = folder.glob("*.json")
     text = file.read_text()
-    for number in range(60):
-        for value in ABSURD:
+    for number in range(40):
+        for value in ABSURD[number % 4 :: 4]:  # all of them, over neighbouring fields
             file.write_text(json.dumps(with_leaf(json.loads(text), number, value)))
             assert_clear(folder, name)
 
