@@ -13,7 +13,7 @@ COMMANDS = {
     "predict": "segment images with points and boxes",
     "cache": "compute the frozen part of the encoder for every image, before training",
     "bench": "time and memory of models on your own images",
-    "data": "check data sets before training, convert them between formats",
+    "data": "fetch known data sets, check data before training, convert between formats",
     "models": "list the models known by name",
     "convert": "turn a model into a transformers folder or an official .pth file",
 }

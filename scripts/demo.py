@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,10 +24,7 @@ def main() -> int:
 
 def _make_data(data: Path) -> int:
     if not data.exists():
-        print("fetching one real picture of nuclei (the wheel of stardist, with pip) ...")
-        sys.stdout.flush()
-        maker = ROOT / "datasets" / "stardist_nuclei.py"
-        return subprocess.run([sys.executable, str(maker), str(data)], check=False).returncode
+        return samtune(["data", "fetch", "nuclei_sample", "--out", str(data), "--yes"])
     return 0
 
 

@@ -1,5 +1,6 @@
 """What all tests share: small pictures with discs, the real images, one thread each."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def discs(tmp_path_factory):
     for offset, (split, count) in enumerate((("train", 4), ("val", 2), ("test", 2))):
         write_discs(folder, split, count, seed=100 * offset)
     return folder
+
+
+@pytest.fixture(scope="session")
+def load_script():
+    """A function that loads a script, which is in no package, by its name."""
+
+    def load(name):
+        path = Path(__file__).parents[1] / "scripts" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

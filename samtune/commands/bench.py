@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from samtune.commands.options import choose_device, parse_alone, quieten
+from samtune.data.image_io import IMAGE_SUFFIXES, read_image
 from samtune.errors import UserError
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 
 
 def extra_memory(call: Callable[[], Any], device: str) -> float:
@@ -110,9 +109,9 @@ def find_images(path: Path, count: int) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in _SUFFIXES)
+    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise UserError(f"there are no images in {path} (looked for {', '.join(_SUFFIXES)})")
+        raise UserError(f"there are no images in {path} (looked for {', '.join(IMAGE_SUFFIXES)})")
     return files[:count]
 
 
@@ -120,7 +119,6 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, float]:
     """Figures of one model, after one image that nobody times."""
     import torch
 
-    from samtune.data.image_io import read_image
     from samtune.inference.predictor import SamPredictor
     from samtune.models.loading import load_model
 

@@ -6,33 +6,25 @@ which score on so many of the masks are so good.
 """
 
 import argparse
-from pathlib import Path
 
-import torch
-
+from samtune.commands.evaluation_loading import load_evaluation
 from samtune.commands.evaluation_options import (
     add_model_options,
     add_protocol_options,
-    build_data,
-    evaluation_settings,
-    find_run,
     require_tuned,
 )
-from samtune.commands.options import choose_device, parse_known, quieten
+from samtune.commands.options import parse_known, quieten
 from samtune.evaluation.calibration import expected_error, fit_calibration
 from samtune.evaluation.compare import compare
 from samtune.evaluation.contestants import TUNED, Contestants
 from samtune.evaluation.report.tables import markdown_table
 from samtune.models.calibration import Calibration
-from samtune.models.loading import load_model
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("samtune calibrate", description=__doc__, exit_on_error=False)
-    add_model_options(parser)
+    add_model_options(parser, "val")
     add_protocol_options(parser)
-    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
-    parser.add_argument("--max-images", type=int, default=0, help="0: all")
     return parser
 
 
@@ -40,13 +32,9 @@ def main(arguments: list[str]) -> None:
     quieten()
     options, data_arguments = parse_known(_parser(), arguments)
     folder = require_tuned(options.model)
-    data = build_data(find_run(Path(options.model)), options.config, data_arguments)
-    source = data.source(options.split)
-    torch.set_flush_denormal(True)
-    device = choose_device(options.device)
-    sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
-    settings = evaluation_settings(options, data, sam)
-    rows = compare(Contestants(sam, is_tuned=True, with_base=False), source, settings).rows
+    found = load_evaluation(options, data_arguments)
+    contestants = Contestants(found.sam, is_tuned=True, with_base=False)
+    rows = compare(contestants, found.source, found.settings).rows
     calibration = fit_calibration(rows, TUNED, options.split)
     before = expected_error(rows, TUNED)
     after = expected_error(rows, TUNED, calibration.of_array)

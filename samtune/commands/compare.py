@@ -36,10 +36,8 @@ _HEAD = ("protocol", "rank", "model", "mIoU", "to the best", "95% interval", "p 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("samtune compare", description=__doc__, exit_on_error=False)
     parser.add_argument("models", nargs="+", help="run folders, checkpoints, adapters, base models")
-    add_data_options(parser)
+    add_data_options(parser, "test")
     add_protocol_options(parser)
-    parser.add_argument("--split", default="test", choices=("train", "val", "test"))
-    parser.add_argument("--max-images", type=int, default=0, help="0: all")
     parser.add_argument(
         "--out", type=Path, default=Path("comparison"), help="folder for the results"
     )

@@ -5,25 +5,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from samtune.commands.evaluation_loading import Evaluation, load_evaluation
 from samtune.commands.evaluation_options import (
     add_model_options,
     add_protocol_options,
-    build_data,
-    evaluation_settings,
-    find_run,
     general_source,
     is_tuned,
     recipe_of,
     seen_in_training,
 )
-from samtune.commands.options import choose_device, parse_known, quieten, read_settings
-from samtune.commands.processes import joined, own_device
-from samtune.data.datamodule import SamDataModule
+from samtune.commands.options import parse_known, quieten, read_settings
+from samtune.commands.processes import joined
 from samtune.errors import UserError
 from samtune.evaluation.assess import assess, provenance
-from samtune.evaluation.compare import Comparison, EvaluationSettings, compare
+from samtune.evaluation.compare import Comparison, compare
 from samtune.evaluation.contestants import BASE, TUNED, Contestants
 from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
 from samtune.evaluation.report.files import write_report
@@ -32,16 +27,13 @@ from samtune.evaluation.report.tables import to_markdown
 from samtune.evaluation.report.wandb_table import log_evaluation
 from samtune.evaluation.verdict import verdict
 from samtune.models.backend import Sam
-from samtune.models.loading import load_model
 from samtune.training.loggers import is_offline
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser("samtune evaluate", description=__doc__, exit_on_error=False)
-    add_model_options(found)
+    add_model_options(found, "test")
     add_protocol_options(found)
-    found.add_argument("--split", default="test", choices=("train", "val", "test"))
-    found.add_argument("--max-images", type=int, default=0, help="0: all")
     found.add_argument(
         "--general", default="procedural", metavar="SET",
         help="on what to look for forgetting: procedural scenes, a data folder, or none",
@@ -76,7 +68,6 @@ def evaluate(
 
     Of several processes (torchrun, srun), which share the images, only the first has an answer.
     """
-    torch.set_flush_denormal(True)
     with joined() as (rank, world):
         return _evaluate(options, data_arguments, command, rank, world)
 
@@ -90,27 +81,23 @@ def _evaluate(
 ) -> tuple[dict[str, Any], Path]:
     if options.gallery < 0:
         raise UserError(f"--gallery is {options.gallery}: give a whole number, 0 for no pictures")
-    run = find_run(Path(options.model))
-    data = build_data(run, options.config, data_arguments)
-    source = data.source(options.split)
-    device = choose_device(own_device() if options.device == "auto" else options.device)
-    sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
-    settings = evaluation_settings(options, data, sam, rank, world)
+    found = load_evaluation(options, data_arguments, rank, world)
+    run, sam, settings = found.run, found.sam, found.settings
     contestants = Contestants(sam, is_tuned(options.model))
     general_set = None  # found before the long work, so that a wrong name costs nothing
     if options.general != "none" and len(contestants.names) > 1:
         general_set = general_source(options.general, settings, GENERAL_PROTOCOLS, sam)
     gallery = Gallery(options.gallery if rank == 0 else 0)
     if rank == 0:
-        _say_what(sam, options, len(source))
-    domain = compare(contestants, source, settings, gallery.add)
+        _say_what(sam, options, len(found.source))
+    domain = compare(contestants, found.source, settings, gallery.add)
     general = general_set and compare(contestants, *general_set, what="what was lost")
     if rank != 0:
         return {}, Path()
     results = assess(
         domain, general, options.general, settings, recipe_of(run), sam.calibration
-    ) | {"about": _about(options, data, settings, sam, domain, command)}
-    results["warnings"] += _data_warnings(options, data, run, sam, domain, settings)
+    ) | {"about": _about(options, found, domain, command)}
+    results["warnings"] += _data_warnings(options, found, domain)
     folder = Path(options.out) if options.out else _default_folder(run, Path(options.model))
     results = write_report(folder, domain.rows, results, gallery)
     if run is not None and run == Path(options.model) and (run / "wandb_id.txt").exists():
@@ -126,36 +113,33 @@ def _default_folder(run: Path | None, model: Path) -> Path:
     return run / ("evaluation" if run == model else f"evaluation-{model.stem}")
 
 
-def _data_warnings(
-    options: argparse.Namespace, data: SamDataModule, run: Path | None, sam: Sam,
-    domain: Comparison, settings: EvaluationSettings,
-) -> list[str]:  # fmt: skip
+def _data_warnings(options: argparse.Namespace, found: Evaluation, domain: Comparison) -> list[str]:
     """Sentences on numbers that are not what they seem."""
-    warnings = []
+    warnings, own, calibration = [], found.settings.own, found.sam.calibration
     asked = {row.key.image_id.split("@")[0] for row in domain.rows}
-    if seen := asked & seen_in_training(run, data):
+    if seen := asked & seen_in_training(found.run, found.data):
         warnings.append(
             f"not held out: {len(seen)} of {len(asked)} images were used in training (such as "
             f"{min(seen)}): the tuned model looks better on them than it is"
         )
-    if sam.calibration is not None and sam.calibration.split == options.split:
+    if calibration is not None and calibration.split == options.split:
         warnings.append(
             f"not held out: the calibration was fitted on the split '{options.split}' too"
         )
-    if settings.own is not None:
-        num_used = sum(row.protocol == settings.own.protocol.name for row in domain.rows)
-        if num_used < settings.own.num_prompts:
+    if own is not None:
+        num_used = sum(row.protocol == own.protocol.name for row in domain.rows)
+        if num_used < own.num_prompts:
             warnings.append(
-                f"own prompts: {num_used} of {settings.own.num_prompts} are for objects of these "
+                f"own prompts: {num_used} of {own.num_prompts} are for objects of these "
                 "images; the others fit none, or one that had a prompt"
             )
     return warnings
 
 
 def _about(
-    options: argparse.Namespace, data: SamDataModule, settings: EvaluationSettings, sam: Sam,
-    domain: Comparison, command: list[str],
-) -> dict[str, Any]:  # fmt: skip
+    options: argparse.Namespace, found: Evaluation, domain: Comparison, command: list[str]
+) -> dict[str, Any]:
+    data, settings, sam = found.data, found.settings, found.sam
     return {
         "model": options.model,
         "data": str(data.path),

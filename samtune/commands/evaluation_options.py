@@ -37,16 +37,20 @@ tests are over images; where images of one patient, slide, video or scene belong
 _KINDS = ", ".join((*PROTOCOLS, *NUMBERED, *GROUPS))
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser, split: str) -> None:
     parser.add_argument("model", help="run folder, checkpoint, adapter, or any base model")
-    add_data_options(parser)
+    add_data_options(parser, split)
     parser.add_argument("--checkpoint", help="official weights for a registry name")
     parser.add_argument("--image-size", type=int, default=0, help="of a base model; 0: its own")
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
+def add_data_options(parser: argparse.ArgumentParser, split: str) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("--config", help="a fit config whose data section to use")
+    parser.add_argument(
+        "--split", default=split, choices=("train", "val", "test"), help=f"(default: {split})"
+    )
+    parser.add_argument("--max-images", type=int, default=0, help="0: all")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
 
 

@@ -16,6 +16,7 @@ from pytorch_lightning.strategies import (
     Strategy,
 )
 
+from samtune.commands.data_check import check_before_fit, input_side
 from samtune.commands.options import one_line, quieten
 from samtune.commands.processes import is_first, place
 from samtune.data.datamodule import SamDataModule
@@ -64,6 +65,10 @@ class FitCLI(LightningCLI):
             "--auto", type=bool, default=False,
             help="Cut the steps to the memory that is free: chunks, checkpointing, images at a time; "
             "data.batch_size stays the number of images behind each step of the optimizer.",
+        )  # fmt: skip
+        parser.add_argument(
+            "--check", type=bool, default=True,
+            help="Look at some of the data first; stop where they would spoil the result.",
         )  # fmt: skip
         parser.add_class_arguments(LoggingSettings, "logging")
         parser.link_arguments("data.recipe", "model.recipe")
@@ -136,6 +141,8 @@ def fit(arguments: list[str]) -> Path:
         raise UserError("several processes train together: name the folder of the run with --run")
     _require_whole_weights(cli.trainer.strategy)
     cli.datamodule.setup("fit")
+    if cli.config.check and is_first() and not cli.config.ckpt_path:
+        check_before_fit(cli.datamodule, input_side(cli.model.base, cli.model.input_side))
     if cli.config.auto and not cli.config.ckpt_path:  # a resumed run keeps what was chosen
         if cli.trainer.world_size > 1:
             raise UserError(

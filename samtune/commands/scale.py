@@ -11,18 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from samtune.commands.evaluation_loading import Evaluation, load_evaluation, load_network
 from samtune.commands.evaluation_options import (
     add_model_options,
     add_protocol_options,
-    build_data,
-    evaluation_settings,
     find_run,
     general_source,
     require_tuned,
 )
-from samtune.commands.options import choose_device, parse_known, quieten
+from samtune.commands.options import parse_known, quieten
 from samtune.errors import UserError
 from samtune.evaluation.compare import compare
 from samtune.evaluation.contestants import TUNED, Contestants
@@ -34,7 +31,7 @@ from samtune.evaluation.report.tables import interval_text, markdown_table
 from samtune.evaluation.tradeoff import ScalePoint, find_knee
 from samtune.files import write_json
 from samtune.models.backend import Sam
-from samtune.models.loading import load_base, load_model
+from samtune.models.loading import load_base
 from samtune.models.saving import save_tuned
 from samtune.models.scale import TunedScale
 
@@ -43,10 +40,8 @@ _HEAD = ("scale", "domain mIoU", "change", "95% interval", "general mIoU", "chan
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("samtune scale", description=__doc__, exit_on_error=False)
-    add_model_options(parser)
+    add_model_options(parser, "val")
     add_protocol_options(parser, default=("box", "point"))
-    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
-    parser.add_argument("--max-images", type=int, default=0, help="0: all")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     parser.add_argument(
         "--general", default="procedural", metavar="SET",
@@ -64,34 +59,31 @@ def main(arguments: list[str]) -> None:
     options, data_arguments = parse_known(_parser(), arguments)
     run = find_run(Path(options.model))
     folder = options.out or (run or Path()) / "scale"
-    torch.set_flush_denormal(True)
     require_tuned(options.model)
-    device = choose_device(options.device)
-    sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
-    base = None if sam.is_adapted else load_base(asdict(sam.base), "the run").to(device).eval()
-    scale = TunedScale(sam, base)
     if options.write is not None:
         _require_scale(options.write, "--write")
-        scale.settle(options.write)
+        sam = load_network(options)
+        _scale_of(sam).settle(options.write)
         print(f"the model at scale {options.write:g} is in {save_tuned(sam, folder)}")
         return
-    points = sweep(options, data_arguments, sam, scale)
-    _tell(points, folder)
-
-
-def sweep(
-    options: argparse.Namespace, data_arguments: list[str], sam: Sam, scale: TunedScale
-) -> list[ScalePoint]:
-    """Measure the domain and the general set at every scale; 0 and 1 are always among them."""
     for value in options.scales:
         _require_scale(value, "--scales")
-    data = build_data(find_run(Path(options.model)), options.config, data_arguments)
-    settings = evaluation_settings(options, data, sam)
+    _tell(sweep(options, load_evaluation(options, data_arguments)), folder)
+
+
+def _scale_of(sam: Sam) -> TunedScale:
+    base = None if sam.is_adapted else load_base(asdict(sam.base), "the run").to(sam.device).eval()
+    return TunedScale(sam, base)
+
+
+def sweep(options: argparse.Namespace, evaluation: Evaluation) -> list[ScalePoint]:
+    """Measure the domain and the general set at every scale; 0 and 1 are always among them."""
+    sam, settings = evaluation.sam, evaluation.settings
     sources = {
-        "domain": (data.source(options.split), settings),
+        "domain": (evaluation.source, settings),
         "general": general_source(options.general, settings, GENERAL_PROTOCOLS, sam),
     }
-    contestants = Contestants(sam, is_tuned=True, with_base=False)
+    contestants, scale = Contestants(sam, is_tuned=True, with_base=False), _scale_of(sam)
     found: dict[float, dict[str, Answers]] = {}
     for value in sorted({0.0, 1.0, *options.scales}):
         scale.set(value)

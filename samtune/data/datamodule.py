@@ -16,7 +16,7 @@ from samtune.data.splits import SplitSettings
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
-from samtune.types import Stretch
+from samtune.types import InputFrame, Stretch
 
 Labels = Literal["auto", "instances", "semantic", "binary"]
 RecipeName = Literal["mixed", "sam", "sam2", "medsam", "points", "boxes"]
@@ -40,7 +40,12 @@ class SamDataModule(pl.LightningDataModule):
             units; without one, percentiles of each volume are stretched (MR).
         axis: that volumes are cut across; `auto` is that of the coarsest spacing.
         with_neighbours: a volume's slice has its neighbours as red and blue.
-        slices: of volumes: those that are `labelled`, or `all`.
+        slices: of volumes, and windows of scenes: those that are `labelled`, or `all`.
+        objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
+            beside the scenes.
+        class_column: of polygons: the attribute that names their class.
+        encoding: of the polygons' text, such as latin-1, where the file does not say.
+        block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
         value_range: intensities that become 0 and 255, such as [200, 3000], instead of a stretch.
         bands: channels in the order red, green, blue: numbers from 0, or names that a GeoTIFF has.
         split_column: manifest column that names the split.
@@ -51,12 +56,14 @@ class SamDataModule(pl.LightningDataModule):
         test_fraction: share of images drawn for testing where the data names none.
         split_seed: of drawn splits, where they are to stay while `seed` changes; -1 for `seed`.
         train_images: training images at most, drawn by `seed`; 0 for all.
-        tile: side of tiles that larger images are cut into, pixels; 0 reads whole images.
+        tile: side of tiles that larger images are cut into, pixels; 0 reads whole images, and
+            scenes in windows of 512.
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
         val_objects: objects per validation image at most; 0 for all.
-        augment: none, light, microscopy, aerial, medical, or a file of albumentations.
+        augment: none, light, microscopy, fluorescence, he, aerial, satellite, ct, mr, xray, ultrasound,
+            endoscopy, medical (docs/augmentation.md shows them), or a file of albumentations.
         max_objects: objects per training image at most; 0 takes the recipe's number.
         target_side: side of the grid on which losses are taken; 64 is nano's own, and fast.
         min_area: smaller objects are left out, pixels of the original image.
@@ -80,6 +87,10 @@ class SamDataModule(pl.LightningDataModule):
         axis: Axis = "auto",
         with_neighbours: bool = False,
         slices: Literal["labelled", "all"] = "labelled",
+        objects: str = "",
+        class_column: str = "",
+        encoding: str = "",
+        block: int = 0,
         value_range: list[float] | None = None,
         bands: list[int | str] | None = None,
         split_column: str = "split",
@@ -124,6 +135,7 @@ class SamDataModule(pl.LightningDataModule):
             stretch, tuple(bands) if bands else None, _as_range(value_range), labels, with_components,
             tuple(ignore_values or ()), tuple((class_names or {}).items()),
             window, axis, with_neighbours, slices,
+            objects, class_column, encoding, tile, tile_overlap, block,
         )  # fmt: skip
         self.split_settings = SplitSettings(
             split_column, Path(split_folder) if split_folder else None, group_column, group_regex,
@@ -158,7 +170,8 @@ class SamDataModule(pl.LightningDataModule):
         """
         source = self.whole_source(split)
         source = source if indices is None else Subset(source, indices)
-        return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
+        is_to_be_cut = self.tile and not source.is_tiled
+        return Tiles(source, self.tile, self.tile_overlap) if is_to_be_cut else source
 
     def split_sizes(self) -> dict[str, int]:
         """How many images each split has, before they are cut into tiles."""
@@ -193,6 +206,14 @@ class SamDataModule(pl.LightningDataModule):
         if stage == "fit":
             self.source("train")
             self.source("val")
+
+    def prompted(self, frame: InputFrame, mask_side: int) -> PromptedDataset:
+        """Training images with their first prompts, for who wants to see them."""
+        settings = PromptSettings(
+            frame, mask_side, self.target_side, self.max_objects, self.min_area, self.augment,
+            self.seed, self.on_error,
+        )  # fmt: skip
+        return PromptedDataset(self.source("train"), settings, self.recipe, True)
 
     def train_dataset(self, model: Any) -> PromptedDataset:
         """Training images for a model: its `frame`, `mask_side` and `frozen_part` are asked for."""

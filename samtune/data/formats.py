@@ -4,33 +4,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from samtune.data.geo.files import RASTER_SUFFIXES, holds_scenes
 from samtune.data.json_index import first_character
 from samtune.data.procedural import procedural_splits
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.cvat import Cvat
+from samtune.data.readers.geo import GeoScenes
 from samtune.data.readers.hub import Hub, holds_rows, is_hub_name
 from samtune.data.readers.label_studio import LabelStudio, label_studio_file
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
 from samtune.data.readers.shards import Shards, shard_files
 from samtune.data.readers.voc import Voc, voc_folder
-from samtune.data.readers.volumes import Volumes, holds_volumes
+from samtune.data.readers.volumes import Volumes
 from samtune.data.readers.yolo import Yolo
 from samtune.data.source import ReadSettings, Source
 from samtune.data.splits import SplitSettings, split_in, split_source, with_groups
+from samtune.data.volume_files import holds_volumes
 from samtune.errors import UserError
 
 # The other annotation files that COCO itself comes with.
 _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 
 Format = Literal[
-    "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "voc", "cvat",
+    "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "geo", "voc", "cvat",
     "label_studio", "shards", "hub", "procedural",
 ]  # fmt: skip
 
 # Single files; of JSON what is inside decides.
 _BY_SUFFIX: dict[str, Format] = {
     ".yaml": "yolo", ".yml": "yolo", ".xml": "cvat", ".tar": "shards", ".parquet": "hub",
+    **dict.fromkeys(RASTER_SUFFIXES, "geo"),
 }  # fmt: skip
 
 
@@ -48,8 +52,9 @@ def open_splits(
         raise UserError(f"there is no data at {path}: set data.path to your folder or file")
     found = recognise(path) if data_format == "auto" else data_format
     whole: dict[str, Callable[[Path, ReadSettings], Source]] = {
-        "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes, "voc": Voc,
-        "cvat": Cvat, "label_studio": LabelStudio, "shards": Shards, "hub": Hub,
+        "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes,
+        "geo": GeoScenes, "voc": Voc, "cvat": Cvat, "label_studio": LabelStudio, "shards": Shards,
+        "hub": Hub,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -85,6 +90,8 @@ def recognise(path: Path) -> Format:
     if path.is_dir():
         if holds_volumes(path):
             return "volumes"
+        if holds_scenes(path):
+            return "geo"
         if holds_rows(path):
             return "hub"
         if shard_files(path):
@@ -109,7 +116,8 @@ def recognise(path: Path) -> Format:
         f"the format of {path} is not recognised: expected images/ with labels/ or masks/, a COCO "
         "file *.json, data.yaml of YOLO, labelme's *.json, JPEGImages/ of Pascal VOC, CVAT's "
         "annotations.xml, Label Studio's JSON, shards *.tar, Hugging Face's save_to_disk, *.parquet "
-        "or hf:OWNER/NAME, or NIfTI volumes (set data.format to say which it is)"
+        "or hf:OWNER/NAME, NIfTI volumes, or GeoTIFF scenes with polygons (set data.format to say "
+        "which it is)"
     )
 
 

@@ -1,7 +1,7 @@
 """Reading images and label images of every common kind into uint8 RGB and integer labels.
 
 Pillow reads most (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation), OpenCV 16-bit RGB PNGs,
-and `tiff_io` the TIFFs.
+`tiff_io` the TIFFs, and `dicom_io` single pictures in DICOM.
 """
 
 import io
@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from samtune.data.dicom_io import SUFFIXES as DICOM_SUFFIXES
+from samtune.data.dicom_io import read_dicom_picture, read_dicom_window
 from samtune.data.tiff_io import read_tiff
 from samtune.errors import UserError
 from samtune.files import is_file
 from samtune.types import ImageArray, Stretch
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 
 # A percentile stretch maps these to 0 and 255 (over all channels together, so that hue is kept).
 STRETCH_PERCENTILES = (0.5, 99.5)
@@ -59,6 +61,10 @@ def _stream(file: ImageFile) -> Path | io.BytesIO:
     return file if isinstance(file, Path) else io.BytesIO(file.content)
 
 
+def _is_dicom(file: Path) -> bool:
+    return file.suffix.lower() in DICOM_SUFFIXES
+
+
 def _is_tiff(file: ImageFile) -> bool:
     if isinstance(file, EncodedImage):
         return file.content.startswith(_TIFF_BEGINS)
@@ -78,13 +84,16 @@ def read_image(
         bands: 1, 2 or 3 channel numbers from 0, in the order red, green, blue; without it grey is
             repeated and the first three channels of more are taken (a fourth as alpha is dropped).
         stretch: `percentile` stretches the 0.5th to the 99.5th percentile to 0..255; `auto` does so
-            for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range.
+            for 16-bit, float and dark 8-bit images; `none` scales 16 bit by its range, and DICOM by
+            the window that the file names, if any.
         value_range: what becomes 0 and 255, instead of a stretch.
 
     Raises:
         UserError: the file is missing, damaged, of no known kind, or lacks a band.
     """
     pixels = _choose_bands(read_pixels(path), bands, path)
+    if isinstance(path, Path) and _is_dicom(path) and stretch == "none" and value_range is None:
+        value_range, stretch = read_dicom_window(path), "auto"
     return to_uint8(pixels, stretch, value_range)
 
 
@@ -110,6 +119,8 @@ def read_pixels(path: ImageFile) -> NDArray[Any]:
 
 
 def _read_raster(path: ImageFile) -> NDArray[Any]:
+    if isinstance(path, Path) and _is_dicom(path):
+        return read_dicom_picture(path)
     if _is_tiff(path):
         found = read_tiff(path if isinstance(path, Path) else path.content, str(path))
         return found if isinstance(found, np.ndarray) else _from_pillow(found)

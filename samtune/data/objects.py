@@ -31,8 +31,11 @@ class ObjectPlace:
     area: int
 
 
-def stack_layers(objects: Iterable[tuple[int, MaskArray]], hw: tuple[int, int]) -> LabelArray:
-    """Pack (id, (H, W) mask) pairs into (L, H, W) labels, overlapping objects on other layers."""
+def stack_layers(objects: Iterable[tuple[int, MaskArray]], hw: tuple[int, ...]) -> LabelArray:
+    """Pack (id, (H, W) mask) pairs into (L, H, W) labels, overlapping objects on other layers.
+
+    Masks of volumes, (X, Y, Z), become (L, X, Y, Z).
+    """
     layers = [np.zeros(hw, np.int32)]
     for object_id, mask in objects:
         for layer in layers:

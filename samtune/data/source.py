@@ -4,8 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from samtune.data.image_io import ImageFile, image_hw, read_image
+from numpy.typing import NDArray
+
+from samtune.data.image_io import ImageFile, image_hw, read_image, read_pixels
+from samtune.data.windows import window_range
 from samtune.types import ImageArray, Sample, Stretch
 
 # Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
@@ -49,7 +53,9 @@ class ReadSettings:
         with_components: connected parts become objects of their own.
         ignore_values: label values that are no object.
         class_names: label value -> name.
-        window, axis, with_neighbours, slices: of volumes, see `volumes.py`.
+        window, axis, with_neighbours: of volumes, see `volumes.py`.
+        slices: those slices or windows that are `labelled`, or `all`.
+        objects, class_column, encoding, tile, tile_overlap, block: of scenes, see `geo.py`.
     """
 
     stretch: Stretch = "none"
@@ -63,15 +69,29 @@ class ReadSettings:
     axis: str = "auto"
     with_neighbours: bool = False
     slices: str = "labelled"
+    objects: str = ""
+    class_column: str = ""
+    encoding: str = ""
+    tile: int = 0
+    tile_overlap: int = 64
+    block: int = 0
 
     def read_image(self, path: ImageFile) -> ImageArray:
-        return read_image(path, self.bands, self.stretch, self.value_range)
+        value_range = self.value_range or (window_range(self.window) if self.window else None)
+        return read_image(path, self.bands, self.stretch, value_range)
 
 
 class Source(ABC):
     """Images with their objects, in one format. Reading changes nothing: each worker has a copy."""
 
     records: Sequence[Record]
+    # Whether the records are windows of something larger already.
+    is_tiled: bool = False
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the data, seen when they were opened."""
+        return ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -84,9 +104,17 @@ class Source(ABC):
             UserError: a file cannot be read, or image and labels differ in size.
         """
 
+    def image_file(self, index: int) -> ImageFile:
+        """Where the pixels of an image are."""
+        return self.records[index].path
+
     def hw(self, index: int) -> tuple[int, int]:
         """Height and width of an image, from the file's header where that is enough."""
-        return image_hw(self.records[index].path)
+        return image_hw(self.image_file(index))
+
+    def stored(self, index: int) -> NDArray[Any]:
+        """(H, W, C) values of an image as they are stored, before a stretch or a choice of bands."""
+        return read_pixels(self.image_file(index))
 
 
 class Subset(Source):
@@ -95,18 +123,28 @@ class Subset(Source):
     def __init__(
         self, source: Source, indices: list[int], groups: Sequence[str] | None = None
     ) -> None:
-        self.source = source
+        self.source, self.is_tiled = source, source.is_tiled
         self.indices = indices
         self.records = [source.records[index] for index in indices]
         if groups is not None:
             pairs = zip(self.records, indices, strict=True)
             self.records = [replace(record, group=groups[index]) for record, index in pairs]
 
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.source.notes
+
     def read(self, index: int) -> Sample:
         return replace(self.source.read(self.indices[index]), group=self.records[index].group)
 
+    def image_file(self, index: int) -> ImageFile:
+        return self.source.image_file(self.indices[index])
+
     def hw(self, index: int) -> tuple[int, int]:
         return self.source.hw(self.indices[index])
+
+    def stored(self, index: int) -> NDArray[Any]:
+        return self.source.stored(self.indices[index])
 
 
 class Tiles(Source):

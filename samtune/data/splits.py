@@ -60,20 +60,33 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
     elif settings.column != "split":
         _require_column(source, settings.column)
     groups = [_group(record, settings) for record in source.records]
+    splits = fill_splits(named, groups, settings)
+    return {
+        name: Subset(source, [index for index, split in enumerate(splits) if split == name], groups)
+        for name in SPLITS
+    }
+
+
+def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) -> list[str]:
+    """Draw what has no split, by group; `split_source` says what is drawn from what.
+
+    Args:
+        named: a split or an empty string for each image.
+        groups: the group of each image.
+        settings: shares and seed of the drawing.
+
+    Returns:
+        The split of each image.
+    """
     splits = dict(enumerate(named))
     if not any(named):
         _draw(splits, groups, "", "test", settings.test_fraction, settings.seed)
+    if "train" not in named:
         _draw(splits, groups, "", "val", settings.val_fraction, settings.seed)
-        splits = {index: split or "train" for index, split in splits.items()}
-    elif "train" not in named:
-        _draw(splits, groups, "", "val", settings.val_fraction, settings.seed)
-        splits = {index: split or "train" for index, split in splits.items()}
-    elif "val" not in named:
+        return [split or "train" for split in splits.values()]
+    if "val" not in named:
         _draw(splits, groups, "train", "val", settings.val_fraction, settings.seed)
-    return {
-        name: Subset(source, [index for index, split in splits.items() if split == name], groups)
-        for name in SPLITS
-    }
+    return list(splits.values())
 
 
 def with_groups(source: Source, settings: SplitSettings) -> Source:

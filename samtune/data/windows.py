@@ -1,5 +1,7 @@
 """From intensities of a scanner to 0..255: windows for CT, percentiles of the volume for the rest."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,21 +22,31 @@ _PERCENTILES = (0.5, 99.5)
 _MOST_VOXELS = 2_000_000
 
 
-def find_range(window: str, volume: NDArray[np.float32]) -> tuple[float, float]:
+def find_range(window: str, volume: NDArray[Any]) -> tuple[float, float]:
     """Intensities that become 0 and 255.
 
     Args:
-        window: a name of `WINDOWS`, `CENTRE,WIDTH`, or empty for percentiles of the volume.
+        window: see `window_range`; empty for percentiles of the volume.
         volume: all of it, so that its slices stay comparable.
 
     Raises:
-        UserError: the window is neither.
+        UserError: there is no such window.
     """
-    if not window:
-        step = max(1, round((volume.size / _MOST_VOXELS) ** (1 / 3)))
-        values = volume[::step, ::step, ::step]
-        low, high = np.percentile(values[np.isfinite(values)], _PERCENTILES)
-        return float(low), float(high)
+    if window:
+        return window_range(window)
+    step = max(1, round((volume.size / _MOST_VOXELS) ** (1 / 3)))
+    values = volume[::step, ::step, ::step]
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def window_range(window: str) -> tuple[float, float]:
+    """Lower and upper end of a window: a name of `WINDOWS`, or `CENTRE,WIDTH`.
+
+    Raises:
+        UserError: it is neither.
+    """
     if window in WINDOWS:
         centre, width = WINDOWS[window]
     else:
@@ -49,7 +61,7 @@ def find_range(window: str, volume: NDArray[np.float32]) -> tuple[float, float]:
     return centre - width / 2, centre + width / 2
 
 
-def to_grey(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
+def to_grey(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Map `low` to 0 and `high` to 255, what lies beyond to the nearer of them; NaN becomes 0."""
     scaled = (np.nan_to_num(values, nan=low) - low) * (255 / max(high - low, 1e-9))
     return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)

@@ -189,7 +189,9 @@ def compare(
                 if watch is not None:
                     watch(answer)
     rows, digests = _gather(rows, digests, settings.world)
-    if settings.own is not None and all(row.protocol != "own" for _, row in rows):
+    if settings.own is not None and all(
+        row.protocol != settings.own.protocol.name for _, row in rows
+    ):
         raise UserError(
             "none of your own prompts is for an object of these images: their files must be those of "
             "the data, and points or boxes must lie on objects"

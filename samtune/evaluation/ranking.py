@@ -54,7 +54,9 @@ def _rank(
                 "difference": difference.mean,
                 "ci95": None if difference.ci95 is None else list(difference.ci95),
                 "p_holm": p,
-                "verdict": judge(difference, p, num_clusters, len(differences)),
+                "verdict": judge(
+                    difference.is_identical, difference.ci95, p, num_clusters, len(differences)
+                ),
             }
         )
     return places

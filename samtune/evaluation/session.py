@@ -84,7 +84,7 @@ def _answer(
     moved = [prompt_to_input(prompt, original_hw, sam.frame) for prompt in prompts]
     masks = torch.zeros_like(truths)
     expected = torch.zeros(len(prompts))
-    low_res: list[Tensor] = [masks] * len(prompts)
+    low_res: dict[int, Tensor] = {}  # groups come in another order than objects
     oracle: Tensor | None = None
     for indices, prediction in decode_groups(decode, moved, with_multimask, sam.device):
         scores, best = prediction.iou_scores.float().max(dim=1)
@@ -99,7 +99,7 @@ def _answer(
         if prediction.low_res_logits.shape[1] > 1:
             oracle = torch.zeros(len(prompts), dtype=torch.float64) if oracle is None else oracle
         _enlarge(prediction.low_res_logits, indices.cpu(), best.cpu(), truths, sam, masks, oracle)
-    return Played(masks, expected, oracle), torch.stack(low_res)
+    return Played(masks, expected, oracle), torch.stack([low_res[row] for row in sorted(low_res)])
 
 
 def _enlarge(

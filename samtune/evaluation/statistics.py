@@ -157,19 +157,20 @@ def fewest_clusters(num_questions: int) -> int:
 
 
 def judge(
-    difference: Difference, p_corrected: float | None, num_clusters: int, num_questions: int
-) -> str:
+    is_identical: bool, ci95: Sequence[float] | None, p_corrected: float | None,
+    num_clusters: int, num_questions: int,
+) -> str:  # fmt: skip
     """`better`, `worse`, `identical`, `unclear`, or `unknown` where there are too few clusters.
 
     Better and worse are said only where the interval is clear of zero and the corrected test agrees.
     """
-    if difference.is_identical:
+    if is_identical:
         return "identical"
-    if difference.ci95 is None or p_corrected is None:
+    if ci95 is None or p_corrected is None:
         return "unknown"
     if num_clusters < fewest_clusters(num_questions):
         return "unknown"
-    low, high = difference.ci95
+    low, high = ci95
     if p_corrected < ALPHA and low > 0:
         return "better"
     if p_corrected < ALPHA and high < 0:

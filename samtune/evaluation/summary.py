@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samtune.evaluation.breakdown import divide
 from samtune.evaluation.calibration import expected_error
@@ -92,11 +91,9 @@ def _compared(rows: list[Row], seed: int, is_part: bool = False) -> dict[str, An
     if is_part and len(set(clusters.tolist())) == 1:
         # of one patient or scene alone, its images are what it is sure over
         clusters = np.array([row.key.image_id.split("@")[0] for row in rows])
-    summary: dict[str, Any] = {
-        "base": _means(rows, BASE, clusters), "tuned": None, "delta": None,
-    }  # fmt: skip
+    summary: dict[str, Any] = {"base": _means(rows, BASE), "tuned": None, "delta": None}
     if TUNED in rows[0].scores:
-        summary["tuned"] = _means(rows, TUNED, clusters)
+        summary["tuned"] = _means(rows, TUNED)
         deltas = np.array([row.scores[TUNED].iou - row.scores[BASE].iou for row in rows])
         difference = paired_difference(deltas, clusters, seed)
         is_identical = difference.is_identical and all(map(_is_same, rows))
@@ -134,22 +131,17 @@ def _correct(summaries: Sequence[dict[str, Any]]) -> None:
     corrected = holm([summary["delta"]["p"] for summary in known])
     num_questions = max(1, sum(p is not None for p in corrected))
     for summary, p in zip(known, corrected, strict=True):
-        delta = summary["delta"]
-        interval = None if delta["ci95"] is None else (delta["ci95"][0], delta["ci95"][1])
-        difference = Difference(
-            delta["miou"], interval, delta["p"], delta["standard_error"],
-            delta["num_gained"], delta["num_tied"], delta["num_lost"], delta["is_identical"],
-        )  # fmt: skip
+        delta, num_clusters = summary["delta"], summary["num_clusters"]
         delta["smallest_detectable"] = smallest_difference(
-            delta["standard_error"], summary["num_clusters"], num_questions
+            delta["standard_error"], num_clusters, num_questions
         )
-        delta["p_holm"], delta["verdict"] = (
-            p,
-            judge(difference, p, summary["num_clusters"], num_questions),
+        delta["p_holm"] = p
+        delta["verdict"] = judge(
+            delta["is_identical"], delta["ci95"], p, num_clusters, num_questions
         )
 
 
-def _means(rows: list[Row], name: str, clusters: NDArray[np.str_]) -> dict[str, float]:
+def _means(rows: list[Row], name: str) -> dict[str, float]:
     scores = [row.scores[name] for row in rows]
     images = np.array([row.key.image_id for row in rows])
     sums, counts = by_cluster(np.array([score.iou for score in scores]), images)

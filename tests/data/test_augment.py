@@ -9,7 +9,10 @@ from samtune.errors import UserError
 from samtune.types import Sample
 
 RED, GREEN = 7, 300
-presets = pytest.mark.parametrize("preset", [name for name in PRESETS if name != "none"])
+NAMES = [name for name in PRESETS if name != "none"]
+ALL_WAYS = ["microscopy", "fluorescence", "he", "aerial", "satellite", "endoscopy"]
+UPRIGHT = ["ct", "mr", "xray", "medical"]
+presets = pytest.mark.parametrize("preset", NAMES)
 
 
 def painted(red=RED, green=GREEN):
@@ -22,6 +25,23 @@ def painted(red=RED, green=GREEN):
     image[labels[0] == red] = (230, 20, 20)
     image[labels[0] == green] = (20, 230, 20)
     return Sample("a", image, labels, {red: "red", green: "green"}, "group")
+
+
+def three_marks(shape=(120, 160)):
+    """Three discs of a grey picture that is another one after every turn and mirroring."""
+    labels = np.zeros((1, *shape), np.int32)
+    rows, columns = np.mgrid[: shape[0], : shape[1]] / np.reshape(shape, (2, 1, 1))
+    for object_id, (y, x) in enumerate(((0.3, 0.35), (0.3, 0.7), (0.65, 0.35)), start=1):
+        labels[0, np.hypot(rows - y, columns - x) < 0.12] = object_id
+    noise = np.random.default_rng(0).integers(0, 30, shape)
+    grey = (60 + 40 * labels[0] + noise).astype(np.uint8)
+    return Sample("marks", np.repeat(grey[..., None], 3, 2), labels)
+
+
+def corners(labels):
+    """Of the three discs: steps (y, x) from the first to the second, and to the third."""
+    centres = [np.argwhere(labels[0] == object_id).mean(0) for object_id in (1, 2, 3)]
+    return centres[1] - centres[0], centres[2] - centres[0]
 
 
 def colours_in(image):
@@ -38,7 +58,7 @@ def augmented(sample, name, seed):
     return augment(sample, build_augmentation(name), np.random.default_rng(seed))
 
 
-@presets
+@pytest.mark.parametrize("preset", [name for name in NAMES if name != "he"])
 @pytest.mark.parametrize("seed", range(12))
 def test_image_and_masks_move_together(preset, seed):
     result = augmented(painted(), preset, seed)
@@ -46,6 +66,108 @@ def test_image_and_masks_move_together(preset, seed):
     assert result.image.shape[:2] == result.labels.shape[1:]
     assert iou(red, result.labels[0] == RED) > 0.9
     assert iou(green, result.labels[0] == GREEN) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stained_tissue_and_masks_move_together(seed):
+    sample = painted()
+    sample.image[:] = (245, 245, 245)
+    sample.image[sample.labels[0] == RED] = (80, 50, 130)  # nuclei
+    sample.image[sample.labels[0] == GREEN] = (225, 150, 190)  # muscle
+    result = augmented(sample, "he", seed)
+    red, green, _ = ndimage.uniform_filter(result.image.astype(float), (3, 3, 1)).transpose(2, 0, 1)
+    assert iou(red < 150, result.labels[0] == RED) > 0.9
+    assert iou((red >= 150) & (green < 0.9 * red), result.labels[0] == GREEN) > 0.85
+
+
+@presets
+def test_a_grey_picture_stays_grey(preset):
+    for seed in range(24):
+        image = augmented(three_marks(), preset, seed).image
+        assert (image == image[..., :1]).all()
+
+
+@pytest.mark.parametrize("preset", UPRIGHT)
+def test_a_body_is_neither_mirrored_nor_turned_over(preset):
+    for seed in range(40):
+        right, down = corners(augmented(three_marks(), preset, seed).labels)
+        assert right[1] > 3 * abs(right[0])
+        assert down[0] > 2 * abs(down[1])
+
+
+def test_ultrasound_is_mirrored_but_depth_goes_down():
+    steps = [corners(augmented(three_marks(), "ultrasound", seed).labels) for seed in range(40)]
+    assert {right[1] > 0 for right, _ in steps} == {True, False}
+    assert all(down[0] > 2 * abs(down[1]) for _, down in steps)
+
+
+@pytest.mark.parametrize("preset", ALL_WAYS)
+def test_what_has_no_upright_direction_is_seen_in_all_eight(preset):
+    sample, found = three_marks(), set()
+    turned = [np.rot90(sample.labels, number, (1, 2)) for number in range(4)]
+    ways = [*turned, *(labels[..., ::-1] for labels in turned)]
+    for seed in range(120):
+        labels = augmented(sample, preset, seed).labels
+        found |= {n for n, way in enumerate(ways) if np.array_equal(labels, way)}
+    assert found == set(range(8))
+
+
+@pytest.mark.parametrize("preset", ["fluorescence", "ct", "xray", "ultrasound", "endoscopy"])
+def test_what_is_black_stays_black(preset):
+    sample = three_marks()
+    sample.image[..., 2] = 0 if preset == "fluorescence" else 90  # of two stains
+    sample.image[sample.labels[0] == 3] = 0
+    for seed in range(24):
+        result = augmented(sample, preset, seed)
+        assert result.image[..., 2].any() == (preset != "fluorescence")
+        inside = ndimage.binary_erosion(result.labels[0] == 3, iterations=5)
+        assert not result.image[inside].any()
+
+
+def test_two_stains_are_as_bright_as_each_has_taken_up():
+    sample = three_marks()
+    sample.image[..., 2] = 0
+    sample.image[..., 1] //= 2
+    ratios = set()
+    for seed in range(12):
+        red, green = augmented(sample, "fluorescence", seed).image[..., :2].mean((0, 1))
+        ratios.add(round(red / green, 1))
+    assert len(ratios) > 3
+
+
+@pytest.mark.parametrize("preset", ["ct", "mr"])
+def test_neighbouring_slices_move_and_change_alike(preset):
+    sample = three_marks()
+    sample.image[:] = 60
+    for channel in range(3):
+        sample.image[..., channel][sample.labels[0] == channel + 1] = 200
+    for seed in range(12):
+        result = augmented(sample, preset, seed)
+        smooth = ndimage.uniform_filter(result.image.astype(float), (3, 3, 1))
+        above = smooth - smooth.min(2, keepdims=True)
+        for channel in range(3):
+            assert iou(above[..., channel] > 25, result.labels[0] == channel + 1) > 0.85
+
+
+@presets
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 3), (5, 300)])
+def test_any_size_is_augmented(preset, shape):
+    labels = np.full((1, *shape), 9, np.int32)
+    sample = Sample("a", np.full((*shape, 3), 120, np.uint8), labels)
+    for seed in range(12):
+        result = augmented(sample, preset, seed)
+        assert result.image.shape == (*result.labels.shape[1:], 3)
+        assert sorted(result.image.shape[:2]) == sorted(shape)
+        assert set(np.unique(result.labels)) <= {0, 9}
+
+
+@presets
+def test_wide_pictures_lose_no_more_than_square_ones(preset):
+    for shape in ((128, 128), (64, 256)):
+        kept = [
+            len(np.unique(augmented(three_marks(shape), preset, seed).labels)) for seed in range(24)
+        ]
+        assert np.mean(kept) > 3.5
 
 
 @presets

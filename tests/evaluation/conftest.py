@@ -77,3 +77,13 @@ def make_row():
         )  # fmt: skip
 
     return make
+
+
+@pytest.fixture
+def rows(make_row):
+    """Two objects on image a and one on image b, under one protocol."""
+    return [
+        make_row("a", 0.2, 0.3, object_id=1, class_name="cell"),
+        make_row("a", 0.4, 0.6, object_id=2, class_name="nucleus"),
+        make_row("b", 0.9, 0.9, object_id=1, class_name="cell"),
+    ]

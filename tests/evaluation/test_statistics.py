@@ -172,7 +172,8 @@ class TestVerdict:
         ],
     )
     def test_interval_and_test_must_agree(self, values, p, verdict):
-        assert judge(self.difference(values), p, len(values), 1) == verdict
+        found = self.difference(values)
+        assert judge(found.is_identical, found.ci95, p, len(values), 1) == verdict
 
     def test_as_many_images_are_needed_as_the_test_needs_to_say_anything(self):
         assert fewest_clusters(1) == 6  # 2 / 2 ** 6 = 0.031

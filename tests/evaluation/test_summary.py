@@ -11,16 +11,6 @@ from samtune.evaluation import statistics
 from samtune.evaluation.summary import average_repeats, summarise
 
 
-@pytest.fixture
-def rows(make_row):
-    """Two objects on image a and one on image b, under one protocol."""
-    return [
-        make_row("a", 0.2, 0.3, object_id=1, class_name="cell"),
-        make_row("a", 0.4, 0.6, object_id=2, class_name="nucleus"),
-        make_row("b", 0.9, 0.9, object_id=1, class_name="cell"),
-    ]
-
-
 class TestMeans:
     def test_over_objects_and_over_images(self, rows):
         box = summarise(rows)["box"]

@@ -46,11 +46,13 @@ def test_a_model_that_is_not_there_is_named(discs, capsys):
 
 
 MEASURE = """
+import time
 from samtune.commands.bench import extra_memory
 
 def take():
     block = bytearray(200 * 2**20)
     block[::4096] = b"x" * len(block[::4096])
+    time.sleep(0.05)  # or the block may be gone before anybody looks
 
 print(extra_memory(take, "cpu"))
 """

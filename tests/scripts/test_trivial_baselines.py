@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("skimage")
-
 SIDE = 64
 BOX = np.array([16, 20, 47, 43], np.float32)
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from samtune.data.image_io import EncodedImage, read_labels
+from samtune.data.image_io import EncodedImage, ImageFile, read_labels
 from samtune.data.json_index import decode_json
 from samtune.data.label_maps import foreground
 from samtune.data.objects import number_objects
@@ -22,7 +22,7 @@ from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
 from samtune.files import is_file, read_json
-from samtune.types import ImageArray, MaskArray, Sample
+from samtune.types import MaskArray, Sample
 
 _NO_AREAS = ("point", "line", "linestrip", "points")
 
@@ -60,7 +60,7 @@ class Labelme(Source):
     def read(self, index: int) -> Sample:
         record, file = self.records[index], self.files[index]
         content = read_json(file)
-        image = self._image(record.path, file, content)
+        image = self.settings.read_image(self._image(index, content))
         hw = (image.shape[0], image.shape[1])
         declared = (content.get("imageHeight") or hw[0], content.get("imageWidth") or hw[1])
         if declared != hw:
@@ -71,20 +71,19 @@ class Labelme(Source):
         labels, classes = number_objects(objects, hw, self.settings.with_components)
         return Sample(record.image_id, image, labels, classes, record.group)
 
-    def _image(self, path: Path, file: Path, content: dict[str, Any]) -> ImageArray:
+    def _image(self, index: int, content: dict[str, Any]) -> ImageFile:
+        """The file beside the JSON, or what lies inside it."""
+        path, file = self.records[index].path, self.files[index]
         if path != file:
-            return self.settings.read_image(path)
+            return path
         if not content.get("imageData"):
             raise UserError(
                 f"{file} names the image {content.get('imagePath')}, which is not there"
             )
-        return self.settings.read_image(_encoded(content["imageData"], f"the imageData of {file}"))
+        return _encoded(content["imageData"], f"the imageData of {file}")
 
-    def hw(self, index: int) -> tuple[int, int]:
-        if self.records[index].path == self.files[index]:
-            height, width = self.read(index).image.shape[:2]
-            return height, width
-        return super().hw(index)
+    def image_file(self, index: int) -> ImageFile:
+        return self._image(index, read_json(self.files[index]))
 
 
 def labelme_files(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.image_io import IMAGE_SUFFIXES, EncodedImage, image_hw, read_labels
+from samtune.data.image_io import IMAGE_SUFFIXES, EncodedImage, read_labels
 from samtune.data.label_maps import LabelKind, check_size, interpret_labels
 from samtune.data.objects import split_components
 from samtune.data.readers.coco import decode_annotations, objects_among
@@ -66,8 +66,8 @@ class Shards(Source):
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
-        image_file, labels_file = (self._member(index, part) for part in (0, 1))
-        image = settings.read_image(image_file)
+        labels_file = self._member(index, 1)
+        image = settings.read_image(self.image_file(index))
         hw = (image.shape[0], image.shape[1])
         name = labels_file.name
         if name.endswith(".json"):
@@ -81,8 +81,8 @@ class Shards(Source):
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, labels, classes, record.group)
 
-    def hw(self, index: int) -> tuple[int, int]:
-        return image_hw(self._member(index, 0))
+    def image_file(self, index: int) -> EncodedImage:
+        return self._member(index, 0)
 
     def _member(self, index: int, part: int) -> EncodedImage:
         """The image (0) or its labels (1)."""

@@ -1,13 +1,17 @@
-"""Volumes in NIfTI, read slice by slice.
+"""Volumes of scanners, read slice by slice: NIfTI, NRRD, MetaImage and DICOM.
 
-PATH/images/ID.nii.gz     PATH/labels/ID.nii.gz         a number for each class, 0 is background
-PATH/ID_image.nii.gz      PATH/ID_label.nii.gz          the same side by side
+PATH/images/ID.nii.gz     PATH/labels/ID.nii.gz     a number for each class, 0 is background
+PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series (or multi-frame file images/ID.dcm)
+                                                    with SEG or RTSTRUCT, or any of the others
+PATH/ID_image.nii.gz      PATH/ID_label.nii.gz      the same side by side
 PATH/manifest.csv         optional: a row for each ID, with a split or group column
 
-A slice is seen with the body's front up and its right on the left, as radiologists do; slices of one
-volume are one group, and the spacing comes with them.
+Suffixes: .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .dcm. A slice is seen with the body's front up and
+its right on the left, as radiologists do; slices of one volume are one group, and the spacing comes
+with them.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +22,22 @@ from numpy.typing import NDArray
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
+from samtune.data.volume_files import find_volumes, volume_id
+from samtune.data.volume_io import (
+    Labels,
+    read_geometry,
+    read_volume_labels,
+    read_voxels,
+    read_window,
+)
 from samtune.data.windows import find_range, to_grey
 from samtune.errors import UserError, require
 from samtune.types import ImageArray, LabelArray, Sample
 
 Axis = Literal["auto", "sagittal", "coronal", "axial"]
 _AXES = ("sagittal", "coronal", "axial")
-_SUFFIXES = (".nii.gz", ".nii")
+# Volumes of this many bytes are kept by each process that reads: shuffled slices come from all of them.
+_MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -40,18 +53,23 @@ class _Place:
 class _Volume:
     """A volume in memory; intensities that become 0 and 255."""
 
-    image: NDArray[np.float32]
-    labels: NDArray[np.int32] | None
+    image: NDArray[Any]
+    labels: Labels
     low: float
     high: float
 
+    @property
+    def num_bytes(self) -> int:
+        return self.image.nbytes + self.labels.layers.nbytes
+
 
 class Volumes(Source):
-    """Slices of NIfTI volumes with their labels.
+    """Slices of volumes with their labels.
 
     Args:
         path: the folder described at the top of this module.
-        settings: how to read: window, axis, neighbours, which slices.
+        settings: how to read: window, axis, neighbours, which slices. Without a window, that of a
+            DICOM file is taken, or percentiles of each volume.
 
     Raises:
         UserError: there are no volumes, one lacks its labels, or a file cannot be read.
@@ -69,23 +87,25 @@ class Volumes(Source):
         self.records: list[Record] = []
         self._places: list[_Place] = []
         self._hws: list[tuple[int, int]] = []
-        self._last: tuple[int, _Volume] | None = None
+        self._kept: OrderedDict[int, _Volume] = OrderedDict()
         for number in range(len(self.files)):
             self._add(number, rows)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Other processes read volumes themselves."""
+        return {**self.__dict__, "_kept": OrderedDict()}
+
     def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:
         image, _ = self.files[number]
-        stem = volume_id(image)
-        header = self._open(image)
-        spacing = [float(size) for size in header.header.get_zooms()[:3]]
-        axis = _choose_axis(self.settings.axis, spacing)
-        hw = [side for place, side in enumerate(header.shape[:3]) if place != axis]
-        sides = [size for place, size in enumerate(spacing) if place != axis]
+        stem, geometry = volume_id(image), read_geometry(image)
+        axis = _choose_axis(self.settings.axis, geometry.spacing)
+        across, up = (place for place in range(3) if place != axis)
+        sides = geometry.spacing
         row = rows.get(stem, {})
-        columns = {**row, **spacing_columns(sides[1], sides[0], "mm")}
-        for index in self._slices(number, axis, header.shape):
+        columns = {**row, **spacing_columns(sides[up], sides[across], "mm")}
+        for index in self._slices(number, axis, geometry.ras_shape):
             self._places.append(_Place(number, axis, index))
-            self._hws.append((hw[1], hw[0]))
+            self._hws.append((geometry.ras_shape[up], geometry.ras_shape[across]))
             self.records.append(
                 Record(
                     f"{stem}/{_AXES[axis]}{index:04d}", image, row.get("split", ""), stem,
@@ -97,25 +117,32 @@ class Volumes(Source):
         """Slices with an object, or all of them."""
         if self.settings.slices == "all":
             return list(range(shape[axis]))
-        labels = self._read_labels(number)
-        others = tuple(place for place in range(3) if place != axis)
-        return [int(index) for index in np.flatnonzero(labels.any(axis=others))]
+        image, file = self.files[number]
+        layers = read_volume_labels(file, image).layers
+        others = tuple(place for place in range(4) if place != axis + 1)
+        return [int(index) for index in np.flatnonzero(layers.any(axis=others))]
 
     def read(self, index: int) -> Sample:
         place, record, settings = self._places[index], self.records[index], self.settings
         volume = self._volume(place.volume)
-        assert volume.labels is not None, "volumes are read with their labels"
         image = self._slice_image(volume, place)
-        labels = as_seen(np.take(volume.labels, place.number, axis=place.axis))[None]
+        layers = np.take(volume.labels.layers, place.number, axis=place.axis + 1)
+        labels = np.stack([as_seen(layer) for layer in layers])
         for value in settings.ignore_values:
             labels = np.where(labels == value, np.int32(0), labels)
-        names = dict(settings.class_names)
+        names = volume.labels.names | dict(settings.class_names)
         classes = {int(v): names.get(int(v), str(v)) for v in np.unique(labels) if v}
         if settings.labels == "binary":
-            labels, classes = (labels > 0).astype(np.int32), {1: names.get(1, "")}
+            labels = (labels.max(axis=0, keepdims=True) > 0).astype(np.int32)
+            classes = {1: names.get(1, "")}
         if settings.with_components:
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, np.ascontiguousarray(labels), classes, record.group)
+
+    def stored(self, index: int) -> NDArray[Any]:
+        place = self._places[index]
+        image = self._volume(place.volume).image
+        return as_seen(np.take(image, place.number, axis=place.axis))[..., None]
 
     def hw(self, index: int) -> tuple[int, int]:
         return self._hws[index]
@@ -129,51 +156,20 @@ class Volumes(Source):
         return to_grey(np.stack(slices, axis=2), volume.low, volume.high)
 
     def _volume(self, number: int) -> _Volume:
-        """A volume; the last one is kept, for its slices are often read in a row."""
-        if self._last is None or self._last[0] != number:
-            image = self._read(self.files[number][0]).astype(np.float32)
-            low, high = find_range(self.settings.window, image)
-            self._last = (number, _Volume(image, self._read_labels(number), low, high))
-        return self._last[1]
+        """A volume; those used last are kept, as far as the memory that is set aside goes."""
+        if number not in self._kept:
+            self._kept[number] = self._load(number)
+        self._kept.move_to_end(number)
+        while len(self._kept) > 1 and sum(v.num_bytes for v in self._kept.values()) > _MOST_BYTES:
+            self._kept.popitem(last=False)
+        return self._kept[number]
 
-    def _read_labels(self, number: int) -> NDArray[np.int32]:
+    def _load(self, number: int) -> _Volume:
         image, file = self.files[number]
-        values = self._read(file)
-        if values.shape != self._open(image).shape[:3]:
-            raise UserError(
-                f"{file} has {'x'.join(map(str, values.shape))} voxels, but its image has "
-                f"{'x'.join(map(str, self._open(image).shape[:3]))}"
-            )
-        labels = np.rint(values)
-        if not np.array_equal(labels, values) or labels.min(initial=0) < 0:
-            raise UserError(f"{file} holds values that are no labels (fractions or below 0)")
-        return np.asarray(labels, np.int32)
-
-    def _open(self, file: Path) -> Any:
-        """Header and lazy voxels, axes in right-anterior-superior order."""
-        # not kept: processes that read get a copy of the source, and modules cannot be copied
-        nibabel = require("nibabel", "medical")
-        try:
-            volume = nibabel.as_closest_canonical(nibabel.load(file))
-        except Exception as error:  # nibabel raises whatever the bytes make it do
-            raise UserError(f"{file} is no NIfTI volume: {error}") from error
-        if (
-            len(volume.shape) < 3
-            or any(side != 1 for side in volume.shape[3:])
-            or 0 in volume.shape
-        ):
-            raise UserError(
-                f"{file} has the shape {volume.shape}: volumes of three axes are needed"
-            )
-        return volume
-
-    def _read(self, file: Path) -> NDArray[Any]:
-        volume = self._open(file)
-        try:
-            values = np.asanyarray(volume.dataobj)
-        except Exception as error:  # truncated or damaged
-            raise UserError(f"{file} is truncated or damaged: {error}") from error
-        return np.asarray(values.reshape(values.shape[:3]))
+        voxels, settings = read_voxels(image), self.settings
+        own = settings.value_range or (None if settings.window else read_window(image))
+        low, high = own or find_range(settings.window, voxels)
+        return _Volume(voxels, read_volume_labels(file, image), low, high)
 
 
 def as_seen(values: NDArray[Any]) -> NDArray[Any]:
@@ -189,49 +185,9 @@ def from_seen(picture: LabelArray | NDArray[Any]) -> NDArray[Any]:
     return np.asarray(picture.T[::-1, ::-1])
 
 
-def _choose_axis(axis: str, spacing: list[float]) -> int:
+def _choose_axis(axis: str, spacing: tuple[float, ...]) -> int:
     """`auto` cuts across the coarsest spacing, so that slices are as they were taken."""
     if axis != "auto":
         return _AXES.index(axis)
     coarsest = max(spacing)
     return max(place for place, size in enumerate(spacing) if size >= coarsest - 1e-6)
-
-
-def volume_id(file: Path) -> str:
-    """The name of a volume without `_image` and suffixes."""
-    stem = file.name
-    for suffix in _SUFFIXES:
-        stem = stem.removesuffix(suffix)
-    return stem.removesuffix("_image")
-
-
-def find_volumes(path: Path) -> list[tuple[Path, Path]]:
-    """Volumes with their labels.
-
-    Raises:
-        UserError: a volume lacks its labels.
-    """
-    found = []
-    for image in _nifti(path / "images") or _nifti(path):
-        if image.parent == path and not _stem(image).endswith("_image"):
-            continue
-        names = (volume_id(image),) if image.parent != path else (f"{volume_id(image)}_label",)
-        folder = path if image.parent == path else path / "labels"
-        places = [folder / f"{name}{suffix}" for name in names for suffix in _SUFFIXES]
-        labels = next((place for place in places if place.is_file()), None)
-        if labels is None:
-            raise UserError(f"{image} has no labels: expected {places[0]}")
-        found.append((image, labels))
-    return found
-
-
-def _nifti(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.glob("*") if file.name.endswith(_SUFFIXES))
-
-
-def _stem(file: Path) -> str:
-    return file.name.removesuffix(".gz").removesuffix(".nii")
-
-
-def holds_volumes(path: Path) -> bool:
-    return any(_nifti(folder) for folder in (path / "images", path))

@@ -29,6 +29,12 @@ class Picture:
     webp: bytes
 
     @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width, from the header alone."""
+        with Image.open(io.BytesIO(self.webp)) as image:
+            return image.height, image.width
+
+    @property
     def image(self) -> ImageArray:
         """(side, panels, 3), as it was drawn but for what WebP took from it."""
         return np.asarray(Image.open(io.BytesIO(self.webp)).convert("RGB"))

@@ -201,7 +201,7 @@ def _orders(is_compared: bool) -> list[tuple[str, str]]:
 def _figure(picture: Picture) -> dict[str, Any]:
     row = picture.row
     last = row.scores.get(TUNED, row.scores[BASE])
-    height, width = picture.image.shape[:2]
+    height, width = picture.hw
     return {
         "gain": f"{difference(row):.4f}",
         "iou": f"{last.iou:.4f}",

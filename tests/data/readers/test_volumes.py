@@ -4,6 +4,7 @@ import pickle
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -193,3 +194,63 @@ class TestMistakes:
     def test_a_folder_without_volumes(self, tmp_path):
         with pytest.raises(UserError, match="holds no volumes"):
             opened(tmp_path)
+
+
+class TestDicom:
+    @pytest.fixture
+    def scan(self, tmp_path, write_slices):
+        """A series of 5 slices of 8 x 6 with a NIfTI label of the same geometry."""
+        values = np.random.default_rng(0).integers(-200, 200, (5, 8, 6)).astype(np.int16)
+        write_slices("images/p1", values, WindowCenter=0, WindowWidth=100)
+        labels = np.zeros((5, 8, 6), np.uint8)
+        labels[2, 1:4, 2:5] = 1
+        in_order = np.transpose(labels, (2, 1, 0))[::-1, ::-1]
+        save(tmp_path / "labels" / "p1.nii.gz", in_order, (0.5, 0.8, 3.0))
+        return tmp_path, values, labels
+
+    def test_series_are_read_slice_by_slice_as_they_were_taken(self, scan):
+        folder, values, labels = scan
+        assert recognise(folder) == "volumes"
+        source = opened(folder)
+        assert [record.image_id for record in source.records] == ["p1/axial0002"]
+        sample = source.read(0)
+        np.testing.assert_array_equal(sample.labels[0], labels[2])
+        np.testing.assert_array_equal(sample.image[..., 0], to_grey(values[2], -50, 50))
+        assert dict(source.records[0].columns)["spacing_row"] == "0.8"
+
+    def test_a_named_window_or_a_range_goes_before_the_files_own(self, scan):
+        folder, values, _ = scan
+        shown = opened(folder, window="soft_tissue").read(0).image[..., 0]
+        np.testing.assert_array_equal(shown, to_grey(values[2], -150, 250))
+        ranged = opened(folder, value_range=(0.0, 10.0)).read(0).image[..., 0]
+        np.testing.assert_array_equal(ranged, to_grey(values[2], 0, 10))
+
+    def test_single_pictures_beside_masks_are_no_volumes(self, tmp_path, write_slices, write):
+        values = np.random.default_rng(0).integers(0, 200, (2, 8, 6)).astype(np.int16)
+        for file in write_slices("raw", values).iterdir():
+            dataset = pydicom.dcmread(file)
+            stem = f"x{dataset.InstanceNumber}"
+            (tmp_path / "images").mkdir(exist_ok=True)
+            file.rename(tmp_path / "images" / f"{stem}.dcm")
+            write(tmp_path / "masks" / f"{stem}.png", np.full((8, 6), 255, np.uint8))
+        assert recognise(tmp_path) == "mask_folder"
+        splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+        sample = splits["train"].read(0)
+        assert sample.image.shape == (8, 6, 3)
+        assert (sample.labels == 255).all()
+
+
+class TestMemory:
+    def test_volumes_used_last_are_kept_as_far_as_memory_goes(self, tmp_path, volume, monkeypatch):
+        for name in "abc":
+            save(tmp_path / "images" / f"{name}.nii.gz", volume[0])
+            save(tmp_path / "labels" / f"{name}.nii.gz", volume[1])
+        source = opened(tmp_path)
+        for index in (0, 3, 6, 0):
+            source.read(index)
+        assert list(source._kept) == [1, 2, 0]
+        size = source._kept[0].num_bytes
+        monkeypatch.setattr("samtune.data.readers.volumes._MOST_BYTES", 2 * size)
+        source.read(0)
+        assert list(source._kept) == [2, 0]
+        assert not pickle.loads(pickle.dumps(source))._kept  # noqa: S301

@@ -3,8 +3,6 @@
 import csv
 import io
 
-import pytest
-
 from samtune.evaluation.report.tables import (
     breakdown_lines,
     markdown_table,
@@ -14,15 +12,6 @@ from samtune.evaluation.report.tables import (
     to_markdown,
 )
 from samtune.evaluation.summary import summarise
-
-
-@pytest.fixture
-def rows(make_row):
-    return [
-        make_row("a", 0.2, 0.3, object_id=1, class_name="cell"),
-        make_row("a", 0.4, 0.6, object_id=2, class_name="nucleus"),
-        make_row("b", 0.9, 0.9, object_id=1, class_name="cell"),
-    ]
 
 
 def cells_of(line):

@@ -1,12 +1,17 @@
 """What a look at the data finds before training."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from samtune.data.check import check, fingerprint
+from samtune.data.checks.alignment import find_common_step, measure_alignment
+from samtune.data.checks.check import check
+from samtune.data.checks.look import fingerprint
 from samtune.data.readers.mask_folder import MaskFolder
-from samtune.data.source import Source, Subset
+from samtune.data.source import Record, Source, Subset
 from samtune.errors import UserError
 from samtune.types import Sample
 
@@ -16,12 +21,18 @@ class Pictures(Source):
 
     def __init__(self, *samples):
         self.samples = samples
-        self.records = list(samples)
+        self.records = [
+            Record(s.image_id, Path(s.image_id), group=s.group) if s else Record("x", Path("x.png"))
+            for s in samples
+        ]
 
     def read(self, index):
         if self.samples[index] is None:
             raise UserError("x.png is broken")
         return self.samples[index]
+
+    def stored(self, index):
+        return self.samples[index].image
 
 
 def sample(seed, name="", side=64, size=20, classes=None, group="", value=None):
@@ -111,13 +122,88 @@ def test_small_objects_are_judged_at_the_model_s_input():
 
 
 def test_dark_images_ask_for_a_stretch():
-    dark = [sample(n, value=10 + n) for n in range(3)]
+    dark = [replace(s, image=s.image // 20) for s in (sample(n) for n in (5, 6, 7))]
     rest = [sample(3)], [sample(4)]
-    assert (
-        "are dark (mean 11 of 255): set data.stretch auto"
-        in texts(looked(dark, *rest), "warning")[0]
-    )
+    (warning,) = texts(looked(dark, *rest), "warning")
+    assert "are dark (mean 7 of 255): set data.stretch auto" in warning
     assert looked(dark, *rest, stretch="auto").findings == []
+
+
+def test_flat_images_are_counted_and_are_no_duplicates():
+    result = looked([sample(n, value=90) for n in range(3)], [sample(3)], [sample(4)])
+    assert texts(result, "warning") == ["3 images of train are of one colour: nothing is in them"]
+    assert result.splits["train"].num_flat == 3
+
+
+def test_what_the_files_hold_is_told_and_several_kinds_are_a_warning():
+    wide = Pictures(sample(1))
+    wide.stored = lambda index: np.full((4, 4, 5), 700, np.uint16)
+    sources = {"train": wide, "val": Pictures(sample(2)), "test": Pictures(sample(3))}
+    result = check(sources, 64, "none", 1)
+    assert result.splits["train"].values == {"5 x uint16, 700 to 700": 1}
+    assert "several kinds (3 x uint8, 5 x uint16)" in texts(result, "warning")[0]
+
+
+def test_values_that_are_not_finite_do_not_hide_the_range():
+    floats = Pictures(sample(1))
+    floats.stored = lambda index: np.array([[[np.nan], [2.5], [np.inf]]], np.float32)
+    result = check({"train": floats}, 64, "none", 1)
+    assert list(result.splits["train"].values) == ["1 x float32, 2.5 to 2.5"]
+
+
+def test_objects_that_touch_or_overlap_are_counted():
+    labels = np.zeros((2, 64, 64), np.int32)
+    labels[0, 0:9, 0:9], labels[0, 0:9, 9:20], labels[0, 30:40, 30:40] = 1, 2, 3
+    labels[1, 35:50, 35:50] = 4
+    result = looked([replace(sample(1), labels=labels)], [sample(2)], [sample(3)])
+    assert result.splits["train"].num_touching == 3
+
+
+class TestAlignment:
+    @staticmethod
+    def bright(seed, step=(0, 0)):
+        """A bright disc on noise, and its mask moved by (down, right)."""
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[:128, :128]
+        row, column = rng.integers(45, 85, 2)
+        disc = np.hypot(y - row, x - column) < 18
+        image = (rng.integers(60, 80, (128, 128, 3)) + 90 * disc[..., None]).astype(np.uint8)
+        return Sample(f"{seed}", image, np.roll(disc, step, (0, 1))[None].astype(np.int32), {})
+
+    @pytest.mark.parametrize("step", [(4, 0), (0, -6), (-5, 9)])
+    def test_a_common_step_is_said(self, step):
+        samples = [self.bright(n, (-step[0], -step[1])) for n in range(6)]
+        found = [measure_alignment(s) for s in samples]
+        assert find_common_step(found) == step
+
+    def test_outlines_in_place_or_off_by_chance_are_not(self):
+        found = [measure_alignment(self.bright(n)) for n in range(6)]
+        assert find_common_step(found) is None
+        rng = np.random.default_rng(0)
+        steps = rng.integers(-9, 9, (8, 2))
+        found = [measure_alignment(self.bright(n, tuple(s))) for n, s in enumerate(steps)]
+        assert find_common_step(found) is None
+
+    def test_little_is_not_measured(self):
+        assert measure_alignment(sample(1)) is None
+        assert measure_alignment(sample(1, side=128, size=0)) is None
+        assert measure_alignment(sample(1, side=128, value=7)) is None
+        assert find_common_step([measure_alignment(self.bright(1, (5, 0)))] * 4) is None
+
+    def test_the_check_tells_where_to(self):
+        moved = [self.bright(n, (-4, 3)) for n in range(6)]
+        result = looked(moved, [self.bright(7)], [self.bright(8)], side=128)
+        (warning,) = texts(result, "warning")
+        assert "moved 4 pixels down and 3 pixels left" in warning
+
+
+def test_a_short_check_reads_some_images_and_compares_all_groups():
+    samples = [sample(n, group=f"g{n}") for n in range(40)]
+    result = check(
+        {"train": Pictures(*samples), "val": Pictures(samples[17])}, 64, "none", 1, most=5
+    )
+    assert (result.splits["train"].num_images, result.splits["train"].num_looked_at) == (40, 5)
+    assert any("groups lie in two splits, such as g17" in text for text in texts(result, "error"))
 
 
 def test_empty_splits_empty_masks_and_unknown_classes():
@@ -134,7 +220,7 @@ def test_empty_splits_empty_masks_and_unknown_classes():
 def test_what_cannot_be_read_is_an_error_and_the_rest_is_looked_at():
     result = looked([sample(1), None], [sample(2)], [sample(3)])
     assert texts(result, "error") == ["cannot be read: x.png is broken"]
-    assert result.splits["train"].num_images == 1
+    assert result.splits["train"].num_looked_at == 1
 
 
 @pytest.mark.realdata

@@ -1,0 +1,96 @@
+"""A look at the data before training: what is there, and what would spoil the result."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from samtune.data.checks.findings import (
+    Finding,
+    SplitFacts,
+    facts_of,
+    findings_of_alignment,
+    findings_of_splits,
+)
+from samtune.data.checks.leaks import find_leaks, find_torn_groups
+from samtune.data.checks.look import Seen, look_at
+from samtune.data.source import Source
+from samtune.data.splits import SPLITS
+from samtune.errors import UserError
+
+
+@dataclass
+class CheckResult:
+    """Facts by split, and findings, the worst first."""
+
+    splits: dict[str, SplitFacts]
+    findings: list[Finding]
+
+    @property
+    def verdict(self) -> str:
+        levels = {finding.level for finding in self.findings}
+        return "errors" if "error" in levels else "warnings" if levels else "ok"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"verdict": self.verdict, **asdict(self)}
+
+
+def check(
+    sources: Mapping[str, Source],
+    input_side: int,
+    stretch: str,
+    min_area: int,
+    tile: int = 0,
+    most: int = 0,
+    seconds: float = 0,
+) -> CheckResult:
+    """Read the images of every split once.
+
+    Args:
+        sources: whole images by split.
+        input_side: of the model's square input, pixels.
+        stretch: how images are read.
+        min_area: smaller objects are left out in training, pixels.
+        tile: side of the tiles that images are cut into; 0 for none.
+        most: images of each split that are read, evenly spread; 0 for all. Groups are compared of all.
+        seconds: after which no more images of a split are read; 0 for no limit.
+    """
+    seen: list[Seen] = []
+    findings = [Finding("warning", note) for note in _notes(sources)]
+    for split, source in sources.items():
+        cut = 0 if source.is_tiled else tile
+        started = time.monotonic()
+        for index in tqdm(_chosen(source, most), f"check {split}", unit="image", disable=None):
+            if seconds and time.monotonic() - started > seconds:
+                break
+            try:
+                seen.append(look_at(split, source, index, input_side, min_area, cut))
+            except UserError as error:
+                findings.append(Finding("error", f"cannot be read: {error}"))
+    facts = {
+        split: facts_of([i for i in seen if i.split == split], len(sources.get(split, ())))
+        for split in SPLITS
+    }
+    groups = {s: [r.group or r.image_id for r in source.records] for s, source in sources.items()}
+    told = [
+        *findings_of_splits(facts, stretch, tile),
+        *findings_of_alignment(seen),
+        *find_leaks(seen),
+        *find_torn_groups(groups),
+    ]
+    findings += [Finding(level, text) for level, text in told]
+    return CheckResult(facts, sorted(findings, key=lambda finding: finding.level != "error"))
+
+
+def _notes(sources: Mapping[str, Source]) -> list[str]:
+    """What the readers noted; splits of one source say the same."""
+    return list(dict.fromkeys(note for source in sources.values() for note in source.notes))
+
+
+def _chosen(source: Source, most: int) -> list[int]:
+    if not most or len(source) <= most:
+        return list(range(len(source)))
+    return [int(place) for place in np.linspace(0, len(source) - 1, most)]

@@ -1,0 +1,154 @@
+"""What each split holds, and what of it is to be put right."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from samtune.data.checks.alignment import find_common_step
+from samtune.data.checks.look import SMALLEST_SIDE, Seen
+
+Level = Literal["error", "warning"]
+_DARK = 40.0
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to put right (error) or to look at (warning), with what to do."""
+
+    level: Level
+    text: str
+
+
+@dataclass
+class SplitFacts:
+    """What a split holds. Sizes are height x width; areas are pixels of the original image.
+
+    `values` are channels, dtype and range of the files, with how many images have them; quantiles
+    are the smallest, the quartiles and the largest.
+    """
+
+    num_images: int = 0
+    num_looked_at: int = 0
+    num_objects: int = 0
+    num_without_objects: int = 0
+    num_flat: int = 0
+    num_too_small: int = 0
+    num_touching: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
+    objects_per_image: list[float] = field(default_factory=list)
+    area_quantiles: list[float] = field(default_factory=list)
+    mean_brightness: float = 0.0
+
+
+def facts_of(seen: list[Seen], num_images: int) -> SplitFacts:
+    """Sum up the images of one split that were looked at."""
+    areas = [area for image in seen for area in image.areas]
+    counts = [len(image.areas) for image in seen]
+    return SplitFacts(
+        num_images=num_images,
+        num_looked_at=len(seen),
+        num_objects=len(areas),
+        num_without_objects=sum(count == 0 for count in counts),
+        num_flat=sum(image.is_flat for image in seen),
+        num_too_small=sum(image.num_too_small for image in seen),
+        num_touching=sum(image.num_touching for image in seen),
+        classes=_counted([name for image in seen for name in image.classes]),
+        sizes=_counted([f"{image.hw[0]}x{image.hw[1]}" for image in seen]),
+        values=_values(seen),
+        objects_per_image=_quantiles(counts),
+        area_quantiles=_quantiles(areas),
+        mean_brightness=float(np.mean([image.brightness for image in seen])) if seen else 0.0,
+    )
+
+
+def _counted(names: list[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())
+
+
+def _values(seen: list[Seen]) -> dict[str, int]:
+    """Kinds of files, each with the range over all of them."""
+    kinds: dict[tuple[int, str], list[Seen]] = {}
+    for image in seen:
+        kinds.setdefault((image.stored.num_channels, image.stored.dtype), []).append(image)
+    return {
+        f"{channels} x {dtype}, {min(i.stored.lowest for i in images):g} to "
+        f"{max(i.stored.highest for i in images):g}": len(images)
+        for (channels, dtype), images in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    }
+
+
+def _quantiles(values: list[int]) -> list[float]:
+    return [float(v) for v in np.quantile(values, [0, 0.25, 0.5, 0.75, 1])] if values else []
+
+
+_NO_IMAGES = {
+    "train": "there is nothing to learn from",
+    "val": "the best step cannot be chosen",
+    "test": "samtune evaluate has nothing to measure on",
+}
+
+
+def findings_of_splits(
+    facts: dict[str, SplitFacts], stretch: str, tile: int
+) -> Iterator[tuple[Level, str]]:
+    """What the splits tell, each alone and next to the training images."""
+    for split, its in facts.items():
+        if not its.num_images:
+            level: Level = "warning" if split == "test" else "error"
+            yield level, f"{split} has no images: {_NO_IMAGES[split]}"
+            continue
+        yield from _findings_of(split, its, stretch, tile)
+        if new := sorted(set(its.classes) - set(facts["train"].classes)):
+            yield "warning", f"{split} has classes that train lacks: {', '.join(new[:_SHOWN])}"
+    kinds = {kind.split(",")[0] for its in facts.values() for kind in its.values}
+    if len(kinds) > 1:
+        yield (
+            "warning",
+            f"the images are of several kinds ({', '.join(sorted(kinds))}): set data.stretch auto so "
+            "that they come out alike",
+        )
+
+
+def _findings_of(
+    split: str, its: SplitFacts, stretch: str, tile: int
+) -> Iterator[tuple[Level, str]]:
+    """What one split with images tells alone."""
+    if its.num_looked_at and not its.num_objects:
+        yield "error", f"{split} has no objects: its masks are empty"
+    elif its.num_without_objects > its.num_looked_at / 5:
+        number = f"{its.num_without_objects} of {its.num_looked_at}"
+        yield "warning", f"{number} images of {split} have no object: nothing is learned from them"
+    if its.num_flat:
+        yield "warning", f"{its.num_flat} images of {split} are of one colour: nothing is in them"
+    if its.num_too_small > its.num_objects / 10:
+        advice = "a smaller data.tile" if tile else "data.tile, or a larger model.image_size"
+        yield (
+            "warning",
+            f"{its.num_too_small} of {its.num_objects} objects of {split} are narrower than "
+            f"{SMALLEST_SIDE:g} pixels at the model's input, too small to be seen: set {advice}",
+        )
+    if its.num_looked_at and its.mean_brightness < _DARK and stretch == "none":
+        brightness = f"mean {its.mean_brightness:.0f} of 255"
+        yield "warning", f"the images of {split} are dark ({brightness}): set data.stretch auto"
+
+
+def findings_of_alignment(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
+    """Outlines that are off by the same step everywhere."""
+    step = find_common_step([image.alignment for image in seen if image.alignment is not None])
+    if step is not None:
+        down, right = step
+        yield (
+            "warning",
+            f"the outlines would lie on the images' edges if all were moved {_way(down, 'down', 'up')} "
+            f"and {_way(right, 'right', 'left')}: are masks and images georeferenced or cut alike?",
+        )
+
+
+def _way(step: int, forward: str, backward: str) -> str:
+    return f"{abs(step)} pixels {forward if step >= 0 else backward}"

@@ -1,0 +1,136 @@
+"""What is noted of one image with its objects, so that no pixels have to be kept."""
+
+import hashlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from samtune.data.checks.alignment import Alignment, measure_alignment
+from samtune.data.objects import ObjectPlace, find_objects
+from samtune.data.source import Source
+from samtune.types import FloatArray, ImageArray, Sample
+
+# An object whose sides are shorter than this at the model's input covers less than two cells of its
+# masks (S / 4) each way.
+SMALLEST_SIDE = 8.0
+# A picture whose values lie this close together has nothing in it.
+_FLAT = 2
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Values of an image as its file has them."""
+
+    num_channels: int
+    dtype: str
+    lowest: float
+    highest: float
+
+
+@dataclass
+class Seen:
+    """One image as it was looked at. Areas are pixels of the original image."""
+
+    split: str
+    image_id: str
+    group: str
+    digest: str
+    fingerprint: int | None
+    thumbnail: FloatArray
+    hw: tuple[int, int]
+    areas: list[int]
+    num_too_small: int
+    num_touching: int
+    classes: list[str]
+    brightness: float
+    is_flat: bool
+    alignment: Alignment | None
+    stored: Stored
+
+
+def look_at(
+    split: str, source: Source, index: int, input_side: int, min_area: int, tile: int
+) -> Seen:
+    """Read one image and note what `Seen` holds.
+
+    Args:
+        split, source, index: which image.
+        input_side: of the model's square input, pixels.
+        min_area: smaller objects are left out, pixels.
+        tile: side of the tiles that images are cut into; 0 for none.
+
+    Raises:
+        UserError: the image or its objects cannot be read.
+    """
+    sample = source.read(index)
+    places = find_objects(sample.labels, min_area)
+    hw = (sample.image.shape[0], sample.image.shape[1])
+    return Seen(
+        split=split,
+        image_id=sample.image_id,
+        group=sample.group or sample.image_id,
+        digest=hashlib.sha256(repr(hw).encode() + sample.image.tobytes()).hexdigest(),
+        fingerprint=fingerprint(sample.image),
+        thumbnail=thumbnail(sample.image),
+        hw=hw,
+        areas=[place.area for place in places],
+        num_too_small=_num_too_small(places, hw, input_side, tile),
+        num_touching=_num_touching(sample, places),
+        classes=[sample.classes.get(place.object_id, "") for place in places],
+        brightness=float(sample.image.mean()),
+        is_flat=int(sample.image.max()) - int(sample.image.min()) <= _FLAT,
+        alignment=measure_alignment(sample),
+        stored=_stored(source, index),
+    )
+
+
+def _stored(source: Source, index: int) -> Stored:
+    values = source.stored(index)
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return Stored(values.shape[2], str(values.dtype), low, high)
+
+
+def _num_too_small(
+    places: list[ObjectPlace], hw: tuple[int, int], input_side: int, tile: int
+) -> int:
+    scale = input_side / (tile if 0 < tile < max(hw) else max(hw))
+    sides = [
+        min(p.rows.stop - p.rows.start, p.columns.stop - p.columns.start) * scale for p in places
+    ]
+    return sum(side < SMALLEST_SIDE for side in sides)
+
+
+def _num_touching(sample: Sample, places: list[ObjectPlace]) -> int:
+    """Objects that share an edge of a pixel with another one, or overlap it."""
+    touching: set[int] = set()
+    for layer in sample.labels:
+        for one, other in ((layer[1:], layer[:-1]), (layer[:, 1:], layer[:, :-1])):
+            differs = (one != other) & (one > 0) & (other > 0)
+            touching |= set(np.unique(one[differs]).tolist())
+            touching |= set(np.unique(other[differs]).tolist())
+    for layer in sample.labels[1:]:  # what did not fit on the first layer overlaps
+        touching |= set(np.unique(layer[layer > 0]).tolist())
+    return sum(place.object_id in touching for place in places)
+
+
+def fingerprint(image: ImageArray) -> int | None:
+    """64 bits that change little when an image is resized or saved anew (difference hash).
+
+    `None` for images that are flat all over: these are all alike.
+    """
+    grey = image.mean(axis=2).astype(np.float32)
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    if float(small.std()) < 4:
+        return None
+    bits = (small[:, 1:] > small[:, :-1]).reshape(-1)
+    return int("".join("1" if bit else "0" for bit in bits), 2)
+
+
+def thumbnail(image: ImageArray) -> FloatArray:
+    """(256,) float32: brightness on a grid of 16 x 16, of mean 0 and length 1."""
+    grey = image.mean(axis=2).astype(np.float32)
+    values = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).reshape(-1)
+    values = values - values.mean()
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), np.float32)

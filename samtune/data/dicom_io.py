@@ -1,0 +1,225 @@
+"""DICOM: single pictures, series of slices, multi-frame files, and their SEG and RTSTRUCT labels.
+
+Reading the standard's geometry and segmentations is highdicom's work, decoding pixels pydicom's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.geometry3d import LPS_TO_RAS, Geometry
+from samtune.errors import UserError, require
+
+SUFFIXES = (".dcm", ".dicom", ".ima")
+_PREAMBLE, _MAGIC = 128, b"DICM"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file, or the first file of a folder, is DICOM by name or by its magic bytes."""
+    if path.is_dir():
+        return any(is_dicom(file) for file in _files(path)[:1])
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if path.suffix or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        file.seek(_PREAMBLE)
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of a series; an index of the folder is none."""
+    files = (file for file in sorted(folder.iterdir()) if file.is_file())
+    return [file for file in files if not file.name.startswith((".", "DICOMDIR"))]
+
+
+@contextmanager
+def reading_dicom(path: Path) -> Iterator[None]:
+    """Whatever the libraries find wrong with a file becomes one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # pydicom, its decoders and highdicom raise whatever they meet
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{path} cannot be read as DICOM: {lines[0][:200]}") from error
+
+
+def _read(path: Path, with_pixels: bool) -> Any:
+    dataset = require("pydicom", "medical").dcmread(path, stop_before_pixels=not with_pixels)
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise UserError(f"{path} holds no picture")
+    return dataset
+
+
+def _series(path: Path, with_pixels: bool) -> list[Any]:
+    """Slices of a folder, or the one file.
+
+    Raises:
+        UserError: the folder is empty or holds several series.
+    """
+    if path.is_file():
+        return [_read(path, with_pixels)]
+    datasets = [_read(file, with_pixels) for file in _files(path)]
+    if not datasets:
+        raise UserError(f"{path} is an empty folder: expected the slices of one DICOM series")
+    series = {str(d.get("SeriesInstanceUID", "")): d for d in datasets}
+    if len(series) > 1:
+        names = ", ".join(str(d.get("SeriesDescription", "?")) for d in series.values())
+        raise UserError(
+            f"{path} holds {len(series)} DICOM series ({names[:120]}): give each a folder of its own"
+        )
+    return datasets
+
+
+def _is_multi_frame(datasets: list[Any]) -> bool:
+    return len(datasets) == 1 and int(datasets[0].get("NumberOfFrames", 1) or 1) > 1
+
+
+def read_dicom_geometry(path: Path) -> Geometry:
+    """Where the voxels lie, in the order (slice, row, column).
+
+    A multi-frame file without positions (a film) has its frames as slices 1 mm apart.
+
+    Raises:
+        UserError: damaged files, several series, or slices that are no regular stack.
+    """
+    with reading_dicom(path):
+        datasets = _series(path, with_pixels=False)
+        if _is_multi_frame(datasets):
+            found = _multi_frame_geometry(datasets[0], path)
+        else:
+            found = _stack_geometry(datasets)
+    return Geometry(found[0], LPS_TO_RAS @ found[1])
+
+
+def _multi_frame_geometry(
+    header: Any, path: Path
+) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    shape = (int(header.NumberOfFrames), int(header.Rows), int(header.Columns))
+    if "PerFrameFunctionalGroupsSequence" in header:
+        geometry = require("highdicom", "medical").imread(path).get_volume_geometry()
+        if geometry is None:
+            raise UserError(f"the frames of {path} are no regular stack of slices")
+        return geometry.spatial_shape, geometry.affine
+    rows, columns = (float(v) for v in header.get("PixelSpacing", (1.0, 1.0)))
+    # frames, rows (to the back), columns (to the left)
+    affine = np.array([[0, 0, columns, 0], [0, rows, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    return shape, affine
+
+
+def _stack_geometry(datasets: list[Any]) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+    highdicom = require("highdicom", "medical")
+    spacing, order = _order(datasets)
+    first = datasets[order.index(0)]
+    geometry = highdicom.VolumeGeometry.from_attributes(
+        image_position=first.ImagePositionPatient,
+        image_orientation=first.ImageOrientationPatient,
+        rows=first.Rows,
+        columns=first.Columns,
+        pixel_spacing=first.PixelSpacing,
+        spacing_between_slices=spacing,
+        number_of_frames=len(datasets),
+        coordinate_system="PATIENT",
+    )
+    return geometry.spatial_shape, geometry.affine
+
+
+def _order(datasets: list[Any]) -> tuple[float, list[int]]:
+    """Distance of slices, and the place of each in the stack."""
+    first = datasets[0]
+    if "ImagePositionPatient" not in first or "PixelSpacing" not in first:
+        raise UserError(
+            "its slices say neither where they lie nor their spacing: as single pictures they can be "
+            "read beside masks (images/ID.dcm with masks/ID.png)"
+        )
+    if len(datasets) == 1:
+        sizes = (first.get("SpacingBetweenSlices"), first.get("SliceThickness"))
+        return float(next((size for size in sizes if size), 1.0)), [0]
+    spatial = require("highdicom.spatial", "medical")
+    spacing, order = spatial.get_series_volume_positions(datasets)
+    if spacing is None or order is None:
+        raise UserError(
+            f"its {len(datasets)} slices are no regular stack: one is missing, there twice, or of "
+            "another orientation (a localizer)"
+        )
+    return float(spacing), [int(place) for place in order]
+
+
+def read_dicom_voxels(path: Path) -> NDArray[np.float32]:
+    """(slices, rows, columns) after rescale slope and intercept; MONOCHROME1 is negated.
+
+    Raises:
+        UserError: damaged files, or a compression that needs another package.
+    """
+    with reading_dicom(path):
+        datasets = _series(path, with_pixels=True)
+        if _is_multi_frame(datasets):
+            return _values(datasets[0])
+        places = _order(datasets)[1]
+        return np.stack([_values(datasets[places.index(k)]) for k in range(len(datasets))])
+
+
+def _values(dataset: Any) -> NDArray[np.float32]:
+    """Grey values of a data set; colours become their mean."""
+    pixels = require("pydicom.pixels", "medical")
+    values = np.asarray(pixels.apply_modality_lut(dataset.pixel_array, dataset), np.float32)
+    if int(dataset.get("SamplesPerPixel", 1)) > 1:
+        values = values.mean(axis=-1)
+    return -values if _is_inverted(dataset) else values
+
+
+def _is_inverted(dataset: Any) -> bool:
+    return str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1"
+
+
+def read_dicom_window(path: Path) -> tuple[float, float] | None:
+    """The first window that the file names, as the values that become 0 and 255."""
+    with reading_dicom(path):
+        file = _files(path)[0] if path.is_dir() else path
+        return _window(_read(file, with_pixels=False))
+
+
+def _first(dataset: Any, name: str) -> float | None:
+    """The first of one or several numbers; `None` without any."""
+    values = np.atleast_1d(np.array([] if dataset.get(name) is None else dataset.get(name), float))
+    return float(values[0]) if values.size else None
+
+
+def _window(dataset: Any) -> tuple[float, float] | None:
+    centre, width = (_first(dataset, name) for name in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None or not width > 0:
+        return None
+    low, high = centre - width / 2, centre + width / 2
+    return (-high, -low) if _is_inverted(dataset) else (low, high)
+
+
+def read_dicom_picture(path: Path) -> NDArray[Any]:
+    """A single picture (X-ray, ultrasound, photograph) as (H, W, C).
+
+    Raises:
+        UserError: the file is damaged, or holds several frames.
+    """
+    with reading_dicom(path):
+        dataset = _read(path, with_pixels=True)
+        if _is_multi_frame([dataset]):
+            raise UserError(
+                f"{path} holds {dataset.NumberOfFrames} frames: give it labels as a volume "
+                "(labels/ID.nii.gz, .nrrd, .mha or DICOM SEG)"
+            )
+        is_palette = "PALETTE" in str(dataset.PhotometricInterpretation)
+        is_grey = int(dataset.get("SamplesPerPixel", 1)) == 1 and not is_palette
+        return _values(dataset)[..., None] if is_grey else _colours(dataset, is_palette)
+
+
+def _colours(dataset: Any, is_palette: bool) -> NDArray[Any]:
+    pixels = require("pydicom.pixels", "medical")
+    if is_palette:
+        values = pixels.apply_color_lut(dataset.pixel_array, dataset)
+        return np.asarray(values >> 8 if values.dtype == np.uint16 else values, np.uint8)
+    # pydicom itself turns YBR into RGB
+    return np.asarray(dataset.pixel_array)

@@ -1,0 +1,1 @@
+"""Known data sets: from their published archives to a folder that samtune trains on."""

@@ -1,0 +1,296 @@
+"""Scenes in GeoTIFF, COG and whatever else GDAL opens: windows straight from the file."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.image_io import STRETCH_PERCENTILES, to_uint8
+from samtune.errors import UserError, require
+from samtune.types import ImageArray, LabelArray, MaskArray, Stretch
+
+# Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
+_PROBES, _PROBE_SIDE = 8, 128
+_OVERVIEW_SIDE = 1024
+# What GDAL keeps of read files, MB; it would take a twentieth of the machine's memory otherwise.
+_CACHE_MB = 128
+# WGS 84: semi-major axis in metres, and first eccentricity squared.
+_AXIS, _ECCENTRICITY2 = 6_378_137.0, 6.694_379_990_14e-3
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of a scene, pixels."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is known of a scene before its pixels are read.
+
+    Attributes:
+        path: the file.
+        height, width: pixels.
+        crs: coordinate reference system as WKT; empty without one.
+        transform: (a, b, c, d, e, f): pixel (x, y) lies at (a x + b y + c, d x + e y + f), in the
+            units of the CRS.
+        bands: numbers from 1 of red, green, blue; one band is shown grey.
+        value_range: what becomes 0 and 255; `None` leaves 8-bit values as they are.
+        has_gaps: some pixels may hold no data (nodata value, mask or alpha).
+        is_marked: the bands are named or given, and not merely the first three.
+    """
+
+    path: Path
+    height: int
+    width: int
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    bands: tuple[int, ...]
+    value_range: tuple[float, float] | None
+    has_gaps: bool
+    is_marked: bool
+
+
+def open_scene(
+    path: Path,
+    bands: Sequence[int | str] | None = None,
+    stretch: Stretch = "none",
+    value_range: tuple[float, float] | None = None,
+) -> Scene:
+    """Read the header of a scene, and as many pixels as its stretch needs.
+
+    Args:
+        path: the file.
+        bands: see `ReadSettings`; numbers count from 0, names are those of the file.
+        stretch: percentiles are those of the whole scene, so that its windows stay comparable.
+        value_range: what becomes 0 and 255, instead of a stretch.
+
+    Raises:
+        UserError: the file cannot be read, or lacks a band.
+    """
+    with opened(path) as file:
+        chosen = _choose_bands(file, bands, path)
+        if value_range is None and _is_to_be_stretched(file, stretch):
+            value_range = _percentiles(file, chosen)
+        flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
+        return Scene(
+            path, file.height, file.width, file.crs.to_wkt() if file.crs else "",
+            tuple(file.transform)[:6], chosen, value_range, "all_valid" not in flags,
+            bands is not None or file.count < 3 or _named_rgb(file) is not None,
+        )  # fmt: skip
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A rasterio dataset; whatever GDAL finds wrong while it is used becomes one line.
+
+    Raises:
+        UserError: the file cannot be opened or read.
+    """
+    errors = require("rasterio.errors", "geo")
+    try:
+        with require("rasterio", "geo").Env(GDAL_CACHEMAX=_CACHE_MB):
+            yield _dataset(path, os.getpid())
+    except errors.RasterioError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as a raster: {reason}") from error
+    except MemoryError as error:
+        raise UserError(f"{path} claims a size that fits no memory") from error
+
+
+@lru_cache(maxsize=16)
+def _dataset(path: Path, process: int) -> Any:
+    """An open file; each process opens its own, for a forked one would share the read position."""
+    return require("rasterio", "geo").open(path)
+
+
+def _choose_bands(file: Any, bands: Sequence[int | str] | None, path: Path) -> tuple[int, ...]:
+    if bands is None:
+        return _named_rgb(file) or ((1, 2, 3) if file.count >= 3 else (1,))
+    names = [str(name or "").lower() for name in file.descriptions]
+    colours = [colour.name for colour in file.colorinterp]
+    chosen = []
+    for band in bands:
+        known: Sequence[str | int] = range(file.count)
+        if isinstance(band, str) and not band.isdigit():
+            band = band.lower()
+            known = names if band in names else colours
+        if (found := int(band) if str(band).isdigit() else band) not in known:
+            listed = ", ".join(f"{n}: {names[n] or colours[n]}" for n in range(file.count))
+            raise UserError(f"{path} has no band {band}: choose from {listed}")
+        chosen.append(list(known).index(found) + 1)
+    if len(chosen) not in (1, 3):
+        raise UserError(f"data.bands names {len(chosen)} bands: give one (grey) or three")
+    return tuple(chosen)
+
+
+def _named_rgb(file: Any) -> tuple[int, ...] | None:
+    """The bands that the file itself calls red, green and blue."""
+    for names in ([c.name for c in file.colorinterp], [str(n).lower() for n in file.descriptions]):
+        if all(colour in names for colour in ("red", "green", "blue")):
+            return tuple(names.index(colour) + 1 for colour in ("red", "green", "blue"))
+    return None
+
+
+def _is_to_be_stretched(file: Any, stretch: Stretch) -> bool:
+    if stretch == "auto":
+        return set(file.dtypes) != {"uint8"}
+    return stretch == "percentile"
+
+
+def _percentiles(file: Any, bands: tuple[int, ...]) -> tuple[float, float] | None:
+    """Over all bands together, so that hue is kept; `None` without a valid pixel."""
+    values = np.concatenate([part.ravel() for part in _probe(file, bands)])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return None
+    low, high = np.percentile(values, STRETCH_PERCENTILES)
+    return float(low), float(max(high, low + 1e-6))
+
+
+def _probe(file: Any, bands: tuple[int, ...]) -> Iterator[NDArray[Any]]:
+    """Valid values of a scene: all of a small one or of an overview, else windows spread over it."""
+    scale = max(file.height, file.width) / _OVERVIEW_SIDE
+    if scale <= 2 or file.overviews(bands[0]):
+        shape = (max(1, int(file.height / max(1, scale))), max(1, int(file.width / max(1, scale))))
+        yield file.read(bands, out_shape=(len(bands), *shape), masked=True).compressed()
+        return
+    for y in np.linspace(0, file.height - _PROBE_SIDE, _PROBES).astype(int).tolist():
+        for x in np.linspace(0, file.width - _PROBE_SIDE, _PROBES).astype(int).tolist():
+            place = ((max(0, y), y + _PROBE_SIDE), (max(0, x), x + _PROBE_SIDE))
+            yield file.read(bands, window=place, masked=True).compressed()
+
+
+def _place(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (window.y, window.y + window.height), (window.x, window.x + window.width)
+
+
+def read_stored(scene: Scene, window: Window) -> NDArray[Any]:
+    """(H, W, C) values of all bands as they are stored."""
+    with opened(scene.path) as file:
+        return np.moveaxis(file.read(window=_place(window)), 0, 2)
+
+
+def read_window(scene: Scene, window: Window) -> tuple[ImageArray, MaskArray]:
+    """(H, W, 3) uint8 RGB, 0 where there is no data, and (H, W) where there is.
+
+    Raises:
+        UserError: the file cannot be read there.
+    """
+    with opened(scene.path) as file:
+        values = file.read(scene.bands, window=_place(window))
+        is_valid = np.asarray(np.isfinite(values).all(0))
+        if scene.has_gaps:
+            is_valid &= (file.read_masks(scene.bands, window=_place(window)) > 0).any(0)
+    pixels = np.moveaxis(values, 0, 2)
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    image = to_uint8(pixels, "none", scene.value_range)
+    image[~is_valid] = 0
+    return image, is_valid
+
+
+def has_data(scene: Scene, window: Window) -> bool:
+    """Whether a window holds any data, seen on a coarse grid of its first band."""
+    if not scene.has_gaps:
+        return True
+    with opened(scene.path) as file:
+        shape = (min(16, window.height), min(16, window.width))
+        found = file.read_masks(scene.bands[0], window=_place(window), out_shape=shape)
+        return bool(found.any())
+
+
+def read_label_window(path: Path, scene: Scene, window: Window) -> LabelArray:
+    """(H, W) int32 of the first band of a label raster, brought to the scene's grid (nearest).
+
+    Raises:
+        UserError: the raster cannot be read, or its values are no labels.
+    """
+    vrt, transform = require("rasterio.vrt", "geo"), require("affine", "geo").Affine
+    with opened(path) as file:
+        grid: dict[str, Any] = {"height": scene.height, "width": scene.width}
+        if file.crs and scene.crs:
+            grid |= {"crs": scene.crs, "transform": transform(*scene.transform)}
+        if tuple(file.transform)[:6] == scene.transform or "crs" not in grid:
+            _require_same_size(file, scene)
+            values = file.read(1, window=_place(window))
+        else:
+            with vrt.WarpedVRT(file, **grid) as warped:
+                values = warped.read(1, window=_place(window))
+        values = np.where(values == file.nodata, 0, values) if file.nodata is not None else values
+    labels = np.rint(np.nan_to_num(values))
+    if not np.array_equal(labels, np.nan_to_num(values)) or abs(labels).max(initial=0) >= 2**31:
+        raise UserError(f"{path} holds values that are no labels (fractions, or beyond 32 bits)")
+    return np.asarray(labels, np.int32)
+
+
+def _require_same_size(file: Any, scene: Scene) -> None:
+    if (file.height, file.width) != (scene.height, scene.width):
+        raise UserError(
+            f"{file.name} is {file.width}x{file.height} pixels, but {scene.path} is "
+            f"{scene.width}x{scene.height}, and no georeference tells how they lie"
+        )
+
+
+def metres_per_pixel(scene: Scene) -> tuple[float, float] | None:
+    """True ground distance between rows and between columns at the scene's centre; `None` without CRS.
+
+    Measured on the ellipsoid, for the metres of Mercator's projection, say, are not those on the
+    ground: differences of longitude and latitude times the radii of curvature (Snyder, "Map
+    Projections: A Working Manual", 1987, equations 4-18 and 4-20).
+    """
+    if not scene.crs:
+        return None
+    x, y = scene.width / 2, scene.height / 2
+    corners = np.array([[x, y], [x, y + 1], [x + 1, y]])
+    lon, lat = to_crs(pixel_to_crs(scene, corners), scene.crs, "EPSG:4326").T
+    if not np.isfinite([lon, lat]).all():
+        return None
+    latitude = math.radians(lat[0])
+    bent = 1 - _ECCENTRICITY2 * math.sin(latitude) ** 2
+    east = np.radians(lon[1:] - lon[0]) * math.cos(latitude) * _AXIS / bent**0.5
+    north = np.radians(lat[1:] - lat[0]) * _AXIS * (1 - _ECCENTRICITY2) / bent**1.5
+    row, column = np.hypot(east, north).tolist()
+    return row, column
+
+
+def pixel_to_crs(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:
+    """(N, 2) xy pixels -> coordinates of the scene's CRS."""
+    a, b, c, d, e, f = scene.transform
+    return np.stack([points @ (a, b) + c, points @ (d, e) + f], axis=1)
+
+
+def crs_to_pixel(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:
+    """The inverse of `pixel_to_crs`."""
+    a, b, c, d, e, f = scene.transform
+    inverse = np.linalg.inv(np.array([[a, b], [d, e]]))
+    return np.asarray((points - (c, f)) @ inverse.T)
+
+
+def to_crs(points: NDArray[Any], source: str, target: str) -> NDArray[np.float64]:
+    """(N, 2) xy from one CRS to another; infinite where the target has no such place.
+
+    Raises:
+        UserError: a CRS is not known.
+    """
+    if source == target or not len(points):
+        return np.asarray(points, np.float64)
+    warp, errors = require("rasterio.warp", "geo"), require("rasterio.errors", "geo")
+    try:
+        xs, ys = warp.transform(source, target, points[:, 0], points[:, 1])
+    except errors.RasterioError as error:
+        raise UserError(
+            f"coordinates cannot be brought from {source} to {target}: {error}"
+        ) from error
+    return np.stack([xs, ys], axis=1).astype(np.float64)

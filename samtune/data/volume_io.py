@@ -1,0 +1,162 @@
+"""Volumes of scanners in one order of axes: NIfTI, NRRD, MetaImage and DICOM.
+
+Voxels come in right-anterior-superior order: the first axis runs to the patient's right, the second to
+the front, the third to the head (or nearly, where the scanner was tilted).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.dicom_io import (
+    SUFFIXES,
+    is_dicom,
+    read_dicom_geometry,
+    read_dicom_voxels,
+    read_dicom_window,
+)
+from samtune.data.dicom_labels import read_dicom_labels
+from samtune.data.geometry3d import LPS_TO_RAS, Geometry
+from samtune.errors import UserError, require
+
+NIFTI = (".nii.gz", ".nii")
+ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+VOLUME_SUFFIXES = (*NIFTI, *ITK, *SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Objects of a volume.
+
+    Attributes:
+        layers: (L, X, Y, Z) int32 in right-anterior-superior order; objects that overlap lie on
+            different layers.
+        names: value -> name, as far as the file tells.
+    """
+
+    layers: NDArray[np.int32]
+    names: dict[int, str]
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Shape and place of a volume, without its voxels.
+
+    Raises:
+        UserError: the file is damaged, or no volume of three axes.
+    """
+    if is_dicom(path):
+        geometry = read_dicom_geometry(path)
+    elif path.name.lower().endswith(NIFTI):
+        geometry = _read_nifti(path, lambda image: Geometry(_three(image.shape), image.affine))
+    else:
+        geometry = _itk_geometry(path)
+    if 0 in geometry.shape or not np.isfinite(geometry.affine).all() or 0 in geometry.spacing:
+        raise UserError(f"{path} has the shape {geometry.shape} and the spacing {geometry.spacing}")
+    return geometry
+
+
+def read_voxels(path: Path) -> NDArray[Any]:
+    """(X, Y, Z) intensities in right-anterior-superior order, rescaled as the file says.
+
+    Raises:
+        UserError: the file is damaged or truncated.
+    """
+    geometry = read_geometry(path)
+    if is_dicom(path):
+        values = read_dicom_voxels(path)
+    elif path.name.lower().endswith(NIFTI):
+        values = _read_nifti(path, lambda image: np.asanyarray(image.dataobj))
+    else:
+        values = _itk_voxels(path)
+    return geometry.turn(np.asarray(values).reshape(geometry.shape))
+
+
+def read_window(path: Path) -> tuple[float, float] | None:
+    """Intensities that become 0 and 255, where the file itself names them."""
+    return read_dicom_window(path) if is_dicom(path) else None
+
+
+def read_volume_labels(path: Path, image: Path) -> Labels:
+    """Objects of a volume, on the voxels of its image.
+
+    Raises:
+        UserError: the labels do not fit the image, or are no labels.
+    """
+    if is_dicom(path):
+        return Labels(*read_dicom_labels(path, read_geometry(image)))
+    values, expected = read_voxels(path), read_geometry(image).ras_shape
+    if values.shape != expected:
+        raise UserError(
+            f"{path} has {_times(values.shape)} voxels, but its image has {_times(expected)}"
+        )
+    labels = np.rint(values)
+    is_label = np.isfinite(values).all() and np.array_equal(labels, values)
+    if not is_label or labels.min() < 0 or float(labels.max()) >= 2**31:
+        raise UserError(f"{path} holds values that are no labels (fractions or below 0)")
+    return Labels(labels.astype(np.int32)[None], {})
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Three axes, whatever axes of length 1 follow."""
+    if len(shape) < 3 or any(side != 1 for side in shape[3:]):
+        raise UserError(f"has the shape {_times(shape)}: volumes of three axes are needed")
+    return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def _read_nifti(path: Path, take: Callable[[Any], Any]) -> Any:
+    nibabel = require("nibabel", "medical")
+    try:
+        return take(nibabel.load(path))
+    except UserError as error:
+        raise UserError(f"{path} {error}") from error
+    except Exception as error:  # nibabel raises whatever the bytes make it do
+        raise UserError(f"{path} is no NIfTI volume, or damaged: {_reason(error)}") from error
+
+
+def _itk_geometry(path: Path) -> Geometry:
+    reader = _itk_reader(path)
+    try:
+        reader.ReadImageInformation()
+        if reader.GetNumberOfComponents() != 1:
+            raise UserError(f"{path} has {reader.GetNumberOfComponents()} values a voxel, not one")
+        shape = _three(reader.GetSize())
+        rank = reader.GetDimension()
+        direction = np.array(reader.GetDirection()).reshape(rank, rank)[:3, :3]
+        affine = np.eye(4)
+        affine[:3, :3] = direction * np.array(reader.GetSpacing()[:3])
+        affine[:3, 3] = reader.GetOrigin()[:3]
+    except RuntimeError as error:
+        raise UserError(f"{path} is no volume, or damaged: {_reason(error)}") from error
+    except UserError as error:
+        raise UserError(str(error) if str(path) in str(error) else f"{path} {error}") from error
+    return Geometry(shape, LPS_TO_RAS @ affine)
+
+
+def _itk_voxels(path: Path) -> NDArray[Any]:
+    sitk = require("SimpleITK", "medical")
+    try:
+        values = sitk.GetArrayFromImage(_itk_reader(path).Execute())
+    except (RuntimeError, MemoryError) as error:
+        raise UserError(f"{path} is truncated or damaged: {_reason(error)}") from error
+    return np.asarray(values.T)  # SimpleITK's arrays have the first axis last
+
+
+def _itk_reader(path: Path) -> Any:
+    sitk = require("SimpleITK", "medical")
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    return reader
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:200]

@@ -1,0 +1,179 @@
+"""Scenes: bands, stretches, nodata, ground distances, label rasters, and damaged files."""
+
+import numpy as np
+import pytest
+
+from samtune.data.geo.raster import (
+    Window,
+    crs_to_pixel,
+    has_data,
+    metres_per_pixel,
+    open_scene,
+    pixel_to_crs,
+    read_label_window,
+    read_window,
+)
+from samtune.errors import UserError
+
+WHOLE = Window(0, 0, 6, 8)
+
+
+@pytest.fixture
+def bands():
+    """Four bands of 6 x 8: constant 100, 200, 300, 400."""
+    return np.ones((4, 6, 8), np.uint16) * np.array([100, 200, 300, 400], np.uint16)[:, None, None]
+
+
+def colours(scene):
+    return read_window(scene, WHOLE)[0][0, 0].tolist()
+
+
+class TestBands:
+    RANGE = (0.0, 510.0)
+
+    def test_the_first_three_without_names_and_that_is_known(self, write_scene, bands):
+        scene = open_scene(write_scene("a.tif", bands), value_range=self.RANGE)
+        assert colours(scene) == [50, 100, 150]
+        assert not scene.is_marked
+
+    def test_by_the_names_that_the_file_gives(self, write_scene, bands):
+        path = write_scene("a.tif", bands, names=("Blue", "Green", "Red", "NIR"))
+        scene = open_scene(path, value_range=self.RANGE)
+        assert colours(scene) == [150, 100, 50]
+        assert scene.is_marked
+
+    @pytest.mark.parametrize("chosen", [["nir", "Red", "green"], [3, 2, 1], ["3", "red", 1]])
+    def test_by_name_or_number_as_asked(self, write_scene, bands, chosen):
+        path = write_scene("a.tif", bands, names=("blue", "green", "red", "nir"))
+        assert colours(open_scene(path, chosen, value_range=self.RANGE)) == [200, 150, 100]
+
+    def test_one_is_grey(self, write_scene, bands):
+        path = write_scene("a.tif", bands)
+        assert colours(open_scene(path, [3], value_range=self.RANGE)) == [200, 200, 200]
+
+    @pytest.mark.parametrize(
+        ("chosen", "said"), [(["swir"], "no band swir"), ([7], "no band 7"), ([0, 1], "names 2")]
+    )
+    def test_others_are_refused(self, write_scene, bands, chosen, said):
+        with pytest.raises(UserError, match=said):
+            open_scene(write_scene("a.tif", bands), chosen)
+
+
+class TestValues:
+    def test_a_stretch_is_of_the_whole_scene(self, write_scene):
+        ramp = np.linspace(0, 4000, 48).reshape(1, 6, 8).astype(np.uint16)
+        scene = open_scene(write_scene("a.tif", ramp), stretch="auto")
+        left, right = (read_window(scene, Window(y, 0, 1, 8))[0] for y in (0, 5))
+        assert left.max() < 50
+        assert right.min() > 200
+
+    def test_8_bits_stay_as_they_are(self, write_scene):
+        values = np.random.default_rng(0).integers(0, 256, (3, 6, 8), np.uint8)
+        scene = open_scene(write_scene("a.tif", values), stretch="auto")
+        np.testing.assert_array_equal(read_window(scene, WHOLE)[0], np.moveaxis(values, 0, 2))
+
+    def test_nodata_is_black_and_not_stretched_over(self, write_scene):
+        values = np.full((1, 6, 8), 1000, np.uint16)
+        values[0, :, :4] = 0
+        values[0, 0, 4:] = 1200
+        scene = open_scene(write_scene("a.tif", values, nodata=0), stretch="percentile")
+        image, is_valid = read_window(scene, WHOLE)
+        assert is_valid.tolist() == [[False] * 4 + [True] * 4] * 6
+        assert image[:, :4].max() == 0
+        assert (image[0, 5, 0], image[5, 5, 0]) == (255, 0)
+        assert not has_data(scene, Window(0, 0, 6, 4))
+        assert has_data(scene, WHOLE)
+
+    def test_values_that_are_not_finite_are_no_data(self, write_scene):
+        values = np.ones((1, 6, 8), np.float32)
+        values[0, 2, 3], values[0, 4, 4] = np.nan, np.inf
+        image, is_valid = read_window(open_scene(write_scene("a.tif", values)), WHOLE)
+        assert (~is_valid).sum() == 2
+        assert image[2, 3].tolist() == [0, 0, 0]
+        assert image[0, 0].tolist() == [255, 255, 255]
+
+    def test_a_scene_without_any_data_opens(self, write_scene):
+        path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint16), nodata=0)
+        assert not has_data(open_scene(path, stretch="percentile"), WHOLE)
+
+    def test_the_stretch_of_a_large_scene_is_found_by_samples(self, write_scene):
+        ramp = np.tile(np.linspace(0, 1000, 2400).astype(np.uint16), (2400, 1))[None]
+        low, high = open_scene(write_scene("a.tif", ramp), stretch="percentile").value_range
+        assert low < 30
+        assert high > 970
+
+
+class TestGround:
+    @pytest.mark.parametrize(
+        ("crs", "size", "corner", "expected", "within"),
+        [
+            ("EPSG:32632", 10.0, (500_000.0, 6_240_000.0), (10.004, 10.004), 0.001),  # scale 0.9996
+            ("EPSG:3857", 10.0, (0.0, 8_399_738.0), (5.0, 5.0), 0.04),  # 60 degrees north
+            ("EPSG:4326", 1e-4, (0.0, 0.01), (11.057, 11.132), 0.001),  # at the equator
+        ],
+    )
+    def test_distances_are_those_on_the_ellipsoid(
+        self, write_scene, crs, size, corner, expected, within
+    ):
+        path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs, size, corner)
+        assert metres_per_pixel(open_scene(path)) == pytest.approx(expected, abs=within)
+
+    def test_unknown_without_georeference(self, write_scene):
+        path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs=None)
+        assert metres_per_pixel(open_scene(path)) is None
+
+    def test_pixels_and_coordinates_are_inverse(self, write_scene):
+        scene = open_scene(write_scene("a.tif", np.zeros((1, 6, 8), np.uint8)))
+        points = np.array([[0.0, 0.0], [3.5, 2.25]])
+        there = pixel_to_crs(scene, points)
+        assert there.tolist() == [[500_000, 6_000_000], [500_007, 5_999_995.5]]
+        np.testing.assert_allclose(crs_to_pixel(scene, there), points)
+
+
+class TestLabelRasters:
+    @pytest.fixture
+    def scene(self, write_scene):
+        return open_scene(write_scene("a.tif", np.zeros((1, 6, 8), np.uint8)))
+
+    def test_on_the_same_grid_ids_are_read_as_they_are(self, write_scene, scene):
+        values = np.arange(48, dtype=np.uint32).reshape(1, 6, 8) + 70_000
+        path = write_scene("l.tif", values)
+        found = read_label_window(path, scene, Window(2, 3, 3, 4))
+        np.testing.assert_array_equal(found, values[0, 2:5, 3:7])
+
+    def test_on_another_grid_the_nearest_is_taken(self, write_scene, scene):
+        path = write_scene("l.tif", np.array([[[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]]], "uint8"),
+                           size=4.0)  # fmt: skip
+        expected = np.repeat(np.repeat([[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]], 2, 0), 2, 1)
+        np.testing.assert_array_equal(read_label_window(path, scene, WHOLE), expected)
+
+    def test_nodata_is_background(self, write_scene, scene):
+        path = write_scene("l.tif", np.full((1, 6, 8), 255, np.uint8), nodata=255)
+        assert not read_label_window(path, scene, WHOLE).any()
+
+    def test_fractions_are_no_labels(self, write_scene, scene):
+        path = write_scene("l.tif", np.full((1, 6, 8), 0.5, np.float32))
+        with pytest.raises(UserError, match="no labels"):
+            read_label_window(path, scene, WHOLE)
+
+    def test_another_size_without_georeference_is_refused(self, write_scene, scene):
+        path = write_scene("l.tif", np.zeros((1, 5, 8), np.uint8), crs=None)
+        with pytest.raises(UserError, match=r"8x5 pixels, but .* 8x6"):
+            read_label_window(path, scene, WHOLE)
+
+
+class TestDamagedFiles:
+    @pytest.mark.parametrize("content", [b"", b"II*\0", b"not a picture", b"II*\0\xff\xff\xff\xff"])
+    def test_what_is_no_raster_is_said_in_one_line(self, tmp_path, write_scene, content):
+        path = tmp_path / "né bon.tif"
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="cannot be read as a raster") as error:
+            open_scene(path)
+        assert "\n" not in str(error.value)
+
+    def test_a_truncated_one_fails_where_it_is_read(self, write_scene):
+        noise = np.random.default_rng(0).integers(0, 255, (1, 600, 800), np.uint8)
+        path = write_scene("a.tif", noise)
+        path.write_bytes(path.read_bytes()[:100_000])
+        with pytest.raises(UserError, match=r"a\.tif cannot be read as a raster"):
+            read_window(open_scene(path), Window(0, 0, 600, 800))

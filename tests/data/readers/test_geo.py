@@ -1,0 +1,224 @@
+"""Scenes as a source: windows, blocks, which file holds the objects, label rasters, splits."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from samtune.data.datamodule import SamDataModule
+from samtune.data.formats import open_splits, recognise
+from samtune.data.geo.files import find_objects_file, scene_files
+from samtune.data.objects import find_objects
+from samtune.data.readers.geo import GeoScenes
+from samtune.data.source import ReadSettings
+from samtune.data.splits import SplitSettings
+from samtune.errors import UserError
+
+shapely = pytest.importorskip("shapely")
+
+
+def boxes(places, side=10, size=2.0):
+    """Squares with a corner at each (x, y) pixel."""
+    corners = [(500_000 + x * size, 6_000_000 - y * size) for x, y in places]
+    return [shapely.box(x, y - side * size, x + side * size, y) for x, y in corners]
+
+
+PLACES = [(x, y) for x in range(5, 235, 30) for y in range(5, 185, 30)]
+
+
+@pytest.fixture
+def folder(tmp_path, write_scene, write_polygons):
+    """A scene of 200 x 250 pixels with 48 squares."""
+    values = np.random.default_rng(0).integers(1, 255, (3, 200, 250), np.uint8)
+    write_scene("a.tif", values)
+    write_polygons("a.geojson", boxes(PLACES))
+    return tmp_path
+
+
+def objects_of(source):
+    return {
+        (place.object_id, source.records[index].group)
+        for index in range(len(source))
+        for place in find_objects(source.read(index).labels)
+    }
+
+
+class TestWindows:
+    def test_are_recognised_and_cover_every_object(self, folder):
+        assert recognise(folder) == recognise(folder / "a.tif") == "geo"
+        source = GeoScenes(folder, ReadSettings(tile=64, tile_overlap=16))
+        assert {number for number, _ in objects_of(source)} == set(range(1, 49))
+        assert all(max(source.hw(i)) <= 64 for i in range(len(source)))
+        assert source.read(3).image.shape[:2] == source.hw(3)
+
+    def test_an_object_lies_in_one_block_alone(self, folder):
+        found = objects_of(GeoScenes(folder, ReadSettings(tile=64, tile_overlap=16)))
+        assert len(found) == 48
+
+    def test_windows_of_two_blocks_share_no_pixel(self, folder):
+        source = GeoScenes(folder, ReadSettings(tile=64, tile_overlap=16, slices="all"))
+        owner = np.full((200, 250), -1)
+        names = sorted({record.group for record in source.records})
+        assert len(names) > 8
+        for record, place in zip(source.records, source._places, strict=True):
+            w, number = place.window, names.index(record.group)
+            part = owner[w.y : w.y + w.height, w.x : w.x + w.width]
+            assert np.isin(part, [-1, number]).all()
+            part[:] = number
+        assert (owner >= 0).all()
+
+    def test_those_without_objects_or_data_are_skipped(self, tmp_path, write_scene, write_polygons):
+        values = np.ones((1, 128, 256), np.uint8)
+        values[:, :, :64] = 0
+        write_scene("a.tif", values, nodata=0)
+        write_polygons("a.gpkg", boxes([(20, 20), (100, 20)]))
+        settings = ReadSettings(tile=64, tile_overlap=0, block=1000)
+        assert [r.image_id for r in GeoScenes(tmp_path, settings).records] == ["a@64,0"]
+        everything = GeoScenes(tmp_path, ReadSettings(tile=64, tile_overlap=0, slices="all"))
+        assert len(everything) == 6
+
+    def test_objects_end_where_the_data_end(self, tmp_path, write_scene, write_polygons):
+        values = np.ones((1, 64, 64), np.uint8)
+        values[:, :, :25] = 0
+        write_scene("a.tif", values, nodata=0)
+        write_polygons("a.gpkg", boxes([(20, 20)]))
+        assert (GeoScenes(tmp_path).read(0).labels > 0).sum() == 50
+
+    def test_can_be_handed_to_other_processes(self, folder):
+        source = GeoScenes(folder)
+        source.read(0)
+        again = pickle.loads(pickle.dumps(source))  # noqa: S301
+        np.testing.assert_array_equal(again.read(0).labels, source.read(0).labels)
+
+    def test_spacing_comes_in_metres(self, folder):
+        columns = dict(GeoScenes(folder).records[0].columns)
+        assert float(columns["spacing_row"]) == pytest.approx(2.0008, abs=1e-4)
+        assert columns["spacing_unit"] == "m"
+
+    def test_the_data_module_does_not_cut_them_again(self, folder):
+        data = SamDataModule(path=str(folder), tile=64, tile_overlap=16)
+        source = data.source("train")
+        assert source.hw(0) == source.read(0).labels.shape[1:]
+        assert not any(r.image_id.count("@") > 1 for r in source.records)
+
+
+class TestSplits:
+    def test_are_drawn_by_blocks(self, folder):
+        splits = open_splits(folder, "auto", ReadSettings(tile=64), SplitSettings())
+        groups = {name: {r.group for r in part.records} for name, part in splits.items()}
+        assert all(groups.values())
+        assert not groups["train"] & groups["val"]
+        assert not groups["train"] & groups["test"]
+
+    def test_or_named_by_scene(self, tmp_path, write_scene, write_polygons):
+        for number, name in enumerate("abc"):
+            corner = (500_000 + 1000.0 * number, 6_000_000)
+            write_scene(f"{name}.tif", np.ones((1, 64, 64), np.uint8), corner=corner)
+        write_polygons("all.gpkg", boxes([(10, 10), (510, 10), (1010, 10)]))
+        (tmp_path / "manifest.csv").write_text("id,split\na,train\nb,val\nc,test\n")
+        splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+        found = {name: [r.image_id for r in part.records] for name, part in splits.items()}
+        assert found == {"train": ["a@0,0"], "val": ["b@0,0"], "test": ["c@0,0"]}
+        assert splits["train"].notes == []
+
+    def test_many_scenes_are_groups_themselves(self, tmp_path, write_scene):
+        for number in range(10):
+            write_scene(f"images/{number}.tif", np.ones((1, 64, 64), np.uint8))
+            write_scene(f"labels/{number}.tif", np.ones((1, 64, 64), np.uint8))
+        source = GeoScenes(tmp_path, ReadSettings(tile=32, tile_overlap=0))
+        assert {record.group for record in source.records} == set("0123456789")
+
+
+class TestLabelRasters:
+    def test_hold_instances_or_classes(self, tmp_path, write_scene):
+        labels = np.zeros((1, 64, 64), np.uint32)
+        labels[0, 2:9, 2:9], labels[0, 20:30, 20:30] = 3, 90_000
+        write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
+        write_scene("a_labels.tif", labels)
+        sample = GeoScenes(tmp_path).read(0)
+        np.testing.assert_array_equal(sample.labels, labels)
+        assert sample.classes == {}
+        named = ReadSettings(class_names=((3, "roof"),))
+        assert GeoScenes(tmp_path, named).read(0).classes == {3: "roof", 90_000: "90000"}
+        parts = GeoScenes(tmp_path, ReadSettings(labels="binary", with_components=True)).read(0)
+        assert len(find_objects(parts.labels)) == 2
+
+    def test_ignored_and_negative_values(self, tmp_path, write_scene):
+        labels = np.full((1, 64, 64), -1, np.int16)
+        labels[0, 2:9, 2:9] = 3
+        write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
+        write_scene("a_mask.tif", labels)
+        with pytest.raises(UserError, match=r"name it in data\.ignore_values"):
+            GeoScenes(tmp_path).read(0)
+        sample = GeoScenes(tmp_path, ReadSettings(ignore_values=(-1,))).read(0)
+        assert (sample.labels > 0).sum() == 49
+
+
+class TestNotes:
+    def test_bands_without_names_and_polygons_outside(self, tmp_path, write_scene, write_polygons):
+        write_scene("a.tif", np.ones((4, 64, 64), np.uint16))
+        write_polygons("a.gpkg", boxes([(10, 10), (900, 900)]))
+        first, second = GeoScenes(tmp_path).notes
+        assert "no names" in first
+        assert second.startswith("1 of 2 polygons")
+
+
+class TestFiles:
+    def test_what_is_named_for_all_scenes(self, folder, write_polygons):
+        other = write_polygons("elsewhere/mine.shp", boxes([(30, 30)]))
+        for given in (str(other), "elsewhere/mine.shp"):
+            assert len(GeoScenes(folder, ReadSettings(objects=given))) == 1
+
+    def test_a_folder_of_them(self, folder, write_polygons):
+        other = write_polygons("elsewhere/a.gpkg", boxes([(30, 30)]))
+        assert find_objects_file(folder / "a.tif", folder, "elsewhere") == other
+        with pytest.raises(UserError, match=r"holds no b\.geojson"):
+            find_objects_file(folder / "b.tif", folder, "elsewhere")
+
+    def test_the_only_one_serves_and_two_are_asked_about(self, folder, write_polygons):
+        (folder / "a.geojson").rename(folder / "houses.geojson")
+        assert find_objects_file(folder / "a.tif", folder, "").name == "houses.geojson"
+        write_polygons("roads.geojson", boxes([(30, 30)]))
+        with pytest.raises(UserError, match=r"Set data\.objects: found houses.*roads"):
+            GeoScenes(folder)
+
+    def test_without_any_it_is_said(self, folder):
+        (folder / "a.geojson").unlink()
+        with pytest.raises(UserError, match="has no objects beside it"):
+            GeoScenes(folder / "a.tif")
+        with pytest.raises(UserError, match="neither there nor in"):
+            GeoScenes(folder, ReadSettings(objects="b.gpkg"))
+
+    def test_labels_beside_a_scene_are_no_scenes(self, folder, write_scene):
+        write_scene("a_mask.tif", np.ones((1, 200, 250), np.uint8))
+        assert [file.name for file in scene_files(folder)] == ["a.tif"]
+
+
+@pytest.mark.slow
+def test_a_scene_of_900_million_pixels_needs_little_memory(tmp_path, write_polygons):
+    rasterio = pytest.importorskip("rasterio")
+    grid = {"crs": "EPSG:32632", "transform": rasterio.Affine(2, 0, 500_000, 0, -2, 6_000_000)}
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", count=3, height=30_000, width=30_000, dtype="uint8",
+        tiled=True, SPARSE_OK=True, **grid,
+    ) as file:  # fmt: skip
+        file.write(np.ones((3, 512, 512), np.uint8), window=((0, 512), (0, 512)))
+    rng = np.random.default_rng(0)
+    write_polygons("a.gpkg", boxes(rng.integers(0, 29_000, (50_000, 2)).tolist()))
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from samtune.data.readers.geo import GeoScenes\n"
+        "import rasterio, shapely, pyogrio.raw\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "before = peak(); source = GeoScenes(Path(sys.argv[1]))\n"
+        "for index in range(0, len(source), 50): source.read(index)\n"
+        "print(len(source), peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    windows, megabytes = (float(word) for word in done.stdout.split())
+    assert windows > 4000
+    assert megabytes < 400  # the scene itself has 2,700

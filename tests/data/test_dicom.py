@@ -1,0 +1,239 @@
+"""DICOM: series in any order of files, rescaling, windows, pictures, SEG and RTSTRUCT, mistakes."""
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from samtune.data.dicom_io import is_dicom, read_dicom_window
+from samtune.data.image_io import read_image, read_pixels
+from samtune.data.volume_io import read_geometry, read_volume_labels, read_voxels
+from samtune.errors import UserError
+
+highdicom = pytest.importorskip("highdicom")
+
+
+@pytest.fixture
+def values():
+    """(slices, rows, columns) stored values."""
+    return np.random.default_rng(0).integers(-1000, 1000, (5, 8, 6)).astype(np.int16)
+
+
+def in_body_order(values):
+    """(slices, rows, columns), rows to the back, columns to the left -> right, anterior, superior."""
+    return np.transpose(values, (2, 1, 0))[::-1, ::-1]
+
+
+class TestSeries:
+    def test_slices_are_put_in_order(self, write_slices, values):
+        folder = write_slices("s", values)
+        geometry = read_geometry(folder)
+        assert geometry.ras_shape == (6, 8, 5)
+        assert geometry.spacing == pytest.approx((0.5, 0.8, 3.0))
+        np.testing.assert_array_equal(read_voxels(folder), in_body_order(values))
+
+    def test_slope_and_intercept_count(self, write_slices, values):
+        folder = write_slices("s", values, RescaleSlope=2, RescaleIntercept=-1024)
+        np.testing.assert_array_equal(read_voxels(folder), in_body_order(values) * 2.0 - 1024)
+
+    def test_the_files_own_window(self, write_slices, values):
+        folder = write_slices("s", values, WindowCenter=[40, 300], WindowWidth=[400, 1500])
+        assert read_dicom_window(folder) == (-160, 240)
+        assert read_dicom_window(write_slices("t", values)) is None
+        inverted = write_slices(
+            "u", values, WindowCenter=40, WindowWidth=400, PhotometricInterpretation="MONOCHROME1"
+        )
+        assert read_dicom_window(inverted) == (-240, 160)
+        np.testing.assert_array_equal(read_voxels(inverted), -in_body_order(values))
+
+    def test_files_without_a_suffix_are_known_by_their_magic(self, write_slices, values):
+        folder = write_slices("s", values)
+        for number, file in enumerate(sorted(folder.iterdir())):
+            file.rename(folder / f"IM{number}")
+        assert is_dicom(folder)
+        np.testing.assert_array_equal(read_voxels(folder), in_body_order(values))
+
+    @settings(
+        max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(st.integers(0, 2**31), st.tuples(*[st.integers(1, 5)] * 3))
+    def test_what_is_written_is_read_back_equal(self, write_slices, seed, shape):
+        written = np.random.default_rng(seed).integers(-(2**15), 2**15, shape).astype(np.int16)
+        folder = write_slices(f"any{seed}{shape}", written)
+        np.testing.assert_array_equal(read_voxels(folder), in_body_order(written))
+
+    def test_a_missing_slice_is_said(self, write_slices, values):
+        folder = write_slices("s", values)
+        sorted(folder.iterdir())[2].unlink()
+        with pytest.raises(UserError, match="4 slices are no regular stack"):
+            read_geometry(folder)
+
+    def test_two_series_in_a_folder_are_said(self, write_slices, values):
+        folder = write_slices("s", values, SeriesDescription="thorax")
+        other = write_slices("t", values, SeriesDescription="abdomen")
+        for file in other.iterdir():
+            file.rename(folder / f"t{file.name}")
+        with pytest.raises(UserError, match=r"2 DICOM series \(thorax, abdomen\)"):
+            read_geometry(folder)
+
+    @pytest.mark.parametrize("size", [0, 10, 200, 900])
+    def test_a_damaged_file_is_said_in_one_line(self, write_slices, values, size):
+        folder = write_slices("s", values)
+        file = sorted(folder.iterdir())[0]
+        file.write_bytes(file.read_bytes()[:size])
+        with pytest.raises(UserError, match=r"DICOM|no picture|slices|series") as error:
+            read_voxels(folder)
+        assert "\n" not in str(error.value)
+
+
+class TestPictures:
+    def picture(self, folder, **attributes):
+        file = next(folder.iterdir())
+        dataset = pydicom.dcmread(file)
+        for name, value in attributes.items():
+            setattr(dataset, name, value)
+        dataset.save_as(file)
+        return file
+
+    def test_grey_ones_are_shown_by_their_window(self, write_slices):
+        ramp = np.arange(-100, 156, 1, np.int16).reshape(1, 16, 16)
+        file = self.picture(write_slices("s", ramp), WindowCenter=27.5, WindowWidth=255)
+        np.testing.assert_array_equal(read_image(file)[..., 0], np.arange(256).reshape(16, 16))
+        ranged = read_image(file, value_range=(-100, 27.5))[..., 0]
+        assert (ranged == 255).mean() > 0.49
+
+    def test_inverted_ones_are_turned(self, write_slices):
+        ramp = np.arange(256, dtype=np.int16).reshape(1, 16, 16)
+        folder = write_slices("s", ramp, PhotometricInterpretation="MONOCHROME1",
+                              WindowCenter=127.5, WindowWidth=255)  # fmt: skip
+        shown = read_image(next(folder.iterdir()))[..., 0]
+        np.testing.assert_array_equal(shown, np.arange(256)[::-1].reshape(16, 16))
+
+    def test_colours(self, write_slices):
+        colours = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
+        file = self.picture(
+            write_slices("s", np.zeros((1, 8, 6), np.int16)),
+            SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0,
+            BitsAllocated=8, BitsStored=8, HighBit=7, PixelRepresentation=0,
+            PixelData=colours.tobytes(),
+        )  # fmt: skip
+        np.testing.assert_array_equal(read_image(file), colours)
+
+    def test_several_frames_are_a_volume(self, write_slices):
+        frames = np.arange(3 * 8 * 6, dtype=np.int16).reshape(3, 8, 6)
+        file = self.picture(
+            write_slices("s", frames[:1]), NumberOfFrames=3, PixelData=frames.tobytes()
+        )
+        with pytest.raises(UserError, match="3 frames"):
+            read_pixels(file)
+        np.testing.assert_array_equal(read_voxels(file), in_body_order(frames))
+        assert read_geometry(file).spacing == pytest.approx((0.5, 0.8, 1.0))
+
+
+def datasets(folder):
+    found = [pydicom.dcmread(file) for file in folder.iterdir()]
+    return sorted(found, key=lambda dataset: dataset.InstanceNumber)
+
+
+def write_seg(path, folder, masks):
+    """A SEG file of boolean (slices, rows, columns) masks by name, written by highdicom."""
+    code = pydicom.sr.codedict.codes
+    descriptions = [
+        highdicom.seg.SegmentDescription(
+            number, name, code.SCT.Tissue, code.SCT.Tissue,
+            highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number, name in enumerate(masks, start=1)
+    ]  # fmt: skip
+    highdicom.seg.Segmentation(
+        datasets(folder), np.stack(list(masks.values()), -1).astype(np.uint8), "BINARY",
+        descriptions, pydicom.uid.generate_uid(), 2, pydicom.uid.generate_uid(), 1, "samtune",
+        "test", "1", "0",
+    ).save_as(path)  # fmt: skip
+    return path
+
+
+def write_rtstruct(path, regions):
+    """An RTSTRUCT file of contours (N, 3) in millimetres, by name of their region."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = pydicom.uid.RTStructureSetStorage
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    dataset = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.Modality = meta.MediaStorageSOPClassUID, "RTSTRUCT"
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
+    for number, (name, contours) in enumerate(regions.items(), start=1):
+        region, drawn = pydicom.Dataset(), pydicom.Dataset()
+        region.ROINumber, region.ROIName = number, name
+        drawn.ReferencedROINumber, drawn.ContourSequence = number, []
+        for points in contours:
+            contour = pydicom.Dataset()
+            contour.ContourGeometricType = "CLOSED_PLANAR"
+            contour.ContourData = np.asarray(points, float).ravel().tolist()
+            drawn.ContourSequence.append(contour)
+        dataset.StructureSetROISequence.append(region)
+        dataset.ROIContourSequence.append(drawn)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+class TestSegmentations:
+    def test_segments_keep_their_names_and_may_overlap(self, tmp_path, write_slices, values):
+        folder = write_slices("s", values)
+        liver, lesion = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
+        liver[1:4, 2:7, 1:5], lesion[2:4, 3:5, 2:4] = True, True
+        path = write_seg(tmp_path / "seg.dcm", folder, {"liver": liver, "lesion": lesion})
+        found = read_volume_labels(path, folder)
+        assert found.names == {1: "liver", 2: "lesion"}
+        np.testing.assert_array_equal(found.layers[0] == 1, in_body_order(liver))
+        np.testing.assert_array_equal(found.layers[1] == 2, in_body_order(lesion))
+
+    @settings(
+        max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(st.integers(0, 2**31))
+    def test_what_is_written_is_read_back_equal(self, tmp_path, write_slices, seed):
+        mask = np.random.default_rng(seed).random((4, 5, 6)) > 0.6
+        folder = write_slices(f"s{seed}", np.zeros(mask.shape, np.int16))
+        found = read_volume_labels(write_seg(tmp_path / "a.dcm", folder, {"a": mask}), folder)
+        np.testing.assert_array_equal(found.layers[0] > 0, in_body_order(mask))
+
+
+class TestStructures:
+    def ring(self, x0, y0, x1, y1, slice_number):
+        """A rectangle along voxel edges; voxel (0, 0, 0) has its centre at (10, 20, 30) mm."""
+        corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float) - 0.5
+        z = np.full((4, 1), 30 + 3.0 * slice_number)
+        return np.hstack([corners * (0.5, 0.8) + (10, 20), z])
+
+    def test_contours_are_filled_and_inner_ones_are_holes(self, tmp_path, write_slices, values):
+        folder = write_slices("s", values)
+        path = write_rtstruct(
+            tmp_path / "rt.dcm",
+            {"PTV": [self.ring(1, 1, 5, 7, 2), self.ring(2, 3, 4, 5, 2), self.ring(0, 0, 2, 2, 4)],
+             "heart": [self.ring(3, 1, 6, 4, 2)]},
+        )  # fmt: skip
+        found = read_volume_labels(path, folder)
+        target, heart = np.zeros(values.shape, bool), np.zeros(values.shape, bool)
+        target[2, 1:7, 1:5], target[2, 3:5, 2:4], target[4, :2, :2] = True, False, True
+        heart[2, 1:4, 3:6] = True
+        assert found.names == {1: "PTV", 2: "heart"}
+        np.testing.assert_array_equal(found.layers[0] == 1, in_body_order(target))
+        np.testing.assert_array_equal(found.layers[1] == 2, in_body_order(heart))
+
+    def test_those_between_slices_or_elsewhere_are_refused(self, tmp_path, write_slices, values):
+        folder = write_slices("s", values)
+        slanted = self.ring(1, 1, 5, 7, 2)
+        slanted[0, 2] += 9
+        with pytest.raises(UserError, match="between the slices"):
+            read_volume_labels(write_rtstruct(tmp_path / "a.dcm", {"a": [slanted]}), folder)
+        far = [self.ring(1, 1, 5, 7, 99)]
+        with pytest.raises(UserError, match=r"no object .* lies on its image"):
+            read_volume_labels(write_rtstruct(tmp_path / "b.dcm", {"a": far}), folder)
+
+    def test_images_are_no_labels(self, write_slices, values):
+        folder = write_slices("s", values)
+        with pytest.raises(UserError, match="modality CT"):
+            read_volume_labels(next(folder.iterdir()), folder)
