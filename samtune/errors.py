@@ -9,7 +9,13 @@ class UserError(ValueError):
 
     The message says what was found, what was expected and what to do. The command line prints it
     as one line and exits with code 2; any other exception is a defect and keeps its traceback.
+    What a damaged file puts into it may be long: the middle of more than a thousand characters is
+    left out.
     """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(text if len(text) <= 1000 else f"{text[:600]} ... {text[-300:]}")
 
 
 def require(module: str, extra: str) -> ModuleType:

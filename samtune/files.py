@@ -86,6 +86,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; a name that none can have is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def find_file(folder: Path, places: Iterable[tuple[str, ...]]) -> Path | None:
     """The first of some places in a folder where there is a file."""
     paths = (folder.joinpath(*parts) for parts in places)

@@ -16,3 +16,10 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it():
 
 def test_a_users_error_is_a_value_error():
     assert issubclass(UserError, ValueError)
+
+
+def test_what_a_damaged_file_puts_into_it_is_cut():
+    text = str(UserError("a.txt lists " + "x" * 10_000 + ": take it out"))
+    assert len(text) < 1000
+    assert text.startswith("a.txt lists x")
+    assert text.endswith("x: take it out")

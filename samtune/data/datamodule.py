@@ -26,7 +26,9 @@ class SamDataModule(pl.LightningDataModule):
     """Images and masks of a run.
 
     Args:
-        path: folder with images/ and labels/ or masks/, or a COCO file or folder.
+        path: folder with images/ and labels/ or masks/, or a folder or file of COCO, YOLO, labelme,
+            Pascal VOC, CVAT, Label Studio, tar shards, NIfTI volumes, or of Hugging Face
+            (`save_to_disk`, parquet, or the name hf:OWNER/NAME).
         format: of the data; `auto` recognises it; `procedural` draws endless scenes, without a path.
         labels: what mask values mean: `instances`, `semantic` classes, `binary`; `auto` takes the
             folder labels/ as instances and masks/ as classes.

@@ -10,6 +10,7 @@ from samtune.data.procedural import procedural_splits
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.cvat import Cvat
 from samtune.data.readers.geo import GeoScenes
+from samtune.data.readers.hub import Hub, holds_rows, is_hub_name
 from samtune.data.readers.label_studio import LabelStudio, label_studio_file
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
 from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
@@ -27,8 +28,14 @@ _NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_in
 
 Format = Literal[
     "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "geo", "voc", "cvat",
-    "label_studio", "shards", "procedural",
+    "label_studio", "shards", "hub", "procedural",
 ]  # fmt: skip
+
+# Single files; of JSON what is inside decides.
+_BY_SUFFIX: dict[str, Format] = {
+    ".yaml": "yolo", ".yml": "yolo", ".xml": "cvat", ".tar": "shards", ".parquet": "hub",
+    **dict.fromkeys(RASTER_SUFFIXES, "geo"),
+}  # fmt: skip
 
 
 def open_splits(
@@ -41,12 +48,13 @@ def open_splits(
     """
     if data_format == "procedural":
         return procedural_splits(splits.seed)
-    if not path.exists():
-        raise UserError(f"there is no data at {path}: set data.path to your folder or COCO file")
+    if not is_hub_name(path) and not path.exists():
+        raise UserError(f"there is no data at {path}: set data.path to your folder or file")
     found = recognise(path) if data_format == "auto" else data_format
     whole: dict[str, Callable[[Path, ReadSettings], Source]] = {
         "mask_folder": MaskFolder, "yolo": Yolo, "labelme": Labelme, "volumes": Volumes,
         "geo": GeoScenes, "voc": Voc, "cvat": Cvat, "label_studio": LabelStudio, "shards": Shards,
+        "hub": Hub,
     }  # fmt: skip
     if found in whole:
         return split_source(whole[found](path, settings), splits)
@@ -75,19 +83,17 @@ def recognise(path: Path) -> Format:
     """
     if path.is_file() and path.suffix.lower() == ".json":
         return "label_studio" if first_character(path) == "[" else "coco"
-    if path.is_file() and path.suffix.lower() in (".yaml", ".yml"):
-        return "yolo"
-    if path.is_file() and path.suffix.lower() in RASTER_SUFFIXES:
-        return "geo"
-    if path.is_file() and path.suffix.lower() == ".xml":
-        return "cvat"
-    if path.is_file() and path.suffix.lower() == ".tar":
-        return "shards"
+    if path.is_file() and path.suffix.lower() in _BY_SUFFIX:
+        return _BY_SUFFIX[path.suffix.lower()]
+    if is_hub_name(path):
+        return "hub"
     if path.is_dir():
         if holds_volumes(path):
             return "volumes"
         if holds_scenes(path):
             return "geo"
+        if holds_rows(path):
+            return "hub"
         if shard_files(path):
             return "shards"
         if voc_folder(path):
@@ -98,18 +104,20 @@ def recognise(path: Path) -> Format:
             return "yolo"
         if is_labelme_folder(path):
             return "labelme"
-        if label_studio_file(path):
-            return "label_studio"
         if _has_folder(path, "images") and _has_folder(path, "labels", "masks"):
             return "mask_folder"
+        if label_studio_file(path):
+            return "label_studio"
         if coco_files(path):
             return "coco"
         if _has_folder(path, "images"):
             return "mask_folder"
     raise UserError(
         f"the format of {path} is not recognised: expected images/ with labels/ or masks/, a COCO "
-        "file *.json, data.yaml of YOLO, labelme's *.json, NIfTI volumes, or GeoTIFF "
-        "scenes with polygons (set data.format to say which it is)"
+        "file *.json, data.yaml of YOLO, labelme's *.json, JPEGImages/ of Pascal VOC, CVAT's "
+        "annotations.xml, Label Studio's JSON, shards *.tar, Hugging Face's save_to_disk, *.parquet "
+        "or hf:OWNER/NAME, NIfTI volumes, or GeoTIFF scenes with polygons (set data.format to say "
+        "which it is)"
     )
 
 

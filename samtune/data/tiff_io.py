@@ -31,7 +31,17 @@ def read_tiff(file: Path | bytes, name: str) -> NDArray[Any] | Image.Image:
 
     Raises:
         UserError: several pages or volumes, or a compression that cannot be decoded.
+        OSError: the file is damaged.
     """
+    try:
+        return _read_tiff(file, name)
+    except UserError:
+        raise
+    except Exception as error:  # tifffile raises whatever the bytes make it do
+        raise OSError(str(error)) from error
+
+
+def _read_tiff(file: Path | bytes, name: str) -> NDArray[Any] | Image.Image:
     import tifffile
 
     with tifffile.TiffFile(file if isinstance(file, Path) else io.BytesIO(file)) as tiff:
@@ -41,6 +51,10 @@ def read_tiff(file: Path | bytes, name: str) -> NDArray[Any] | Image.Image:
             raise UserError(
                 f"{name} is a TIFF of {len(tiff.series[0].pages)} pages; expected one picture: save "
                 "the pages as files, or as channels of one"
+            )
+        if page.imagewidth * page.imagelength > 2 * (Image.MAX_IMAGE_PIXELS or 0):  # as Pillow does
+            raise UserError(
+                f"{name} is too large: it claims {page.imagewidth}x{page.imagelength} pixels"
             )
         photometric = tifffile.PHOTOMETRIC(page.photometric).name
         if photometric in _COLOUR_MODELS:
@@ -53,6 +67,8 @@ def read_tiff(file: Path | bytes, name: str) -> NDArray[Any] | Image.Image:
         is_alpha = len(page.extrasamples) == 1 and page.extrasamples[0] != _UNSPECIFIED_SAMPLE
         if photometric == "RGB" and is_alpha:
             pixels = pixels[..., :3]
+    if pixels.ndim != 3 or not pixels.size:
+        raise OSError(f"its pixels have the shape {pixels.shape}")
     return _upright(pixels, 1 if tag is None else int(tag.value))
 
 

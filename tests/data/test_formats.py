@@ -50,6 +50,12 @@ def test_a_stray_json_makes_no_coco_of_a_folder_of_masks(tmp_path, scenes_folder
     assert recognise(tmp_path) == "mask_folder"
 
 
+def test_a_list_in_json_makes_no_label_studio_of_a_folder_of_masks(tmp_path, scenes_folder):
+    shutil.copytree(scenes_folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "licences.json").write_text("[]")
+    assert recognise(tmp_path) == "mask_folder"
+
+
 @pytest.mark.parametrize("name", ["", "notes.txt"])
 def test_anything_else_is_not_recognised(tmp_path, name):
     (tmp_path / "notes.txt").touch()

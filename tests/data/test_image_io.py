@@ -1,4 +1,5 @@
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -286,6 +287,31 @@ def test_a_text_file_is_no_image(tmp_path, read, name):
     (tmp_path / name).write_text("this is no picture")
     with pytest.raises(UserError, match=rf"{name} (is no image|cannot be read: cannot identify)"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["plain", "zlib", "tiled"])
+def test_tiffs_with_wrong_bytes_are_said_or_read(tmp_path, kind):
+    """tifffile raises errors of every kind, and takes any size for granted."""
+    options = {"plain": {}, "zlib": {"compression": "zlib"}, "tiled": {"tile": (16, 16)}}[kind]
+    file, rng = tmp_path / "a.tif", np.random.default_rng(0)
+    tifffile.imwrite(file, np.zeros((12, 16, 3), np.uint16), **options)
+    whole = file.read_bytes()
+    for place in range(0, 250):
+        content = bytearray(whole)
+        content[place] = rng.choice([0, 1, 127, 255])
+        file.write_bytes(content)
+        with suppress(UserError):
+            assert read_pixels(file).ndim == 3
+
+
+def test_a_tiff_that_claims_more_than_memory_is_refused(tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, np.zeros((12, 16), np.uint8))
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        for tag in ("ImageWidth", "ImageLength"):
+            tiff.pages[0].tags[tag].overwrite(60_000)
+    with pytest.raises(UserError, match=r"a\.tif is too large: it claims 60000x60000 pixels"):
+        read_pixels(file)
 
 
 def test_a_text_file_is_no_tiff(tmp_path):

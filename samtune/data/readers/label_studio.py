@@ -35,7 +35,7 @@ _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 
 
 class _Annotation(msgspec.Struct):
-    result: msgspec.Raw = msgspec.Raw(b"[]")
+    result: msgspec.Raw
     was_cancelled: bool | None = False
 
 

@@ -130,12 +130,12 @@ def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, Ma
 
 
 def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskArray:
-    kind = shape.get("shape_type") or "polygon"
+    kind = str(shape.get("shape_type") or "polygon")
     if kind in _NO_AREAS:
         raise UserError(f"{where} is a {kind}, which has no area: only areas can be trained on")
     try:
         points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: its points are no list of [x, y]") from error
     needed = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 1}
     if kind not in needed:

@@ -19,7 +19,7 @@ from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.shapes import fill
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
-from samtune.files import read_lines
+from samtune.files import is_file, is_folder, read_lines
 from samtune.types import MaskArray, Sample
 
 _SPLITS = ("train", "val", "test")
@@ -42,7 +42,7 @@ class Yolo(Source):
         content = _read_yaml(self.file)
         self._classes = _class_names(content.get("names", {}), self.file)
         root = self.file.parent / str(content.get("path") or ".")
-        root = root if root.is_dir() else self.file.parent
+        root = root if is_folder(root) else self.file.parent
         files = {
             split: _image_files(root, content[key], self.file)
             for split in _SPLITS
@@ -90,7 +90,7 @@ def label_file(image: Path) -> Path:
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} is no YOLO data set: it lacks names, train and val")
@@ -110,12 +110,12 @@ def _image_files(root: Path, places: Any, file: Path) -> list[Path]:
     found: list[Path] = []
     for entry in places if isinstance(places, list) else [places]:
         place = root / str(entry)
-        if not place.exists() and str(entry).startswith("../"):
+        if not is_folder(place) and not is_file(place) and str(entry).startswith("../"):
             place = root / str(entry)[3:]  # Roboflow writes ../train/images
-        if place.is_dir():
+        if is_folder(place):
             files = sorted(place.rglob("*"))
             found += [each for each in files if each.suffix.lower() in IMAGE_SUFFIXES]
-        elif place.is_file():
+        elif is_file(place):
             found += [place.parent / line for line in read_lines(place)]
         else:
             raise UserError(f"{file} names {entry}, which is not there (looked at {place})")
