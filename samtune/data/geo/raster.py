@@ -1,6 +1,5 @@
 """Scenes in GeoTIFF, COG and whatever else GDAL opens: windows straight from the file."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -244,7 +243,15 @@ def _require_same_size(file: Any, scene: Scene) -> None:
 
 
 def metres_per_pixel(scene: Scene) -> tuple[float, float] | None:
-    """True ground distance between rows and between columns at the scene's centre; `None` without CRS.
+    """Ground distance between rows and between columns at the scene's centre; `None` without CRS."""
+    sizes = ground_sizes(scene, np.array([[scene.width / 2, scene.height / 2]]))
+    if sizes is None or not np.isfinite(sizes).all():
+        return None
+    return float(sizes[0, 0]), float(sizes[0, 1])
+
+
+def ground_sizes(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | None:
+    """(N, 2) metres between rows and between columns at (N, 2) xy pixels; `None` without a CRS.
 
     Measured on the ellipsoid, for the metres of Mercator's projection, say, are not those on the
     ground: differences of longitude and latitude times the radii of curvature (Snyder, "Map
@@ -252,17 +259,15 @@ def metres_per_pixel(scene: Scene) -> tuple[float, float] | None:
     """
     if not scene.crs:
         return None
-    x, y = scene.width / 2, scene.height / 2
-    corners = np.array([[x, y], [x, y + 1], [x + 1, y]])
-    lon, lat = to_crs(pixel_to_crs(scene, corners), scene.crs, "EPSG:4326").T
-    if not np.isfinite([lon, lat]).all():
-        return None
-    latitude = math.radians(lat[0])
-    bent = 1 - _ECCENTRICITY2 * math.sin(latitude) ** 2
-    east = np.radians(lon[1:] - lon[0]) * math.cos(latitude) * _AXIS / bent**0.5
-    north = np.radians(lat[1:] - lat[0]) * _AXIS * (1 - _ECCENTRICITY2) / bent**1.5
-    row, column = np.hypot(east, north).tolist()
-    return row, column
+    steps = np.concatenate([np.add(points, step) for step in ((0, 0), (0, 1), (1, 0))])
+    places = to_crs(pixel_to_crs(scene, steps), scene.crs, "EPSG:4326")
+    here, *beside = np.split(np.radians(places), 3)
+    bent = 1 - _ECCENTRICITY2 * np.sin(here[:, 1]) ** 2
+    east = np.cos(here[:, 1]) * _AXIS / bent**0.5
+    north = _AXIS * (1 - _ECCENTRICITY2) / bent**1.5
+    return np.stack(
+        [np.hypot((to - here)[:, 0] * east, (to - here)[:, 1] * north) for to in beside], axis=1
+    )
 
 
 def pixel_to_crs(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:
