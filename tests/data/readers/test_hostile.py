@@ -173,6 +173,7 @@ def read_all(folder, name):
             sample = source.read(index)
             assert sample.image.ndim == sample.labels.ndim == 3
             assert sample.image.shape[:2] == sample.labels.shape[1:] == source.hw(index)
+            assert source.stored(index).shape[:2] == source.hw(index)
             samples.append(sample)
     return samples
 
