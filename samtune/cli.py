@@ -4,6 +4,7 @@ import os
 import sys
 
 COMMANDS = {
+    "init": "look at your data and write a config for it",
     "fit": "fine-tune a SAM on your images and masks",
     "evaluate": "compare a tuned model with its base on held-out images",
     "compare": "rank several models on the same prompts, with paired tests",

@@ -73,7 +73,10 @@ def check(arguments: list[str]) -> None:
         raise UserError("drawn scenes need no check: name a data set")
     model = _model_settings(read_settings(path) if is_config else {}, options)
     side = input_side(model["base"], model["image_size"])
-    result = look(_sources(data), side, data.read_settings.stretch, data.min_area, data.tile)
+    result = look(
+        _sources(data), side, data.read_settings.stretch, data.min_area, data.tile,
+        on_error=data.on_error,
+    )  # fmt: skip
     score, pictures = _shown(data, model, options.score_images, result)
     page = options.page or Path("runs") / "checks" / f"{_page_name(path)}.html"
     write_data_page(page, str(data.path), result, side, score, pictures)
@@ -97,7 +100,7 @@ def check_before_fit(data: SamDataModule, side: int) -> None:
         return
     result = look(
         _sources(data), side, data.read_settings.stretch, data.min_area, data.tile,
-        most=_FEW_IMAGES, seconds=_FEW_SECONDS,
+        most=_FEW_IMAGES, seconds=_FEW_SECONDS, on_error=data.on_error,
     )  # fmt: skip
     errors = [finding.text for finding in result.findings if finding.level == "error"]
     for finding in result.findings:
@@ -142,7 +145,7 @@ def _shown(
     data: SamDataModule, model: dict[str, Any], num_images: int, result: CheckResult
 ) -> tuple[dict[str, Any], list[Any]]:
     """What the base scores on a sample, and pictures of the first batch; why not, where it cannot."""
-    if any(finding.text.startswith("cannot be read") for finding in result.findings):
+    if any(finding.text.startswith("cannot be read:") for finding in result.findings):
         return {"reason": "some images cannot be read"}, []
     try:
         sam = load_model(model["base"], model["checkpoint"], model["image_size"] or None,

@@ -219,7 +219,10 @@ def test_empty_splits_empty_masks_and_unknown_classes():
 
 def test_what_cannot_be_read_is_an_error_and_the_rest_is_looked_at():
     result = looked([sample(1), None], [sample(2)], [sample(3)])
-    assert texts(result, "error") == ["cannot be read: x.png is broken"]
+    (error,) = texts(result, "error")
+    assert error.startswith("cannot be read: x.png is broken (data.on_error: skip")
+    skipping = check({"train": Pictures(sample(1), None)}, 64, "none", 1, on_error="skip")
+    assert any("x.png is broken" in text for text in texts(skipping, "warning"))
     assert result.splits["train"].num_looked_at == 1
 
 

@@ -17,6 +17,7 @@ from samtune.data.checks.findings import (
 )
 from samtune.data.checks.leaks import find_leaks, find_torn_groups
 from samtune.data.checks.look import Seen, look_at
+from samtune.data.dataset import OnError
 from samtune.data.source import Source
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
@@ -46,6 +47,7 @@ def check(
     tile: int = 0,
     most: int = 0,
     seconds: float = 0,
+    on_error: OnError = "fail",
 ) -> CheckResult:
     """Read the images of every split once.
 
@@ -57,6 +59,7 @@ def check(
         tile: side of the tiles that images are cut into; 0 for none.
         most: images of each split that are read, evenly spread; 0 for all. Groups are compared of all.
         seconds: after which no more images of a split are read; 0 for no limit.
+        on_error: what training does with an image that cannot be read.
     """
     seen: list[Seen] = []
     findings = [Finding("warning", note) for note in _notes(sources)]
@@ -69,7 +72,7 @@ def check(
             try:
                 seen.append(look_at(split, source, index, input_side, min_area, cut))
             except UserError as error:
-                findings.append(Finding("error", f"cannot be read: {error}"))
+                findings.append(_unreadable(error, on_error))
     facts = {
         split: facts_of([i for i in seen if i.split == split], len(sources.get(split, ())))
         for split in SPLITS
@@ -83,6 +86,12 @@ def check(
     ]
     findings += [Finding(level, text) for level, text in told]
     return CheckResult(facts, sorted(findings, key=lambda finding: finding.level != "error"))
+
+
+def _unreadable(error: UserError, on_error: OnError) -> Finding:
+    if on_error == "skip":
+        return Finding("warning", f"cannot be read, and will be left out: {error}")
+    return Finding("error", f"cannot be read: {error} (data.on_error: skip leaves such images out)")
 
 
 def _notes(sources: Mapping[str, Source]) -> list[str]:

@@ -1,0 +1,161 @@
+"""Which settings fit a data set, and why: the rules of `samtune init`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from samtune.data.augment import PRESETS
+from samtune.data.splits import SPLITS
+from samtune.data.survey import Survey
+from samtune.data.windows import WINDOWS
+
+# (question, possible answers, what is taken without one) -> answer
+Ask = Callable[[str, list[str], str], str]
+_DARK = 40.0
+# So many steps are a first run that shows whether tuning helps.
+_STEPS = {"nano": 1500, "other": 1000}
+_FEW_IMAGES, _FEW_WINDOWS = 20, 12
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting, its value, and why."""
+
+    name: str
+    value: Any
+    reason: str
+
+
+def choose_data(found: Survey, side: int, given: set[str], ask: Ask) -> list[Choice]:
+    """Settings of the data.
+
+    Args:
+        found: the survey.
+        side: of the model's input, pixels.
+        given: settings that are not to be chosen.
+        ask: puts a question to the user.
+    """
+    rules = (_format, _labels, _pixels, _window, _tile, _groups, _augment)
+    chosen = [choice for rule in rules for choice in rule(found, side, ask)]
+    return [choice for choice in chosen if choice.name not in given]
+
+
+def _format(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    yield Choice("data.format", found.format, "recognised by what is in it")
+
+
+def _labels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    names = {name for image in found.seen for name in image.classes}
+    is_semantic = found.format in ("mask_folder", "volumes", "geo") and any(names)
+    if found.format == "mask_folder":
+        if not any(names):
+            yield Choice("data.labels", "instances", "a number for each object")
+        elif found.values <= 1:
+            yield Choice("data.labels", "binary", "one value besides 0")
+        else:
+            yield Choice("data.labels", "semantic", "a value for each class")
+    if is_semantic and found.num_components >= 1.5:
+        question = (
+            f"A mask has {found.num_components:.1f} separate parts on average: is each an object of "
+            "its own?"
+        )
+        if ask(question, ["yes", "no"], "yes") == "yes":
+            reason = "separate parts are objects of their own"
+            yield Choice("data.with_components", True, reason)
+
+
+def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    stored = found.seen[0].stored
+    if found.format == "volumes":
+        return
+    if stored.num_channels > 3:
+        answers = ["0,1,2", "2,1,0"]
+        question = f"{stored.num_channels} bands: which are red, green, blue (counted from 0)?"
+        bands = [int(part) for part in ask(question, answers, answers[0]).split(",")]
+        yield Choice("data.bands", bands, "red, green, blue among the bands")
+    elif any("no names" in note for note in found.notes):
+        question = "The bands have no names: are they stored red, green, blue or blue, green, red?"
+        if ask(question, ["rgb", "bgr"], "rgb") == "bgr":
+            yield Choice("data.bands", [2, 1, 0], "stored blue, green, red")
+    is_dark = float(np.median([image.brightness for image in found.seen])) < _DARK
+    if stored.dtype != "uint8" and found.format == "geo":
+        yield Choice("data.stretch", "percentile", f"{stored.dtype} values, stretched by scene")
+    elif stored.dtype != "uint8" or is_dark:
+        reason = "dark images" if stored.dtype == "uint8" else f"{stored.dtype} values"
+        yield Choice("data.stretch", "auto", reason)
+
+
+def _window(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    if found.format == "volumes" and found.modality == "ct":
+        answers = [*WINDOWS, "none"]
+        window = ask("CT: which window shows your objects?", answers, "soft_tissue")
+        if window != "none":
+            yield Choice("data.window", window, "Hounsfield units that are shown")
+
+
+def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    longest = max(max(image.hw) for image in found.seen)
+    num_objects = sum(len(image.areas) for image in found.seen)
+    too_small = sum(image.num_too_small for image in found.seen)
+    if found.format != "geo" and longest > 1.25 * side and too_small > num_objects / 20:
+        reason = f"{too_small} of {num_objects} objects would be too small in whole images"
+        yield Choice("data.tile", side, reason)
+
+
+def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    if found.is_split or found.format in ("volumes", "geo"):
+        return
+    if found.group_column:
+        yield Choice(
+            "data.group_column", found.group_column, "what belongs together stays in one split"
+        )
+    elif found.group_regex:
+        question = (
+            "Names seem to tell what belongs together (one patient, slide or video): "
+            f"{found.seen[0].image_id}. Keep such images in one split?"
+        )
+        if ask(question, ["yes", "no"], "yes") == "yes":
+            yield Choice("data.group_regex", found.group_regex, "images of one name stay together")
+
+
+def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    preset = found.modality
+    reason = "what the images seem to be; docs/augmentation.md shows all"
+    if not preset:
+        preset = ask("What are the images?", [p for p in PRESETS if p != "none"], "light")
+        reason = "docs/augmentation.md shows what there is"
+    yield Choice("data.augment", preset, reason)
+
+
+def choose_tile(found: Survey, side: int) -> int:
+    """Side of a scene's windows: the model's input, less where the scene would give too few."""
+    longest = max(max(image.hw) for image in found.seen)
+    is_small = len(found.sizes) < len(SPLITS) or sum(found.sizes.values()) < _FEW_WINDOWS
+    return max(64, longest // 4) if is_small else min(max(side, 256), 1024)
+
+
+def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
+    """Model, batches and length of a first run."""
+    is_nano = base == "nano"
+    batch = 4 if is_nano or has_gpu else 1
+    num_train = found.sizes.get("train", 1)
+    wanted = _STEPS["nano" if is_nano else "other"] * batch / max(1, num_train)
+    epochs = int(np.clip(round(wanted), 4, 100))
+    few = num_train < _FEW_IMAGES
+    choices = [
+        Choice("model.base", base, "samtune models lists the others"),
+        Choice("data.batch_size", batch, "images at a time; --auto true fits it to the memory"),
+        Choice("trainer.max_epochs", epochs, f"about {epochs * -(-num_train // batch)} steps"),
+        Choice(
+            "trainer.check_val_every_n_epoch", max(1, epochs // 10), "the best step is kept"
+            + ("; few images: results will be unsure" if few else ""),
+        ),
+    ]  # fmt: skip
+    if is_nano:
+        choices += [
+            Choice("model.optim.lr", 5e-4, "a small model learns faster"),
+            Choice("data.target_side", 64, "nano's own grid of masks"),
+        ]
+    return choices

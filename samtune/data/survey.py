@@ -1,0 +1,157 @@
+"""What can be told of a data set by looking at some of it, before anything is set."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from samtune.data.checks.look import Seen, look_at
+from samtune.data.datamodule import SamDataModule
+from samtune.data.formats import Format, recognise
+from samtune.data.objects import find_objects, object_mask
+from samtune.data.source import SPACING_COLUMNS, Record, Source
+from samtune.data.splits import SPLITS
+from samtune.types import ImageArray, Sample
+
+_LOOKED_AT = 24
+# Columns by which images usually belong together, the strongest tie first.
+_GROUP_COLUMNS = (
+    "patient",
+    "subject",
+    "case",
+    "group",
+    "video",
+    "sequence",
+    "slide",
+    "scene",
+    "site",
+)
+# Below this mean brightness of 255 a picture is bright things on black.
+_DARK = 45.0
+# Hounsfield units of air: nothing but CT reaches below.
+_AIR = -500.0
+# Satellites see the ground in pixels of half a metre and more; aeroplanes in finer ones, mostly.
+_FINEST_SATELLITE = 0.3
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Facts that settings are chosen by.
+
+    Attributes:
+        format: of the data.
+        sizes: images by split.
+        is_split: the data name splits themselves.
+        seen: some images of the largest split, as they were looked at.
+        modality: augmentation preset that fits, or empty.
+        num_components: connected parts of an object, on average.
+        values: how many kinds of objects (values of a mask) an image has, at most.
+        columns: of the manifest.
+        group_column, group_regex: what seems to tie images together; empty for nothing.
+        notes: what the reader noted.
+    """
+
+    format: Format
+    sizes: dict[str, int]
+    is_split: bool
+    seen: list[Seen]
+    modality: str
+    num_components: float
+    values: int
+    columns: tuple[str, ...]
+    group_column: str
+    group_regex: str
+    notes: tuple[str, ...]
+
+
+def survey(data: SamDataModule, input_side: int) -> Survey:
+    """Look at some images of the largest split.
+
+    Args:
+        data: as far as its settings are known.
+        input_side: of the model's input, pixels.
+
+    Raises:
+        UserError: the data cannot be opened, or an image not be read.
+    """
+    sizes = {split: size for split, size in data.split_sizes().items() if size}
+    split = max(SPLITS, key=lambda name: sizes.get(name, 0))
+    source = data.whole_source(split)
+    places = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).astype(int)).tolist()
+    samples = [source.read(place) for place in places]
+    seen = [look_at(split, source, place, input_side, data.min_area, 0) for place in places]
+    found = recognise(data.path) if data.format == "auto" else data.format
+    records = [r for name in sizes for r in data.whole_source(name).records]
+    columns = tuple(dict.fromkeys(name for record in records for name, _ in record.columns))
+    columns = tuple(c for c in columns if c not in (*SPACING_COLUMNS, "id", "split"))
+    return Survey(
+        found, sizes, any(record.split for record in records), seen,
+        _modality(source, places, samples, seen), _mean_components(samples),
+        max((len(find_objects(sample.labels)) for sample in samples), default=0), columns,
+        next((name for name in _GROUP_COLUMNS if name in columns), ""),
+        find_group_regex([record.image_id for record in records]),
+        tuple(source.notes),
+    )  # fmt: skip
+
+
+def _mean_components(samples: Sequence[Sample]) -> float:
+    counts = [
+        ndimage.label(object_mask(sample.labels, place), np.ones((3, 3)))[1]
+        for sample in samples
+        for place in find_objects(sample.labels)[:20]
+    ]
+    return float(np.mean(counts)) if counts else 0.0
+
+
+def find_group_regex(names: list[str]) -> str:
+    """A pattern that ties names like `p1_03` and `p1_07` together; empty if none does.
+
+    Names must fall into several groups, of several images each, all by one number at their end.
+    """
+    pattern = r"^(.*?)[_\-. ]+[a-zA-Z]*\d+$"
+    matches = [re.match(pattern, name) for name in names]
+    groups = {match[1] for match in matches if match and match[1]}
+    is_everywhere = bool(matches) and all(match and match[1] for match in matches)
+    return pattern if is_everywhere and 2 <= len(groups) <= len(names) / 2 else ""
+
+
+def _modality(
+    source: Source, places: list[int], samples: Sequence[Sample], seen: list[Seen]
+) -> str:
+    """The augmentation preset of what the images seem to be; empty where they do not tell."""
+    record = source.records[places[0]]
+    unit = dict(record.columns).get(SPACING_COLUMNS[2])
+    if unit == "m":
+        size = float(dict(record.columns)[SPACING_COLUMNS[0]])
+        return "aerial" if size < _FINEST_SATELLITE else "satellite"
+    if unit == "mm":
+        return "ct" if min(image.stored.lowest for image in seen) < _AIR else "mr"
+    if dicom := _dicom_modality(record):
+        return dicom
+    if float(np.median([image.brightness for image in seen])) < _DARK:
+        return "fluorescence" if all(_is_grey(s.image) for s in samples) else ""
+    return "he" if np.mean([_is_stained(sample.image) for sample in samples]) > 0.7 else ""
+
+
+def _dicom_modality(record: Record) -> str:
+    if record.path.suffix.lower() not in (".dcm", ".dicom", ".ima"):
+        return ""
+    from pydicom import dcmread
+
+    modality = str(dcmread(record.path, stop_before_pixels=True).get("Modality", ""))
+    presets = {"CT": "ct", "MR": "mr", "CR": "xray", "DX": "xray", "MG": "xray", "US": "ultrasound",
+               "ES": "endoscopy", "SM": "he"}  # fmt: skip
+    return presets.get(modality, "")
+
+
+def _is_grey(image: ImageArray) -> bool:
+    return bool((image.max(axis=2).astype(int) - image.min(axis=2) <= 8).mean() > 0.95)
+
+
+def _is_stained(image: ImageArray) -> bool:
+    """Haematoxylin and eosin: light, with more red and blue than green almost everywhere."""
+    red, green, blue = (image[..., band].astype(int) for band in range(3))
+    is_pink = (red > green + 10) & (blue > green + 5)
+    return bool(image.mean() > 110 and is_pink.mean() > 0.35)

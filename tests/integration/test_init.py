@@ -1,0 +1,107 @@
+"""`samtune init`: a config for data of every kind, which fit takes as it is."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from samtune.cli import main
+from samtune.commands.fit import parse
+
+
+def written(tmp_path, *arguments):
+    out = tmp_path / "made.yaml"
+    assert main(["init", *map(str, arguments), "--yes", "--base", "nano", "--out", str(out)]) == 0
+    parse(["--config", str(out), "--run", str(tmp_path / "run")])  # every setting is known to fit
+    return yaml.safe_load(out.read_text())
+
+
+def test_a_config_with_a_reason_for_each_choice(tmp_path, discs, capsys):
+    settings = written(tmp_path, discs)
+    assert settings["data"]["path"] == str(discs)
+    assert settings["data"]["labels"] == "instances"
+    assert settings["model"]["optim"]["lr"] == 5e-4
+    lines = [line for line in (tmp_path / "made.yaml").read_text().splitlines()[3:]
+             if not line.endswith(":")]  # fmt: skip
+    assert len(lines) >= 8
+    assert all(" # " in line for line in lines)
+    assert "next: samtune data check" in capsys.readouterr().out
+
+
+def test_given_settings_are_kept(tmp_path, discs):
+    settings = written(tmp_path, discs, "--data.augment", "microscopy", "--data.stretch=auto")
+    assert settings["data"]["augment"] == "microscopy"
+    assert settings["data"]["stretch"] == "auto"
+
+
+def test_classes_in_parts_and_groups_in_names(tmp_path):
+    mask = np.zeros((64, 64), np.uint8)
+    mask[5:15, 5:15], mask[30:40, 30:40], mask[50:60, 5:15] = 255, 255, 255
+    for number in range(12):
+        noise = np.random.default_rng(number).integers(90, 200, (64, 64, 3), np.uint8)
+        for folder, pixels in (("images", noise), ("masks", mask)):
+            (tmp_path / "d" / folder).mkdir(parents=True, exist_ok=True)
+            name = f"p{number // 4}_{number % 4}.png"
+            Image.fromarray(pixels).save(tmp_path / "d" / folder / name)
+    data = written(tmp_path, tmp_path / "d")["data"]
+    assert (data["labels"], data["with_components"]) == ("binary", True)
+    assert data["group_regex"].startswith("^")
+
+
+def test_16_bit_scenes_get_windows_that_give_all_splits(tmp_path, write_geo):
+    scene = write_geo(np.random.default_rng(0).integers(200, 3000, (4, 300, 300), np.uint16))
+    data = written(tmp_path, scene)["data"]
+    assert data["format"] == "geo"
+    assert (data["stretch"], data["bands"]) == ("percentile", [0, 1, 2])
+    assert data["augment"] == "satellite"
+    assert data["tile"] == 75
+
+
+@pytest.fixture
+def write_geo(tmp_path):
+    """Writes a scene of pixels of 2 m with a GeoJSON of squares."""
+    rasterio = pytest.importorskip("rasterio")
+
+    def write(values):
+        with rasterio.open(
+            tmp_path / "a.tif", "w", driver="GTiff", count=len(values), height=values.shape[1],
+            width=values.shape[2], dtype=values.dtype, crs="EPSG:32632",
+            transform=rasterio.Affine(2, 0, 500_000, 0, -2, 6_000_000),
+        ) as file:  # fmt: skip
+            file.write(values)
+        features = []
+        for x, y in [(x, y) for x in range(5, 280, 40) for y in range(5, 280, 40)]:
+            corners = np.add([x, y], [[0, 0], [20, 0], [20, 20], [0, 20], [0, 0]])
+            ring = (corners * (2, -2) + (500_000, 6_000_000)).tolist()
+            shape = {"type": "Polygon", "coordinates": [ring]}
+            features.append({"type": "Feature", "properties": {}, "geometry": shape})
+        crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32632"}}
+        collection = {"type": "FeatureCollection", "crs": crs, "features": features}
+        (tmp_path / "a.geojson").write_text(json.dumps(collection))
+        return tmp_path / "a.tif"
+
+    return write
+
+
+def test_mistakes(tmp_path, discs, capsys):
+    (tmp_path / "there.yaml").write_text("")
+    for arguments, said in [
+        ([discs, "--out", tmp_path / "there.yaml"], "is there already"),
+        ([tmp_path / "nothing"], "there is no data"),
+        ([tmp_path], "not recognised"),
+        ([discs, "--base", "vit_x", "--out", tmp_path / "b.yaml"], "no model 'vit_x'"),
+    ]:
+        assert main(["init", *map(str, arguments), "--yes"]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_answers_are_asked_for_until_they_make_sense(monkeypatch, capsys):
+    from samtune.commands.init import _ask
+
+    answers = iter(["maybe", "no", ""])
+    monkeypatch.setattr("builtins.input", lambda question: next(answers))
+    assert _ask("Parts?", ["yes", "no"], "yes") == "no"
+    assert "please one of: yes, no" in capsys.readouterr().out
+    assert _ask("Parts?", ["yes", "no"], "yes") == "yes"
