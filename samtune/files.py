@@ -53,7 +53,7 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or not JSON; the message has line and column.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from samtune.errors import UserError
 
 Form = TypeVar("Form")
+_MARK = b"\xef\xbb\xbf"  # of byte order, which tools of Windows write
 Buffer = mmap.mmap | bytes
-_STRING_OR_NUMBERLESS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?Infinity|NaN', re.DOTALL)
+_STRING_OR_NAN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?Infinity|NaN', re.DOTALL)
 
 
 def decode_json(path: Path, form: type[Form]) -> tuple[Form, Buffer]:
@@ -35,14 +36,14 @@ def decode_json(path: Path, form: type[Form]) -> tuple[Form, Buffer]:
     try:
         buffer = _map(path)
         try:
-            return msgspec.json.decode(buffer, type=form), buffer
+            return msgspec.json.decode(_without_mark(buffer), type=form), buffer
         except msgspec.ValidationError:
             raise
         except msgspec.DecodeError:
             if buffer.find(b"NaN") < 0 and buffer.find(b"Infinity") < 0:
                 raise
-            numbers_only = _STRING_OR_NUMBERLESS.sub(_blank, buffer)
-            return msgspec.json.decode(numbers_only, type=form), numbers_only
+            blanked = _STRING_OR_NAN.sub(_blank, buffer)
+            return msgspec.json.decode(_without_mark(blanked), type=form), blanked
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except msgspec.ValidationError:
@@ -56,6 +57,10 @@ def _map(path: Path) -> Buffer:
         if not path.stat().st_size:
             return b""  # which cannot be mapped
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _without_mark(buffer: Buffer) -> Buffer | memoryview:
+    return memoryview(buffer)[len(_MARK) :] if buffer[: len(_MARK)] == _MARK else buffer
 
 
 def _blank(match: re.Match[bytes]) -> bytes:
@@ -96,6 +101,6 @@ def first_character(path: Path) -> str:
     """The first character of a file that is not white (`{` or `[` in JSON); empty without one."""
     try:
         with path.open("rb") as file:
-            return file.read(1024).lstrip()[:1].decode("latin-1")
+            return file.read(1024).removeprefix(_MARK).lstrip()[:1].decode("latin-1")
     except OSError:
         return ""

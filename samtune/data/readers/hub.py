@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from samtune.data.image_io import EncodedImage, ImageFile, image_hw, read_labels
+from samtune.data.image_io import EncodedImage, ImageFile, read_labels
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
@@ -81,9 +81,9 @@ class Hub(Source):
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, labels, classes, record.group)
 
-    def hw(self, index: int) -> tuple[int, int]:
+    def image_file(self, index: int) -> ImageFile:
         column = self._columns[self._places[index][0]][0]
-        return image_hw(self._file(index, column, self._row(index, (column,))[column]))
+        return self._file(index, column, self._row(index, (column,))[column])
 
     def _row(self, index: int, columns: tuple[str, ...]) -> dict[str, Any]:
         split, number = self._places[index]

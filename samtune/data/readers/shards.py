@@ -29,6 +29,8 @@ from samtune.types import LabelArray, Sample
 # Ends of names, the longer before the shorter; of those of one image the first is its partner.
 _LABELS = (".seg.png", ".labels.png", ".mask.png", ".json")
 _PARTNERS = (".seg.png", ".labels.png", ".mask.png", ".png", ".json")
+# What `tarfile` raises on a damaged file; sizes that it claims are asked for, and names may be nested.
+_DAMAGED = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, RecursionError)
 _Span = tuple[int, int]
 
 
@@ -134,8 +136,9 @@ def _walk(file: Path) -> Iterator[tuple[str, _Span]]:
                 rest.seek(tar.offset)
                 if any(rest.read(tarfile.BLOCKSIZE)):
                     raise tarfile.ReadError(f"no header of a member at byte {tar.offset}")
-    except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
-        raise UserError(f"{file} is no whole tar without compression: {error}") from error
+    except _DAMAGED as error:
+        reason = str(error) or "it claims more than memory holds"
+        raise UserError(f"{file} is no whole tar without compression: {reason}") from error
 
 
 def _pair(key: str, endings: list[str], file: Path) -> tuple[str, str]:

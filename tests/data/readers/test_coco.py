@@ -328,6 +328,13 @@ def test_what_is_not_finite_elsewhere_does_no_harm(coco):
     np.testing.assert_array_equal(found[6], block((7, 9), (1, 4)))
 
 
+@pytest.mark.parametrize("area", [1.0, float("nan")])
+def test_a_mark_of_byte_order_does_no_harm(coco, area):
+    source = coco([annotation(5, [polygon((2, 5), (3, 9))], area=area)])
+    source.file.write_bytes(b"\xef\xbb\xbf" + source.file.read_bytes())
+    np.testing.assert_array_equal(masks_of(Coco(source.file).read(0))[5], block((2, 5), (3, 9)))
+
+
 def test_a_file_that_changed_since_is_said(coco, tmp_path):
     source = coco([annotation(5, [polygon((2, 5), (3, 9))])])
     (tmp_path / "coco.json").write_text("{}")

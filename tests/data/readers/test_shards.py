@@ -181,11 +181,21 @@ def test_damaged_tars_are_said_or_read(tmp_path, changes):
 
 
 @pytest.mark.parametrize("size", [-512, -1, 2**62])
-def test_sizes_that_lead_backwards_or_far_away_are_said(tmp_path, size):
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_sizes_that_lead_backwards_or_far_away_are_said(tmp_path, size, kind):
     info = tarfile.TarInfo("a.jpg")
-    info.size = size
+    info.size, info.type = size, kind
     header = info.tobuf(tarfile.GNU_FORMAT)
     (tmp_path / "a.tar").write_bytes(header + bytes(4096))
+    with pytest.raises(UserError, match=r"a\.tar is no whole tar"):
+        Shards(tmp_path / "a.tar")
+
+
+def test_a_chain_of_long_names_is_said(tmp_path):
+    info = tarfile.TarInfo("a")
+    info.size, info.type = 1, tarfile.GNUTYPE_LONGNAME
+    member = info.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")
+    (tmp_path / "a.tar").write_bytes(member * 5000 + bytes(1024))
     with pytest.raises(UserError, match=r"a\.tar is no whole tar"):
         Shards(tmp_path / "a.tar")
 
