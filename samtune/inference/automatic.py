@@ -192,7 +192,7 @@ class AutomaticMaskGenerator:
         threshold = self.thresholds.pred_iou_thresh
         good = (scores > threshold if threshold > 0 else scores == scores).nonzero()[:, 0]
         pixels = _PIXELS_ON_CPU if sam.device.type == "cpu" else _PIXELS_ON_GPU
-        for rows in good.split(max(1, pixels // max(hw[0] * hw[1], sam.image_size**2))):
+        for rows in torch.split(good, max(1, pixels // max(hw[0] * hw[1], sam.image_size**2))):
             enlarged = logits_to_original(logits[rows][:, None], hw, sam.frame)[:, 0]
             for place, mask, stability in self._stable(enlarged):
                 row = int(rows[place])
