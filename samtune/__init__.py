@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "AutomaticMaskGenerator": "samtune.inference.automatic",
     "LoraSettings": "samtune.models.lora",
     "REGISTRY": "samtune.models.registry",
     "Sam": "samtune.models.backend",

@@ -72,6 +72,16 @@ class SamPredictor:
         Raises:
             UserError: the array has another shape or dtype, or the format is unknown.
         """
+        image = self.stretched(image, image_format)
+        values = resize_to_frame(image, self.model.frame)[None].to(self.device)
+        self.set_torch_image(values, image.shape[:2])
+
+    def stretched(self, image: ImageArray, image_format: str = "RGB") -> ImageArray:
+        """An image as the encoder is to see it: (H, W, 3) uint8 RGB, stretched as in training.
+
+        Raises:
+            UserError: the array has another shape or dtype, or the format is unknown.
+        """
         if image_format not in ("RGB", "BGR"):
             raise UserError(f"image_format is {image_format!r}: give 'RGB' or 'BGR'")
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
@@ -84,8 +94,7 @@ class SamPredictor:
         # a range is of the file's own values, which 8-bit images no longer have
         if self.model.stretch != "none" and self.model.value_range is None:
             image = to_uint8(image, self.model.stretch)
-        values = resize_to_frame(image, self.model.frame)[None].to(self.device)
-        self.set_torch_image(values, image.shape[:2])
+        return image
 
     @torch.no_grad()
     def set_torch_image(

@@ -26,6 +26,7 @@ from samtune.models.calibration import Calibration
 from samtune.models.chunking import cut_objects, join_predictions
 from samtune.models.families.base import Family
 from samtune.models.families.table import find_family
+from samtune.models.thresholds import FittedThresholds
 from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch
 
 # Objects decoded at once on a GPU; on a CPU so many that what they need stays near the cache
@@ -79,6 +80,8 @@ class Sam(nn.Module):
         self.with_multimask = True
         # What measured IoU the predicted one stands for, as far as it was fitted.
         self.calibration: Calibration | None = None
+        # Which automatic masks stay, as far as that was fitted.
+        self.thresholds: FittedThresholds | None = None
         # of the frozen encoder's weights, see models/quantize.py
         self.quantization = "none"
         # Compute activations again in the backward pass instead of keeping them.

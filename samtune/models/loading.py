@@ -25,6 +25,7 @@ from samtune.models.calibration import load_calibration
 from samtune.models.families.table import find_family
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.registry import REGISTRY
+from samtune.models.thresholds import load_thresholds
 from samtune.models.weights import (
     from_elsewhere,
     from_pretrained,
@@ -135,6 +136,7 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
         identity = BaseIdentity(**metadata["base"])
         sam = Sam(from_pretrained(str(folder), "tune again"), identity)
     sam.calibration = load_calibration(folder)
+    sam.thresholds = load_thresholds(folder)
     return _with_settings(sam, metadata)
 
 

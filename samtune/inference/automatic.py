@@ -1,0 +1,289 @@
+"""`AutomaticMaskGenerator`: segment_anything's, for base and tuned models of every family.
+
+It answers with the masks of segment_anything's automatic_mask_generator.py, but for empty ones. What
+it leaves out on the way changes none of them: a mask whose predicted IoU is too low is never enlarged,
+what is enlarged lies in memory a few at a time, of a mask only the bits in its box are kept, and run
+lengths are made of those that stay in the end.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samtune.data.preprocess import resize_to_frame
+from samtune.errors import UserError
+from samtune.geometry import logits_to_original
+from samtune.inference.candidates import (
+    Candidate,
+    box_and_bits,
+    thin_out,
+    without_small_regions,
+)
+from samtune.inference.crops import CropBox, Grid, crop_boxes, layer_grids
+from samtune.inference.predictor import SamPredictor
+from samtune.models.backend import Sam
+from samtune.models.thresholds import MaskThresholds
+from samtune.types import ImageArray, MaskArray, Prompts
+
+OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
+
+# Pixels of masks that are enlarged at once: on a CPU few, so that they stay in the cache.
+_PIXELS_ON_CPU, _PIXELS_ON_GPU = 2**19, 2**26
+# A box so near an edge of its crop is cut off there, pixels.
+_NEAR_EDGE = 20
+
+
+class AutomaticMaskGenerator:
+    """Find the masks of everything in an image, by asking at each point of a grid.
+
+    Predicted IoU is what the IoU head says, also where the model is calibrated: a calibration is of
+    prompts on objects, and points of a grid lie anywhere.
+
+    Args:
+        model: from `load_model` or `sam_model_registry`.
+        points_per_side: of the grid; `None` with `point_grids`.
+        points_per_batch: points decoded at once.
+        pred_iou_thresh: masks stay with a predicted IoU above it, 0 for all; without it what
+            `samtune thresholds` found for this model, or else 0.88.
+        stability_score_thresh: the same for the stability score, or else 0.95.
+        stability_score_offset: by how much the threshold of the logits is moved up and down for it.
+        box_nms_thresh: IoU of boxes above which the worse mask goes; the same, or else 0.7.
+        crop_n_layers: layers of crops (4, 16, ...) that are searched besides the image.
+        crop_nms_thresh: the same between crops, where the smaller crop wins.
+        crop_overlap_ratio: of crops, as a share of the image's shorter side.
+        crop_n_points_downscale_factor: by how much a layer's grid is coarser than that before it.
+        point_grids: one (N, 2) grid of xy in 0..1 for each layer, instead of `points_per_side`.
+        min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.
+        output_mode: how masks are given: (H, W) booleans, run lengths, or COCO's compressed ones.
+
+    Raises:
+        UserError: an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        model: Sam,
+        points_per_side: int | None = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float | None = None,
+        stability_score_thresh: float | None = None,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float | None = None,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        point_grids: list[NDArray[Any]] | None = None,
+        min_mask_region_area: int = 0,
+        output_mode: OutputMode = "binary_mask",
+    ) -> None:
+        _require_sense(points_per_batch, crop_n_layers, crop_n_points_downscale_factor)
+        if output_mode not in get_args(OutputMode):
+            modes = ", ".join(get_args(OutputMode))
+            raise UserError(f"output_mode is {output_mode!r}: choose from {modes}")
+        self.predictor = SamPredictor(model)
+        self.point_grids = _grids(
+            points_per_side, point_grids, crop_n_layers, crop_n_points_downscale_factor
+        )
+        fitted = model.thresholds.thresholds if model.thresholds else MaskThresholds()
+        self.thresholds = MaskThresholds(
+            fitted.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
+            fitted.stability_score_thresh
+            if stability_score_thresh is None
+            else stability_score_thresh,
+            fitted.box_nms_thresh if box_nms_thresh is None else box_nms_thresh,
+        )
+        self.points_per_batch = points_per_batch
+        self.stability_score_offset = stability_score_offset
+        self.crop_n_layers = crop_n_layers
+        self.crop_nms_thresh = crop_nms_thresh
+        self.crop_overlap_ratio = crop_overlap_ratio
+        self.min_mask_region_area = min_mask_region_area
+        self.output_mode = output_mode
+
+    def generate(self, image: ImageArray) -> list[dict[str, Any]]:
+        """Masks of an image, best first within each crop.
+
+        Args:
+            image: (H, W, 3) uint8 RGB. It is stretched as the training images were.
+
+        Returns:
+            Per mask `segmentation` (see `output_mode`), `area` in pixels, `bbox` (x, y, width, height
+            between the outermost pixels' centres, as segment_anything), `predicted_iou`,
+            `point_coords` [[x, y]], `stability_score`, `crop_box` (x, y, width, height).
+
+        Raises:
+            UserError: the array has another shape or dtype, or the model answers with NaN.
+        """
+        found = self.search(self.predictor.stretched(image))
+        return [self._record(candidate) for candidate in found]
+
+    def search(self, image: ImageArray) -> list[Candidate]:
+        """What `generate` finds, as boxes with the bits in them.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, stretched already: a window of a scene, a slice of a volume.
+
+        Raises:
+            UserError: the model answers with NaN.
+        """
+        layers = crop_boxes(image.shape[:2], self.crop_n_layers, self.crop_overlap_ratio)
+        found: list[Candidate] = []
+        for crops, grid in zip(layers, self.point_grids, strict=True):
+            for crop in crops:
+                raw = list(self.candidates(image, crop, grid))
+                scores = [candidate.predicted_iou for candidate in raw]
+                found += thin_out(raw, scores, self.thresholds.box_nms_thresh)
+        if len(layers) > 1:
+            small_first = [1 / _area(candidate.crop_xyxy) for candidate in found]
+            found = thin_out(found, small_first, self.crop_nms_thresh)
+        if self.min_mask_region_area > 0:
+            threshold = max(self.thresholds.box_nms_thresh, self.crop_nms_thresh)
+            found = without_small_regions(found, self.min_mask_region_area, threshold)
+        return found
+
+    @torch.no_grad()
+    def candidates(self, image: ImageArray, crop: CropBox, grid: Grid) -> Iterator[Candidate]:
+        """Masks of one crop that pass the thresholds, doubles included, in the order of the points.
+
+        Args:
+            image: (H, W, 3) uint8, stretched already.
+            crop: (x0, y0, x1, y1) with the ends outside.
+            grid: (N, 2) xy in 0..1 of the crop.
+        """
+        x0, y0, x1, y1 = crop
+        predictor = self.predictor
+        values = resize_to_frame(image[y0:y1, x0:x1], predictor.model.frame)
+        predictor.set_torch_image(values[None].to(predictor.device), (y1 - y0, x1 - x0))
+        points = grid * (x1 - x0, y1 - y0)
+        for start in range(0, len(points), self.points_per_batch):
+            part = points[start : start + self.points_per_batch]
+            for mask, predicted_iou, stability, index in self._ask(part):
+                box, bits = box_and_bits(mask)
+                box += (x0, y0, x0, y0)
+                if not _is_cut_off(box, crop, image.shape[:2]):
+                    x, y = (part[index] + (x0, y0)).tolist()
+                    yield Candidate(
+                        box, bits, image.shape[:2], predicted_iou, stability, (x, y), crop
+                    )
+        predictor.reset_image()
+
+    def _ask(self, points: Grid) -> Iterator[tuple[MaskArray, float, float, int]]:
+        """Masks (H, W) of the current crop that pass, with scores and the number of their point."""
+        predictor, sam = self.predictor, self.predictor.model
+        hw = predictor.original_size
+        assert predictor.encoded is not None
+        assert hw is not None
+        moved = torch.as_tensor(predictor.transform.apply_coords(points, hw), device=sam.device)
+        index = torch.zeros(len(points), dtype=torch.int64, device=sam.device)
+        prompts = Prompts(moved[:, None], torch.ones_like(index, dtype=torch.int)[:, None])
+        answer = sam.decode(predictor.encoded, index, prompts, sam.with_multimask)
+        num_masks = answer.iou_scores.shape[1]
+        scores, logits = answer.iou_scores.flatten(), answer.low_res_logits.flatten(0, 1)
+        if not torch.isfinite(scores).all() or torch.isnan(logits).any():
+            raise UserError(
+                "the model answers with NaN: its training has diverged (tune again with a lower "
+                "learning rate, or without 16-bit precision)"
+            )
+        threshold = self.thresholds.pred_iou_thresh
+        good = (scores > threshold if threshold > 0 else scores == scores).nonzero()[:, 0]
+        pixels = _PIXELS_ON_CPU if sam.device.type == "cpu" else _PIXELS_ON_GPU
+        for rows in torch.split(good, max(1, pixels // max(hw[0] * hw[1], sam.image_size**2))):
+            enlarged = logits_to_original(logits[rows][:, None], hw, sam.frame)[:, 0]
+            for place, mask, stability in self._stable(enlarged):
+                row = int(rows[place])
+                yield mask, float(scores[row]), stability, row // num_masks
+
+    def _stable(self, logits: Tensor) -> Iterator[tuple[int, MaskArray, float]]:
+        """Of logits (K, H, W) the numbers, masks and scores of those that are stable, not empty."""
+        threshold, offset = self.predictor.model.mask_threshold, self.stability_score_offset
+        inner, outer = (_count(logits > threshold + way * offset) for way in (1, -1))
+        stability = inner / outer
+        least = self.thresholds.stability_score_thresh
+        is_stable = stability >= least if least > 0 else outer >= 0
+        for place in is_stable.nonzero()[:, 0].tolist():
+            mask = (logits[place] > threshold).cpu().numpy()
+            if mask.any():
+                yield place, mask, float(stability[place])
+
+    def _record(self, candidate: Candidate) -> dict[str, Any]:
+        x0, y0, x1, y1 = candidate.box_xyxy.tolist()
+        left, top, right, bottom = candidate.crop_xyxy
+        cropped = candidate.cropped()
+        return {
+            "segmentation": self._encode(candidate),
+            "area": int(np.count_nonzero(cropped)),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "predicted_iou": candidate.predicted_iou,
+            "point_coords": [list(candidate.point_xy)],
+            "stability_score": candidate.stability_score,
+            "crop_box": [left, top, right - left, bottom - top],
+        }
+
+    def _encode(self, candidate: Candidate) -> MaskArray | dict[str, Any]:
+        if self.output_mode == "binary_mask":
+            return candidate.mask()
+        if self.output_mode == "coco_rle":
+            return candidate.rle()
+        return {"size": list(candidate.image_hw), "counts": _run_lengths(candidate.mask())}
+
+
+def _count(mask: Tensor) -> Tensor:
+    """Pixels of each of (K, H, W) masks."""
+    if mask.device.type != "cpu":
+        return mask.flatten(1).sum(1, dtype=torch.int32)
+    return torch.tensor([np.count_nonzero(each) for each in mask.numpy()], dtype=torch.int32)
+
+
+def _run_lengths(mask: MaskArray) -> list[int]:
+    """Lengths of the runs of an (H, W) mask, column by column, beginning with the background."""
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], ends, [len(flat)]])).tolist()
+    return [0, *runs] if flat[0] else runs
+
+
+def _area(crop: CropBox) -> int:
+    return (crop[2] - crop[0]) * (crop[3] - crop[1])
+
+
+def _is_cut_off(box: NDArray[np.int64], crop: CropBox, hw: tuple[int, ...]) -> bool:
+    """Whether a box comes near an edge of its crop that is no edge of the image."""
+    is_near_crop = np.abs(box - crop) <= _NEAR_EDGE
+    is_near_image = np.abs(box - (0, 0, hw[1], hw[0])) <= _NEAR_EDGE
+    return bool((is_near_crop & ~is_near_image).any())
+
+
+def _require_sense(points_per_batch: int, num_layers: int, downscale: int) -> None:
+    for name, value, least in (
+        ("points_per_batch", points_per_batch, 1),
+        ("crop_n_layers", num_layers, 0),
+        ("crop_n_points_downscale_factor", downscale, 1),
+    ):
+        if value < least:
+            raise UserError(f"{name} is {value}: give a whole number from {least} up")
+
+
+def _grids(
+    points_per_side: int | None, grids: list[NDArray[Any]] | None, num_layers: int, downscale: int
+) -> list[Grid]:
+    if (points_per_side is None) == (grids is None):
+        raise UserError("give either points_per_side or point_grids, and the other as None")
+    if points_per_side is not None:
+        if points_per_side < downscale**num_layers:
+            raise UserError(
+                f"points_per_side is {points_per_side}: give {downscale**num_layers} or more, so that "
+                "each layer of crops has a point"
+            )
+        return layer_grids(points_per_side, num_layers, downscale)
+    found = [np.asarray(grid, np.float64) for grid in grids or []]
+    if len(found) != num_layers + 1 or any(grid.ndim != 2 or grid.shape[1] != 2 for grid in found):
+        raise UserError(
+            f"point_grids needs {num_layers + 1} grids of shape (N, 2), one for the image and one for "
+            "each layer of crops"
+        )
+    return found

@@ -1,0 +1,158 @@
+"""`AutomaticMaskGenerator` gives the masks of segment_anything's procedure, and what users expect."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from samtune.data.procedural import ProceduralScenes
+from samtune.errors import UserError
+from samtune.geometry import rle_to_mask
+from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.models.loading import load_model
+from samtune.models.thresholds import FittedThresholds, MaskThresholds
+
+# nano's head says less than 0.88 of most masks
+EASY = {"pred_iou_thresh": 0.4, "stability_score_thresh": 0.6}
+
+
+@pytest.fixture(scope="module")
+def sam():
+    """The bundled network; no test may change it."""
+    return load_model("nano")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return ProceduralScenes("test").read(0).image
+
+
+@pytest.fixture(scope="module")
+def reference(load_script):
+    return load_script("automatic_reference").generate
+
+
+class TestEqualToTheReference:
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"points_per_side": 12},
+            {"points_per_side": 8, "points_per_batch": 7, "box_nms_thresh": 0.3},
+            {"points_per_side": 6, "crop_n_layers": 1},
+            {"points_per_side": 8, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2,
+             "crop_overlap_ratio": 0.2, "crop_nms_thresh": 0.5},
+            {"points_per_side": 10, "min_mask_region_area": 60},
+            {"points_per_side": 6, "crop_n_layers": 1, "min_mask_region_area": 30},
+        ],
+    )  # fmt: skip
+    def test_to_the_last_bit(self, sam, scene, reference, settings):
+        ours = AutomaticMaskGenerator(sam, **EASY, **settings, output_mode="coco_rle")
+        settings["downscale"] = settings.pop("crop_n_points_downscale_factor", 1)
+        expected = reference(sam, scene, **EASY, **settings)
+        assert len(expected) > 10
+        assert ours.generate(scene) == expected
+
+    @pytest.mark.parametrize("hw", [(250, 90), (40, 333), (1, 40), (7, 7)])
+    def test_images_of_any_shape(self, sam, scene, reference, hw):
+        image = np.ascontiguousarray(np.resize(scene, (*hw, 3)))
+        ours = AutomaticMaskGenerator(sam, 6, **EASY, output_mode="coco_rle").generate(image)
+        assert ours == reference(sam, image, 6, **EASY)
+
+    def test_where_nothing_is_filtered_but_empty_masks(self, sam, scene, reference):
+        none = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+        ours = AutomaticMaskGenerator(sam, 6, **none, output_mode="coco_rle").generate(scene)
+        expected = [record for record in reference(sam, scene, 6, **none) if record["area"]]
+        assert len(ours) > 50
+        assert ours == expected
+
+
+class TestOutput:
+    def test_modes_hold_the_same_masks(self, sam, scene):
+        masks, plain, coco = (
+            AutomaticMaskGenerator(sam, 8, **EASY, output_mode=mode).generate(scene)
+            for mode in ("binary_mask", "uncompressed_rle", "coco_rle")
+        )
+        assert len(masks) == len(plain) == len(coco) > 5
+        for record, its_plain, its_coco in zip(masks, plain, coco, strict=True):
+            mask = record["segmentation"]
+            assert mask.dtype == np.bool_
+            assert mask.shape == scene.shape[:2]
+            np.testing.assert_array_equal(mask, rle_to_mask(its_plain["segmentation"]))
+            np.testing.assert_array_equal(mask, rle_to_mask(its_coco["segmentation"]))
+            assert isinstance(its_plain["segmentation"]["counts"], list)
+            assert record["area"] == mask.sum()
+
+    def test_records_are_segment_anything_s(self, sam, scene):
+        record = AutomaticMaskGenerator(sam, 8, **EASY).generate(scene)[0]
+        assert list(record) == [
+            "segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score",
+            "crop_box",
+        ]  # fmt: skip
+        rows, columns = np.nonzero(record["segmentation"])
+        width, height = np.ptp(columns), np.ptp(rows)
+        assert record["bbox"] == [columns.min(), rows.min(), width, height]
+        assert record["crop_box"] == [0, 0, 256, 256]
+
+    def test_arguments_are_segment_anything_s(self):
+        parameters = inspect.signature(AutomaticMaskGenerator).parameters
+        fitted = ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh")
+        assert all(parameters[name].default is None for name in fitted)
+        assert [(p.name, p.default) for p in parameters.values() if p.name not in fitted] == [
+            ("model", inspect.Parameter.empty), ("points_per_side", 32), ("points_per_batch", 64),
+            ("stability_score_offset", 1.0), ("crop_n_layers", 0), ("crop_nms_thresh", 0.7),
+            ("crop_overlap_ratio", 512 / 1500), ("crop_n_points_downscale_factor", 1),
+            ("point_grids", None), ("min_mask_region_area", 0), ("output_mode", "binary_mask"),
+        ]  # fmt: skip
+
+    def test_nothing_passes(self, sam, scene):
+        assert AutomaticMaskGenerator(sam, 4, pred_iou_thresh=2.0).generate(scene) == []
+        strict = AutomaticMaskGenerator(
+            sam, 4, pred_iou_thresh=0, stability_score_thresh=1.1, crop_n_layers=1,
+            min_mask_region_area=9,
+        )  # fmt: skip
+        assert strict.generate(scene) == []
+
+    def test_own_grids(self, sam, scene):
+        grid = np.array([[0.5, 0.5], [0.25, 0.75]])
+        ours = AutomaticMaskGenerator(
+            sam, None, point_grids=[grid], pred_iou_thresh=0.0, stability_score_thresh=0.0
+        )
+        points = {tuple(record["point_coords"][0]) for record in ours.generate(scene)}
+        assert points
+        assert points <= {(128.0, 128.0), (64.0, 192.0)}
+
+
+class TestThresholds:
+    def test_are_segment_anything_s_for_a_base(self, sam):
+        assert AutomaticMaskGenerator(sam).thresholds == MaskThresholds(0.88, 0.95, 0.7)
+
+    def test_are_the_model_s_own_where_they_were_fitted(self):
+        sam = load_model("nano")
+        sam.thresholds = FittedThresholds(MaskThresholds(0.5, 0.7, 0.6), 32)
+        assert AutomaticMaskGenerator(sam).thresholds == MaskThresholds(0.5, 0.7, 0.6)
+        given = AutomaticMaskGenerator(sam, stability_score_thresh=0.0).thresholds
+        assert given == MaskThresholds(0.5, 0.0, 0.6)
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"points_per_side": None}, "either points_per_side or point_grids"),
+            ({"point_grids": [np.zeros((1, 2))]}, "either points_per_side or point_grids"),
+            ({"points_per_side": 0}, "points_per_side is 0"),
+            ({"points_per_side": 2, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2},
+             "points_per_side is 2: give 4"),
+            ({"points_per_batch": 0}, "points_per_batch is 0"),
+            ({"crop_n_layers": -1}, "crop_n_layers is -1"),
+            ({"output_mode": "png"}, "output_mode is 'png'"),
+            ({"points_per_side": None, "point_grids": [np.zeros((3, 3))]}, "shape"),
+        ],
+    )  # fmt: skip
+    def test_are_told(self, sam, arguments, message):
+        with pytest.raises(UserError, match=message):
+            AutomaticMaskGenerator(sam, **arguments)
+
+    def test_an_image_of_another_kind(self, sam):
+        with pytest.raises(UserError, match="expected"):
+            AutomaticMaskGenerator(sam, 2).generate(np.zeros((5, 5), np.uint8))
