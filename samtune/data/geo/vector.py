@@ -47,13 +47,16 @@ class Polygons:
         return len(self.shapes)
 
 
-def read_polygons(path: Path, class_column: str = "", encoding: str = "") -> Polygons:
+def read_polygons(
+    path: Path, class_column: str = "", encoding: str = "", with_points: bool = False
+) -> Polygons:
     """Read the first layer of a vector file.
 
     Args:
         path: the file.
         class_column: attribute that names the class of a polygon; empty for none.
         encoding: of its text, such as `latin-1`; empty as the file says.
+        with_points: points count too.
 
     Raises:
         UserError: the file cannot be read, has no such column, or holds no polygons.
@@ -68,7 +71,8 @@ def read_polygons(path: Path, class_column: str = "", encoding: str = "") -> Pol
         )  # fmt: skip
     except Exception as error:  # pyogrio and the codecs raise several kinds
         raise UserError(f"{path} cannot be read as vectors: {_reason(error, encoding)}") from error
-    bounds = np.concatenate([_NOTHING, *(_bounds(shapely, part) for part in _parts(shapes))])
+    found = (_bounds(shapely, part, with_points) for part in _parts(shapes))
+    bounds = np.concatenate([_NOTHING, *found])
     is_good = np.isfinite(bounds).all(1)
     if not is_good.any():
         raise UserError(f"{path} holds no polygons ({len(shapes)} features)")
@@ -88,10 +92,10 @@ def _parts(shapes: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield shapes[start : start + _CHUNK]
 
 
-def _bounds(shapely: Any, shapes: NDArray[Any]) -> NDArray[np.float64]:
+def _bounds(shapely: Any, shapes: NDArray[Any], with_points: bool) -> NDArray[np.float64]:
     """(N, 4), not finite for what is no polygon."""
     geometries = shapely.from_wkb(shapes, on_invalid="ignore")
-    is_area = np.isin(shapely.get_type_id(geometries), (3, 6))
+    is_area = np.isin(shapely.get_type_id(geometries), (3, 6, 0) if with_points else (3, 6))
     return np.where(is_area[:, None], shapely.bounds(geometries), np.nan)
 
 
@@ -219,6 +223,15 @@ def _is_same(one: str, other: str) -> bool:
     return bool(one) and bool(other) and bool(crs(one) == crs(other))
 
 
+def to_pixels(polygons: Polygons, numbers: NDArray[Any], scene: Scene) -> NDArray[np.object_]:
+    """Geometries of some features in pixels of the scene."""
+    shapely = require("shapely", "geo")
+    shapes = shapely.from_wkb(polygons.shapes[numbers], on_invalid="fix")
+    if polygons.crs and scene.crs and not _is_same(polygons.crs, scene.crs):
+        shapes = shapely.transform(shapes, lambda xy: to_crs(xy, polygons.crs, scene.crs))
+    return np.asarray(shapely.transform(shapes, lambda xy: crs_to_pixel(scene, xy)), object)
+
+
 def draw(
     polygons: Polygons, numbers: NDArray[Any], scene: Scene, window: Window
 ) -> tuple[LabelArray, dict[int, str]]:
@@ -228,10 +241,8 @@ def draw(
         (L, H, W) labels, whose ids are feature numbers from 1, and their classes.
     """
     shapely = require("shapely", "geo")
-    shapes = shapely.make_valid(shapely.from_wkb(polygons.shapes[numbers], on_invalid="fix"))
-    if polygons.crs and scene.crs and not _is_same(polygons.crs, scene.crs):
-        shapes = shapely.transform(shapes, lambda xy: to_crs(xy, polygons.crs, scene.crs))
-    shapes = shapely.transform(shapes, lambda xy: crs_to_pixel(scene, xy) - (window.x, window.y))
+    shapes = shapely.make_valid(to_pixels(polygons, numbers, scene))
+    shapes = shapely.transform(shapes, lambda xy: np.subtract(xy, (window.x, window.y)))
     found: list[tuple[int, MaskArray]] = []
     for number, shape in zip(numbers.tolist(), shapes, strict=True):
         mask = _drawn(shape, (window.height, window.width))

@@ -56,21 +56,20 @@ def simplify_together(outlines: NDArray[np.object_], tolerance: float) -> NDArra
 
 
 def measure_on_ground(
-    scene: Scene, outlines: NDArray[np.object_], areas: NDArray[np.int64]
+    scene: Scene, outlines: NDArray[np.object_], simple: NDArray[np.object_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Areas in square metres and perimeters in metres; in pixels without a CRS.
 
     Args:
         scene: says how large a pixel is, at each object's own place.
-        outlines: in pixels.
-        areas: pixels of each object.
+        outlines: along pixel edges, in pixels: areas are those of the pixels.
+        simple: the same simplified: stairs of pixels would make perimeters too long.
     """
     shapely = require("shapely", "geo")
-    lengths = shapely.length(outlines)
-    centres = shapely.get_coordinates(shapely.centroid(outlines))
-    sizes = ground_sizes(scene, centres)
+    areas, lengths = shapely.area(outlines), shapely.length(simple)
+    sizes = ground_sizes(scene, shapely.get_coordinates(shapely.centroid(outlines)))
     if sizes is None:
-        return areas.astype(np.float64), lengths
+        return areas, lengths
     pixel = sizes[:, 0] * sizes[:, 1]
     return areas * pixel, lengths * np.sqrt(pixel)
 

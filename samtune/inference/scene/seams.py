@@ -19,7 +19,7 @@ class Seams:
 
     Args:
         cells: of the grid.
-        store: with the result of each.
+        store: with `labels` (H, W), 0 or the number of an object from 1, and `scores` (N,) of each.
         min_area: objects of the scene with fewer pixels are left out.
 
     Attributes:
@@ -30,7 +30,7 @@ class Seams:
     def __init__(self, cells: list[Cell], store: WindowStore, min_area: int = 1) -> None:
         self._store = store
         self._cells = {(cell.row, cell.column): cell for cell in cells}
-        counts = [len(store.read(cell).scores) for cell in cells]
+        counts = [len(store.read(cell)["scores"]) for cell in cells]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._start = {cell: int(start) for cell, start in zip(cells, starts[:-1], strict=True)}
         self._parent = np.arange(int(starts[-1]))
@@ -39,6 +39,12 @@ class Seams:
             for neighbour in self._later_neighbours(cell):
                 self._link(cell, neighbour)
         self._number(cells, min_area)
+
+    def _labels(self, cell: Cell) -> NDArray[np.int32]:
+        return self._store.read(cell)["labels"]
+
+    def _scores(self, cell: Cell) -> NDArray[np.float32]:
+        return self._store.read(cell)["scores"]
 
     def _later_neighbours(self, cell: Cell) -> Iterator[Cell]:
         """To the right and in the next row: each pair of neighbours comes once."""
@@ -50,8 +56,7 @@ class Seams:
         shared = common(one.window, other.window)
         if shared is None:
             return
-        a = self._store.read(one).labels[inside(shared, one.window)].ravel()
-        b = self._store.read(other).labels[inside(shared, other.window)].ravel()
+        a, b = (self._labels(c)[inside(shared, c.window)].ravel() for c in (one, other))
         sizes_a, sizes_b = np.bincount(a), np.bincount(b)
         is_both = (a > 0) & (b > 0)
         pairs, overlaps = np.unique(np.stack([a[is_both], b[is_both]]), axis=1, return_counts=True)
@@ -77,7 +82,7 @@ class Seams:
         for cell in cells:
             own, inner = self._own(cell), self._core_areas(cell)
             np.add.at(areas, roots[own], inner)
-            np.add.at(weights, roots[own], inner * self._store.read(cell).scores)
+            np.add.at(weights, roots[own], inner * self._scores(cell))
         kept = np.flatnonzero(areas >= max(1, min_area))
         numbers = np.zeros(len(roots), np.int64)
         numbers[kept] = np.arange(1, len(kept) + 1)
@@ -88,19 +93,18 @@ class Seams:
     def _own(self, cell: Cell) -> slice:
         """Where the objects of a window are among those of all windows."""
         start = self._start[cell]
-        return slice(start, start + len(self._store.read(cell).scores))
+        return slice(start, start + len(self._scores(cell)))
 
     def _core_areas(self, cell: Cell) -> NDArray[np.int64]:
         """Pixels of each object in the core of its window; 0 for what belongs to a neighbour."""
-        result = self._store.read(cell)
-        count = len(result.scores) + 1
-        core = result.labels[inside(cell.core, cell.window)]
-        inner, whole = (np.bincount(v.ravel(), minlength=count)[1:] for v in (core, result.labels))
+        labels, count = self._labels(cell), len(self._scores(cell)) + 1
+        core = labels[inside(cell.core, cell.window)]
+        inner, whole = (np.bincount(v.ravel(), minlength=count)[1:] for v in (core, labels))
         is_kept = self._is_linked[self._own(cell)] | (inner >= _MOSTLY * whole)
         return np.where(is_kept, inner, 0)
 
     def core_labels(self, cell: Cell) -> NDArray[np.int32]:
         """(H, W) of the core: numbers of the scene's objects."""
         numbers = np.where(self._core_areas(cell) > 0, self._numbers[self._own(cell)], 0)
-        core = self._store.read(cell).labels[inside(cell.core, cell.window)]
+        core = self._labels(cell)[inside(cell.core, cell.window)]
         return np.concatenate([[0], numbers])[core].astype(np.int32)

@@ -3,7 +3,6 @@
 import io
 import shutil
 import zipfile
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,12 @@ from samtune.inference.scene.grid import Cell
 _SETTINGS = "settings.json"
 
 
-@dataclass(frozen=True)
-class WindowResult:
-    """What was found in one window.
+Arrays = dict[str, NDArray[Any]]
 
-    Attributes:
-        labels: (H, W) int32: 0, or the number of an object from 1.
-        scores: (N,) predicted IoU of objects 1 to N.
-    """
 
-    labels: NDArray[np.int32]
-    scores: NDArray[np.float32]
+def partial_folder(out: Path) -> Path:
+    """Where windows lie until the file is written."""
+    return out.with_name(f"{out.name}.partial")
 
 
 class WindowStore:
@@ -61,15 +55,16 @@ class WindowStore:
     def is_done(self, cell: Cell) -> bool:
         return self._file(cell).exists()
 
-    def write(self, cell: Cell, result: WindowResult) -> None:
+    def write(self, cell: Cell, arrays: Arrays) -> None:
+        """Keep arrays of numbers under their names."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, labels=result.labels, scores=result.scores)
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write_bytes(self._file(cell), buffer.getvalue(), is_durable=False)
 
-    def _read(self, cell: Cell) -> WindowResult:
+    def _read(self, cell: Cell) -> Arrays:
         try:
             with np.load(self._file(cell), allow_pickle=False) as found:
-                return WindowResult(found["labels"], found["scores"])
+                return {name: found[name] for name in found.files}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"{self._file(cell)} is damaged ({error}): delete it and start again"
