@@ -15,13 +15,18 @@ def find_bright(image):
     return labels.astype(np.int32), np.linspace(0.6, 0.9, count).astype(np.float32)
 
 
+DISCS = [
+    (60, 60, 40), (60, 160, 30), (150, 250, 40), (40, 300, 12), (200, 100, 35),
+    (270, 220, 20), (250, 330, 30), (120, 380, 15), (280, 30, 8), (200, 20, 4),
+]  # fmt: skip
+
+
 @pytest.fixture
 def discs_image():
     """300 x 400 with discs of radius 4 to 40 that do not touch."""
     image = np.zeros((300, 400), np.uint8)
     y, x = np.mgrid[:300, :400]
-    for cy, cx, radius in [(60, 60, 40), (60, 160, 30), (150, 250, 40), (40, 300, 12), (200, 100, 35),
-                           (270, 220, 20), (250, 330, 30), (120, 380, 15), (280, 30, 8), (200, 20, 4)]:  # fmt: skip
+    for cy, cx, radius in DISCS:
         image[np.hypot(y - cy, x - cx) < radius] = 255
     return image
 
