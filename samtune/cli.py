@@ -9,6 +9,7 @@ COMMANDS = {
     "evaluate": "compare a tuned model with its base on held-out images",
     "compare": "rank several models on the same prompts, with paired tests",
     "calibrate": "make predicted IoU mean what it says, and find thresholds for review",
+    "thresholds": "find the thresholds of automatic masks that suit a tuned model",
     "scale": "find how strongly to apply an adapter: gain on your domain against what is forgotten",
     "learning-curve": "tell by tuning on parts of the data whether more of it would help",
     "predict": "segment images with points and boxes",

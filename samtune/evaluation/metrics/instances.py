@@ -107,7 +107,7 @@ def _matched_scores(images: Sequence[Instances]) -> dict[str, float]:
     classes = sorted({name for image in images for name in image.truth_classes})
     sums = {name: np.zeros(4) for name in classes}  # IoU of pairs, pairs, predictions, truths
     for image in images:
-        parts, names = _there(image) if _overlap(image.truths) else _made_apart(image)
+        parts, names = _counted(image)
         accuracies.append(_accuracy(_ious(parts, image.truths)))
         for name in classes:
             mine = [part for part, its in zip(parts, names, strict=True) if its == name]
@@ -120,6 +120,16 @@ def _matched_scores(images: Sequence[Instances]) -> dict[str, float]:
         "msa": float(np.mean(accuracies)),
         "pq": float(quality[0]), "sq": float(quality[1]), "rq": float(quality[2]),
     }  # fmt: skip
+
+
+def segmentation_accuracy(image: Instances) -> float:
+    """mSA of one image with an object or a prediction."""
+    return _accuracy(_ious(_counted(image)[0], image.truths))
+
+
+def _counted(image: Instances) -> tuple[list[Rle], list[str]]:
+    """Predictions that are matched with the truth, and their classes."""
+    return _there(image) if _overlap(image.truths) else _made_apart(image)
 
 
 def _overlap(truths: Sequence[Rle]) -> bool:
