@@ -13,6 +13,7 @@ COMMANDS = {
     "scale": "find how strongly to apply an adapter: gain on your domain against what is forgotten",
     "learning-curve": "tell by tuning on parts of the data whether more of it would help",
     "predict": "segment images with points and boxes",
+    "segment": "find the masks of everything in images, without prompts",
     "cache": "compute the frozen part of the encoder for every image, before training",
     "bench": "time and memory of models on your own images",
     "data": "fetch known data sets, check data before training, convert between formats",
@@ -25,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0; 2 after a mistake of the user's, which is told in one line on stderr.
+        0; 1 where part of the work failed; 2 after a mistake of the user's, which is told in one
+        line on stderr.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -47,7 +49,8 @@ def _run(command: str, arguments: list[str]) -> int:
     try:
         from importlib import import_module
 
-        import_module(f"samtune.commands.{command.replace('-', '_')}").main(arguments)
+        module = import_module(f"samtune.commands.{command.replace('-', '_')}")
+        return module.main(arguments) or 0
     except UserError as error:
         if os.environ.get("SAMTUNE_TRACEBACK"):
             raise

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from samtune.types import ImageArray, MaskArray, Prompt
@@ -128,7 +129,7 @@ def comparison(
     return side_by_side(pictures)
 
 
-def to_png(picture: ImageArray) -> bytes:
+def to_png(picture: ImageArray | NDArray[np.uint16]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

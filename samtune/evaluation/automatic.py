@@ -31,6 +31,7 @@ from samtune.models.thresholds import MaskThresholds
 from samtune.types import LabelArray
 
 Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Rule = tuple[float, float]
 
 DEFAULTS = MaskThresholds()
@@ -39,7 +40,6 @@ STABILITIES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97)
 BOX_IOUS = (0.1, 0.3, 0.5, 0.7, 0.9)
 # All pairs of a stability threshold and an IoU of boxes.
 RULES: tuple[Rule, ...] = tuple(product(STABILITIES, BOX_IOUS))
-_LEAST_IOU = float(THRESHOLDS[0])
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Kept:
     Attributes:
         numbers: (K,) of the masks.
         scores: (K,) predicted IoUs, falling.
-        ious: (K,) with the object that each is matched with, 0 for none.
+        hits: (K, T) whether it is matched with an object, by threshold of mSA.
         is_there: (K,) whether better masks leave anything of it.
     """
 
     numbers: NDArray[np.int64]
     scores: Values
-    ious: Values
-    is_there: NDArray[np.bool_]
+    hits: Flags
+    is_there: Flags
 
 
 @dataclass(frozen=True)
@@ -170,33 +170,44 @@ def _keep(
     boxes = np.array([candidates[number].box_xyxy for number in stable], np.int64).reshape(-1, 4)
     order = suppress(boxes, scores, box_iou)
     numbers = np.array([stable[place] for place in order], np.int64)
-    ious, is_there = _match([candidates[number] for number in numbers], labels, places)
-    return Kept(numbers, scores[order].astype(np.float64), ious, is_there)
+    hits, is_there = _match([candidates[number] for number in numbers], labels, places)
+    return Kept(numbers, scores[order].astype(np.float64), hits, is_there)
 
 
 def _match(
     found: list[Candidate], labels: LabelArray, places: list[ObjectPlace]
-) -> tuple[Values, NDArray[np.bool_]]:
-    """IoU of each mask with its object, best mask first; made apart unless objects overlap too."""
+) -> tuple[Flags, Flags]:
+    """Which masks hit an object, best mask first; made apart unless objects overlap too.
+
+    Where they do, a mask takes the best object that is left, which may be a little less than mSA's
+    best assignment.
+    """
+    is_apart = int(np.count_nonzero(labels, axis=0).max()) == 1
     areas = {place.object_id: place.area for place in places}
-    ious, is_there = np.zeros(len(found)), np.zeros(len(found), np.bool_)
+    taken = {object_id: np.zeros(len(THRESHOLDS), np.bool_) for object_id in areas}
+    hits, is_there = (
+        np.zeros((len(found), len(THRESHOLDS)), np.bool_),
+        np.zeros(len(found), np.bool_),
+    )
     free = np.ones(labels.shape[1:], np.bool_)
     for number, candidate in enumerate(found):
         mask, window = candidate.cropped(), candidate.window
-        if len(labels) == 1:
+        if is_apart:
             mask &= free[window]
             free[window] &= ~mask
         area = int(np.count_nonzero(mask))
         is_there[number] = area > 0
         ids, shared = np.unique(labels[:, *window][:, mask], return_counts=True)
-        for object_id, pixels in zip(ids.tolist(), shared.tolist(), strict=True):
-            if object_id in areas:
-                iou = pixels / (areas[object_id] + area - pixels)
-                if iou > max(_LEAST_IOU, ious[number]):
-                    ious[number], owner = iou, object_id
-        if ious[number]:
-            del areas[owner]
-    return ious, is_there
+        ious = {
+            object_id: pixels / (areas[object_id] + area - pixels)
+            for object_id, pixels in zip(ids.tolist(), shared.tolist(), strict=True)
+            if object_id in areas
+        }
+        for object_id in sorted(ious, key=lambda each: -ious[each]):
+            new = (ious[object_id] > THRESHOLDS) & ~taken[object_id] & ~hits[number]
+            hits[number] |= new
+            taken[object_id] |= new
+    return hits, is_there
 
 
 def _passing(kept: Kept, predicted_iou: float) -> int:
@@ -223,8 +234,7 @@ def _accuracies(image: SearchedImage, rule: Rule) -> Values:
     """mSA of one image by threshold of predicted IoU."""
     kept = image.kept[rule]
     counts = [_passing(kept, threshold) for threshold in PREDICTED_IOUS]
-    hits = np.cumsum(kept.ious[:, None] > THRESHOLDS, axis=0)
-    hits = np.concatenate([np.zeros((1, len(THRESHOLDS))), hits])[counts]
+    hits = np.concatenate([np.zeros((1, len(THRESHOLDS))), np.cumsum(kept.hits, axis=0)])[counts]
     found = np.append(0, np.cumsum(kept.is_there))[counts][:, None]
     return np.asarray((hits / (found + len(image.truths) - hits)).mean(axis=1))
 

@@ -1,0 +1,141 @@
+"""`samtune segment MODEL IMAGE...`: find the masks of everything, without a prompt."""
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from samtune.commands.options import choose_device, parse_alone, quieten
+from samtune.commands.predict import find_images, unique_stems
+from samtune.data.image_io import read_image
+from samtune.errors import UserError
+from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.automatic_outputs import (
+    COCO_FILE,
+    Record,
+    open_results,
+    read_record,
+    write_coco,
+    write_results,
+)
+from samtune.models.backend import Sam
+from samtune.models.loading import load_model, tuned_sha256
+
+_EPILOG = """Writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is background),
+and predictions.json, a COCO file with the run lengths and scores of all masks, also where they overlap.
+Images that are done are skipped: a run that broke off goes on. An image that cannot be read is
+reported, the others are segmented, and the exit code is 1."""
+# What makes other masks; how many points are decoded at once does not.
+_GENERATOR = (
+    "points_per_side", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
+    "box_nms_thresh", "crop_n_layers", "crop_nms_thresh", "crop_overlap_ratio",
+    "crop_n_points_downscale_factor", "min_mask_region_area",
+)  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "samtune segment", description=__doc__, epilog=_EPILOG, exit_on_error=False
+    )
+    parser.add_argument("model", help="run folder, checkpoint, adapter, or any base model")
+    parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
+    parser.add_argument("--out", type=Path, default=Path("segmentation"))
+    parser.add_argument("--overlay", action="store_true", help="IMAGE_overlay.png as well")
+    parser.add_argument("--overwrite", action="store_true", help="also images that are done")
+    parser.add_argument("--points-per-side", type=int, default=32, help="of the grid")
+    parser.add_argument("--points-per-batch", type=int, default=64, help="decoded at once")
+    fitted = "(default: what samtune thresholds found, or {})"
+    parser.add_argument("--pred-iou-thresh", type=float, help=fitted.format(0.88))
+    parser.add_argument("--stability-score-thresh", type=float, help=fitted.format(0.95))
+    parser.add_argument("--stability-score-offset", type=float, default=1.0, help="in logits")
+    parser.add_argument("--box-nms-thresh", type=float, help=fitted.format(0.7))
+    parser.add_argument("--crop-n-layers", type=int, default=0, help="1: four crops as well")
+    parser.add_argument("--crop-nms-thresh", type=float, default=0.7)
+    parser.add_argument("--crop-overlap-ratio", type=float, default=512 / 1500)
+    parser.add_argument("--crop-n-points-downscale-factor", type=int, default=1)
+    parser.add_argument("--min-mask-region-area", type=int, default=0, help="pixels")
+    parser.add_argument(
+        "--bands", type=int, nargs="+", help="channel numbers (default: as trained)"
+    )
+    parser.add_argument("--checkpoint", help="official weights for a registry name")
+    parser.add_argument("--image-size", type=int, default=0, help="of a base model; 0: its own")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    quieten()
+    options = parse_alone(_parser(), arguments)
+    paths = list(dict.fromkeys(find_images(options.images)))
+    device = choose_device(options.device)
+    sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
+    sam.bands = options.bands or sam.bands
+    generator = AutomaticMaskGenerator(
+        sam, points_per_batch=options.points_per_batch,
+        **{name: getattr(options, name) for name in _GENERATOR},
+    )  # fmt: skip
+    open_results(options.out, _settings(generator, options), options.overwrite)
+    records, failures = segment(generator, paths, options)
+    write_coco(options.out / COCO_FILE, records)
+    _tell(records, failures, generator, options.out)
+    return 1 if failures else 0
+
+
+def _settings(generator: AutomaticMaskGenerator, options: argparse.Namespace) -> Record:
+    sam: Sam = generator.predictor.model
+    values = {name: getattr(options, name) for name in _GENERATOR}
+    reading = {"bands": sam.bands, "stretch": sam.stretch, "value_range": sam.value_range}
+    settings = {"weights": tuned_sha256(sam), **values, **asdict(generator.thresholds), **reading}
+    # as they come back from a file
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+
+
+def segment(
+    generator: AutomaticMaskGenerator, paths: list[Path], options: argparse.Namespace
+) -> tuple[list[Record], int]:
+    """Segment what is not done yet.
+
+    Returns:
+        The records of all images, and how many images failed.
+    """
+    stems = unique_stems(paths)
+    records: list[Record] = []
+    failures = 0
+    for path in tqdm(paths, desc="segment", unit="image", disable=None):
+        try:
+            record = None
+            if not options.overwrite:
+                record = read_record(options.out, stems[path], path, options.overlay)
+            records.append(record or _segment_one(generator, path, stems[path], options))
+        except UserError as error:
+            failures += 1
+            tqdm.write(f"left out: {error}", file=sys.stderr)
+    return records, failures
+
+
+def _segment_one(
+    generator: AutomaticMaskGenerator, path: Path, stem: str, options: argparse.Namespace
+) -> Record:
+    sam = generator.predictor.model
+    image = read_image(path, sam.bands, sam.stretch, sam.value_range)
+    found = generator.search(image)
+    return write_results(options.out, stem, path, image, found, options.overlay)
+
+
+def _tell(
+    records: list[Record], failures: int, generator: AutomaticMaskGenerator, out: Path
+) -> None:
+    count = sum(len(record["masks"]) for record in records)
+    print(f"{count} masks in {len(records)} images: {out}")
+    empty = [record["image"]["file_name"] for record in records if not record["masks"]]
+    if empty:
+        thresholds = generator.thresholds
+        print(
+            f"{len(empty)} images have none, such as {empty[0]}: lower --pred-iou-thresh "
+            f"({thresholds.pred_iou_thresh:g}) and --stability-score-thresh "
+            f"({thresholds.stability_score_thresh:g}), or let samtune thresholds choose them for a run"
+        )
+    if failures:
+        print(f"{failures} images failed", file=sys.stderr)

@@ -1,0 +1,97 @@
+"""Thresholds are tried on what was found once, as if the generator had been asked with each."""
+
+import numpy as np
+import pytest
+
+from samtune.data.datamodule import SamDataModule
+from samtune.data.procedural import ProceduralScenes
+from samtune.data.source import Subset
+from samtune.errors import UserError
+from samtune.evaluation.automatic import (
+    PREDICTED_IOUS,
+    RULES,
+    _accuracies,
+    choose,
+    judge,
+    search,
+)
+from samtune.evaluation.metrics.instances import segmentation_accuracy
+from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.models.loading import load_model
+from samtune.models.thresholds import MaskThresholds
+
+SIDE = 8
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return load_model("nano")
+
+
+@pytest.fixture(scope="module")
+def source(discs):
+    return SamDataModule(path=str(discs)).source("train")
+
+
+def search_all(sam, source):
+    generator = AutomaticMaskGenerator(sam, SIDE, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    return search(generator, source, 10, RULES)
+
+
+@pytest.fixture(scope="module")
+def images(sam, source):
+    return search_all(sam, source)
+
+
+@pytest.mark.parametrize(
+    "thresholds",
+    [MaskThresholds(), MaskThresholds(0.5, 0.7, 0.3), MaskThresholds(0.3, 0.0, 0.9),
+     MaskThresholds(0.0, 0.5, 0.5)],
+)  # fmt: skip
+def test_each_choice_gives_what_the_generator_gives(sam, source, images, thresholds):
+    generator = AutomaticMaskGenerator(
+        sam, SIDE, pred_iou_thresh=thresholds.pred_iou_thresh,
+        stability_score_thresh=thresholds.stability_score_thresh,
+        box_nms_thresh=thresholds.box_nms_thresh,
+    )  # fmt: skip
+    for number, image in enumerate(images):
+        found = generator.search(source.read(number).image)
+        instances = image.instances(thresholds)
+        assert instances.predictions == [candidate.rle() for candidate in found]
+        assert instances.scores == [candidate.predicted_iou for candidate in found]
+
+
+@pytest.mark.parametrize("rule", [(0.0, 0.9), (0.7, 0.3)])
+def test_msa_of_every_threshold_is_the_metric_s(images, rule):
+    assert sum(len(image.kept[rule].numbers) for image in images) > 10
+    for image in images:
+        accuracies = _accuracies(image, rule)
+        for index in range(0, len(PREDICTED_IOUS), 20):
+            thresholds = MaskThresholds(float(PREDICTED_IOUS[index]), *rule)
+            expected = segmentation_accuracy(image.instances(thresholds))
+            assert accuracies[index] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_choice_is_the_best_of_all(images):
+    chosen = choose(images)
+    best = max(np.mean([_accuracies(image, rule) for image in images], 0).max() for rule in RULES)
+    result = judge(images, chosen, seed=0)
+    assert result.after.scores["msa"] == pytest.approx(best)
+    assert result.after.scores["msa"] > result.before.scores["msa"]
+    assert result.num_images == 4
+
+
+def test_objects_that_overlap(sam):
+    scenes = ProceduralScenes("val", num_scenes=3)
+    overlapping = [n for n in range(3) if (scenes.read(n).labels > 0).sum(0).max() > 1]
+    assert overlapping
+    for image in search_all(sam, Subset(scenes, overlapping)):
+        for threshold in (0, 30, 60):
+            thresholds = MaskThresholds(float(PREDICTED_IOUS[threshold]), 0.0, 0.7)
+            exact = segmentation_accuracy(image.instances(thresholds))
+            assert 0.9 * exact <= _accuracies(image, (0.0, 0.7))[threshold] <= exact
+
+
+def test_without_objects_nothing_can_be_chosen(sam, source):
+    with pytest.raises(UserError, match="no object"):
+        search(AutomaticMaskGenerator(sam, 1), source, 10**9, RULES)

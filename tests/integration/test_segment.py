@@ -1,0 +1,186 @@
+"""`samtune segment` and `samtune thresholds` from end to end."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from samtune.cli import main
+from samtune.geometry import rle_to_mask
+from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.models.loading import load_model
+from samtune.models.thresholds import MaskThresholds, load_thresholds
+
+EASY = [
+    "--points-per-side", "6", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.5",
+    "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture
+def images(discs, tmp_path):
+    """Two images in a folder that a test may change."""
+    shutil.copytree(discs / "test" / "images", tmp_path / "in")
+    return tmp_path / "in"
+
+
+def segment(images, out, *more):
+    return main(["segment", "nano", str(images), "--out", str(out), *EASY, *more])
+
+
+def records(out):
+    return {path.stem: json.loads(path.read_text()) for path in (out / "records").iterdir()}
+
+
+def test_labels_and_coco_file_hold_the_same_masks(images, tmp_path):
+    out = tmp_path / "out"
+    assert segment(images, out, "--overlay") == 0
+    coco = COCO(out / "predictions.json")
+    assert [image["file_name"] for image in coco.dataset["images"]] == ["0.png", "1.png"]
+    for image in coco.dataset["images"]:
+        masks = [each for each in coco.dataset["annotations"] if each["image_id"] == image["id"]]
+        assert len(masks) > 2
+        expected = np.zeros((image["height"], image["width"]), np.uint16)
+        for number in reversed(range(len(masks))):
+            expected[rle_to_mask(masks[number]["segmentation"])] = number + 1
+        labels = np.asarray(Image.open(out / image["file_name"]))
+        assert labels.dtype == np.uint16
+        np.testing.assert_array_equal(labels, expected)
+        assert [m["score"] for m in masks] == sorted((m["score"] for m in masks), reverse=True)
+        rows, columns = np.nonzero(rle_to_mask(masks[0]["segmentation"]))
+        width, height = np.ptp(columns) + 1, np.ptp(rows) + 1
+        assert masks[0]["bbox"] == [columns.min(), rows.min(), width, height]
+        with Image.open(out / image["file_name"].replace(".png", "_overlay.png")) as overlay:
+            assert overlay.size == (image["width"], image["height"])
+
+
+def test_what_is_done_is_not_done_again(images, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert segment(images / "0.png", out) == 0
+    assert segment(images, out) == 0
+    complete = (out / "predictions.json").read_bytes()
+    monkeypatch.setattr(AutomaticMaskGenerator, "search", lambda *_: pytest.fail("done already"))
+    assert segment(images, out) == 0
+    assert (out / "predictions.json").read_bytes() == complete
+
+
+def test_an_image_that_has_changed_is_done_again(images, tmp_path):
+    out = tmp_path / "out"
+    assert segment(images, out) == 0
+    Image.new("RGB", (50, 40)).save(images / "0.png")
+    assert segment(images, out) == 0
+    assert records(out)["0"]["image"] == {"file_name": "0.png", "height": 40, "width": 50}
+
+
+def test_other_settings_need_another_folder(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert segment(images, out) == 0
+    assert segment(images, out, "--points-per-side", "5") == 2
+    assert "other settings (points_per_side)" in capsys.readouterr().err
+    assert segment(images / "0.png", out, "--points-per-side", "5", "--overwrite") == 0
+    assert set(records(out)) == {"0"}  # those of the other settings are gone
+
+
+def test_another_image_of_the_same_name_is_not_taken_for_it(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert segment(images / "0.png", out) == 0
+    shutil.copytree(images, tmp_path / "others")
+    assert segment(tmp_path / "others" / "0.png", out) == 1
+    assert "under the name 0" in capsys.readouterr().err
+
+
+def test_a_bad_image_stops_no_other(images, tmp_path, capsys):
+    (images / "bad.png").write_bytes((images / "0.png").read_bytes()[:300])
+    (images / "text.png").write_text("no image")
+    (images / "gone.png").symlink_to(images / "nothing")
+    out = tmp_path / "out"
+    assert segment(images, out) == 1
+    told = capsys.readouterr()
+    assert all(name in told.err for name in ("bad.png", "text.png", "gone.png"))
+    assert "3 images failed" in told.err
+    assert "in 2 images" in told.out
+    assert len(COCO(out / "predictions.json").imgs) == 2
+
+
+def test_nothing_found_is_written_and_said(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert segment(images, out, "--pred-iou-thresh", "2") == 0
+    assert "lower --pred-iou-thresh (2)" in capsys.readouterr().out
+    assert not np.asarray(Image.open(out / "0.png")).any()
+    assert json.loads((out / "predictions.json").read_text())["annotations"] == []
+
+
+def test_a_damaged_record_is_told(images, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert segment(images / "0.png", out) == 0
+    (out / "records" / "0.json").write_text("[]")
+    assert segment(images / "0.png", out) == 1
+    assert "0.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--points-per-side", "0"], "points_per_side is 0"),
+        (["--points-per-batch", "0"], "points_per_batch is 0"),
+        (["--crop-n-layers", "-1"], "crop_n_layers is -1"),
+        (["--bands", "7"], "bands"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_mistakes(images, tmp_path, capsys, more, message):
+    assert segment(images, tmp_path / "out", *more) in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_a_path_that_is_not_there(tmp_path, capsys):
+    assert segment(tmp_path / "nowhere", tmp_path / "out") == 2
+    assert "there is no image" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run(lora_run, tmp_path_factory):
+    """A run with thresholds of its own."""
+    run = tmp_path_factory.mktemp("thresholds") / "run"
+    shutil.copytree(lora_run, run)
+    assert main(["thresholds", str(run), "--points-per-side", "8", "--device", "cpu"]) == 0
+    return run
+
+
+class TestThresholds:
+    def test_are_found_and_kept_with_their_origin(self, run):
+        fitted = load_thresholds(run / "adapter")
+        results = fitted.provenance["results"]
+        assert set(results) == {"val", "test"}
+        val = results["val"]
+        assert val["after"]["scores"]["msa"] >= val["before"]["scores"]["msa"]
+        assert val["difference"]["mean"] == pytest.approx(
+            val["after"]["scores"]["msa"] - val["before"]["scores"]["msa"]
+        )
+        assert fitted.points_per_side == 8
+
+    def test_are_taken_by_the_generator(self, run, images, tmp_path):
+        sam = load_model(run)
+        fitted = load_thresholds(run / "adapter").thresholds
+        assert AutomaticMaskGenerator(sam).thresholds == fitted != MaskThresholds()
+        out = tmp_path / "out"
+        arguments = [str(run), str(images), "--out", str(out), "--points-per-side", "8"]
+        assert main(["segment", *arguments]) == 0
+        assert json.loads((out / "settings.json").read_text())["pred_iou_thresh"] == (
+            fitted.pred_iou_thresh
+        )
+        assert records(out)["0"]["masks"]
+
+    @pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}', '{"format": 99}'])
+    def test_a_damaged_file_is_told(self, run, images, tmp_path, capsys, content):
+        shutil.copytree(run / "adapter", tmp_path / "adapter")
+        (tmp_path / "adapter" / "thresholds.json").write_text(content)
+        assert main(["segment", str(tmp_path / "adapter"), str(images)]) == 2
+        assert "thresholds.json" in capsys.readouterr().err
+
+    def test_a_base_has_none(self, discs, capsys):
+        assert main(["thresholds", "nano", "--data.path", str(discs)]) == 2
+        assert "holds no tuned model" in capsys.readouterr().err
