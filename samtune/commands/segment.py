@@ -1,4 +1,4 @@
-"""`samtune segment MODEL IMAGE...`: find the masks of everything, without a prompt."""
+"""`samtune segment MODEL IMAGE...`: find the masks of everything in images or in a scene."""
 
 import argparse
 import sys
@@ -9,6 +9,11 @@ from tqdm import tqdm
 
 from samtune.commands.options import choose_device, parse_alone, quieten
 from samtune.commands.predict import find_images, unique_stems
+from samtune.commands.segment_scene import (
+    add_scene_options,
+    is_scene_output,
+    segment_one_scene,
+)
 from samtune.data.image_io import read_image
 from samtune.errors import UserError
 from samtune.inference.automatic import AutomaticMaskGenerator
@@ -26,7 +31,11 @@ from samtune.models.loading import load_model, tuned_sha256
 _EPILOG = """Writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is background),
 and predictions.json, a COCO file with the run lengths and scores of all masks, also where they overlap.
 Images that are done are skipped: a run that broke off goes on. An image that cannot be read is
-reported, the others are segmented, and the exit code is 1."""
+reported, the others are segmented, and the exit code is 1.
+
+With --out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segmented window by window:
+an object that reaches over several comes out as one, with score, square metres and perimeter; --prompts
+segments what the boxes and points of a vector file show instead. Such a run goes on, too."""
 # What makes other masks; how many points are decoded at once does not.
 _GENERATOR = (
     "points_per_side", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
@@ -41,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", help="run folder, checkpoint, adapter, or any base model")
     parser.add_argument("images", nargs="+", type=Path, help="image files, or folders of them")
-    parser.add_argument("--out", type=Path, default=Path("segmentation"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("segmentation"))
     parser.add_argument("--overlay", action="store_true", help="IMAGE_overlay.png as well")
     parser.add_argument("--overwrite", action="store_true", help="also images that are done")
     parser.add_argument("--points-per-side", type=int, default=32, help="of the grid")
@@ -62,13 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", help="official weights for a registry name")
     parser.add_argument("--image-size", type=int, default=0, help="of a base model; 0: its own")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
+    add_scene_options(parser)
     return parser
 
 
 def main(arguments: list[str]) -> int:
     quieten()
     options = parse_alone(_parser(), arguments)
-    paths = list(dict.fromkeys(find_images(options.images)))
+    is_scene = is_scene_output(options)
+    paths = [] if is_scene else list(dict.fromkeys(find_images(options.images)))
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands
@@ -76,6 +87,9 @@ def main(arguments: list[str]) -> int:
         sam, points_per_batch=options.points_per_batch,
         **{name: getattr(options, name) for name in _GENERATOR},
     )  # fmt: skip
+    if is_scene:
+        print(segment_one_scene(generator, _settings(generator, options), options))
+        return 0
     open_results(options.out, _settings(generator, options), options.overwrite)
     records, failures = segment(generator, paths, options)
     write_coco(options.out / COCO_FILE, records)

@@ -1,17 +1,16 @@
-"""`samtune segment MODEL SCENE --out FILE`: a scene of any size as polygons or labels of a GIS."""
+"""The part of `samtune segment` that is for scenes: polygons or labels of a GIS."""
 
 import argparse
 import shutil
 from pathlib import Path
 from typing import Any
 
-from samtune.commands.options import choose_device
 from samtune.data.geo.raster import open_scene
 from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
-from samtune.inference.scene.files import DRIVERS, RASTERS, require_format
+from samtune.inference.scene.files import DRIVERS, RASTERS
 from samtune.inference.scene.segment import (
     SceneSettings,
     find_everything,
@@ -19,8 +18,6 @@ from samtune.inference.scene.segment import (
     segment_scene,
 )
 from samtune.inference.scene.store import partial_folder
-from samtune.models.backend import Sam
-from samtune.models.loading import load_model, tuned_sha256
 
 
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
@@ -31,59 +28,65 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--min-area", type=int, default=16, help="smaller objects are left out, pixels"
     )
-    group.add_argument(
-        "--simplify", type=float, default=1.0, help="of outlines, pixels; 0 for none"
-    )
+    group.add_argument("--simplify", type=float, default=1.0, help="of outlines, pixels; 0: none")
     group.add_argument("--prompts", type=Path, help="vector file of boxes, polygons or points")
-    group.add_argument("--class-column", default="", help="attribute of --prompts to keep as class")
+    group.add_argument("--class-column", default="", help="attribute of --prompts kept as class")
     group.add_argument("--class-name", default="", help="class of all objects")
-    group.add_argument(
-        "--cog", action="store_true", help="write labels as a cloud-optimised GeoTIFF"
-    )
+    group.add_argument("--cog", action="store_true", help="labels as a cloud-optimised GeoTIFF")
 
 
-def is_scene_output(path: Path | None) -> bool:
-    """Whether a file to write is one of a GIS."""
-    return path is not None and path.suffix.lower() in (*DRIVERS, *RASTERS)
+def is_scene_output(options: argparse.Namespace) -> bool:
+    """Whether the file to write is one of a GIS.
+
+    Raises:
+        UserError: scene options without such a file, or several scenes for one.
+    """
+    out: Path = options.out
+    is_scene = out.suffix.lower() in (*DRIVERS, *RASTERS)
+    if not is_scene and (options.prompts is not None or options.cog):
+        raise UserError(
+            f"--prompts and --cog are for scenes: give --out FILE with {', '.join(DRIVERS)} or .tif"
+        )
+    if is_scene and len(options.images) != 1:
+        raise UserError(f"{out} holds one scene: {len(options.images)} were given")
+    if is_scene and out.exists() and not options.overwrite:
+        raise UserError(f"{out} is there already: give another --out, or --overwrite")
+    return is_scene
 
 
-def segment_one_scene(options: argparse.Namespace, scene_path: Path, out: Path) -> int:
-    """Segment a scene as `add_scene_options` say; returns the number of objects.
+def segment_one_scene(
+    generator: AutomaticMaskGenerator, provenance: dict[str, Any], options: argparse.Namespace
+) -> str:
+    """Segment a scene as `add_scene_options` say; returns what to tell.
 
     Raises:
         UserError: a file cannot be read, or an option makes no sense.
     """
-    require_format(out)
-    if out.exists() and not options.overwrite:
-        raise UserError(f"{out} is there already: give another --out, or --overwrite")
-    sam = load_model(options.model, options.checkpoint, options.image_size or None,
-                     choose_device(options.device))  # fmt: skip
-    settings = _settings(options, sam)
-    scene = open_scene(scene_path, sam.bands, sam.stretch, sam.value_range)
+    sam, out = generator.predictor.model, options.out
+    settings = _settings(options, sam.image_size)
+    scene = open_scene(options.images[0], sam.bands, sam.stretch, sam.value_range)
     if options.overwrite:
         shutil.rmtree(partial_folder(out), ignore_errors=True)
-    about = {"model": tuned_sha256(sam), "base": sam.base.sha256}
-    if options.prompts is not None:
-        features = read_polygons(options.prompts, options.class_column, with_points=True)
-        predictor = _plain_predictor(sam)
-        return segment_prompted(scene, predictor, features, out, settings, about)
-    generator = AutomaticMaskGenerator(sam, points_per_side=options.points_per_side)
-    about |= {"points_per_side": options.points_per_side, **_thresholds(generator)}
-    return segment_scene(scene, find_everything(generator), out, settings, about)
+    if options.prompts is None:
+        count = segment_scene(scene, find_everything(generator), out, settings, provenance)
+        return f"{count} objects: {out}" + ("" if count else _hint(generator))
+    features = read_polygons(options.prompts, options.class_column, with_points=True)
+    sam.stretch = "none"  # windows come stretched as the whole scene is
+    about = {**provenance, "prompts": str(options.prompts.resolve())}
+    count = segment_prompted(scene, SamPredictor(sam), features, out, settings, about)
+    return f"{count} objects of {len(features)} prompts: {out}"
 
 
-def _plain_predictor(sam: Sam) -> SamPredictor:
-    """Windows come stretched as the scene is: by themselves they would be stretched otherwise."""
-    sam.stretch = "none"
-    return SamPredictor(sam)
+def _hint(generator: AutomaticMaskGenerator) -> str:
+    thresholds = generator.thresholds
+    return (
+        f" (lower --pred-iou-thresh, {thresholds.pred_iou_thresh:g}, and --stability-score-thresh, "
+        f"{thresholds.stability_score_thresh:g}, or let samtune thresholds choose them for a run)"
+    )
 
 
-def _thresholds(generator: AutomaticMaskGenerator) -> dict[str, Any]:
-    return {name: float(value) for name, value in vars(generator.thresholds).items()}
-
-
-def _settings(options: argparse.Namespace, sam: Sam) -> SceneSettings:
-    side = options.tile or sam.image_size
+def _settings(options: argparse.Namespace, input_side: int) -> SceneSettings:
+    side = options.tile or input_side
     overlap = options.overlap if options.overlap >= 0 else side // 4
     if side < 32 or not 0 <= overlap < side:
         raise UserError(f"--tile {side} --overlap {overlap}: give an overlap below the tile's side")

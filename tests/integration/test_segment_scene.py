@@ -1,0 +1,84 @@
+"""`samtune segment` on a georeferenced scene, from the command line."""
+
+import numpy as np
+import pytest
+
+from samtune.cli import main
+
+rasterio = pytest.importorskip("rasterio")
+raw = pytest.importorskip("pyogrio.raw")
+shapely = pytest.importorskip("shapely")
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """Bright discs on a dark 16-bit scene, with boxes around two of them."""
+    y, x = np.mgrid[:160, :200]
+    image = np.full((3, 160, 200), 300, np.uint16)
+    boxes = []
+    for cy, cx, radius in [(50, 60, 25), (100, 140, 30)]:
+        image[:, np.hypot(y - cy, x - cx) < radius] = 2500
+        corners = np.array([cx - radius, cy + radius, cx + radius, cy - radius]) * [2, -2, 2, -2]
+        boxes.append(shapely.box(*(corners + np.array([5e5, 6e6, 5e5, 6e6]))))
+    with rasterio.open(
+        tmp_path / "s.tif", "w", driver="GTiff", count=3, height=160, width=200, dtype="uint16",
+        crs="EPSG:32632", transform=rasterio.Affine(2, 0, 500_000, 0, -2, 6_000_000),
+    ) as file:  # fmt: skip
+        file.write(image)
+    raw.write(
+        tmp_path / "boxes.gpkg", shapely.to_wkb(np.array(boxes)),
+        [np.array(["silo", "tank"], object)], ["kind"], geometry_type="Polygon", crs="EPSG:32632",
+    )  # fmt: skip
+    return tmp_path / "s.tif"
+
+
+def run(*arguments):
+    return main(["segment", "nano", *map(str, arguments), "--device", "cpu"])
+
+
+def test_prompts_of_a_vector_file_become_polygons(scene, tmp_path, capsys):
+    out = tmp_path / "o.gpkg"
+    prompts = ("--prompts", tmp_path / "boxes.gpkg", "--class-column", "kind", "--tile", "128")
+    assert run(scene, "-o", out, *prompts) == 0
+    assert "2 objects of 2 prompts" in capsys.readouterr().out
+    meta, _, shapes, columns = raw.read(out)
+    found = dict(zip(meta["fields"], columns, strict=True))
+    assert found["class"].tolist() == ["silo", "tank"]
+    assert found["area_m2"] == pytest.approx(np.pi * np.array([25, 30]) ** 2 * 4, rel=0.25)
+    assert shapely.is_valid(shapely.from_wkb(shapes)).all()
+
+
+def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys):
+    out = tmp_path / "o.tif"
+    loose = (
+        "--pred-iou-thresh",
+        "0.3",
+        "--stability-score-thresh",
+        "0.3",
+        "--points-per-side",
+        "6",
+    )
+    assert run(scene, "--out", out, *loose, "--tile", "128", "--cog") == 0
+    with rasterio.open(out) as file, rasterio.open(scene) as source:
+        assert (file.crs, file.transform) == (source.crs, source.transform)
+        assert file.read(1).max() >= 1
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+    assert run(scene, "--out", out, *loose) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("{scene}", "{scene}", "-o", "a.gpkg"), "holds one scene: 2"),
+        (("{scene}", "--prompts", "boxes.gpkg"), "are for scenes"),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--tile", "64", "--overlap", "64"), "below the tile"),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--simplify", "-1"), "cannot be below 0"),
+        (("{tmp}/none.tif", "-o", "{tmp}/a.gpkg"), "cannot be read as a raster"),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/no.gpkg"), "cannot be read as vec"),
+    ],
+)
+def test_mistakes_are_one_line(scene, tmp_path, capsys, arguments, said):
+    filled = [argument.format(scene=scene, tmp=tmp_path) for argument in arguments]
+    assert run(*filled) == 2
+    assert said in capsys.readouterr().err
