@@ -1,8 +1,9 @@
 """`encoder.onnx` and `decoder.onnx`, in the interface of segment_anything's exporter and of labelme.
 
-The encoder takes pixel values that are resized, normalised and padded, as labelme's SAM does (input `x`;
-osam/_models/sam in https://github.com/wkentaro/osam): Pillow's antialiased resizing has no equal among
-ONNX's operators, and fixed shapes suit every runtime. The decoder is segment_anything's, see graphs.py.
+The encoder takes pixel values that are resized, normalised and padded, as labelme's SAM does (input
+`x`; osam/_models/sam in https://github.com/wkentaro/osam): Pillow's antialiased resizing has no equal
+among ONNX's operators, and fixed shapes suit every runtime. The decoder is segment_anything's, see
+graphs.py.
 """
 
 from pathlib import Path
@@ -11,20 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samtune.data.preprocess import to_pixel_values
+from samtune.export.agreement import compare_masks
 from samtune.export.checking import require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings
-from samtune.export.graphs import DETAILS, INPUTS, OUTPUTS, DecoderGraph, EncoderGraph
-from samtune.export.int8 import measure_loss, quantise
-from samtune.export.session import OnnxPredictor
+from samtune.export.graphs import INPUTS, OUTPUTS, DecoderGraph, EncoderGraph, feature_names
+from samtune.export.int8 import quantise
+from samtune.export.session import OnnxPredictor, TorchPredictor
 from samtune.export.tracing import write_onnx
-from samtune.geometry import logits_to_original, prompt_to_input
 from samtune.models.backend import Sam
 from samtune.models.lora import merge
-from samtune.prompts.packing import pack
-from samtune.types import FloatArray, ImageArray, Prompt
+from samtune.types import Prompt
 
 BOUND = 1e-3
+FREE_POINTS = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
 
 
 def export_onnx(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
@@ -37,7 +37,7 @@ def export_onnx(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
     merge(sam)
     checks = [require_equal("merged, against apart", sample_answers(sam), tuned, 1e-3)]
     write_encoder(sam, folder / "encoder.onnx")
-    write_decoder(DecoderGraph(sam), folder / "decoder.onnx")
+    write_decoder(sam, folder / "decoder.onnx")
     checks.append(check_onnx(sam, folder))
     files = {
         "encoder.onnx": f"`x` (1, 3, {sam.image_size}, {sam.image_size}) -> "
@@ -46,40 +46,34 @@ def export_onnx(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
     }
     if settings.is_int8:
         quantise(folder / "encoder.onnx", folder / "encoder.int8.onnx")
-        loss = measure_loss(sam, folder, "encoder.int8.onnx", settings)
-        checks.append(loss.sentence())
         files["encoder.int8.onnx"] = "the same with 8-bit weights in its linear layers"
+        loss = compare_masks(
+            OnnxPredictor(sam, folder), OnnxPredictor(sam, folder, "encoder.int8.onnx"), settings
+        )
+        checks.append(f"int8 encoder, {loss.sentence('full precision', 'int8')}")
     return Exported("onnx", files, _usage(sam), tuple(checks), _notes(sam))
 
 
-def feature_names(sam: Sam) -> tuple[str, ...]:
-    """Outputs of the encoder that the decoder takes."""
-    return ("image_embeddings", *DETAILS[sam.family.name])
-
-
 def write_encoder(sam: Sam, path: Path) -> None:
-    side = sam.image_size
-    write_onnx(
-        EncoderGraph(sam), [torch.randn(1, 3, side, side)], path, (["x"], feature_names(sam)), {}
-    )
+    pixels = torch.randn(1, 3, sam.image_size, sam.image_size)
+    write_onnx(EncoderGraph(sam), [pixels], path, (["x"], feature_names(sam)), {})
 
 
 @torch.no_grad()
-def write_decoder(graph: DecoderGraph, path: Path) -> None:
-    """Trace a decoder with five points; their number and the size of the image stay free."""
-    side, sam = graph.sam.image_size, graph.sam
-    features = sam.encode(torch.zeros(1, 3, side, side))
-    mask_side = graph.prompt_side // 4 if graph.prompt_side != side else sam.mask_side
-    inputs = [
-        features.main, *features.details, torch.rand(1, 5, 2) * side,
-        torch.tensor([[0.0, 1, 2, 3, -1]]), torch.randn(1, 1, mask_side, mask_side),
-        torch.ones(1), torch.tensor([300.0, 400.0]),
-    ]  # fmt: skip
-    dynamic = {
-        "point_coords": {1: "num_points"}, "point_labels": {1: "num_points"},
-        "masks": {2: "height", 3: "width"},
-    }  # fmt: skip
-    write_onnx(graph, inputs, path, ((*feature_names(sam), *INPUTS), OUTPUTS), dynamic)
+def write_decoder(sam: Sam, path: Path) -> None:
+    """The number of points and the size of the image stay free."""
+    features = EncoderGraph(sam)(torch.zeros(1, 3, sam.image_size, sam.image_size))
+    inputs = [*features, *traced_prompt(sam.image_size, sam.mask_side), torch.tensor([300.0, 400])]
+    names = (*feature_names(sam), *INPUTS), OUTPUTS
+    dynamic = FREE_POINTS | {"masks": {2: "height", 3: "width"}}
+    write_onnx(DecoderGraph(sam), inputs, path, names, dynamic)
+
+
+def traced_prompt(side: int, mask_side: int) -> list[Tensor]:
+    """A prompt of every kind of point to trace with, as `PROMPT_INPUTS` names its parts."""
+    labels = torch.tensor([[0.0, 1, 2, 3, -1]])
+    mask = torch.randn(1, 1, mask_side, mask_side)
+    return [torch.rand(1, 5, 2) * side, labels, mask, torch.ones(1)]
 
 
 def sample_prompts(hw: tuple[int, int], mask_side: int) -> list[Prompt]:
@@ -103,41 +97,26 @@ def check_onnx(sam: Sam, folder: Path) -> str:
     Raises:
         UserError: they differ by more than 1e-3.
     """
-    predictor = OnnxPredictor(folder, sam.frame)
+    predictors = OnnxPredictor(sam, folder), TorchPredictor(sam)
     found: list[Tensor] = []
     expected: list[Tensor] = []
     count = 0
     for hw in ((96, 128), (301, 97), (64, 64)):
         image = np.random.default_rng(1).integers(0, 256, (*hw, 3), dtype=np.uint8)
-        predictor.set_image(image)
+        for predictor in predictors:
+            predictor.set_image(image)
         for prompt in sample_prompts(hw, sam.mask_side):
-            found += map(torch.from_numpy, predictor.predict(prompt))
-            expected += map(torch.from_numpy, torch_answers(sam, image, prompt))
+            found += map(torch.from_numpy, predictors[0].predict(prompt))
+            expected += map(torch.from_numpy, predictors[1].predict(prompt))
             count += 1
     what = f"onnxruntime against torch, {count} prompts on 3 images"
     return require_equal(what, found, expected, BOUND)
 
 
-@torch.no_grad()
-def torch_answers(
-    sam: Sam, image: ImageArray, prompt: Prompt
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """What `OnnxPredictor.predict` should say: one mask, then three."""
-    hw = (image.shape[0], image.shape[1])
-    features = sam.encode(to_pixel_values(image, sam.frame)[None])
-    packed, first = pack([prompt_to_input(prompt, hw, sam.frame)]), torch.zeros(1, dtype=torch.int64)
-    answers = [sam.decode(features, first, packed, multimask) for multimask in (False, True)]
-    low = torch.cat([each.low_res_logits for each in answers], 1)
-    scores = torch.cat([each.iou_scores for each in answers], 1)
-    masks = logits_to_original(low, hw, sam.frame)
-    return masks[0].numpy(), scores[0].numpy(), low[0].numpy()
-
-
 def _usage(sam: Sam) -> str:
     frame = sam.frame
     resize = (
-        "scale = S / max(height, width)\n"
-        "h, w = int(height * scale + 0.5), int(width * scale + 0.5)"
+        "scale = S / max(height, width)\nh, w = int(height * scale + 0.5), int(width * scale + 0.5)"
         if frame.keeps_aspect
         else "h, w = S, S"
     )
@@ -177,12 +156,7 @@ def _notes(sam: Sam) -> tuple[str, ...]:
     notes = []
     if not sam.frame.keeps_aspect:
         notes.append("The padding point of this family is part of the graph: give none.")
-    if DETAILS[sam.family.name]:
-        notes.append(
-            "The decoder takes more of the image than segment_anything's: "
-            + ", ".join(f"`{name}`" for name in DETAILS[sam.family.name])
-            + "."
-        )
+    if len(names := feature_names(sam)) > 1:
+        listed = ", ".join(f"`{name}`" for name in names[1:])
+        notes.append(f"The decoder takes more of the image than segment_anything's: {listed}.")
     return tuple(notes)
-
-

@@ -113,7 +113,9 @@ def _image_to_tokens(attention: Any, placed: Tensor, tokens: Tensor, said: Tenso
         return _project(_out(attention), _join_heads(weights.transpose(-1, -2) @ value))
     weight = torch.unflatten(_out(attention).weight, 1, (count, -1))
     answers = torch.einsum("khtd,chd->khtc", value, weight)
-    found: Tensor = weights.flatten(1, 2).transpose(-1, -2) @ answers.flatten(1, 2) + _out(attention).bias
+    found: Tensor = (
+        weights.flatten(1, 2).transpose(-1, -2) @ answers.flatten(1, 2) + _out(attention).bias
+    )
     return found
 
 
