@@ -6,7 +6,8 @@ official     the authors' .pth, the adapter merged
 onnx         encoder and decoder, for any runtime
 annotation   for AnyLabeling and X-AnyLabeling
 
-Everything is loaded again and compared with the model before the folder appears; a model card goes with it.
+Everything is loaded again and compared with the model before the folder appears, which holds a model
+card too.
 """
 
 import argparse
@@ -136,6 +137,7 @@ def _facts(options: argparse.Namespace, run: Path | None, sam: Sam, name: str) -
     return Facts(
         name=name,
         target=options.target,
+        base=sam.base,
         hub_id=find_hub_id(sam.base),
         settings=settings,
         results=_results(run, sam) if run else "",
@@ -167,14 +169,15 @@ def _results(run: Path, sam: Sam) -> str:
 def _told(results: dict[str, Any]) -> str:
     about = results["about"]
     parts = [results["headline"], to_markdown(results["protocols"])]
-    parts += [f"- WARNING: {warning}" for warning in results["warnings"]]
+    if results["warnings"]:
+        parts.append("\n".join(f"- WARNING: {warning}" for warning in results["warnings"]))
     if results["general"]:
         what = f"What was lost elsewhere ({results['general']['name']}):"
         parts += [what, to_markdown(results["general"]["protocols"])]
     parts.append(
-        f"Measured by `samtune evaluate` in PyTorch, before the export, on the {about['split']} split of "
-        f"`{Path(str(about['data'])).name}` (sha256 of its pixels and labels `{about['data_sha256']}`), "
-        f"seed {about['seed']}. Differences are tuned minus base."
+        f"Measured by `samtune evaluate` in PyTorch, before the export, on the {about['split']} split "
+        f"of `{Path(str(about['data'])).name}` (sha256 of its pixels and labels "
+        f"`{about['data_sha256']}`), seed {about['seed']}. Differences are tuned minus base."
     )
     return "\n\n".join(parts)
 

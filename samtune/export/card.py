@@ -14,12 +14,13 @@ import yaml
 
 from samtune.export.exported import Exported, public_base
 from samtune.files import write_text
-from samtune.models.backend import Sam
+from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.registry import REGISTRY
 from samtune.prompts.protocols import RECIPES
 
 # Settings of a run that say what was trained
 _TRAINED = ("mode", "decoder", "with_prompt_encoder")
+_LORA = ("rank", "alpha", "encoder", "targets")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Facts:
     Attributes:
         name: of the model.
         target: of the export.
+        base: that the model was tuned from.
         hub_id: of the base; empty if it is on no hub.
         settings: of the run (`config.yaml`); empty if it is not known.
         results: of its evaluation, as Markdown; empty without one.
@@ -40,6 +42,7 @@ class Facts:
 
     name: str
     target: str
+    base: BaseIdentity
     hub_id: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     results: str = ""
@@ -70,7 +73,7 @@ def write_card(folder: Path, sam: Sam, exported: Exported, facts: Facts) -> None
 def metadata(sam: Sam, exported: Exported, facts: Facts) -> dict[str, Any]:
     """The card's YAML."""
     tags = ["samtune", "segment-anything", "image-segmentation", sam.family.name.replace("_", "-")]
-    found: dict[str, Any] = {"license": facts.license or _base_license(sam) or "unknown"}
+    found: dict[str, Any] = {"license": facts.license or _base_license(facts.base) or "unknown"}
     if facts.hub_id:
         found["base_model"] = facts.hub_id
     found["library_name"] = exported.library
@@ -81,9 +84,9 @@ def metadata(sam: Sam, exported: Exported, facts: Facts) -> dict[str, Any]:
     return found
 
 
-def _base_license(sam: Sam) -> str:
+def _base_license(base: BaseIdentity) -> str:
     """As the Hub writes it; its own licences have no id there."""
-    spec = REGISTRY.get(sam.base.name)
+    spec = REGISTRY.get(base.name)
     if spec is None:
         return ""
     return spec.weights_license.lower() if " " not in spec.weights_license else "other"
@@ -109,13 +112,14 @@ def _opening(sam: Sam, facts: Facts) -> str:
 
 
 def _base(sam: Sam, facts: Facts) -> str:
-    base, spec = public_base(sam.base), REGISTRY.get(sam.base.name)
+    base, spec = public_base(facts.base), REGISTRY.get(facts.base.name)
     where = f" ([{facts.hub_id}](https://huggingface.co/{facts.hub_id}))" if facts.hub_id else ""
     lines = [f"`{base.name}`{where}, input {sam.image_size} pixels."]
     if spec:
-        lines.append(
-            f"Its code is under {spec.code_license}, its weights are under {spec.weights_license}."
+        licenses = (
+            f"its code is under {spec.code_license}, its weights under {spec.weights_license}"
         )
+        lines.append(f"Of the base, {licenses}.")
     else:
         lines.append("Its licence is not known to samtune.")
     if base.is_random:
@@ -133,16 +137,12 @@ def _training(facts: Facts) -> str:
     trained = [f"{key} {model[key]}" for key in _TRAINED if key in model]
     if model.get("mode", "lora") == "lora":
         lora = dict(model.get("lora") or {})
-        trained += [
-            f"lora.{key} {lora[key]}"
-            for key in ("rank", "alpha", "encoder", "targets")
-            if key in lora
-        ]
+        trained += [f"lora.{key} {lora[key]}" for key in _LORA if key in lora]
     lines = [
         f"What was trained: {', '.join(trained) or 'as samtune does by default'}.",
         _prompts(str(data.get("recipe", "mixed")), model.get("num_corrections", -1)),
         _data(data),
-        f"Epochs: {trainer.get('max_epochs', 'unknown')}, seed {facts.settings.get('seed_everything')}.",
+        f"Epochs: {trainer.get('max_epochs', '?')}, seed {facts.settings.get('seed_everything', '?')}.",
     ]
     if facts.terms:
         lines.append(f"The data's own README says:\n\n```\n{facts.terms.strip()}\n```")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from samtune.errors import UserError
 from samtune.models.backend import Sam
+from samtune.models.lora import merge
 from samtune.types import Prompts
 
 
@@ -26,6 +27,20 @@ def sample_answers(sam: Sam) -> list[Tensor]:
     features, first = sam.encode(pixels), torch.zeros(1, dtype=torch.int64, device=sam.device)
     answers = [sam.decode(features, first, each, multimask_output=True) for each in prompts]
     return [part for each in answers for part in (each.low_res_logits, each.iou_scores)]
+
+
+def merge_checked(sam: Sam) -> tuple[list[Tensor], str]:
+    """Fold the adapter into the weights; what it answers then, and how far that is from before.
+
+    Raises:
+        UserError: further than rounding explains.
+    """
+    tuned = sample_answers(sam)
+    if not sam.is_adapted:
+        return tuned, "all weights are as they were: nothing had to be merged"
+    merge(sam)
+    merged = sample_answers(sam)
+    return merged, require_equal("adapter merged, against apart", merged, tuned, 1e-3)
 
 
 def require_equal(

@@ -24,9 +24,9 @@ CANVAS = 1024
 class PictureEncoder(nn.Module):
     """`input_image` (H, W, 3), values 0..255, RGB -> embeddings, details.
 
-    It is at most 1024 pixels wide and high. It is normalised, padded right and below to 1024 pixels, and
-    brought to the input side S by an antialiased bilinear filter, written as products of matrices: ONNX's
-    own resizing has other filters.
+    It is at most 1024 pixels wide and high. It is normalised, padded right and below to 1024 pixels,
+    and brought to the input side S by an antialiased bilinear filter, written as products of matrices:
+    ONNX's own resizing has other filters.
     """
 
     rows: Tensor
