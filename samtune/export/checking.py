@@ -43,6 +43,12 @@ def merge_checked(sam: Sam) -> tuple[list[Tensor], str]:
     return merged, require_equal("adapter merged, against apart", merged, tuned, 1e-3)
 
 
+def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Between any two numbers; not a number where there is none."""
+    differences = [(a - b).abs().max() for a, b in zip(found, expected, strict=True)]
+    return float(torch.stack(differences).max())  # Python's max would pass over nan
+
+
 def require_equal(
     what: str, found: Sequence[Tensor], expected: Sequence[Tensor], bound: float
 ) -> str:
@@ -51,7 +57,7 @@ def require_equal(
     Raises:
         UserError: further than `bound`.
     """
-    difference = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
+    difference = largest_difference(found, expected)
     if not difference <= bound:
         raise UserError(
             f"{what}: the answers differ by {difference:.1e}, more than {bound:.0e}; nothing was "

@@ -25,7 +25,7 @@ def export_hf(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
         sam.calibration.save(folder)
         files["calibration.json"] = "from predicted to measured IoU"
     checks.append(require_equal("loaded again", sample_answers(load_model(folder)), merged, 1e-5))
-    home, name = class_of(sam)
+    home, name = _plain_class(sam)
     usage = f"""```python
 from {home} import {name}
 
@@ -33,3 +33,14 @@ model = {name}.from_pretrained(folder)
 ```"""
     notes = () if home == "transformers" else ("transformers alone has no such network.",)
     return Exported("transformers", files, usage, tuple(checks), notes)
+
+
+def _plain_class(sam: Sam) -> tuple[str, str]:
+    """transformers' own class where samtune's is one of its kind, else samtune's."""
+    kind = sam.core.config.model_type
+    for parent in type(sam.core).__mro__:
+        config = getattr(parent, "config_class", None)
+        is_theirs = parent.__module__.startswith("transformers.")
+        if is_theirs and getattr(config, "model_type", None) == kind:
+            return "transformers", parent.__name__
+    return class_of(sam)
