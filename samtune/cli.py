@@ -18,7 +18,7 @@ COMMANDS = {
     "bench": "time and memory of models on your own images",
     "data": "fetch known data sets, check data before training, convert between formats",
     "models": "list the models known by name",
-    "convert": "turn a model into a transformers folder or an official .pth file",
+    "export": "take a model along: PEFT, transformers, official .pth, ONNX, annotation tools",
 }
 
 

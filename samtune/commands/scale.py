@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
     if options.write is not None:
         _require_scale(options.write, "--write")
         sam = load_network(options)
-        _scale_of(sam).settle(options.write)
+        scale_of(sam).settle(options.write)
         print(f"the model at scale {options.write:g} is in {save_tuned(sam, folder)}")
         return
     for value in options.scales:
@@ -71,7 +71,8 @@ def main(arguments: list[str]) -> None:
     _tell(sweep(options, load_evaluation(options, data_arguments)), folder)
 
 
-def _scale_of(sam: Sam) -> TunedScale:
+def scale_of(sam: Sam) -> TunedScale:
+    """What sets the scale of a tuned network; the base is loaded where its weights are needed."""
     base = None if sam.is_adapted else load_base(asdict(sam.base), "the run").to(sam.device).eval()
     return TunedScale(sam, base)
 
@@ -83,7 +84,7 @@ def sweep(options: argparse.Namespace, evaluation: Evaluation) -> list[ScalePoin
         "domain": (evaluation.source, settings),
         "general": general_source(options.general, settings, GENERAL_PROTOCOLS, sam),
     }
-    contestants, scale = Contestants(sam, is_tuned=True, with_base=False), _scale_of(sam)
+    contestants, scale = Contestants(sam, is_tuned=True, with_base=False), scale_of(sam)
     found: dict[float, dict[str, Answers]] = {}
     for value in sorted({0.0, 1.0, *options.scales}):
         scale.set(value)

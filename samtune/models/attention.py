@@ -33,7 +33,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rel_h: Tensor, rel_w: Tens
     Returns:
         (N, HW, D).
     """
-    if query.is_cuda:
+    if query.is_cuda or torch.onnx.is_in_onnx_export():  # ONNX has not our operator
         return attend_with_columns(query, key, value, rel_h, rel_w)
     answer: Tensor = _attend_by_blocks(query, key, value, rel_h, rel_w)
     return answer

@@ -77,7 +77,7 @@ def _softmax(logits: Tensor, dim: int) -> Tensor:
 def _among_tokens(attention: Any, asked: Tensor, said: Tensor) -> Tensor:
     count = attention.num_attention_heads
     query, key = _heads(attention.q_proj(asked), count), _heads(attention.k_proj(asked), count)
-    weights = _softmax(query @ key.mT * attention.scaling, -1)
+    weights = _softmax(query @ key.transpose(-1, -2) * attention.scaling, -1)
     found = _join_heads(weights @ _heads(attention.v_proj(said), count))
     return _project(_out(attention), found)
 
@@ -110,10 +110,12 @@ def _image_to_tokens(attention: Any, placed: Tensor, tokens: Tensor, said: Tenso
         logits = _ask_places(key, attention.q_proj, placed)
     weights = _softmax(logits, 2)
     if not _are_plain(_out(attention)) or _are_many(key):
-        return _project(_out(attention), _join_heads(weights.mT @ value))
+        return _project(_out(attention), _join_heads(weights.transpose(-1, -2) @ value))
     weight = torch.unflatten(_out(attention).weight, 1, (count, -1))
     answers = torch.einsum("khtd,chd->khtc", value, weight)
-    found: Tensor = weights.flatten(1, 2).mT @ answers.flatten(1, 2) + _out(attention).bias
+    found: Tensor = (
+        weights.flatten(1, 2).transpose(-1, -2) @ answers.flatten(1, 2) + _out(attention).bias
+    )
     return found
 
 
@@ -124,7 +126,7 @@ def _ask_places(tokens: Tensor, layer: Any, places: Tensor) -> Tensor:
     asked = torch.einsum("khtd,hdc->khtc", tokens, weight).flatten(1, 2)
     # of keys the bias is the same for all places, but it belongs to the answer's gradient
     shift = torch.einsum("khtd,hd->kht", tokens, bias).flatten(1, 2)[..., None]
-    return torch.unflatten(torch.baddbmm(shift, asked, places.mT), 1, (count, -1))
+    return torch.unflatten(torch.baddbmm(shift, asked, places.transpose(-1, -2)), 1, (count, -1))
 
 
 def _are_many(tokens: Tensor) -> bool:
@@ -140,7 +142,7 @@ def _are_plain(*layers: Any) -> bool:
 def _compare(tokens: Tensor, places: Tensor) -> Tensor:
     """(K, H, T, D) with (I, H, P, D) -> logits (K, H, T, P)."""
     if len(places) == len(tokens):
-        return tokens @ places.mT
+        return tokens @ places.transpose(-1, -2)
     return torch.einsum("khtd,hpd->khtp", tokens, places[0])
 
 

@@ -36,6 +36,8 @@ from samtune.models.weights import (
 
 METADATA_FILE = "samtune.json"
 METADATA_FORMAT = 1
+# Within an adapter folder: the base, for adapters whose base is in no public place.
+BASE_FOLDER = "base"
 
 
 def load_model(
@@ -129,6 +131,8 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     trained_size = metadata["base"]["image_size"]
     _require_size(folder, trained_size, image_size)
     metadata["base"]["image_size"] = trained_size or image_size
+    if metadata["base"]["name"] == BASE_FOLDER and (folder / BASE_FOLDER).is_dir():
+        metadata["base"]["name"] = str(folder / BASE_FOLDER)
     if (folder / "adapter_config.json").exists():
         sam = load_base(metadata["base"], str(folder))
         _add_adapter(sam, folder)

@@ -1,13 +1,12 @@
 """Writing tuned models: PEFT adapter folders, transformers folders, official `.pth` files."""
 
-import io
 from pathlib import Path
 
 import torch
 from peft import PeftModel
 
 from samtune.errors import UserError
-from samtune.files import replacing_folder, write_bytes, write_json
+from samtune.files import replacing_file, replacing_folder, write_json
 from samtune.models.backend import Sam
 from samtune.models.loading import METADATA_FILE, describe
 from samtune.models.registry import REGISTRY
@@ -24,14 +23,19 @@ def save_tuned(sam: Sam, run: Path) -> Path:
     """
     if not isinstance(sam.network, PeftModel):
         return save_transformers(sam, run / "model", with_metadata=True)
+    with replacing_folder(run / "adapter") as folder:
+        write_adapter(sam, folder)
+    return run / "adapter"
+
+
+def write_adapter(sam: Sam, folder: Path) -> None:
+    """Write PEFT's files of an adapted network, and samtune's beside them, into a folder."""
     spec = REGISTRY.get(sam.base.name)
     name = sam.base.checkpoint or (spec.hub_id if spec and spec.hub_id else sam.base.name)
     for config in sam.network.peft_config.values():
         config.base_model_name_or_path = name
-    with replacing_folder(run / "adapter") as folder:
-        sam.network.save_pretrained(str(folder), save_embedding_layers=False)
-        write_json(folder / METADATA_FILE, describe(sam))
-    return run / "adapter"
+    sam.network.save_pretrained(str(folder), save_embedding_layers=False)
+    write_json(folder / METADATA_FILE, describe(sam))
 
 
 def save_transformers(sam: Sam, folder: Path, with_metadata: bool = False) -> Path:
@@ -50,13 +54,14 @@ def save_transformers(sam: Sam, folder: Path, with_metadata: bool = False) -> Pa
 
 
 def save_official(sam: Sam, path: Path) -> None:
-    """Save a plain network as the official `.pth`, which segment_anything loads.
+    """Save a plain network as its authors' file, tensors under their names.
 
     Raises:
-        UserError: the network still has an adapter: merge it first.
+        UserError: the network still has an adapter: merge it first; or its authors have no layout of
+            their own.
     """
     if sam.is_adapted:
         raise UserError("the network has an adapter: merge it before saving it as a plain model")
-    buffer = io.BytesIO()
-    torch.save(sam.family.to_official(), buffer)
-    write_bytes(path, buffer.getvalue())
+    state = sam.family.to_official()
+    with replacing_file(path) as temporary:
+        torch.save(state, temporary)

@@ -175,11 +175,17 @@ class Family(ABC):
             places: (P, C) positional encoding of the image embeddings.
             multimask: three candidates instead of one.
         """
-        decoder = self.core.mask_decoder
-        own = self.own_tokens().expand(len(sparse), -1, -1)
-        image = (features.main + dense).flatten(2).mT
-        tokens, image = two_way(decoder.transformer, torch.cat([own, sparse], 1), image, places)
+        tokens, image = self.attend(features, sparse, dense, places)
         return self.read_masks(tokens, image, features, multimask)
+
+    def attend(
+        self, features: Features, sparse: Tensor, dense: Tensor, places: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the transformer makes of the tokens (K, T, C) and the image (K, P, C), as `decode`."""
+        own = self.own_tokens().expand(len(sparse), -1, -1)
+        image = (features.main + dense).flatten(2).transpose(-1, -2)
+        tokens = torch.cat([own, sparse], 1)
+        return two_way(self.core.mask_decoder.transformer, tokens, image, places)
 
     @abstractmethod
     def own_tokens(self) -> Tensor:

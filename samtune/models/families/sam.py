@@ -115,5 +115,5 @@ class SamFamily(Family):
         wanted = slice(1, None) if multimask else slice(0, 1)
         mask_tokens = tokens[:, 1 : 1 + decoder.num_mask_tokens]
         vectors = mask_vectors(decoder.output_hypernetworks_mlps, mask_tokens)[:, wanted]
-        logits = to_pixels(vectors @ upscale(decoder, image).mT, self.grid)
+        logits = to_pixels(vectors @ upscale(decoder, image).transpose(-1, -2), self.grid)
         return MaskPrediction(logits, decoder.iou_prediction_head(tokens[:, 0])[:, wanted])

@@ -62,7 +62,7 @@ class SamHQFamily(SamFamily):
         wanted = slice(1, decoder.num_multimask_outputs + 1) if multimask else slice(0, 1)
         heads = [*decoder.output_hypernetworks_mlps, decoder.hq_mask_mlp]
         vectors = mask_vectors(heads, tokens[:, 1 : 1 + decoder.num_mask_tokens])
-        finest = upscale(decoder, image).mT
+        finest = upscale(decoder, image).transpose(-1, -2)
         scores = decoder.iou_prediction_head(tokens[:, 0])[:, wanted]
         logits = to_pixels(vectors[:, wanted] @ finest, self.grid)
         if multimask:

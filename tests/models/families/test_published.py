@@ -8,8 +8,6 @@ SAM-HQ's segment_anything, sam2's image predictor) answers with the weights that
 import json
 import re
 import zlib
-from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +20,8 @@ from samtune.models.initialise import build_network
 from samtune.models.loading import load_model
 from samtune.models.registry import REGISTRY
 from samtune.types import Prompts
+from tests.models.families.published_keys import PUBLISHED, published
 
-PUBLISHED = Path(__file__).parent / "published"
 NAMES = {
     "mobile_sam": "mobile_sam", "hq_vit_b": "sam_hq_vit_b", "hq_vit_l": "sam_hq_vit_l",
     "hq_vit_h": "sam_hq_vit_h", "sam2.1_tiny": "sam2.1_tiny", "sam2.1_small": "sam2.1_small",
@@ -32,20 +30,6 @@ NAMES = {
 # What 2.1 has and 2.0 has not (facebookresearch/sam2, issues 337 and 704); all for videos
 NEW_IN_2_1 = ("no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "obj_ptr_tpos_proj.bias")
 OUTPUTS = json.loads((PUBLISHED / "official_outputs.json").read_text())
-
-
-def published(file):
-    """Key -> shape of an official state dict."""
-    shapes = {}
-    for line in (PUBLISHED / f"{file}.txt").read_text().splitlines():
-        key, _, shape = line.partition(" ")
-        match = re.search(r"\{([\d,-]+)\}", key)
-        spans = [part.split("-") for part in match[1].split(",")] if match else []
-        numbers = chain.from_iterable(range(int(s[0]), int(s[-1]) + 1) for s in spans)
-        for number in numbers if match else (None,):
-            name = key if match is None else key.replace(match[0], str(number))
-            shapes[name] = () if shape == "-" else tuple(map(int, shape.split(",")))
-    return shapes
 
 
 def empty_tensors(shapes):

@@ -1,0 +1,53 @@
+"""What every export is asked for, and what it tells of itself to the model card."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from samtune.data.source import Source
+from samtune.models.backend import BaseIdentity
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How to export.
+
+    Attributes:
+        name: of the model, for file names and titles: letters, digits, `.`, `_` and `-`.
+        is_int8: quantise the encoder (ONNX only).
+        source: images with truth on which a loss is measured; `None` takes drawn scenes.
+        max_images: of them.
+        min_area: pixels of the smallest object that is asked for.
+    """
+
+    name: str
+    is_int8: bool = False
+    source: Source | None = None
+    max_images: int = 20
+    min_area: int = 10
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        library: as Hugging Face's model cards name it.
+        files: name -> what it is.
+        usage: code, or steps, that load it.
+        checks: what was compared, with the figure found.
+        notes: what a user has to know besides.
+    """
+
+    library: str
+    files: dict[str, str]
+    usage: str
+    checks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def public_base(base: BaseIdentity) -> BaseIdentity:
+    """The same base without this machine's folders."""
+    name, checkpoint = base.name, base.checkpoint
+    if Path(name).is_absolute():
+        name = Path(name).name
+    return replace(base, name=name, checkpoint=Path(checkpoint).name)

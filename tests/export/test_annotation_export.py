@@ -1,0 +1,104 @@
+"""The folder for AnyLabeling and X-AnyLabeling: its YAML, and the tools' own steps."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from samtune.data.procedural import ProceduralScenes
+from samtune.errors import UserError
+from samtune.export.agreement import compare_masks
+from samtune.export.annotation import TYPES, export_annotation
+from samtune.export.exported import ExportSettings
+from samtune.export.session import TorchPredictor, open_session
+from samtune.export.tool_graphs import CANVAS
+from samtune.export.tool_session import PictureTool
+from samtune.models.loading import load_model
+
+# Of the tools, as read from their sources (see samtune/export/annotation.py)
+X_ANYLABELING = {"segment_anything", "segment_anything_2", "sam_hq"}
+ANYLABELING = {"segment_anything"}
+REQUIRED = {"type", "name", "display_name", "encoder_model_path", "decoder_model_path"}
+SIZES = {"input_size", "max_width", "max_height"}
+NAME = r"[A-Za-z0-9._-]+"
+
+
+@pytest.fixture(params=list(TYPES))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def exported(make_tuned, kind, settings, out):
+    sam = make_tuned(kind)
+    return sam, export_annotation(sam, out, settings)
+
+
+def test_the_yaml_has_what_the_tools_ask_for(exported, kind, out):
+    files = sorted(path.name for path in out.glob("*.yaml"))
+    has_two = TYPES[kind] == "segment_anything_2"
+    assert files == ["config.yaml", "x_anylabeling.yaml"][: 1 + has_two]
+    for name in files:
+        config = yaml.safe_load((out / name).read_text())
+        is_x = kind == "sam_hq" or name.startswith("x_")
+        assert config["type"] in (X_ANYLABELING if is_x else ANYLABELING)
+        assert set(config) - SIZES == REQUIRED
+        assert (set(config) >= SIZES) == (config["type"] != "segment_anything_2")
+        assert re.fullmatch(NAME, config["name"])
+        for key in ("encoder_model_path", "decoder_model_path"):
+            assert (out / config[key]).is_file()
+    assert set(exported[1].files) == {path.name for path in out.iterdir()}
+
+
+def test_the_graphs_have_what_the_tools_pass(exported, kind, out):
+    encoder, decoder = (open_session(out / f"{name}.onnx") for name in ("encoder", "decoder"))
+    inputs = [each.name for each in decoder.get_inputs()]
+    if TYPES[kind] == "segment_anything_2":
+        assert encoder.get_inputs()[0].shape == [1, 3, 64, 64]
+        assert [each.name for each in encoder.get_outputs()][-1] == "image_embed"
+        assert inputs[:3] == ["image_embed", "high_res_feats_0", "high_res_feats_1"]
+        assert len(decoder.get_outputs()) == 2
+        return
+    assert encoder.get_inputs()[0].shape == ["height", "width", 3]
+    shapes = {each.name: each.shape for each in decoder.get_inputs()}
+    assert shapes["mask_input"] == [1, 1, CANVAS // 4, CANVAS // 4]
+    assert ("interm_embeddings" in inputs) == (kind == "sam_hq")
+    assert len(decoder.get_outputs()) == 3
+
+
+def test_checks_say_how_the_tool_s_masks_compare(exported):
+    assert any("mIoU" in check and "the tool" in check for check in exported[1].checks)
+    assert any("onnxruntime against torch" in check for check in exported[1].checks)
+    assert any("read as told above" in note for note in exported[1].notes)
+
+
+def test_sam3_is_refused(make_tuned, settings, out):
+    with pytest.raises(UserError, match="no type for sam3"):
+        export_annotation(make_tuned("sam3"), out, settings)
+
+
+class _Wide(ProceduralScenes):
+    """Scenes of the tools' canvas, three to two."""
+
+    def read(self, index):
+        sample = super().read(index)
+        image = np.ascontiguousarray(sample.image[:171])
+        return replace(sample, image=image, labels=sample.labels[:, :171])
+
+
+def test_the_tool_s_masks_are_samtune_s(out):
+    """With a trained model, on pictures that fill the canvas: what differs is resizing alone."""
+    sam = load_model("nano")
+    source = _Wide("val", num_scenes=2)
+    settings = ExportSettings("nano", is_int8=True, source=source, max_images=2)
+    export_annotation(sam, out, settings)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.yaml", "decoder.onnx", "encoder.int8.onnx",
+    ]  # fmt: skip
+    tool = PictureTool(out, "encoder.int8.onnx")
+    found = compare_masks(TorchPredictor(sam), tool, settings)
+    assert found.num_prompts > 30
+    assert found.same > 0.8
+    assert found.other == pytest.approx(found.one, abs=0.03)
