@@ -66,6 +66,7 @@ class TestAdapters:
             },
             "stretch": "auto",
             "bands": [3, 1, 0],
+            "value_range": None,
             "with_multimask": False,
         }
 
