@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.export.exported import ExportSettings
 from samtune.models.families.edgetam import EdgeTamFamily
 from samtune.models.loading import load_model
@@ -27,9 +28,9 @@ def family_name(request):
     return request.param
 
 
-@pytest.fixture
-def settings():
-    return ExportSettings("tiny", max_images=1)
+@pytest.fixture(scope="session")
+def settings(discs):
+    return ExportSettings("tiny", source=MaskFolder(discs / "val"), max_images=1)
 
 
 @torch.no_grad()
@@ -41,14 +42,13 @@ def shake(sam, seed=3):
             parameter.add_(0.03 * torch.randn(parameter.shape, generator=generator))
 
 
-@pytest.fixture
-def make_tuned(tmp_path):
+@pytest.fixture(scope="session")
+def make_tuned(tmp_path_factory):
     """A function that gives a tuned network of a family, whose base is a folder."""
 
     def make(name="sam", **lora):
-        folder = tmp_path / f"base_{name}"
-        if not folder.exists():
-            save_transformers(build_member(name), folder)
+        folder = tmp_path_factory.mktemp("bases") / f"base_{name}"
+        save_transformers(build_member(name), folder)
         sam = load_model(folder)
         torch.manual_seed(0)
         encoder = "none" if name == "edgetam" else "all"

@@ -1,13 +1,11 @@
 """The folder for AnyLabeling and X-AnyLabeling: its YAML, and the tools' own steps."""
 
 import re
-from dataclasses import replace
 
-import numpy as np
 import pytest
 import yaml
 
-from samtune.data.procedural import ProceduralScenes
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.errors import UserError
 from samtune.export.agreement import compare_masks
 from samtune.export.annotation import TYPES, export_annotation
@@ -16,6 +14,7 @@ from samtune.export.session import TorchPredictor, open_session
 from samtune.export.tool_graphs import CANVAS
 from samtune.export.tool_session import PictureTool
 from samtune.models.loading import load_model
+from tests.conftest import write_discs
 
 # Of the tools, as read from their sources (see samtune/export/annotation.py)
 X_ANYLABELING = {"segment_anything", "segment_anything_2", "sam_hq"}
@@ -51,8 +50,11 @@ def test_the_yaml_has_what_the_tools_ask_for(exported, kind, out):
             assert (out / config[key]).is_file()
     assert set(exported[1].files) == {path.name for path in out.iterdir()}
 
+    require_graphs(kind, out)
 
-def test_the_graphs_have_what_the_tools_pass(exported, kind, out):
+
+def require_graphs(kind, out):
+    """The inputs and outputs that the tools pass and take, some by name and some by order."""
     encoder, decoder = (open_session(out / f"{name}.onnx") for name in ("encoder", "decoder"))
     inputs = [each.name for each in decoder.get_inputs()]
     if TYPES[kind] == "segment_anything_2":
@@ -68,7 +70,8 @@ def test_the_graphs_have_what_the_tools_pass(exported, kind, out):
     assert len(decoder.get_outputs()) == 3
 
 
-def test_checks_say_how_the_tool_s_masks_compare(exported):
+def test_checks_say_how_the_tool_s_masks_compare(make_tuned, settings, out):
+    exported = None, export_annotation(make_tuned(), out, settings)
     assert any("mIoU" in check and "the tool" in check for check in exported[1].checks)
     assert any("onnxruntime against torch" in check for check in exported[1].checks)
     assert any("read as told above" in note for note in exported[1].notes)
@@ -79,26 +82,18 @@ def test_sam3_is_refused(make_tuned, settings, out):
         export_annotation(make_tuned("sam3"), out, settings)
 
 
-class _Wide(ProceduralScenes):
-    """Scenes of the tools' canvas, three to two."""
-
-    def read(self, index):
-        sample = super().read(index)
-        image = np.ascontiguousarray(sample.image[:171])
-        return replace(sample, image=image, labels=sample.labels[:, :171])
-
-
-def test_the_tool_s_masks_are_samtune_s(out):
+def test_the_tool_s_masks_are_samtune_s(out, tmp_path):
     """With a trained model, on pictures that fill the canvas: what differs is resizing alone."""
-    sam = load_model("nano")
-    source = _Wide("val", num_scenes=2)
+    write_discs(tmp_path, "wide", 2, size=(171, 256), num_discs=4)
+    sam, source = load_model("nano"), MaskFolder(tmp_path / "wide")
     settings = ExportSettings("nano", is_int8=True, source=source, max_images=2)
-    export_annotation(sam, out, settings)
+    exported = export_annotation(sam, out, settings)
     assert sorted(path.name for path in out.iterdir()) == [
         "config.yaml", "decoder.onnx", "encoder.int8.onnx",
     ]  # fmt: skip
+    assert "int8" in exported.checks[-1]
     tool = PictureTool(out, "encoder.int8.onnx")
     found = compare_masks(TorchPredictor(sam), tool, settings)
-    assert found.num_prompts > 30
-    assert found.same > 0.8
+    assert found.num_prompts > 10
+    assert found.same > 0.9
     assert found.other == pytest.approx(found.one, abs=0.03)

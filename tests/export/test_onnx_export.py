@@ -12,7 +12,7 @@ from samtune.export import agreement, tracing
 from samtune.export.exported import ExportSettings
 from samtune.export.graphs import INPUTS, OUTPUTS, feature_names
 from samtune.export.onnx import export_onnx, sample_prompts
-from samtune.export.session import OnnxPredictor, TorchPredictor, open_session
+from samtune.export.session import OnnxPredictor, TorchPredictor, choose, open_session
 from samtune.types import Prompt
 
 BOUND = 1e-3
@@ -34,15 +34,21 @@ def ask_both(sam, folder, image, prompts):
 def test_every_family_answers_as_torch_does(make_tuned, family_name, settings, out, image):
     sam = make_tuned(family_name)
     export_onnx(sam, out, settings)
-    for found, expected in ask_both(sam, out, image, sample_prompts(HW, sam.mask_side)):
+    for found, expected in ask_both(sam, out, image, sample_prompts(HW, sam.mask_side)[::3]):
         for part, other in zip(found, expected, strict=True):
             assert part.shape == other.shape
             np.testing.assert_allclose(part, other, atol=BOUND, rtol=0)
 
 
 class TestOfSam:
-    @pytest.fixture
-    def sam(self, make_tuned, settings, out):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def out(cls, tmp_path_factory):
+        return tmp_path_factory.mktemp("onnx")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sam(cls, make_tuned, settings, out):
         sam = make_tuned()
         export_onnx(sam, out, settings)
         return sam
@@ -107,8 +113,7 @@ class TestOfSam:
         theirs.set_image(image)
         best = 1 + int(found[1][1:].argmax())
         assert np.array_equal(theirs.mask(prompt), found[0][best] > 0)
-        sam.with_multimask = False
-        assert np.array_equal(theirs.mask(prompt), found[0][0] > 0)
+        assert np.array_equal(choose(found, prompt, False), found[0][0] > 0)
 
 
 def test_what_more_the_decoder_takes_is_told(make_tuned, settings, out):
@@ -161,7 +166,7 @@ def test_agreement_is_the_mean_iou(discs):
 def test_without_objects_there_is_nothing_to_measure(discs):
     settings = ExportSettings("x", source=MaskFolder(discs / "val"), min_area=10**6)
     with pytest.raises(UserError, match="no objects"):
-        agreement.compare_masks(_Constant(np.ones((64, 64), bool)), _Constant(None), settings)
+        agreement.compare_masks(*[_Constant(np.ones((64, 64), bool))] * 2, settings)
 
 
 def test_large_weights_lie_beside_the_graph_in_one_file(tmp_path):

@@ -1,4 +1,4 @@
-"""The other commands on a finished run: evaluate, predict, convert, models."""
+"""The other commands on a finished run: evaluate, predict, export, models."""
 
 import csv
 import json
@@ -112,10 +112,11 @@ def test_predict_takes_prompts_for_many_images_from_a_file(lora_run, discs, tmp_
     assert [a["image_id"] for a in coco["annotations"]] == [1, 2, 2]
 
 
-@pytest.mark.parametrize("name", ["merged.pth", "merged"])
-def test_convert_gives_a_plain_model_with_the_same_answers(lora_run, tmp_path, name):
-    assert main(["convert", str(lora_run), str(tmp_path / name)]) == 0
-    tuned, plain = load_model(lora_run), load_model(tmp_path / name)
+@pytest.mark.parametrize(("target", "name"), [("official", "mine.pth"), ("hf", "")])
+def test_export_gives_a_plain_model_with_the_same_answers(lora_run, tmp_path, target, name):
+    out = ["--out", str(tmp_path / "out"), "--name", "mine"]
+    assert main(["export", str(lora_run), "--to", target, *out]) == 0
+    tuned, plain = load_model(lora_run), load_model(tmp_path / "out" / name)
     pixel_values = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     assert not plain.is_adapted
     with torch.no_grad():

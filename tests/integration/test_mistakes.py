@@ -1,6 +1,7 @@
 """Mistakes that users make: one clear line, exit code 2, no traceback, nothing lost."""
 
 import shutil
+import sys
 
 import pytest
 from PIL import Image
@@ -154,10 +155,55 @@ def test_malformed_prompts(capsys, lora_run, discs, tmp_path, prompt):
     fails(capsys, ["predict", lora_run, image, *prompt, "--out", tmp_path / "o"])
 
 
-def test_convert_never_overwrites(capsys, lora_run, tmp_path):
-    (tmp_path / "a.pth").write_text("mine")
-    fails(capsys, ["convert", lora_run, tmp_path / "a.pth"], "exists")
-    assert (tmp_path / "a.pth").read_text() == "mine"
+def test_export_never_overwrites(capsys, lora_run, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_text("mine")
+    fails(capsys, ["export", lora_run, "--to", "hf", "--out", tmp_path / "a"], "exists")
+    assert (tmp_path / "a" / "b").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--to", "tflite"), "tflite"),
+        (("--to", "hf", "--int8"), "--int8"),
+        (("--to", "hf", "--scale", "-1"), "--scale"),
+        (("--to", "hf", "--scale", "nan"), "--scale"),
+        (("--to", "hf", "--name", "../x"), "--name"),
+        (("--to", "onnx", "--max-images", "0"), "--max-images"),
+        (("--to", "hf", "--dry-run"), "--push"),
+        (("--to", "hf", "--push", "no-user", "--dry-run"), "USER/NAME"),
+        (("--to", "hf", "--push", "a/b/c", "--dry-run"), "USER/NAME"),
+        (("--to", "onnx", "--data.path", "/nowhere"), "nowhere"),
+    ],
+)
+def test_export_says_what_is_wrong_and_writes_nothing(capsys, lora_run, tmp_path, flags, words):
+    fails(capsys, ["export", lora_run, *flags, "--out", tmp_path / "out"], words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_of_a_base_has_no_adapter(capsys, tmp_path):
+    fails(capsys, ["export", "nano", "--to", "adapter", "--out", tmp_path / "out"], "no adapter")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_without_onnx_names_the_extra(capsys, lora_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    fails(capsys, ["export", lora_run, "--to", "onnx", "--out", tmp_path / "out"], "samtune[onnx]")
+
+
+def test_export_tells_damaged_results(capsys, lora_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(lora_run, run)
+    for content in ("{", "[]", '{"about": {}}', '{"about": {"weights_sha256": 1}, "x": 2}'):
+        (run / "evaluation").mkdir(exist_ok=True)
+        (run / "evaluation" / "results.json").write_text(content)
+        arguments = ["export", run, "--to", "hf", "--out", tmp_path / "out"]
+        if content.endswith("2}"):
+            assert main([str(part) for part in arguments]) == 0
+            assert "other weights than these" in (tmp_path / "out" / "README.md").read_text()
+        else:
+            fails(capsys, arguments, "results.json")
 
 
 def test_sharded_weights_are_refused_before_any_work():

@@ -1,0 +1,98 @@
+"""The model card: the Hub's metadata, and what a user has to know."""
+
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from samtune.export.card import Facts, metadata, write_card
+from samtune.export.exported import Exported
+from samtune.models.backend import BaseIdentity
+from tests.models.families.tiny import build_member
+
+EXPORTED = Exported(
+    "peft", {"a.bin": "weights"}, "USE IT SO", ("logits: 1e-6",), ("It cannot fly.",)
+)
+SETTINGS = {
+    "seed_everything": 7,
+    "trainer": {"max_epochs": 4},
+    "model": {"mode": "lora", "decoder": "full", "lora": {"rank": 8, "alpha": 16.0}},
+    "data": {"path": "/home/somebody/secret/nuclei", "recipe": "medsam", "tile": 256},
+}
+FACTS = Facts(
+    "nuclei", "adapter", BaseIdentity("vit_b", "", 1024, "abc"), "facebook/sam-vit-base", SETTINGS,
+    "too few images", scale=0.5, terms="licence: CC0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sam():
+    sam = build_member("sam")
+    sam.stretch, sam.bands, sam.value_range = "percentile", [3, 2, 1], (0.0, 4000.0)
+    return sam
+
+
+@pytest.fixture
+def card(sam, tmp_path):
+    def write(facts=FACTS):
+        write_card(tmp_path, sam, EXPORTED, facts)
+        return (tmp_path / "README.md").read_text()
+
+    return write
+
+
+def test_the_hub_reads_its_metadata(card):
+    text = card(replace(FACTS, datasets=("me/cells",)))
+    assert text.startswith("---\n")
+    assert yaml.safe_load(text.split("---")[1]) == {
+        "license": "apache-2.0",
+        "base_model": "facebook/sam-vit-base",
+        "library_name": "peft",
+        "pipeline_tag": "mask-generation",
+        "tags": ["samtune", "segment-anything", "image-segmentation", "sam", "lora"],
+        "datasets": ["me/cells"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [("vit_b", "", "apache-2.0"), ("vit_b", "mit", "mit"), ("sam3", "", "other"),
+     ("somebody/x", "", "unknown")],
+)  # fmt: skip
+def test_the_licence_is_the_base_s_or_the_user_s(sam, name, given, expected):
+    facts = replace(FACTS, base=BaseIdentity(name, "", 1024, ""), license=given)
+    assert metadata(sam, EXPORTED, facts)["license"] == expected
+
+
+def test_it_says_what_one_has_to_know(card):
+    text = card()
+    for words in (
+        "USE IT SO", "`a.bin`: weights", "logits: 1e-6", "It cannot fly.", "too few images",
+        "scale 0.5", "lora.rank 8", "`medsam`", "box_outward 100%", "0 correction clicks",
+        "channels [3, 2, 1]", "between its percentiles", "from 0 to 4000", "64 pixels",
+        "folder `nuclei`", "tile 256", "Epochs: 4, seed 7", "licence: CC0", "`abc`",
+        "under Apache-2.0",
+    ):  # fmt: skip
+        assert words in text, words
+
+
+def test_folders_of_this_machine_are_not_in_it(card):
+    facts = replace(FACTS, base=BaseIdentity("/home/somebody/base", "/tmp/x.pth", 64, ""))  # noqa: S108
+    text = card(facts)
+    assert "somebody" not in text
+    assert "/tmp" not in text  # noqa: S108
+    assert "`base`" in text
+
+
+def test_what_is_not_known_is_not_told(card):
+    text = card(Facts("m", "hf", BaseIdentity("somebody/x", "", 64, "", is_random=True)))
+    assert "Nothing is known of it" in text
+    assert "It was not evaluated" in text
+    assert "licence is not known" in text
+    assert "random start" in text
+    assert "base_model" not in text
+
+
+@pytest.mark.parametrize("settings", [{"model": None, "data": None}, {"data": {"recipe": "x: y"}}])
+def test_settings_that_say_little_make_a_card_all_the_same(card, settings):
+    assert "## Training" in card(replace(FACTS, settings=settings))

@@ -1,0 +1,99 @@
+"""`samtune export` on a finished run: every target, the card with its results, the Hub."""
+
+import shutil
+
+import huggingface_hub
+import pytest
+import yaml
+
+from samtune.cli import main
+from samtune.export import official
+from samtune.models.loading import load_model
+
+
+@pytest.fixture(scope="module")
+def evaluated(lora_run, tmp_path_factory):
+    """A copy of the run with an evaluation of two protocols."""
+    run = tmp_path_factory.mktemp("evaluated") / "discs"
+    shutil.copytree(lora_run, run)
+    flags = ["--protocols", "box", "point", "--general", "none", "--device", "cpu"]
+    assert main(["evaluate", str(run), *flags]) == 0
+    return run
+
+
+def export(run, target, out, *flags):
+    return main(["export", str(run), "--to", target, "--out", str(out), *map(str, flags)])
+
+
+@pytest.mark.parametrize("target", ["adapter", "hf", "official", "onnx", "annotation"])
+def test_every_target_comes_with_its_card(evaluated, tmp_path, capsys, target):
+    assert export(evaluated, target, tmp_path / "out", "--max-images", 1) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert yaml.safe_load(card.split("---")[1])["license"] == "apache-2.0"
+    assert card.count("too few images") >= 2, "the table says what it does not know"
+    assert "# discs" in card
+    assert "`nano`" in card
+    assert "Prompts it was trained on: recipe `mixed`" in card
+    assert str(evaluated.parent) not in card
+    told = capsys.readouterr().out
+    assert "largest difference" in told
+    assert all(line in card for line in told.splitlines() if "largest difference" in line)
+    for path in (tmp_path / "out").iterdir():
+        assert f"`{path.name}" in card or path.name == "README.md"
+
+
+def test_int8_is_measured_on_the_run_s_validation_split(evaluated, tmp_path, capsys):
+    assert export(evaluated, "onnx", tmp_path / "out", "--int8", "--max-images", 1) == 0
+    told = capsys.readouterr().out
+    assert "on 1 images of the validation split: mIoU" in told
+    assert "int8" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_results_of_other_weights_are_not_claimed(evaluated, tmp_path):
+    assert export(evaluated, "hf", tmp_path / "out", "--scale", 0.5) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "other weights than these" in card
+    assert "| box |" not in card
+    assert "at scale 0.5" in card
+
+
+def test_a_base_is_exported_without_a_run(tmp_path):
+    assert export("nano", "hf", tmp_path / "out") == 0
+    assert "Nothing is known of it" in (tmp_path / "out" / "README.md").read_text()
+    assert load_model(tmp_path / "out").image_size == 256
+
+
+def test_what_fails_on_the_way_leaves_nothing(evaluated, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(official, "load_model", lambda *_, **__: load_model("nano"))
+    assert export(evaluated, "official", tmp_path / "out") == 2
+    assert "nothing was written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_lists_what_a_push_would_upload(evaluated, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    flags = ["--push", "me/discs", "--dry-run"]
+    assert export(evaluated, "hf", tmp_path / "out", *flags) == 0
+    told = capsys.readouterr().out
+    assert "would be uploaded to https://huggingface.co/me/discs" in told
+    assert "model.safetensors" in told
+    assert export(evaluated, "hf", tmp_path / "again", "--push", "me/discs") == 2
+    assert "needs a token" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_push_uploads_the_folder(evaluated, tmp_path, capsys, monkeypatch):
+    uploads = []
+
+    class Hub:
+        def create_repo(self, repo_id, **_):
+            return f"https://huggingface.co/{repo_id}"
+
+        def upload_folder(self, **settings):
+            uploads.append(settings)
+
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_x")
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    assert export(evaluated, "hf", tmp_path / "out", "--push", "me/discs", "--private") == 0
+    assert [each["folder_path"] for each in uploads] == [tmp_path / "out"]
+    assert "uploaded to https://huggingface.co/me/discs" in capsys.readouterr().out
