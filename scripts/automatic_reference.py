@@ -18,7 +18,6 @@ from torch import Tensor
 from samtune.geometry import mask_to_rle
 from samtune.inference.crops import crop_boxes, layer_grids
 from samtune.inference.predictor import SamPredictor
-from samtune.models.backend import Sam
 from samtune.types import ImageArray
 
 
@@ -46,14 +45,15 @@ def join(parts: list[Found]) -> Found:
 
 
 def generate(
-    sam: Sam, image: ImageArray, points_per_side: int = 32, points_per_batch: int = 64,
+    predictor: SamPredictor, image: ImageArray, points_per_side: int = 32, points_per_batch: int = 64,
     pred_iou_thresh: float = 0.88, stability_score_thresh: float = 0.95, offset: float = 1.0,
     box_nms_thresh: float = 0.7, crop_n_layers: int = 0, crop_nms_thresh: float = 0.7,
     crop_overlap_ratio: float = 512 / 1500, downscale: int = 1, min_mask_region_area: int = 0,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The records of segment_anything's generator, masks as COCO's run lengths."""
-    predictor = SamPredictor(sam)
-    predictor.is_calibrated = False
+    """The records of segment_anything's generator, masks as COCO's run lengths.
+
+    It takes the predictor's scores, calibrated or not.
+    """
     limits = (pred_iou_thresh, stability_score_thresh, offset)
     grids = layer_grids(points_per_side, crop_n_layers, downscale)
     layers = crop_boxes(image.shape[:2], crop_n_layers, crop_overlap_ratio)

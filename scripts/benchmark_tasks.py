@@ -8,11 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-OURS, OFFICIAL = "samtune", "segment_anything"
+OURS, PLAIN, OFFICIAL = "samtune", "transformers", "segment_anything"
 
 
 def measure(call: Callable[[], Any], options: argparse.Namespace) -> dict[str, float]:
@@ -196,6 +197,60 @@ def plain_step(
     return step, [p for p in network.parameters() if p.requires_grad]
 
 
+def run_automatic(variant: str, options: argparse.Namespace, task: str) -> dict[str, float]:
+    """Automatic masks of a drawn scene of the input's size, with a grid of 16 x 16 points.
+
+    The better half of the masks by predicted IoU passes, so that every step has work to do. The
+    reference is segment_anything's procedure, on transformers' network or on samtune's.
+    """
+    import torch
+    from automatic_reference import generate
+
+    from samtune.data.procedural import ProceduralScenes
+    from samtune.inference.automatic import AutomaticMaskGenerator
+    from samtune.inference.predictor import SamPredictor
+    from samtune.models.loading import load_model
+
+    sam = load_model("nano") if options.model == "nano" else wrap(build(options))
+    predictor = SamPredictor(sam)
+    image = ProceduralScenes("test", side=sam.image_size).read(0).image
+    predictor.set_image(image)
+    places = torch.rand(64, 1, 2, generator=torch.Generator().manual_seed(1)) * sam.image_size
+    labels = torch.ones(64, 1, device=sam.device)
+    scores = predictor.predict_torch(places.to(sam.device), labels)[1]
+    limits: Any = {"pred_iou_thresh": float(scores.median()), "stability_score_thresh": 0.5}
+    if variant == OURS:
+        generator = AutomaticMaskGenerator(sam, 16, **limits, output_mode="coco_rle")
+        call = partial(generator.generate, image)
+    else:
+        if variant == PLAIN:
+            predictor = plain_predictor(sam, options)
+        call = partial(generate, predictor, image, 16, **limits)
+    return {**measure(call, options), "masks": len(call())}
+
+
+def plain_predictor(sam: Any, options: argparse.Namespace) -> Any:
+    """A predictor that encodes and decodes as transformers does, with the weights of `sam`."""
+    from samtune.inference.predictor import SamPredictor
+    from samtune.types import Features, MaskPrediction
+
+    network = build(options)
+    network.load_state_dict(sam.core.state_dict())
+
+    def encode(pixel_values: Any) -> Any:
+        return Features(network.vision_encoder(pixel_values).last_hidden_state)
+
+    def decode(features: Any, _: Any, prompts: Any, multimask: bool) -> Any:
+        answer = network(
+            image_embeddings=features.main, input_points=prompts.point_coords[None],
+            input_labels=prompts.point_labels[None], multimask_output=multimask,
+        )  # fmt: skip
+        return MaskPrediction(answer.pred_masks[0], answer.iou_scores[0])
+
+    sam.encode, sam.decode = encode, decode
+    return SamPredictor(sam)
+
+
 def run_images(variant: str, options: argparse.Namespace, task: str) -> dict[str, float]:
     """Training images a second out of one process: PNG files read, resized, prompted."""
     from PIL import Image
@@ -240,7 +295,7 @@ def run_start(variant: str, options: argparse.Namespace, task: str) -> dict[str,
 
 RUNNERS = {
     "encoder": run_encoder, "decoder": run_decoder, "lora": run_step, "last": run_step,
-    "images": run_images, "start-up": run_start,
+    "automatic": run_automatic, "images": run_images, "start-up": run_start,
 }  # fmt: skip
 
 

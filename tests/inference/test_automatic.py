@@ -9,6 +9,7 @@ from samtune.data.procedural import ProceduralScenes
 from samtune.errors import UserError
 from samtune.geometry import rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
 from samtune.models.thresholds import FittedThresholds, MaskThresholds
 
@@ -48,7 +49,7 @@ class TestEqualToTheReference:
     def test_to_the_last_bit(self, sam, scene, reference, settings):
         ours = AutomaticMaskGenerator(sam, **EASY, **settings, output_mode="coco_rle")
         settings["downscale"] = settings.pop("crop_n_points_downscale_factor", 1)
-        expected = reference(sam, scene, **EASY, **settings)
+        expected = reference(SamPredictor(sam), scene, **EASY, **settings)
         assert len(expected) > 10
         assert ours.generate(scene) == expected
 
@@ -56,12 +57,14 @@ class TestEqualToTheReference:
     def test_images_of_any_shape(self, sam, scene, reference, hw):
         image = np.ascontiguousarray(np.resize(scene, (*hw, 3)))
         ours = AutomaticMaskGenerator(sam, 6, **EASY, output_mode="coco_rle").generate(image)
-        assert ours == reference(sam, image, 6, **EASY)
+        assert ours == reference(SamPredictor(sam), image, 6, **EASY)
 
     def test_where_nothing_is_filtered_but_empty_masks(self, sam, scene, reference):
         none = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
         ours = AutomaticMaskGenerator(sam, 6, **none, output_mode="coco_rle").generate(scene)
-        expected = [record for record in reference(sam, scene, 6, **none) if record["area"]]
+        expected = [
+            record for record in reference(SamPredictor(sam), scene, 6, **none) if record["area"]
+        ]
         assert len(ours) > 50
         assert ours == expected
 

@@ -5,6 +5,7 @@ import pytest
 
 from samtune.errors import UserError
 from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.predictor import SamPredictor
 
 # the logits of random networks are small
 MOST = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.2}
@@ -18,7 +19,7 @@ def picture():
 
 def assert_equal(load_script, sam, image, **settings):
     expected = load_script("automatic_reference").generate(
-        sam, image, 5, **MOST, offset=OFFSET, **settings
+        SamPredictor(sam), image, 5, **MOST, offset=OFFSET, **settings
     )
     ours = AutomaticMaskGenerator(
         sam, 5, **MOST, stability_score_offset=OFFSET, **settings, output_mode="coco_rle"
