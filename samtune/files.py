@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from samtune.errors import UserError
 
@@ -17,11 +17,18 @@ def write_bytes(path: Path, content: bytes, is_durable: bool = True) -> None:
 
     Without `is_durable` a power cut may lose what was written; that is for what can be made again.
     """
+    with replacing_file(path, is_durable) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing_file(path: Path, is_durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file that takes the place of `path` when the block ends without error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             if is_durable:
                 file.flush()
                 os.fsync(file.fileno())
