@@ -103,11 +103,19 @@ def _category(value: Any, categories: dict[int, dict[str, Any]]) -> int:
 
 def _categories(index: dict[str, Any]) -> dict[int, dict[str, Any]]:
     entries = index.get("categories")
-    return {
-        entry["id"]: {**entry, "name": str(entry.get("name", entry["id"]))}
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict) and isinstance(entry.get("id"), int)
-    }
+    found = {}
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("id"), int):
+            category = {"id": entry["id"], "name": _text(entry.get("name", entry["id"]))}
+            if "supercategory" in entry:
+                category["supercategory"] = _text(entry["supercategory"])
+            found[entry["id"]] = category
+    return found
+
+
+def _text(value: Any) -> str:
+    """As text that can be written; JSON can hold halves of characters."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _image_names(index: dict[str, Any], found: Detections) -> dict[int | str, str]:

@@ -137,9 +137,7 @@ def _plain(row: dict[Any, Any]) -> dict[str, str]:
     return {k.strip().lower(): (v or "").strip() for k, v in row.items() if isinstance(k, str)}
 
 
-def _from_rows(
-    rows: list[dict[str, str]], shape: tuple[str, ...], min_score: float
-) -> Detections:
+def _from_rows(rows: list[dict[str, str]], shape: tuple[str, ...], min_score: float) -> Detections:
     labels = sorted({row.get("label") or UNNAMED for row in rows})
     ids = {name: number for number, name in enumerate(labels, start=1)}
     found = Detections(categories=[{"id": n, "name": name} for name, n in ids.items()])

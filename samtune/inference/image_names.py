@@ -25,6 +25,8 @@ def list_images(paths: list[Path]) -> dict[str, Path]:
             raise UserError(f"there is no image {path}")
         for file in _images_under(path) if is_folder(path) else [path]:
             name = file.relative_to(path).as_posix() if file != path else file.name
+            if not _is_text(name):
+                raise UserError(f"the file name {ascii(name)} is no text in UTF-8: rename it")
             if images.setdefault(name, file) != file:
                 raise UserError(
                     f"{images[name]} and {file} are both called {name}: give the folder above both"
@@ -45,6 +47,14 @@ def _images_under(folder: Path) -> list[Path]:
         and not file.name.startswith(".")
         and file.is_file()
     ]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def match_names(wanted: Iterable[str], images: dict[str, Path]) -> tuple[dict[str, str], set[str]]:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -39,14 +39,13 @@ class LabelledImage:
 
     def to_sample(self, image: ImageArray, names: dict[int, str]) -> Sample:
         """For the writers of data sets, which know no scores; empty masks are left out."""
-        masks = [(label.number, mask) for label, mask in self.objects]
-        classes = {label.number: names[label.category] for label, mask in self.objects if mask.any()}
-        return Sample(self.name, image, stack_layers(masks, self.hw), classes)
+        found = [(label, mask) for label, mask in self.objects if mask.any()]
+        labels = stack_layers(((label.number, mask) for label, mask in found), self.hw)
+        classes = {label.number: names[label.category] for label, _ in found}
+        return Sample(str(PurePosixPath(self.name).with_suffix("")), image, labels, classes)
 
 
-def finish(
-    name: str, image_id: int, found: ImagePrelabels, without_overlap: bool
-) -> LabelledImage:
+def finish(name: str, image_id: int, found: ImagePrelabels, without_overlap: bool) -> LabelledImage:
     """Decode the masks of an image; without overlap, each pixel goes to the highest score."""
     masks = [label.mask for label in found.objects]
     if without_overlap:

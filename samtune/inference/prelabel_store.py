@@ -12,13 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from samtune.data.image_io import read_image
+from samtune.data.image_io import image_hw, read_image
 from samtune.errors import UserError
 from samtune.files import read_json, write_bytes
 from samtune.inference.detections import Detection, Rejected
 from samtune.inference.prelabelling import ImagePrelabels, Prelabel, prelabel
 from samtune.models.backend import Sam
 from samtune.models.loading import describe, tuned_sha256
+from samtune.types import ImageArray
 
 _FORMAT = 1
 
@@ -60,9 +61,19 @@ class PrelabelStore:
         Raises:
             UserError: the image cannot be read.
         """
-        pixels = read_image(image, self.bands, self.sam.stretch, self.sam.value_range)
-        result = asdict(prelabel(self.sam, pixels, detections))
-        write_bytes(place, json.dumps(result).encode(), is_durable=False)
+        if detections:
+            result = prelabel(self.sam, self.read_image(image), detections)
+        else:
+            result = ImagePrelabels(image_hw(image), [], [], 0)
+        write_bytes(place, json.dumps(asdict(result)).encode(), is_durable=False)
+
+    def read_image(self, image: Path) -> ImageArray:
+        """(H, W, 3) as the model was trained on.
+
+        Raises:
+            UserError: the image cannot be read.
+        """
+        return read_image(image, self.bands, self.sam.stretch, self.sam.value_range)
 
     def remove(self) -> None:
         """Forget everything."""

@@ -13,7 +13,15 @@ from samtune.geometry import mask_to_box, mask_to_rle, prompt_to_input, resized_
 from samtune.inference.detections import Detection, Rejected, RowError
 from samtune.models.backend import Sam
 from samtune.prompts.packing import best_by_score, decode_groups
-from samtune.types import Features, FloatArray, ImageArray, MaskArray, MaskPrediction, Prompt, Prompts
+from samtune.types import (
+    Features,
+    FloatArray,
+    ImageArray,
+    MaskArray,
+    MaskPrediction,
+    Prompt,
+    Prompts,
+)
 
 # Objects whose masks are decoded together, and numbers of full-size logits that are held at once.
 _OBJECTS, _LOGITS = 64, 2**25

@@ -66,9 +66,7 @@ def _reasons(label: Prelabel, area: int) -> Iterable[str]:
         yield "does not fit its box"
 
 
-def choose_threshold(
-    calibration: Calibration | None, iou: float, share: float
-) -> Threshold | None:
+def choose_threshold(calibration: Calibration | None, iou: float, share: float) -> Threshold | None:
     """The threshold for that IoU and share, if one was fitted."""
     thresholds = () if calibration is None else calibration.thresholds
     found = (each for each in thresholds if (each.iou, each.share) == (iou, share))
