@@ -1,5 +1,7 @@
-"""`samtune prelabel MODEL IMAGES --boxes FILE -o coco.json`: masks for a detector's boxes, for a labelling
-tool; beside them review.csv, the most doubtful first, review.html and rejected.json."""
+"""`samtune prelabel MODEL IMAGES --boxes FILE -o coco.json`: masks for what a detector found.
+
+Beside the COCO file: review.csv, the most doubtful first, review.html and rejected.json.
+"""
 
 import argparse
 import sys
@@ -7,17 +9,17 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from tqdm import tqdm
 
-from samtune.commands.options import choose_device, parse_alone, quieten
+from samtune.commands.options import choose_device, parse_alone, quieten, read_settings
 from samtune.commands.prelabel_summary import Summary
 from samtune.data.source import Record
 from samtune.data.writing import WRITERS, Target, Writer
 from samtune.errors import UserError
 from samtune.evaluation.report.review_page import ReviewPicture, draw_object, write_review_page
-from samtune.files import replacing_file, replacing_folder, write_json, write_text
+from samtune.files import is_file, replacing_file, replacing_folder, write_json, write_text
 from samtune.inference.detection_text import read_detections
 from samtune.inference.detections import Detections
 from samtune.inference.image_names import list_images
@@ -82,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--show", type=int, default=60, help="objects on review.html")
     parser.add_argument("--overwrite", action="store_true", help="begin anew, whatever is there")
     parser.add_argument(
+        "--tile", type=int, metavar="PIXELS",
+        help="look at objects in windows of that side, not in the whole image (default: as trained; "
+        "0: the whole image)",
+    )  # fmt: skip
+    parser.add_argument(
         "--bands", type=int, nargs="+", help="channel numbers (default: as trained)"
     )
     parser.add_argument("--checkpoint", help="official weights for a registry name")
@@ -107,7 +114,7 @@ def main(arguments: list[str]) -> None:
         options.model, options.checkpoint, options.image_size or None, choose_device(options.device)
     ).eval()
     threshold = _threshold(sam.calibration, options)
-    store = PrelabelStore(kept, sam, options.bands)
+    store = PrelabelStore(kept, sam, options.bands, _tile(options))
     if options.overwrite:
         store.remove()
     done, failed = _segment(store, images)
@@ -133,6 +140,8 @@ def _check(options: argparse.Namespace) -> Path:
     """
     if options.out.is_dir() or options.out.suffix.lower() != ".json":
         raise UserError(f"{options.out} is no name for a COCO file: end it in .json")
+    if options.tile is not None and options.tile < 0:
+        raise UserError(f"--tile is {options.tile}: give pixels, 0 for the whole image")
     if options.tolerance < 0 or options.margin < 0 or options.show < 0:
         raise UserError("--tolerance, --margin and --show are 0 or more")
     if options.tolerance and options.segmentation == "rle":
@@ -171,6 +180,16 @@ def _refuse(options: argparse.Namespace, found: Detections) -> None:
         first = found.rejected[0]
         told += f": {first.where} ({first.image!r}): {first.reason} (all are in {place})"
     raise UserError(f"{told}; {found.num_below:,} are below --min-score {options.min_score:g}")
+
+
+def _tile(options: argparse.Namespace) -> int:
+    """The side of windows: given, or that of the tiles that a run was trained on."""
+    if options.tile is not None:
+        return int(options.tile)
+    config = Path(options.model) / "config.yaml"
+    data = (read_settings(config).get("data") if is_file(config) else None) or {}
+    tile = data.get("tile", 0) if isinstance(data, dict) else 0
+    return tile if isinstance(tile, int) else 0
 
 
 def _threshold(calibration: Calibration | None, options: argparse.Namespace) -> Threshold | None:
@@ -244,7 +263,7 @@ def _write(options: argparse.Namespace, store: PrelabelStore, done: Done, summar
         coco.finish(summary.found.categories)
         for writer in writers:
             writer.finish()
-    rows.sort(key=lambda row: row.doubt)
+    rows.sort(key=lambda row: row.order)
     summary.count(rows)
     write_text(_beside(options, "review.csv"), review_csv(rows))
     pictures = _pictures(options, store, done, rows[: options.show])

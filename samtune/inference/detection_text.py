@@ -1,8 +1,8 @@
 """Detections as text: YOLO's folder of files, or a table.
 
-YOLO (https://docs.ultralytics.com/datasets/detect/): IMAGE.txt with lines `class cx cy w h [score]`, shares
-of width and height. A table (CSV; also with semicolons or tabs) has a column `file` and `x0, y0, x1, y1` or
-`x, y`; `label` and `score` are optional.
+YOLO (https://docs.ultralytics.com/datasets/detect/): IMAGE.txt with lines `class cx cy w h [score]`,
+shares of width and height. A table (CSV; also with semicolons or tabs) has a column `file` and
+`x0, y0, x1, y1` or `x, y`; `label` and `score` are optional.
 """
 
 import csv

@@ -1,7 +1,8 @@
 """What a detector found: boxes or points with a class and a score, and what is wrong with them.
 
-Coordinates are those of detectors and annotation tools: (0, 0) is the outer corner of the top-left pixel,
-a box ends behind its last pixel (x1 = x0 + width). A bad row is no error: it is kept with its reason.
+Coordinates are those of detectors and annotation tools: (0, 0) is the outer corner of the top-left
+pixel, a box ends behind its last pixel (x1 = x0 + width). A bad row is no error: it is kept with its
+reason.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The images of a folder by their names, and which of them a file of detections means.
 
-Detections name images as their tool saw them: with the folders of another machine, by the stem (YOLO), or
-by a number (Ultralytics writes the stem 000139 as 139).
+Detections name images as their tool saw them: with the folders of another machine, by the stem (YOLO),
+or by a number (Ultralytics writes the stem 000139 as 139).
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ def list_images(paths: list[Path]) -> dict[str, Path]:
         for file in _images_under(path) if is_folder(path) else [path]:
             name = file.relative_to(path).as_posix() if file != path else file.name
             if not _is_text(name):
-                raise UserError(f"the file name {ascii(name)} is no text in UTF-8: rename it")
+                raise UserError(f"the file name {name!a} is no text in UTF-8: rename it")
             if images.setdefault(name, file) != file:
                 raise UserError(
                     f"{images[name]} and {file} are both called {name}: give the folder above both"

@@ -31,13 +31,16 @@ class PrelabelStore:
         folder: where to keep it.
         sam: in evaluation mode.
         bands: to read, instead of those that the model was trained on.
+        tile: side of windows, pixels; 0 is the whole image.
     """
 
-    def __init__(self, folder: Path, sam: Sam, bands: Sequence[int] | None = None) -> None:
-        self.folder, self.sam = folder, sam
+    def __init__(
+        self, folder: Path, sam: Sam, bands: Sequence[int] | None = None, tile: int = 0
+    ) -> None:
+        self.folder, self.sam, self.tile = folder, sam, tile
         self.bands = list(bands) if bands else sam.bands
         calibration = sam.calibration and asdict(sam.calibration)
-        about = {**describe(sam), "bands": self.bands, "side": sam.image_size}
+        about = {**describe(sam), "bands": self.bands, "side": sam.image_size, "tile": tile}
         self._about = [_FORMAT, tuned_sha256(sam), about, calibration]
 
     def place(self, image: Path, detections: list[Detection]) -> Path:
@@ -62,7 +65,7 @@ class PrelabelStore:
             UserError: the image cannot be read.
         """
         if detections:
-            result = prelabel(self.sam, self.read_image(image), detections)
+            result = prelabel(self.sam, self.read_image(image), detections, self.tile)
         else:
             result = ImagePrelabels(image_hw(image), [], [], 0)
         write_bytes(place, json.dumps(asdict(result)).encode(), is_durable=False)

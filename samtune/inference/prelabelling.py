@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from samtune.data.preprocess import to_pixel_values
+from samtune.data.source import tile_starts
+from samtune.drawing import shift_prompt
 from samtune.geometry import mask_to_box, mask_to_rle, prompt_to_input, resized_hw, rle_to_mask
 from samtune.inference.detections import Detection, Rejected, RowError
 from samtune.models.backend import Sam
@@ -22,6 +24,9 @@ from samtune.types import (
     Prompt,
     Prompts,
 )
+
+Prompted = tuple[Detection, Prompt]
+Window = tuple[int, int, int, int]  # top, left, bottom, right
 
 # Objects whose masks are decoded together, and numbers of full-size logits that are held at once.
 _OBJECTS, _LOGITS = 64, 2**25
@@ -88,16 +93,19 @@ class ImagePrelabels:
 
 
 @torch.no_grad()
-def prelabel(sam: Sam, image: ImageArray, detections: list[Detection]) -> ImagePrelabels:
-    """Segment what was detected in an image: encoded once, decoded in chunks.
+def prelabel(
+    sam: Sam, image: ImageArray, detections: list[Detection], tile: int = 0
+) -> ImagePrelabels:
+    """Segment what was detected in an image: each window encoded once, decoded in chunks.
 
     Args:
         sam: in evaluation mode.
         image: (H, W, 3) as `read_image` gives it, with the settings of the model.
         detections: of this image.
+        tile: side of the windows in which objects are looked at, pixels; 0 is the whole image.
     """
     hw = (image.shape[0], image.shape[1])
-    fitting: list[tuple[Detection, Prompt]] = []
+    fitting: list[Prompted] = []
     rejected, num_cut = [], 0
     for detection in detections:
         try:
@@ -107,43 +115,82 @@ def prelabel(sam: Sam, image: ImageArray, detections: list[Detection]) -> ImageP
             continue
         fitting.append((detection, prompt))
         num_cut += is_cut
-    objects: list[Prelabel] = []
-    if fitting:
-        features = sam.encode(to_pixel_values(image, sam.frame)[None].to(sam.device))
-        for first in range(0, len(fitting), _OBJECTS):
-            objects += _segment(sam, features, fitting[first : first + _OBJECTS], hw)
-    return ImagePrelabels(hw, objects, rejected, num_cut)
+    objects: dict[int, Prelabel] = {}
+    for window, members in _by_window(fitting, hw, tile).items():
+        rows, columns = slice(window[0], window[2]), slice(window[1], window[3])
+        features = sam.encode(to_pixel_values(image[rows, columns], sam.frame)[None].to(sam.device))
+        for first in range(0, len(members), _OBJECTS):
+            chunk = members[first : first + _OBJECTS]
+            for label in _segment(sam, features, chunk, window, hw):
+                objects[label.number] = label
+    ordered = [objects[detection.number] for detection, _ in fitting]
+    return ImagePrelabels(hw, ordered, rejected, num_cut)
+
+
+def _by_window(
+    prompted: list[Prompted], hw: tuple[int, int], tile: int
+) -> dict[Window, list[Prompted]]:
+    """Of windows that overlap by half, each object is in the one whose middle is nearest to its own;
+    one that reaches out of it is looked at in the whole image."""
+    whole = (0, 0, *hw)
+    windows: dict[Window, list[Prompted]] = {}
+    for each in prompted:
+        window = whole
+        if 0 < tile < max(hw):
+            x0, y0, x1, y1 = _extent(each[1])
+            top, left = _start((y0 + y1) / 2, hw[0], tile), _start((x0 + x1) / 2, hw[1], tile)
+            near = (top, left, min(hw[0], top + tile), min(hw[1], left + tile))
+            is_inside = top <= y0 and left <= x0 and y1 < near[2] and x1 < near[3]
+            window = near if is_inside else whole
+        windows.setdefault(window, []).append(each)
+    return windows
+
+
+def _extent(prompt: Prompt) -> list[float]:
+    """x0, y0, x1, y1 of a box or of points."""
+    if prompt.box_xyxy is not None:
+        return [float(value) for value in prompt.box_xyxy]
+    assert prompt.point_coords is not None, "a prompt has a box or points"
+    return [*map(float, prompt.point_coords.min(0)), *map(float, prompt.point_coords.max(0))]
+
+
+def _start(middle: float, length: int, tile: int) -> int:
+    starts = tile_starts(length, tile, tile // 2)
+    return min(starts, key=lambda start: abs(start + tile / 2 - middle))
 
 
 def _segment(
-    sam: Sam, features: Features, chunk: list[tuple[Detection, Prompt]], hw: tuple[int, int]
-) -> list[Prelabel]:
+    sam: Sam, features: Features, chunk: list[Prompted], window: Window, hw: tuple[int, int]
+) -> Iterator[Prelabel]:
+    """Objects of one window (top, left, bottom, right) of an image of size `hw`."""
+    top, left, bottom, right = window
+    window_hw = (bottom - top, right - left)
+
     def decode(indices: Tensor, prompts: Prompts, is_multimask: bool) -> MaskPrediction:
         return sam.decode(features, torch.zeros_like(indices), prompts, is_multimask)
 
-    prompts = [prompt_to_input(prompt, hw, sam.frame) for _, prompt in chunk]
-    objects: dict[int, Prelabel] = {}
+    inside = [shift_prompt(prompt, slice(top, None), slice(left, None), 1) for _, prompt in chunk]
+    prompts = [prompt_to_input(prompt, window_hw, sam.frame) for prompt in inside]
     for indices, answer in decode_groups(decode, prompts, sam.with_multimask, sam.device):
         logits, scores = best_by_score(answer)
         if sam.calibration is not None:
             scores = sam.calibration(scores)
-        agreements = _agreements(answer, sam, hw)
-        is_found = [True] * len(scores)
-        if answer.object_logits is not None:
-            is_found = (answer.object_logits > 0).flatten().tolist()
-        places = indices.tolist()
-        for n, mask in enumerate(_full_masks(sam, logits, hw)):
-            objects[places[n]] = _describe(
-                *chunk[places[n]], mask, float(scores[n]), agreements[n], is_found[n]
-            )
-    return [objects[place] for place in range(len(chunk))]
+        agreements = _agreements(answer, sam, window_hw)
+        found = answer.object_logits
+        has_object = [True] * len(scores) if found is None else (found > 0).flatten().tolist()
+        masks = _full_masks(sam, logits, window_hw)
+        for n, (place, part) in enumerate(zip(indices.tolist(), masks, strict=True)):
+            mask = np.zeros(hw, np.bool_)
+            mask[top:bottom, left:right] = part
+            detection, prompt = chunk[place]
+            yield _describe(detection, prompt, mask, float(scores[n]), agreements[n], has_object[n])
 
 
 def _full_masks(sam: Sam, logits: Tensor, hw: tuple[int, int]) -> Iterator[MaskArray]:
     """Masks (H, W) of logits (K, h, w), a few at a time."""
     input_hw = resized_hw(hw, sam.frame)
     size = max(1, _LOGITS // max(hw[0] * hw[1], sam.image_size**2))
-    for part in logits.split(size):
+    for part in torch.split(logits, size):
         full = sam.postprocess_masks(part[:, None], input_hw, hw)[:, 0] > sam.mask_threshold
         yield from full.cpu().numpy()
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from samtune.inference.prelabelling import Prelabel
 from samtune.models.calibration import Calibration, Threshold
 
-# Below these a mask is named: the three masks are of different things, or it is not what the box is around.
+# Below these a reason is given: the masks are of different things, or this one is not what the box is
+# around.
 LEAST_AGREEMENT, LEAST_BOX_IOU = 0.5, 0.5
 ACCEPT, REVIEW = "accept", "review"
 
@@ -20,6 +21,7 @@ class ReviewRow:
     Attributes:
         decision: `accept` or `review`.
         score: predicted IoU, calibrated where the model has a calibration.
+        trust: score times `box_iou`, by which the queue is sorted; the score where there is no box.
         area: of the mask, pixels; 0 where there is none.
         reasons: for doubt, besides the score.
     """
@@ -28,6 +30,7 @@ class ReviewRow:
     object: int
     category: str
     decision: str
+    trust: float
     score: float
     detection_score: float | None
     agreement: float | None
@@ -37,10 +40,9 @@ class ReviewRow:
     reasons: str
 
     @property
-    def doubt(self) -> tuple[bool, float, float, str, int]:
-        """What the queue is sorted by: no mask, then the lower score, then the lower agreement."""
-        agreement = 1.0 if self.agreement is None else self.agreement
-        return self.area > 0, self.score, agreement, self.image, self.object
+    def order(self) -> tuple[bool, float, str, int]:
+        """What the queue is sorted by: no mask first, then the lower trust."""
+        return self.area > 0, self.trust, self.image, self.object
 
 
 def review_row(
@@ -48,8 +50,9 @@ def review_row(
 ) -> ReviewRow:
     """The row of one object; it is accepted from a score on, unless there is no mask."""
     is_accepted = accept_from is not None and area > 0 and label.score >= accept_from
+    trust = label.score if label.box_iou is None else label.score * label.box_iou
     return ReviewRow(
-        image, label.number, category, ACCEPT if is_accepted else REVIEW, label.score,
+        image, label.number, category, ACCEPT if is_accepted else REVIEW, trust, label.score,
         label.detection_score, label.agreement, label.box_fill, label.box_iou, area,
         "; ".join(_reasons(label, area)),
     )  # fmt: skip

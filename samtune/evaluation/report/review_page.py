@@ -1,4 +1,4 @@
-"""The page of `samtune prelabel`: the most doubtful masks, side by side with what they were prompted with."""
+"""The page of `samtune prelabel`: the most doubtful masks, beside what they were prompted with."""
 
 import base64
 import io
