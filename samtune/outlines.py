@@ -101,7 +101,8 @@ def mask_to_polygons(mask: MaskArray, tolerance: float = 0.0) -> list[Ring]:
     for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
         rings = mask_to_rings(parts[rows, columns] == number)
         simple = [_simplified(ring, tolerance) for ring in rings]
-        polygons.append(_join(simple) + (columns.start, rows.start))
+        corner = np.array([columns.start, rows.start])
+        polygons.append(_join(simple) + corner)
     return polygons
 
 

@@ -5,9 +5,7 @@ Beside the COCO file: review.csv, the most doubtful first, review.html and rejec
 
 import argparse
 import sys
-from contextlib import ExitStack
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
@@ -15,28 +13,19 @@ from tqdm import tqdm
 
 from samtune.commands.options import choose_device, parse_alone, quieten, read_settings
 from samtune.commands.prelabel_summary import Summary
-from samtune.data.source import Record
-from samtune.data.writing import WRITERS, Target, Writer
+from samtune.commands.prelabel_writing import Done, beside, folder_of, write_prelabels
+from samtune.data.writing import Target
 from samtune.errors import UserError
-from samtune.evaluation.report.review_page import ReviewPicture, draw_object, write_review_page
-from samtune.files import is_file, replacing_file, replacing_folder, write_json, write_text
+from samtune.files import is_file, write_json
 from samtune.inference.detection_text import read_detections
 from samtune.inference.detections import Detections
 from samtune.inference.image_names import list_images
-from samtune.inference.prelabel_files import (
-    CocoStream,
-    Segmentation,
-    category_names,
-    finish,
-    write_cutouts,
-)
+from samtune.inference.prelabel_files import Segmentation
 from samtune.inference.prelabel_plan import PlannedImage, plan
-from samtune.inference.prelabel_store import PrelabelStore, is_kept, read_result
-from samtune.inference.review import ReviewRow, choose_threshold, review_csv, review_row
+from samtune.inference.prelabel_store import PrelabelStore, is_kept
+from samtune.inference.review import choose_threshold
 from samtune.models.calibration import Calibration, Threshold
 from samtune.models.loading import load_model
-
-Done = list[tuple[PlannedImage, Path]]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +96,9 @@ def main(arguments: list[str]) -> None:
     options = parse_alone(_parser(), arguments)
     kept = _check(options)
     found = read_detections(options.boxes, options.images_json, options.min_score)
-    images = plan(found, list_images(options.images))
+    made = [folder_of(options, target) for target in options.to]
+    made += [options.cutouts] if options.cutouts else []
+    images = plan(found, list_images(options.images, without=made))
     if not any(image.detections for image in images):
         _refuse(options, found)
     sam = load_model(
@@ -121,11 +112,7 @@ def main(arguments: list[str]) -> None:
     if not done:
         raise UserError(f"none of {len(images)} images can be read, such as: {failed[0]['reason']}")
     summary = Summary(found, sam.calibration, threshold, failed)
-    _write(options, store, done, summary)
-    write_json(
-        _beside(options, "rejected.json"),
-        {"detections": [asdict(each) for each in summary.rejected], "images": failed},
-    )
+    write_prelabels(options, store, done, summary)
     print("\n".join([f"{options.out}: {summary.headline}", *summary.notes]))
     if failed:
         raise SystemExit(1)
@@ -142,39 +129,29 @@ def _check(options: argparse.Namespace) -> Path:
         raise UserError(f"{options.out} is no name for a COCO file: end it in .json")
     if options.tile is not None and options.tile < 0:
         raise UserError(f"--tile is {options.tile}: give pixels, 0 for the whole image")
-    if options.tolerance < 0 or options.margin < 0 or options.show < 0:
+    if not options.tolerance >= 0 or options.margin < 0 or options.show < 0:
         raise UserError("--tolerance, --margin and --show are 0 or more")
     if options.tolerance and options.segmentation == "rle":
         raise UserError("--tolerance is of polygons: add --segmentation polygons")
     if "labels" in options.to and not options.no_overlap:
         raise UserError("a label map cannot hold objects that overlap: add --no-overlap")
-    names = ["review.csv", "review.html", "rejected.json"]
-    places = [options.out, *(_beside(options, name) for name in names)]
-    places += [_folder(options, target) for target in options.to]
-    kept = options.out.with_name(f"{options.out.stem}.parts")
+    places = [options.out, beside(options, "review.csv"), beside(options, "review.html")]
+    places += [folder_of(options, target) for target in options.to]
+    kept = beside(options, f"{options.out.stem}.parts")
     there = [str(place) for place in places if place.exists()]
     if there and not options.overwrite and not kept.is_dir():
         raise UserError(f"{', '.join(there)}: there already; name another -o, or add --overwrite")
-    if {options.boxes.resolve(), options.images_json and options.images_json.resolve()} & {
-        place.resolve() for place in places
-    }:
-        raise UserError(f"{options.boxes} would be written over: name another -o")
-    return Path(kept)
-
-
-def _beside(options: argparse.Namespace, name: str) -> Path:
-    return Path(options.out.with_name(name))
-
-
-def _folder(options: argparse.Namespace, target: Target) -> Path:
-    return Path(options.out.with_name(f"{options.out.stem}_{target}"))
+    for source in (options.boxes, options.images_json):
+        if source and source.resolve() in [place.resolve() for place in places]:
+            raise UserError(f"{source} would be written over: name another -o")
+    return kept
 
 
 def _refuse(options: argparse.Namespace, found: Detections) -> None:
     """Nothing is left to segment: write why, and stop."""
     told = f"of {found.num_read:,} detections in {options.boxes} none can be used"
     if found.rejected:
-        place = _beside(options, "rejected.json")
+        place = beside(options, "rejected.json")
         rows = [asdict(each) for each in found.rejected]
         write_json(place, {"detections": rows, "images": []})
         first = found.rejected[0]
@@ -228,62 +205,3 @@ def _segment(store: PrelabelStore, images: list[PlannedImage]) -> tuple[Done, li
         print(f"samtune: {told}", file=sys.stderr)
         raise
     return done, failed
-
-
-def _write(options: argparse.Namespace, store: PrelabelStore, done: Done, summary: Summary) -> None:
-    """Write all files from what was kept, image by image."""
-    names = category_names(summary.found.categories)
-    rows: list[ReviewRow] = []
-    with ExitStack() as stack:
-        writers: list[Writer] = [
-            WRITERS[target](stack.enter_context(replacing_folder(_folder(options, target))))
-            for target in options.to
-        ]
-        file = stack.enter_context(replacing_file(options.out))
-        info = {"description": f"samtune {version('samtune')} prelabel", **summary.about}
-        coco = CocoStream(file, info, options.segmentation, options.tolerance)
-        for image, place in tqdm(done, desc="write", unit="image", disable=None):
-            found = read_result(place)
-            summary.add(found)
-            labelled = finish(image.name, image.image_id, found, options.no_overlap)
-            coco.add(labelled)
-            rows += [
-                review_row(
-                    image.name, label, int(mask.sum()), names[label.category], summary.accept_from
-                )
-                for label, mask in labelled.objects
-            ]
-            if options.cutouts or writers:
-                pixels = store.read_image(image.path)
-                sample = labelled.to_sample(pixels, names)
-                for writer in writers:
-                    writer.add("train", Record(sample.image_id, image.path), sample)
-            if options.cutouts:
-                write_cutouts(options.cutouts, labelled, pixels, names, options.margin)
-        coco.finish(summary.found.categories)
-        for writer in writers:
-            writer.finish()
-    rows.sort(key=lambda row: row.order)
-    summary.count(rows)
-    write_text(_beside(options, "review.csv"), review_csv(rows))
-    pictures = _pictures(options, store, done, rows[: options.show])
-    page = _beside(options, "review.html")
-    write_review_page(page, summary.headline, summary.notes, rows, pictures)
-
-
-def _pictures(
-    options: argparse.Namespace, store: PrelabelStore, done: Done, rows: list[ReviewRow]
-) -> list[ReviewPicture]:
-    """Pictures of the rows in their order; each image is read once."""
-    wanted = {(row.image, row.object): row for row in rows}
-    pictures: dict[tuple[str, int], ReviewPicture] = {}
-    for image, place in done:
-        if not any(name == image.name for name, _ in wanted):
-            continue
-        pixels = store.read_image(image.path)
-        labelled = finish(image.name, image.image_id, read_result(place), options.no_overlap)
-        for label, mask in labelled.objects:
-            key = (image.name, label.number)
-            if key in wanted:
-                pictures[key] = draw_object(wanted[key], pixels, label.prompt, mask)
-    return [pictures[key] for key in wanted]

@@ -5,7 +5,7 @@ or by a number (Ultralytics writes the stem 000139 as 139).
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from samtune.data.image_io import IMAGE_SUFFIXES
@@ -13,8 +13,12 @@ from samtune.errors import UserError
 from samtune.files import is_file, is_folder, plain_parts
 
 
-def list_images(paths: list[Path]) -> dict[str, Path]:
+def list_images(paths: list[Path], without: Sequence[Path] = ()) -> dict[str, Path]:
     """Images by their place under the folder given, folders opened with all that is in them.
+
+    Args:
+        paths: folders and files.
+        without: folders that are not looked into.
 
     Raises:
         UserError: a path does not exist, two images have one name, or there are no images.
@@ -23,7 +27,7 @@ def list_images(paths: list[Path]) -> dict[str, Path]:
     for path in paths:
         if not is_file(path) and not is_folder(path):
             raise UserError(f"there is no image {path}")
-        for file in _images_under(path) if is_folder(path) else [path]:
+        for file in _images_under(path, without) if is_folder(path) else [path]:
             name = file.relative_to(path).as_posix() if file != path else file.name
             if not _is_text(name):
                 raise UserError(f"the file name {name!a} is no text in UTF-8: rename it")
@@ -39,13 +43,15 @@ def list_images(paths: list[Path]) -> dict[str, Path]:
     return dict(sorted(images.items()))
 
 
-def _images_under(folder: Path) -> list[Path]:
+def _images_under(folder: Path, without: Sequence[Path]) -> list[Path]:
+    left_out = {each.resolve() for each in without}
     return [
         file
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in IMAGE_SUFFIXES
         and not file.name.startswith(".")
         and file.is_file()
+        and left_out.isdisjoint(file.resolve().parents)
     ]
 
 

@@ -145,7 +145,7 @@ def write_cutouts(
 
 
 def safe_name(text: str, most: int) -> str:
-    """A part of a file name that every system takes: letters, digits, `-`, `.`; at most so many bytes."""
+    """Letters, digits, `-` and `.` of a text, at most so many bytes, for file names anywhere."""
     plain = re.sub(r"[^\w.-]+", "_", text).strip("._") or "x"
     return plain.encode("utf-8", "replace")[:most].decode("utf-8", "ignore")
 

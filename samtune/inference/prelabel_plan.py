@@ -45,7 +45,7 @@ class PlannedImage:
 
 
 def plan(found: Detections, images: dict[str, Path]) -> list[PlannedImage]:
-    """Give detections to images; those of unknown images are added to `found.rejected`.
+    """Give detections to images; those of unknown images go from `found.rows` to `found.rejected`.
 
     Args:
         found: all that a file says.
@@ -54,8 +54,10 @@ def plan(found: Detections, images: dict[str, Path]) -> list[PlannedImage]:
     wanted = [*(row.image for row in found.rows), *found.image_ids, *found.image_hws]
     matches, ambiguous = match_names(wanted, images)
     by_image: dict[str, list[Detection]] = {name: [] for name in images}
-    for row in found.rows:
+    rows, found.rows = found.rows, []
+    for row in rows:
         if row.image in matches:
+            found.rows.append(row)
             by_image[matches[row.image]].append(row)
             continue
         reason = "several images of that name" if row.image in ambiguous else "unknown image"

@@ -1,13 +1,14 @@
 """What was made of each image, kept in a folder until all are done, so that a broken run goes on.
 
-A file is named by all that its content comes from: model, settings, image file, detections. What has changed
-since is made again, the rest is not; nothing else has to be compared.
+A file is named by all that its content comes from: model, settings, image file, detections. What has
+changed since is made again, the rest is not; nothing else has to be compared.
 """
 
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,12 @@ class PrelabelStore:
         return read_image(image, self.bands, self.sam.stretch, self.sam.value_range)
 
     def remove(self) -> None:
-        """Forget everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget everything; what others have put into the folder stays."""
+        for file in self.folder.glob("*.json"):
+            if re.fullmatch(r"[0-9a-f]{64}", file.stem):
+                file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
 def is_kept(place: Path) -> bool:
