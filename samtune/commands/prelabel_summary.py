@@ -75,7 +75,7 @@ class Summary:
         if self.rejected:
             reasons = Counter(each.reason for each in self.rejected).most_common()
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
-            notes.append(f"{len(self.rejected):,} detections rejected: {told} (rejected.json)")
+            notes.append(f"detections rejected: {told} (rejected.json)")
         if self._num_empty:
             notes.append(f"{self._num_empty:,} without a mask: in review.csv, not in the COCO file")
         if self._num_cut:

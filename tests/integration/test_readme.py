@@ -24,6 +24,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     (folder / "configs").symlink_to(ROOT / "configs")
     write_discs(folder, "my_data", 8)
+    (folder / "my_data" / "boxes.csv").write_text("file,x0,y0,x1,y1\n0.png,10,10,40,40\n")
     return folder
 
 
@@ -66,7 +67,7 @@ def test_the_two_commands_exist():
 
 
 def test_every_flag_in_the_readme_is_a_setting(capsys):
-    for command in ("fit", "evaluate", "scale", "learning-curve", "predict"):
+    for command in ("fit", "evaluate", "scale", "learning-curve", "predict", "prelabel"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
     known = set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))
