@@ -100,17 +100,19 @@ def comparison(
     masks: list[tuple[MaskArray, tuple[int, int, int]]],
     side: int = 160,
     changes: Sequence[tuple[MaskArray, tuple[int, int, int]]] = (),
+    around: MaskArray | None = None,
 ) -> ImageArray:
     """A row for one object: the image with its prompt, then one picture for each mask.
 
     Args:
         image: (H, W, 3).
         prompt: in the image's frame.
-        masks: (H, W) masks with their colours; the first is the truth, which the window is around.
+        masks: (H, W) masks with their colours.
         side: of each picture, pixels.
         changes: masks that are drawn together in one more picture.
+        around: what the window is around; without it the first mask, which is the truth.
     """
-    rows, columns = crop_around(masks[0][0])
+    rows, columns = crop_around(masks[0][0] if around is None else around)
     window, scale = enlarge(image[rows, columns], side)
     pictures = [draw_prompt(window, shift_prompt(prompt, rows, columns, scale))]
     size = window.shape[1], window.shape[0]

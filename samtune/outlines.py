@@ -4,8 +4,10 @@ Corners are in the frame of annotation tools: (0, 0) is the outer corner of the 
 the pixel in row y and column x is the square from (x, y) to (x + 1, y + 1).
 """
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from samtune.types import MaskArray
 
@@ -83,6 +85,36 @@ def mask_to_polygon(mask: MaskArray) -> Ring:
     rings = mask_to_rings(mask)
     if not rings:
         raise ValueError("an empty mask has no outline")
+    return _join(rings)
+
+
+def mask_to_polygons(mask: MaskArray, tolerance: float = 0.0) -> list[Ring]:
+    """A polygon (N, 2) for each part (4-neighbourhood) of a mask, its holes joined to it by bridges.
+
+    Args:
+        mask: (H, W).
+        tolerance: pixels by which an outline may move so that it needs fewer corners (Douglas and
+            Peucker's way); with 0 the union of the polygons, as pycocotools fills them, is the mask.
+    """
+    parts, _ = ndimage.label(mask)
+    polygons = []
+    for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
+        rings = mask_to_rings(parts[rows, columns] == number)
+        simple = [_simplified(ring, tolerance) for ring in rings]
+        corner = np.array([columns.start, rows.start])
+        polygons.append(_join(simple) + corner)
+    return polygons
+
+
+def _simplified(ring: Ring, tolerance: float) -> Ring:
+    """Fewer corners; a ring too small to keep three of them stays as it is."""
+    if tolerance <= 0:
+        return ring
+    fewer = cv2.approxPolyDP(ring.astype(np.int32), tolerance, closed=True)[:, 0]
+    return fewer.astype(np.int64) if len(fewer) >= 3 else ring
+
+
+def _join(rings: list[Ring]) -> Ring:
     polygon = rings[0]
     for ring in rings[1:]:
         # there along the bridge, round the ring, and back the same way

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from samtune.geometry import polygons_to_mask
-from samtune.outlines import mask_to_polygon, mask_to_rings
+from samtune.outlines import mask_to_polygon, mask_to_polygons, mask_to_rings
 
 
 def area(ring):
@@ -63,3 +63,29 @@ def test_an_empty_mask_has_no_outline():
     assert mask_to_rings(empty) == []
     with pytest.raises(ValueError, match="no outline"):
         mask_to_polygon(empty)
+
+
+@pytest.mark.parametrize("mask", masks(), ids=lambda mask: "x".join(map(str, mask.shape)))
+def test_a_polygon_for_each_part_and_all_of_them_are_the_mask(mask):
+    polygons = mask_to_polygons(mask)
+    assert len(polygons) == ndimage.label(mask)[1]
+    flat = [polygon.reshape(-1).astype(float).tolist() for polygon in polygons]
+    again = polygons_to_mask(flat, mask.shape) if flat else np.zeros_like(mask)
+    np.testing.assert_array_equal(again, mask)
+
+
+def test_a_simpler_outline_has_fewer_corners_and_nearly_the_same_mask():
+    rows, columns = np.mgrid[:80, :80]
+    distance = np.hypot(rows - 40, columns - 40)
+    mask = (distance < 33) & (distance > 12)
+    (exact,), (simple,) = mask_to_polygons(mask), mask_to_polygons(mask, tolerance=1.0)
+    assert len(simple) < len(exact) / 4
+    again = filled(simple, mask.shape)
+    assert (again & mask).sum() / (again | mask).sum() > 0.95
+
+
+def test_what_is_too_small_to_be_simpler_stays_as_it_is():
+    mask = np.zeros((6, 6), np.bool_)
+    mask[2, 3] = True
+    (polygon,) = mask_to_polygons(mask, tolerance=5.0)
+    np.testing.assert_array_equal(filled(polygon, mask.shape), mask)

@@ -61,12 +61,15 @@ def write_image_outputs(
     return written
 
 
-def cutout(image: ImageArray, mask: MaskArray) -> ImageArray:
-    """The object alone as (h, w, 4) RGBA, cropped to its box."""
+def cutout(image: ImageArray, mask: MaskArray, margin: int = 0) -> ImageArray:
+    """The object alone as (h, w, 4) RGBA, cropped to its box and so many pixels around it."""
     box = mask_to_box(mask)
     assert box is not None, "an empty mask has no cut-out"
-    x0, y0, x1, y1 = box.astype(int)
-    window = (slice(y0, y1 + 1), slice(x0, x1 + 1))
+    x0, y0, x1, y1 = box.astype(int).tolist()
+    window = (
+        slice(max(0, y0 - margin), y1 + 1 + margin),
+        slice(max(0, x0 - margin), x1 + 1 + margin),
+    )
     alpha = mask[window].astype(np.uint8)[..., None] * 255
     return np.concatenate([image[window], alpha], axis=2)
 

@@ -1,5 +1,6 @@
 """The README's commands and code are run as they stand there, on small data and the small model."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -24,7 +25,25 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     (folder / "configs").symlink_to(ROOT / "configs")
     write_discs(folder, "my_data", 8)
+    (folder / "my_data" / "boxes.csv").write_text("file,x0,y0,x1,y1\n0.png,10,10,40,40\n")
+    write_scene(folder)
     return folder
+
+
+def write_scene(folder):
+    """scene.tif of 64 x 64, and boxes.geojson with a box of the class `roof`."""
+    rasterio = pytest.importorskip("rasterio")
+    values = np.random.default_rng(0).integers(60, 200, (3, 64, 64), np.uint8)
+    with rasterio.open(
+        folder / "scene.tif", "w", driver="GTiff", count=3, height=64, width=64, dtype="uint8",
+        crs="EPSG:4326", transform=rasterio.Affine(1e-5, 0, 10, 0, -1e-5, 50),
+    ) as file:  # fmt: skip
+        file.write(values)
+    ring = [[10.0001, 49.9999], [10.0004, 49.9999], [10.0004, 49.9996], [10.0001, 49.9999]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {"kind": "roof"}, "geometry": shape}
+    collection = {"type": "FeatureCollection", "features": [feature]}
+    (folder / "boxes.geojson").write_text(json.dumps(collection))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +85,8 @@ def test_the_two_commands_exist():
 
 
 def test_every_flag_in_the_readme_is_a_setting(capsys):
-    for command in ("fit", "evaluate", "scale", "learning-curve", "predict", "export"):
+    commands = ("fit", "evaluate", "scale", "learning-curve", "predict", "export", "prelabel")
+    for command in (*commands, "segment", "segment-volume"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
     known = set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))

@@ -1,0 +1,72 @@
+"""Images by their names, and what names of other tools mean."""
+
+import pytest
+
+from samtune.errors import UserError
+from samtune.inference.image_names import list_images, match_names
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.png", "train/b.jpg", "val/b.jpg", "000139.tif", "cut/a.png", ".c.png", "n.txt"):
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / name).touch()
+    return tmp_path / "all"
+
+
+@pytest.fixture
+def images(folder):
+    return list_images([folder], without=[folder / "cut"])
+
+
+def test_folders_are_opened_and_names_are_places_in_them(folder, images):
+    assert list(images) == ["000139.tif", "a.png", "train/b.jpg", "val/b.jpg"]
+    assert images["val/b.jpg"] == folder / "val" / "b.jpg"
+
+
+def test_a_file_is_called_by_its_name(folder):
+    assert list_images([folder / "train" / "b.jpg"]) == {"b.jpg": folder / "train" / "b.jpg"}
+
+
+def test_one_name_twice_is_an_error(folder):
+    with pytest.raises(UserError, match=r"both called b\.jpg"):
+        list_images([folder / "train", folder / "val"])
+
+
+def test_no_images_and_no_folder_are_errors(tmp_path):
+    for path in (tmp_path, tmp_path / "no", tmp_path / ("x" * 300)):
+        with pytest.raises(UserError, match="no image"):
+            list_images([path])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.png", "a.png"),
+        ("./a.png", "a.png"),
+        ("a", "a.png"),
+        ("a.jpg", "a.png"),
+        ("/elsewhere/a.png", "a.png"),
+        ("D:\\scans\\a.png", "a.png"),
+        ("train/b.jpg", "train/b.jpg"),
+        ("/x/all/val/b.jpg", "val/b.jpg"),
+        ("train/b", "train/b.jpg"),
+        ("139", "000139.tif"),
+        ("000139", "000139.tif"),
+        ("b.jpg", None),
+        ("c.png", None),
+        ("", None),
+        ("../../etc/passwd", None),
+        ("x" * 300, None),
+    ],
+)
+def test_what_a_name_means(images, name, expected):
+    found, ambiguous = match_names([name], images)
+    assert found.get(name) == expected
+    assert ambiguous == ({name} if name == "b.jpg" else set())
+
+
+def test_an_image_of_another_folder_is_not_taken_for_the_one_at_hand(folder):
+    images = list_images([folder / "val"])
+    found, _ = match_names(["train/b.jpg", "val/b.jpg"], images)
+    assert found == {"val/b.jpg": "b.jpg"}
