@@ -12,6 +12,7 @@ COMMANDS = {
     "scale": "find how strongly to apply an adapter: gain on your domain against what is forgotten",
     "learning-curve": "tell by tuning on parts of the data whether more of it would help",
     "predict": "segment images with points and boxes",
+    "segment-volume": "segment objects of CT and MR volumes, from a prompt on one slice",
     "cache": "compute the frozen part of the encoder for every image, before training",
     "bench": "time and memory of models on your own images",
     "data": "fetch known data sets, check data before training, convert between formats",

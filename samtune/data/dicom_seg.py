@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,28 +11,11 @@ import numpy as np
 
 from samtune.data.dicom_io import read_dicom_headers, reading_dicom
 from samtune.data.geometry3d import LPS_TO_RAS, Geometry
+from samtune.data.segments import Segment, merged
 from samtune.errors import require
-from samtune.types import MaskArray
 
 # Lengths that the standard allows: LO of labels and series (PS3.5, section 6.2).
 _LONG_STRING = 64
-
-
-@dataclass(frozen=True)
-class Segment:
-    """An object of a volume.
-
-    Attributes:
-        number: its value among the labels, from 1.
-        name: for people.
-        mask: (X, Y, Z) boolean in right-anterior-superior order.
-        is_automatic: found without a prompt.
-    """
-
-    number: int
-    name: str
-    mask: MaskArray
-    is_automatic: bool = False
 
 
 def dicom_seg_bytes(image: Path, geometry: Geometry, segments: Sequence[Segment]) -> bytes:
@@ -47,17 +30,14 @@ def dicom_seg_bytes(image: Path, geometry: Geometry, segments: Sequence[Segment]
         UserError: highdicom refuses the image: a film without positions, missing attributes.
     """
     highdicom, uids = require("highdicom", "medical"), require("pydicom.uid", "medical")
-    masks = np.stack([geometry.turn_back(segment.mask) for segment in segments], axis=-1)
+    segments = [replace(s, number=number) for number, s in enumerate(segments, start=1)]
     with reading_dicom(image):
-        volume = highdicom.Volume(
-            masks.astype(np.uint8), LPS_TO_RAS @ geometry.affine, coordinate_system="PATIENT",
-            channels={"SegmentNumber": list(range(1, len(segments) + 1))},
-        )  # fmt: skip
+        volume = _volume(geometry, segments)
         dataset = highdicom.seg.Segmentation(
             source_images=read_dicom_headers(image),
             pixel_array=volume,
             segmentation_type="BINARY",
-            segment_descriptions=[_described(n, s) for n, s in enumerate(segments, start=1)],
+            segment_descriptions=[_described(segment) for segment in segments],
             series_instance_uid=uids.generate_uid(),
             series_number=1,
             sop_instance_uid=uids.generate_uid(),
@@ -73,7 +53,20 @@ def dicom_seg_bytes(image: Path, geometry: Geometry, segments: Sequence[Segment]
     return content.getvalue()
 
 
-def _described(number: int, segment: Segment) -> Any:
+def _volume(geometry: Geometry, segments: Sequence[Segment]) -> Any:
+    """Objects as numbers, which takes least memory; where some overlap each as a channel."""
+    values = merged(segments, geometry.ras_shape)
+    channels = None
+    if np.count_nonzero(values) < sum(segment.num_voxels for segment in segments):
+        values = np.stack([segment.draw() for segment in segments], axis=-1).astype(np.uint8)
+        channels = {"SegmentNumber": [segment.number for segment in segments]}
+    return require("highdicom", "medical").Volume(
+        geometry.turn_back(values), LPS_TO_RAS @ geometry.affine, coordinate_system="PATIENT",
+        channels=channels,
+    )  # fmt: skip
+
+
+def _described(segment: Segment) -> Any:
     """A segment's name, and that samtune drew it; what tissue it is, a prompt does not say."""
     highdicom, codes = (
         require("highdicom", "medical"),
@@ -81,7 +74,7 @@ def _described(number: int, segment: Segment) -> Any:
     )
     kinds = highdicom.seg.SegmentAlgorithmTypeValues
     return highdicom.seg.SegmentDescription(
-        segment_number=number,
+        segment_number=segment.number,
         segment_label=(segment.name or str(segment.number))[:_LONG_STRING],
         segmented_property_category=codes.SCT.Tissue,
         segmented_property_type=codes.SCT.Tissue,

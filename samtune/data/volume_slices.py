@@ -24,6 +24,7 @@ class SliceStack:
         voxels: (X, Y, Z) intensities in right-anterior-superior order.
         axis: that the slices are cut across.
         low, high: intensities that become 0 and 255.
+        spacing: millimetres between voxels, in the same order.
         with_neighbours: a slice has its neighbours as red and blue.
     """
 
@@ -31,6 +32,7 @@ class SliceStack:
     axis: int
     low: float
     high: float
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
     with_neighbours: bool = False
 
     def __len__(self) -> int:
@@ -61,11 +63,12 @@ def open_stack(path: Path, settings: ReadSettings) -> SliceStack:
     Raises:
         UserError: the file cannot be read, or there is no such window.
     """
-    axis = choose_axis(settings.axis, read_geometry(path).spacing)
+    spacing = read_geometry(path).spacing
+    axis = choose_axis(settings.axis, spacing)
     voxels = read_voxels(path)
     own = settings.value_range or (None if settings.window else read_window(path))
     low, high = own or find_range(settings.window, voxels)
-    return SliceStack(voxels, axis, low, high, settings.with_neighbours)
+    return SliceStack(voxels, axis, low, high, spacing, settings.with_neighbours)
 
 
 def choose_axis(axis: str, spacing: tuple[float, ...]) -> int:

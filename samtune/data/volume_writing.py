@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.dicom_io import SUFFIXES, is_dicom
-from samtune.data.dicom_seg import Segment, dicom_seg_bytes
+from samtune.data.dicom_seg import dicom_seg_bytes
 from samtune.data.geometry3d import LPS_TO_RAS, Geometry
+from samtune.data.segments import Segment, merged
 from samtune.data.volume_io import NIFTI, read_geometry
 from samtune.errors import UserError, require
 from samtune.files import write_bytes
 
 _ITK = (".nrrd", ".mha")
 LABEL_SUFFIXES = (*NIFTI, *_ITK, ".dcm")
-_LARGEST = 2**16 - 1
 
 
 def require_writable(path: Path, image: Path) -> None:
@@ -41,13 +41,12 @@ def require_writable(path: Path, image: Path) -> None:
 def write_volume_labels(path: Path, image: Path, segments: Sequence[Segment]) -> None:
     """Write objects in the orientation that their image is stored in, atomically.
 
-    In one label volume (all but SEG) the smaller of two objects that overlap keeps the voxels that
-    they share: a lesion lies in its organ.
+    SEG keeps objects that overlap, the others see `merged`.
 
     Args:
         path: where to; its suffix says the format. SEG numbers the objects from 1 in their order.
         image: that the objects belong to; NIfTI keeps its header's qform and sform to the bit.
-        segments: masks in right-anterior-superior order.
+        segments: the objects.
 
     Raises:
         UserError: the format cannot hold the objects.
@@ -64,21 +63,6 @@ def write_volume_labels(path: Path, image: Path, segments: Sequence[Segment]) ->
             else _itk_bytes(path, geometry, labels)
         )
     write_bytes(path, content)
-
-
-def merged(segments: Sequence[Segment], shape: tuple[int, ...]) -> NDArray[Any]:
-    """One label volume, uint8 where the numbers allow it, else uint16.
-
-    Raises:
-        UserError: a number is beyond 16 bits.
-    """
-    largest = max((segment.number for segment in segments), default=0)
-    if largest > _LARGEST:
-        raise UserError(f"an object has the number {largest}: labels are written up to {_LARGEST}")
-    labels = np.zeros(shape, np.uint8 if largest < 2**8 else np.uint16)
-    for segment in sorted(segments, key=lambda s: np.count_nonzero(s.mask), reverse=True):
-        labels[segment.mask] = segment.number
-    return labels
 
 
 def _nifti_bytes(path: Path, image: Path, geometry: Geometry, labels: NDArray[Any]) -> bytes:
@@ -114,7 +98,5 @@ def _itk_bytes(path: Path, geometry: Geometry, labels: NDArray[Any]) -> bytes:
             sitk.WriteImage(picture, str(file), useCompression=True)
             return file.read_bytes()
     except RuntimeError as error:
-        raise UserError(
-            f"{path} cannot be written: its image is sheared, which this format does not hold; give a "
-            "name that ends with .nii.gz"
-        ) from error
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise UserError(f"{path} cannot be written ({reason}): try .nii.gz") from error

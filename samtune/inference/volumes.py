@@ -74,7 +74,7 @@ class Answer:
     Attributes:
         mask: (H, W) boolean, as seen.
         score: the IoU that it expects.
-        logits: (1, h, w), input frame.
+        logits: (h, w), input frame.
         is_there: whether it finds an object at all.
     """
 
@@ -121,8 +121,10 @@ class Carrier:
         growth: share of its size that the box of a mask grows to every side for the next slice.
     """
 
+    GROWTH = 0.05
+
     def __init__(
-        self, predictor: SamPredictor, stack: SliceStack, rule: StopRule, growth: float = 0.1
+        self, predictor: SamPredictor, stack: SliceStack, rule: StopRule, growth: float = GROWTH
     ) -> None:
         self.predictor, self.stack = predictor, stack
         self.rule, self.growth = rule, growth
@@ -141,11 +143,12 @@ class Carrier:
             require_inside(seed, self.stack)
         objects = [VolumeObject(seed.object_id, seed.name) for seed in seeds]
         starts: dict[int, list[tuple[VolumeObject, Answer]]] = {}
+        is_multi = self.predictor.model.with_multimask
         for number in sorted({seed.number for seed in seeds}):
-            self._look_at(number)
+            look_at(self.predictor, self.stack, number)
             for seed, found in zip(seeds, objects, strict=True):
                 if seed.number == number:
-                    answer = self._ask(seed.prompt)
+                    answer = best(self._answers(seed.prompt, is_multi and seed.prompt.is_single))
                     found.add(number, answer)
                     starts.setdefault(number, []).append((found, answer))
         for step, way in ((1, "up"), (-1, "down")):
@@ -164,7 +167,7 @@ class Carrier:
         for number in progress(numbers):
             active += starts.get(number - step, [])
             if active:
-                self._look_at(number)
+                look_at(self.predictor, self.stack, number)
             active = [
                 (found, answer)
                 for found, before in active
@@ -173,15 +176,15 @@ class Carrier:
         for found, _ in active + starts.get(numbers.stop - step, []):
             found.stops.setdefault(way, "the volume ends")
 
-    def _follow(
-        self, found: VolumeObject, before: Answer, number: int, way: str
-    ) -> Answer | None:  # fmt: skip
+    def _follow(self, found: VolumeObject, before: Answer, number: int, way: str) -> Answer | None:
         """The object on the next slice; `None` where it ends."""
         prompt = self.next_prompt(before)
         if prompt is None:
             found.stops[way] = f"slice {number - 1}: nothing found"
             return None
-        answer = self._ask(prompt)
+        # which of the two is better depends on how the model was tuned, and it knows
+        kinds = (False, True) if self.predictor.model.with_multimask else (False,)
+        answer = best([each for kind in kinds for each in self._answers(prompt, kind)])
         if reason := self.rule.reason(before.mask, answer):
             found.stops[way] = f"slice {number}: {reason}"
             return None
@@ -193,23 +196,26 @@ class Carrier:
         box = mask_to_box(before.mask)
         if box is None:
             return None
-        return Prompt(
-            box_xyxy=grow(box, self.growth, before.mask.shape), mask_input=before.logits[0]
-        )
+        return Prompt(box_xyxy=grow(box, self.growth, before.mask.shape), mask_input=before.logits)
 
-    def _look_at(self, number: int) -> None:
-        look_at(self.predictor, self.stack, number)
-
-    def _ask(self, prompt: Prompt) -> Answer:
-        """The mask that the model thinks best."""
+    def _answers(self, prompt: Prompt, with_multimask: bool) -> list[Answer]:
+        """What the model says to a prompt: three masks, or one."""
         masks, scores, logits = self.predictor.predict(
             prompt.point_coords, prompt.point_labels, prompt.box_xyxy,
             None if prompt.mask_input is None else prompt.mask_input[None],
-            multimask_output=self.predictor.model.with_multimask and prompt.is_single,
+            multimask_output=with_multimask,
         )  # fmt: skip
-        best, there = int(scores.argmax()), self.predictor.object_logits
+        there = self.predictor.object_logits
         is_there = there is None or float(there[0]) > 0
-        return Answer(masks[best], float(scores[best]), logits[best][None], is_there)
+        return [
+            Answer(mask, float(score), own, is_there)
+            for mask, score, own in zip(masks, scores, logits, strict=True)
+        ]
+
+
+def best(answers: list[Answer]) -> Answer:
+    """The one that the model itself rates best."""
+    return max(answers, key=lambda answer: answer.score)
 
 
 def look_at(predictor: SamPredictor, stack: SliceStack, number: int) -> None:
