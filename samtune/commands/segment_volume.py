@@ -93,7 +93,9 @@ def _read_truth(options: argparse.Namespace, seeds: list[Seed]) -> Labels | None
 def _carried(
     options: argparse.Namespace, sam: Sam, stack: SliceStack, seeds: list[Seed]
 ) -> list[VolumeObject]:
-    rule = StopRule(options.min_score, options.max_change, options.min_overlap)
+    rule = StopRule(
+        options.min_contrast, options.min_score, options.max_change, options.min_overlap
+    )
     carrier = Carrier(SamPredictor(sam), stack, rule, options.growth)
     return carrier.carry(seeds, _progress)
 

@@ -74,6 +74,11 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
 def _add_rule(parser: argparse.ArgumentParser) -> None:
     group, rule = parser.add_argument_group("carrying"), StopRule()
     group.add_argument(
+        "--min-contrast", type=float, default=rule.min_contrast, metavar="SHARE",
+        help="stop where an object stands out from around it by less than this share of how it did on "
+        f"the prompted slice, as medians of grey; -1 never (default: {rule.min_contrast:g})",
+    )  # fmt: skip
+    group.add_argument(
         "--min-score", type=float, default=rule.min_score, metavar="IOU",
         help=f"stop where the model expects less of its mask (default: {rule.min_score:g})",
     )  # fmt: skip

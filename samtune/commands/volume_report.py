@@ -13,6 +13,8 @@ from samtune.files import write_json
 from samtune.inference.volume_objects import num_voxels
 from samtune.inference.volumes import VolumeObject
 
+_RULE = ("min_contrast", "min_score", "max_change", "min_overlap", "growth")
+
 
 def report_path(out: Path) -> Path:
     """The file beside the labels that tells of them."""
@@ -35,9 +37,7 @@ def write_report(
             "num_slices": len(stack),
             "spacing_mm": list(stack.spacing),
             "range": [stack.low, stack.high],
-            "rule": {
-                name: getattr(options, name) for name in ("min_score", "max_change", "min_overlap")
-            },
+            "rule": {name: getattr(options, name) for name in _RULE},
             "tolerance_mm": options.tolerance,
             "objects": [_entry(found, stack, scores.get(found.object_id)) for found in objects],
         },

@@ -1,7 +1,7 @@
 """Segmenting a volume: one prompted slice carried through its neighbours, until a rule says stop."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from samtune.data.preprocess import resize_to_frame
 from samtune.data.volume_slices import SliceStack
 from samtune.errors import UserError
 from samtune.geometry import mask_to_box, mask_to_rle
+from samtune.inference.contrast import contrast, contrast_left
 from samtune.inference.predictor import SamPredictor
 from samtune.types import FloatArray, MaskArray, Prompt
 
@@ -38,36 +39,6 @@ class Seed:
 
 
 @dataclass(frozen=True)
-class StopRule:
-    """When an object has come to its end: the first slice that breaks a rule is not of it.
-
-    Attributes:
-        min_score: the IoU that the model expects is at least this.
-        max_change: the area grows or shrinks by this factor at most, from a slice to the next.
-        min_overlap: IoU with the mask of the slice before is at least this.
-    """
-
-    min_score: float = 0.5
-    max_change: float = 3.0
-    min_overlap: float = 0.2
-
-    def reason(self, before: MaskArray, answer: "Answer") -> str:
-        """Why to stop in front of an answer; empty to go on."""
-        areas = np.count_nonzero(before), np.count_nonzero(answer.mask)
-        if not answer.is_there or not areas[1]:
-            return "nothing found"
-        if answer.score < self.min_score:
-            return f"expected IoU {answer.score:.2f} below {self.min_score:g}"
-        if max(areas) > self.max_change * min(areas):
-            return f"area from {areas[0]} to {areas[1]} pixels, beyond {self.max_change:g} times"
-        common = np.count_nonzero(before & answer.mask)
-        overlap = common / (sum(areas) - common)
-        if overlap < self.min_overlap:
-            return f"overlap {overlap:.2f} with the slice before, below {self.min_overlap:g}"
-        return ""
-
-
-@dataclass(frozen=True)
 class Answer:
     """What the model says of one object on one slice.
 
@@ -82,6 +53,43 @@ class Answer:
     score: float
     logits: NDArray[np.float32]
     is_there: bool
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When an object has come to its end: the first slice that breaks a rule is not of it.
+
+    A model that is given a box finds something in it, also where the object is no more, and expects
+    much of it: what tells the end best is how the object stands out from what is around it.
+
+    Attributes:
+        min_contrast: what is left of the contrast on the prompted slice is at least this share.
+        min_score: the IoU that the model expects is at least this.
+        max_change: the area grows or shrinks by this factor at most, from a slice to the next.
+        min_overlap: IoU with the mask of the slice before is at least this.
+    """
+
+    min_contrast: float = 0.4
+    min_score: float = 0.3
+    max_change: float = 3.0
+    min_overlap: float = 0.2
+
+    def reason(self, before: MaskArray, answer: Answer, contrast_left: float) -> str:
+        """Why to stop in front of an answer; empty to go on."""
+        areas = np.count_nonzero(before), np.count_nonzero(answer.mask)
+        if not answer.is_there or not areas[1]:
+            return "nothing found"
+        if contrast_left < self.min_contrast:
+            return f"contrast {contrast_left:.2f} of that prompted, below {self.min_contrast:g}"
+        if answer.score < self.min_score:
+            return f"expected IoU {answer.score:.2f} below {self.min_score:g}"
+        if max(areas) > self.max_change * min(areas):
+            return f"area from {areas[0]} to {areas[1]} pixels, beyond {self.max_change:g} times"
+        common = np.count_nonzero(before & answer.mask)
+        overlap = common / (sum(areas) - common)
+        if overlap < self.min_overlap:
+            return f"overlap {overlap:.2f} with the slice before, below {self.min_overlap:g}"
+        return ""
 
 
 @dataclass
@@ -107,6 +115,15 @@ class VolumeObject:
         if answer.mask.any():
             self.masks[number] = mask_to_rle(answer.mask)
             self.scores[number] = answer.score
+
+
+@dataclass(frozen=True)
+class _Track:
+    """An object on its way: how it stood out on the prompted slice, and its last mask."""
+
+    found: VolumeObject
+    contrast: float
+    answer: Answer
 
 
 class Carrier:
@@ -142,54 +159,66 @@ class Carrier:
         for seed in seeds:
             require_inside(seed, self.stack)
         objects = [VolumeObject(seed.object_id, seed.name) for seed in seeds]
-        starts: dict[int, list[tuple[VolumeObject, Answer]]] = {}
+        starts: dict[int, list[_Track]] = {}
         is_multi = self.predictor.model.with_multimask
         for number in sorted({seed.number for seed in seeds}):
-            look_at(self.predictor, self.stack, number)
+            grey = self._look_at(number)
             for seed, found in zip(seeds, objects, strict=True):
                 if seed.number == number:
                     answer = best(self._answers(seed.prompt, is_multi and seed.prompt.is_single))
                     found.add(number, answer)
-                    starts.setdefault(number, []).append((found, answer))
+                    track = _Track(found, contrast(grey, answer.mask), answer)
+                    starts.setdefault(number, []).append(track)
         for step, way in ((1, "up"), (-1, "down")):
             self._sweep(starts, step, way, progress)
         return objects
 
     def _sweep(
-        self, starts: dict[int, list[tuple[VolumeObject, Answer]]], step: int, way: str,
-        progress: Progress,
-    ) -> None:  # fmt: skip
+        self, starts: dict[int, list[_Track]], step: int, way: str, progress: Progress
+    ) -> None:
         """Follow all objects in one direction, each from its own slice on."""
         numbers = range(min(starts) + 1, len(self.stack))
         if step < 0:
             numbers = range(max(starts) - 1, -1, -1)
-        active: list[tuple[VolumeObject, Answer]] = []
+        active: list[_Track] = []
         for number in progress(numbers):
             active += starts.get(number - step, [])
             if active:
-                look_at(self.predictor, self.stack, number)
-            active = [
-                (found, answer)
-                for found, before in active
-                if (answer := self._follow(found, before, number, way)) is not None
-            ]
-        for found, _ in active + starts.get(numbers.stop - step, []):
-            found.stops.setdefault(way, "the volume ends")
+                grey = self._look_at(number)
+                followed = [self._follow(track, grey, number, way) for track in active]
+                active = [track for track in followed if track is not None]
+        for track in active + starts.get(numbers.stop - step, []):
+            track.found.stops[way] = "the volume ends"
 
-    def _follow(self, found: VolumeObject, before: Answer, number: int, way: str) -> Answer | None:
+    def _follow(
+        self, track: _Track, grey: NDArray[np.uint8], number: int, way: str
+    ) -> _Track | None:
         """The object on the next slice; `None` where it ends."""
+        before = track.answer
         prompt = self.next_prompt(before)
         if prompt is None:
-            found.stops[way] = f"slice {number - 1}: nothing found"
+            track.found.stops[way] = "nothing found on the prompted slice"
             return None
         # which of the two is better depends on how the model was tuned, and it knows
         kinds = (False, True) if self.predictor.model.with_multimask else (False,)
         answer = best([each for kind in kinds for each in self._answers(prompt, kind)])
-        if reason := self.rule.reason(before.mask, answer):
-            found.stops[way] = f"slice {number}: {reason}"
+        left = contrast_left(contrast(grey, answer.mask), track.contrast)
+        if reason := self.rule.reason(before.mask, answer, left):
+            track.found.stops[way] = f"slice {number}: {reason}"
             return None
-        found.add(number, answer)
-        return answer
+        track.found.add(number, answer)
+        return replace(track, answer=answer)
+
+    def _look_at(self, number: int) -> NDArray[np.uint8]:
+        """Encode a slice as in training: intensities are mapped, nothing else stretches it.
+
+        Returns:
+            The slice itself, (H, W), without its neighbours.
+        """
+        picture = self.stack.picture(number)
+        values = resize_to_frame(picture, self.predictor.model.frame)[None]
+        self.predictor.set_torch_image(values.to(self.predictor.device), picture.shape[:2])
+        return picture[..., 1]
 
     def next_prompt(self, before: Answer) -> Prompt | None:
         """The box of a mask, grown, with its logits as mask prompt; `None` of an empty mask."""
@@ -216,13 +245,6 @@ class Carrier:
 def best(answers: list[Answer]) -> Answer:
     """The one that the model itself rates best."""
     return max(answers, key=lambda answer: answer.score)
-
-
-def look_at(predictor: SamPredictor, stack: SliceStack, number: int) -> None:
-    """Encode a slice as it was in training: its intensities are mapped, nothing else stretches it."""
-    picture = stack.picture(number)
-    values = resize_to_frame(picture, predictor.model.frame)[None]
-    predictor.set_torch_image(values.to(predictor.device), picture.shape[:2])
 
 
 def grow(box: FloatArray, share: float, hw: tuple[int, ...]) -> FloatArray:
