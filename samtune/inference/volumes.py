@@ -69,7 +69,7 @@ class StopRule:
         min_overlap: IoU with the mask of the slice before is at least this.
     """
 
-    min_contrast: float = 0.4
+    min_contrast: float = 0.3
     min_score: float = 0.3
     max_change: float = 3.0
     min_overlap: float = 0.2
