@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "segment images with points and boxes",
     "segment": "find the masks of everything in images, or objects of a scene of any size",
     "prelabel": "masks for a detector's boxes, for a labelling tool, the doubtful ones first",
+    "segment-volume": "segment objects of CT and MR volumes, from a prompt on one slice",
     "cache": "compute the frozen part of the encoder for every image, before training",
     "bench": "time and memory of models on your own images",
     "data": "fetch known data sets, check data before training, convert between formats",

@@ -93,3 +93,49 @@ def lora_run(discs, tmp_path_factory):
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), "--trainer.max_epochs", "2"]
     assert main([*arguments, *FAST]) == 0
     return run
+
+
+@pytest.fixture
+def write_slices(tmp_path):
+    """Writes a DICOM series of CT, a file for each slice of (slices, rows, columns) stored values.
+
+    Rows run to the back, columns to the left, slices to the head, from (10, 20, 30) mm; `spacing` is
+    of slices, rows, columns; other arguments become attributes.
+    """
+    pytest.importorskip("highdicom")
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    def write(folder, values, spacing=(3.0, 0.8, 0.5), **attributes):
+        place = tmp_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        series = {name: generate_uid() for name in
+                  ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")}  # fmt: skip
+        for number, plane in enumerate(values):
+            meta = FileMetaDataset()
+            meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            meta.MediaStorageSOPClassUID = CTImageStorage
+            meta.MediaStorageSOPInstanceUID = generate_uid()
+            # file names in another order than the slices
+            file = place / f"{(number * 7) % 100:03d}.dcm"
+            dataset = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128)
+            plain = {
+                "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+                "PatientName": "Phantom", "PatientID": "1", "PatientBirthDate": "", "PatientSex": "",
+                "StudyDate": "", "StudyTime": "", "StudyID": "", "AccessionNumber": "",
+                "ReferringPhysicianName": "", "SeriesNumber": 1, "Manufacturer": "",
+                "Modality": "CT", "InstanceNumber": number + 1,
+                "Rows": plane.shape[0], "Columns": plane.shape[1], "SamplesPerPixel": 1,
+                "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
+                "HighBit": 15, "PixelRepresentation": 1, "PixelSpacing": list(spacing[1:]),
+                "SliceThickness": spacing[0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+                "ImagePositionPatient": [10, 20, 30 + spacing[0] * number],
+                "RescaleSlope": 1, "RescaleIntercept": 0, "PositionReferenceIndicator": "",
+            }  # fmt: skip
+            for name, value in {**plain, **series, **attributes}.items():
+                setattr(dataset, name, value)
+            dataset.PixelData = plane.astype(np.int16).tobytes()
+            dataset.save_as(file, enforce_file_format=True)
+        return place
+
+    return write

@@ -83,6 +83,22 @@ def one_line(message: str) -> str:
     return re.sub(r"\s+", " ", " ".join(lines[:3]))[:500]
 
 
+def parse_numbers(text: str, lengths: tuple[int, ...], flag: str) -> list[float]:
+    """Numbers of a flag, separated by commas.
+
+    Raises:
+        UserError: they are others, or not so many.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in lengths:
+        wanted = " or ".join(map(str, lengths))
+        raise UserError(f"{flag} {text}: expected {wanted} numbers with commas and no spaces")
+    return numbers
+
+
 def choose_device(name: str) -> torch.device:
     """`auto` takes a GPU where there is one.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from samtune.commands.options import choose_device, parse_alone, quieten
+from samtune.commands.options import choose_device, parse_alone, parse_numbers, quieten
 from samtune.data.image_io import IMAGE_SUFFIXES, read_image
 from samtune.errors import UserError
 from samtune.inference.outputs import (
@@ -112,26 +112,15 @@ def collect_prompts(options: argparse.Namespace) -> list[PromptedImage]:
     if not given:
         raise UserError("there is no prompt: give --point X,Y, --box X0,Y0,X1,Y1 or --prompts FILE")
     prompts = [
-        build_prompt(None, None, _numbers(box, (4,), "--box"), f"--box {box}")
+        build_prompt(None, None, parse_numbers(box, (4,), "--box"), f"--box {box}")
         for box in options.box
     ]
     if options.point:
-        points = [_numbers(point, (2, 3), "--point") for point in options.point]
+        points = [parse_numbers(point, (2, 3), "--point") for point in options.point]
         labels = [int(point[2]) if len(point) == 3 else 1 for point in points]
         prompts.append(build_prompt([p[:2] for p in points], labels, None, "--point"))
     names = [str(number) for number in range(1, len(prompts) + 1)]
     return [PromptedImage(path, prompts, names) for path in find_images(options.images)]
-
-
-def _numbers(text: str, lengths: tuple[int, ...], flag: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in lengths:
-        wanted = " or ".join(map(str, lengths))
-        raise UserError(f"{flag} {text}: expected {wanted} numbers with commas and no spaces")
-    return numbers
 
 
 def find_images(paths: list[Path]) -> list[Path]:

@@ -10,9 +10,9 @@ from samtune.data.dataset import TARGET_SIDE, OnError, PromptedDataset, PromptSe
 from samtune.data.features import CacheSettings, FeatureStore, open_store
 from samtune.data.formats import Format, open_splits
 from samtune.data.loader import BatchLoader
-from samtune.data.readers.volumes import Axis
 from samtune.data.source import ReadSettings, Source, Subset, Tiles
 from samtune.data.splits import SplitSettings
+from samtune.data.volume_slices import Axis
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng

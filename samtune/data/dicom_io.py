@@ -76,6 +76,16 @@ def _series(path: Path, with_pixels: bool) -> list[Any]:
     return datasets
 
 
+def read_dicom_headers(path: Path) -> list[Any]:
+    """Data sets of a series or a multi-frame file, without their pixels.
+
+    Raises:
+        UserError: damaged files, or several series.
+    """
+    with reading_dicom(path):
+        return _series(path, with_pixels=False)
+
+
 def _is_multi_frame(datasets: list[Any]) -> bool:
     return len(datasets) == 1 and int(datasets[0].get("NumberOfFrames", 1) or 1) > 1
 

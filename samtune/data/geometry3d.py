@@ -44,3 +44,10 @@ class Geometry:
         """Bring stored voxels into right-anterior-superior order."""
         nibabel = require("nibabel", "medical")
         return np.asarray(nibabel.apply_orientation(values, self._orientation))
+
+    def turn_back(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Bring voxels in right-anterior-superior order into the stored one."""
+        nibabel = require("nibabel", "medical")
+        body = np.array([[0, 1], [1, 1], [2, 1]])
+        back = nibabel.orientations.ornt_transform(body, self._orientation)
+        return np.asarray(nibabel.apply_orientation(values, back))

@@ -14,7 +14,7 @@ with them.
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,11 @@ from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
 from samtune.data.volume_files import find_volumes, volume_id
-from samtune.data.volume_io import (
-    Labels,
-    read_geometry,
-    read_volume_labels,
-    read_voxels,
-    read_window,
-)
-from samtune.data.windows import find_range, to_grey
+from samtune.data.volume_io import Labels, read_geometry, read_volume_labels
+from samtune.data.volume_slices import AXES, SliceStack, choose_axis, open_stack, slice_of
 from samtune.errors import UserError, require
-from samtune.types import ImageArray, LabelArray, Sample
+from samtune.types import Sample
 
-Axis = Literal["auto", "sagittal", "coronal", "axial"]
-_AXES = ("sagittal", "coronal", "axial")
 # Volumes of this many bytes are kept by each process that reads: shuffled slices come from all of them.
 _MOST_BYTES = 2**30
 
@@ -51,16 +43,14 @@ class _Place:
 
 @dataclass
 class _Volume:
-    """A volume in memory; intensities that become 0 and 255."""
+    """A volume in memory."""
 
-    image: NDArray[Any]
+    stack: SliceStack
     labels: Labels
-    low: float
-    high: float
 
     @property
     def num_bytes(self) -> int:
-        return self.image.nbytes + self.labels.layers.nbytes
+        return self.stack.voxels.nbytes + self.labels.layers.nbytes
 
 
 class Volumes(Source):
@@ -98,7 +88,7 @@ class Volumes(Source):
     def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:
         image, _ = self.files[number]
         stem, geometry = volume_id(image), read_geometry(image)
-        axis = _choose_axis(self.settings.axis, geometry.spacing)
+        axis = choose_axis(self.settings.axis, geometry.spacing)
         across, up = (place for place in range(3) if place != axis)
         sides = geometry.spacing
         row = rows.get(stem, {})
@@ -108,7 +98,7 @@ class Volumes(Source):
             self._hws.append((geometry.ras_shape[up], geometry.ras_shape[across]))
             self.records.append(
                 Record(
-                    f"{stem}/{_AXES[axis]}{index:04d}", image, row.get("split", ""), stem,
+                    f"{stem}/{AXES[axis]}{index:04d}", image, row.get("split", ""), stem,
                     tuple(columns.items()),
                 )
             )  # fmt: skip
@@ -125,9 +115,9 @@ class Volumes(Source):
     def read(self, index: int) -> Sample:
         place, record, settings = self._places[index], self.records[index], self.settings
         volume = self._volume(place.volume)
-        image = self._slice_image(volume, place)
-        layers = np.take(volume.labels.layers, place.number, axis=place.axis + 1)
-        labels = np.stack([as_seen(layer) for layer in layers])
+        image = volume.stack.picture(place.number)
+        layers = volume.labels.layers
+        labels = np.stack([slice_of(layer, place.axis, place.number) for layer in layers])
         for value in settings.ignore_values:
             labels = np.where(labels == value, np.int32(0), labels)
         names = volume.labels.names | dict(settings.class_names)
@@ -141,19 +131,10 @@ class Volumes(Source):
 
     def stored(self, index: int) -> NDArray[Any]:
         place = self._places[index]
-        image = self._volume(place.volume).image
-        return as_seen(np.take(image, place.number, axis=place.axis))[..., None]
+        return self._volume(place.volume).stack.values(place.number)[..., None]
 
     def hw(self, index: int) -> tuple[int, int]:
         return self._hws[index]
-
-    def _slice_image(self, volume: _Volume, place: _Place) -> ImageArray:
-        """A grey slice thrice, or with its two neighbours as red and blue."""
-        last = volume.image.shape[place.axis] - 1
-        offsets = (-1, 0, 1) if self.settings.with_neighbours else (0, 0, 0)
-        numbers = [min(max(place.number + offset, 0), last) for offset in offsets]
-        slices = [as_seen(np.take(volume.image, n, axis=place.axis)) for n in numbers]
-        return to_grey(np.stack(slices, axis=2), volume.low, volume.high)
 
     def _volume(self, number: int) -> _Volume:
         """A volume; those used last are kept, as far as the memory that is set aside goes."""
@@ -166,28 +147,4 @@ class Volumes(Source):
 
     def _load(self, number: int) -> _Volume:
         image, file = self.files[number]
-        voxels, settings = read_voxels(image), self.settings
-        own = settings.value_range or (None if settings.window else read_window(image))
-        low, high = own or find_range(settings.window, voxels)
-        return _Volume(voxels, read_volume_labels(file, image), low, high)
-
-
-def as_seen(values: NDArray[Any]) -> NDArray[Any]:
-    """Turn a slice of a right-anterior-superior volume as radiologists see it, or back again.
-
-    The second axis runs up in the picture, the first to the left: both are turned, and swapped.
-    """
-    return np.asarray(values[::-1, ::-1].T)
-
-
-def from_seen(picture: LabelArray | NDArray[Any]) -> NDArray[Any]:
-    """The inverse of `as_seen`."""
-    return np.asarray(picture.T[::-1, ::-1])
-
-
-def _choose_axis(axis: str, spacing: tuple[float, ...]) -> int:
-    """`auto` cuts across the coarsest spacing, so that slices are as they were taken."""
-    if axis != "auto":
-        return _AXES.index(axis)
-    coarsest = max(spacing)
-    return max(place for place, size in enumerate(spacing) if size >= coarsest - 1e-6)
+        return _Volume(open_stack(image, self.settings), read_volume_labels(file, image))

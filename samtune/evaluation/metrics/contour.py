@@ -56,13 +56,24 @@ def contour_scores(
     predicted, truth = common_window(predicted, truth)
     bands = _band(predicted, width), _band(truth, width)
     union = np.count_nonzero(bands[0] | bands[1])
-    there, back = _distances(_edge(predicted), _edge(truth), spacing)
+    surface_dice, hd95 = edge_agreement(_edge(predicted), _edge(truth), spacing, tolerance)
+    return ContourScores(np.count_nonzero(bands[0] & bands[1]) / union, surface_dice, hd95)
+
+
+def edge_agreement(
+    first: MaskArray, second: MaskArray, spacing: tuple[float, ...], tolerance: float
+) -> tuple[float, float]:
+    """Surface Dice and HD95 of two edges, in the plane or in space; neither is empty.
+
+    Args:
+        first, second: pixels or voxels of the edges.
+        spacing: distance between them along each axis.
+        tolerance: of surface Dice, in the unit of `spacing`.
+    """
+    there, back = _distances(first, second, spacing)
     near = np.count_nonzero(there <= tolerance) + np.count_nonzero(back <= tolerance)
-    return ContourScores(
-        np.count_nonzero(bands[0] & bands[1]) / union,
-        near / (len(there) + len(back)),
-        float(max(np.percentile(there, 95), np.percentile(back, 95))),
-    )
+    hd95 = float(max(np.percentile(there, 95), np.percentile(back, 95)))
+    return near / (len(there) + len(back)), hd95
 
 
 def _band(mask: MaskArray, width: int) -> MaskArray:
@@ -83,7 +94,7 @@ def _eroded(mask: MaskArray, kernel: NDArray[np.uint8]) -> MaskArray:
 
 
 def _distances(
-    first: MaskArray, second: MaskArray, spacing: tuple[float, float]
+    first: MaskArray, second: MaskArray, spacing: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distance of each pixel of one edge to the nearest of the other, and the other way."""
     points = [np.argwhere(edge) * np.asarray(spacing) for edge in (first, second)]

@@ -6,15 +6,16 @@ from samtune.types import MaskArray
 
 
 def common_window(first: MaskArray, second: MaskArray) -> tuple[MaskArray, MaskArray]:
-    """Cut two (H, W) masks to the box around both, with one pixel of background on every side.
+    """Cut two (H, W) or (X, Y, Z) masks to the box around both, one background pixel on every side.
 
     The background stands for the outside of the image too, so that an object that touches the
     border has an edge there.
     """
     both = first | second
-    rows, columns = np.flatnonzero(both.any(1)), np.flatnonzero(both.any(0))
-    if not len(rows):
-        empty = np.zeros((1, 1), np.bool_)
+    if not both.any():
+        empty = np.zeros((1,) * both.ndim, np.bool_)
         return empty, empty
-    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    axes = range(both.ndim)
+    places = [np.flatnonzero(both.any(tuple(a for a in axes if a != axis))) for axis in axes]
+    window = tuple(slice(place[0], place[-1] + 1) for place in places)
     return np.pad(first[window], 1), np.pad(second[window], 1)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from samtune.data.formats import open_splits, recognise
-from samtune.data.readers.volumes import Volumes, as_seen, from_seen
+from samtune.data.readers.volumes import Volumes
 from samtune.data.source import ReadSettings
 from samtune.data.splits import SplitSettings
+from samtune.data.volume_slices import as_seen, from_seen
 from samtune.data.windows import WINDOWS, find_range, to_grey
 from samtune.errors import UserError
 

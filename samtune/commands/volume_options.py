@@ -1,0 +1,196 @@
+"""Options of `samtune segment-volume`, and what they stand for."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from samtune.commands.evaluation_options import find_run
+from samtune.commands.options import parse_numbers, read_settings
+from samtune.data.source import ReadSettings
+from samtune.data.volume_io import read_volume_labels
+from samtune.data.volume_slices import AXES, SliceStack
+from samtune.errors import UserError
+from samtune.inference.prompt_files import build_prompt
+from samtune.inference.volume_prompts import read_seeds, seeds_from_labels
+from samtune.inference.volumes import Carrier, Seed, StopRule
+
+_DESCRIPTION = """Segment objects of a volume (NIfTI, NRRD, MetaImage, a folder of DICOM slices or a
+multi-frame file). An object is prompted on one slice and carried through its neighbours: the box of
+each mask, grown a little, and its logits are the prompt for the next slice, until a rule says stop.
+Slices are numbered from 0 towards the patient's head (front, right) and seen with the body's front (or
+head) up and its right on the left; coordinates are pixels of the slice as seen, from the top-left
+corner, x to the right and y down. They are cut and shown as the run was trained."""
+_EPILOG = """Beside OUT lies OUT's name with .json: each object's slices, scores, and on which slice it
+stopped and why. OUT has the orientation and the affine of the volume."""
+
+
+def volume_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        "samtune segment-volume", description=_DESCRIPTION, epilog=_EPILOG, exit_on_error=False
+    )
+    parser.add_argument("model", help="run folder, checkpoint, adapter, or any base model")
+    parser.add_argument("volume", type=Path, help="a file, or a folder of DICOM slices")
+    parser.add_argument(
+        "--out", type=Path, required=True,
+        help="labels: .nii.gz, .nii, .nrrd, .mha, or .dcm for DICOM SEG of a DICOM volume",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    _add_prompts(parser)
+    _add_rule(parser)
+    _add_reading(parser)
+    parser.add_argument("--checkpoint", help="official weights for a registry name")
+    parser.add_argument("--image-size", type=int, default=0, help="of a base model; 0: its own")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
+    return parser
+
+
+def _add_prompts(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("prompts")
+    group.add_argument("--slice", type=int, metavar="N", help="that --box and --point lie on")
+    group.add_argument("--box", action="append", default=[], metavar="X0,Y0,X1,Y1")
+    group.add_argument(
+        "--point", action="append", default=[], metavar="X,Y[,LABEL]",
+        help="pixel of the object; with ,0 one that is not of it; may be given several times",
+    )  # fmt: skip
+    group.add_argument("--name", default="", help="of the object (default: 1)")
+    group.add_argument(
+        "--prompts", type=Path, metavar="FILE",
+        help='several objects: a JSON list of {"slice": N, "box": [x0, y0, x1, y1], "points": [[x, y], '
+        '...], "labels": [1, 0, ...], "name": ..., "id": ...}',
+    )  # fmt: skip
+    group.add_argument(
+        "--from-labels", type=Path, metavar="LABELS",
+        help="the box of each label on the slice where it is largest, to measure a model",
+    )  # fmt: skip
+    group.add_argument(
+        "--truth", type=Path, metavar="LABELS",
+        help="measure each object against the label of its id: Dice, IoU, NSD, HD95, in space",
+    )  # fmt: skip
+    group.add_argument("--tolerance", type=float, default=2.0, help="of NSD, mm (default: 2)")
+
+
+def _add_rule(parser: argparse.ArgumentParser) -> None:
+    group, rule = parser.add_argument_group("carrying"), StopRule()
+    group.add_argument(
+        "--min-contrast", type=float, default=rule.min_contrast, metavar="SHARE",
+        help="stop where an object stands out from around it by less than this share of how it did on "
+        f"the prompted slice, as medians of grey; -1 never (default: {rule.min_contrast:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-score", type=float, default=rule.min_score, metavar="IOU",
+        help=f"stop where the model expects less of its mask (default: {rule.min_score:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-change", type=float, default=rule.max_change, metavar="FACTOR",
+        help=f"stop where the area changes by more from slice to slice (default: {rule.max_change:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-overlap", type=float, default=rule.min_overlap, metavar="IOU",
+        help="stop where a mask and that of the slice before have less in common (default: "
+        f"{rule.min_overlap:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--growth", type=float, default=Carrier.GROWTH, metavar="SHARE",
+        help="of a box's sides that it grows by on every side, a pixel at least (default: "
+        f"{Carrier.GROWTH:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--largest-part", action="store_true", help="keep each object's largest connected part"
+    )
+    group.add_argument(
+        "--min-iou", type=float, default=0.5, metavar="IOU",
+        help="without a prompt: masks of neighbouring slices are one object from here (default: 0.5)",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-slices", type=int, default=2, metavar="N",
+        help="without a prompt: objects on fewer slices are left out (default: 2)",
+    )  # fmt: skip
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("slices", "as the run was trained, unless given")
+    group.add_argument("--axis", choices=("auto", *AXES), help="that slices are cut across")
+    group.add_argument(
+        "--window", help="lung, bone, soft_tissue, brain, liver, CENTRE,WIDTH; '' for percentiles"
+    )
+    group.add_argument(
+        "--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="what becomes 0 and 255"
+    )
+    group.add_argument(
+        "--with-neighbours", action=argparse.BooleanOptionalAction,
+        help="a slice's neighbours as red and blue",
+    )  # fmt: skip
+
+
+def read_settings_for(options: argparse.Namespace) -> ReadSettings:
+    """How slices are read: the data section of the model's run, overridden by flags.
+
+    Raises:
+        UserError: a number makes no sense, or the run's config cannot be read.
+    """
+    _require_sense(options)
+    run = find_run(Path(options.model))
+    data: dict[str, Any] = {}
+    if run is not None:
+        data = dict(read_settings(run / "config.yaml").get("data") or {})
+    if options.window is not None:
+        data |= {"window": options.window, "value_range": None}
+    for name in ("axis", "value_range", "with_neighbours"):
+        if getattr(options, name) is not None:
+            data[name] = getattr(options, name)
+    low_high = data.get("value_range")
+    return ReadSettings(
+        value_range=(float(low_high[0]), float(low_high[1])) if low_high else None,
+        window=str(data.get("window") or ""),
+        axis=str(data.get("axis") or "auto"),
+        with_neighbours=bool(data.get("with_neighbours", False)),
+    )
+
+
+def _require_sense(options: argparse.Namespace) -> None:
+    if options.max_change < 1:
+        raise UserError(f"--max-change is {options.max_change:g}: give a factor from 1 up")
+    for name in ("growth", "tolerance"):
+        if not 0 <= getattr(options, name) < math.inf:
+            raise UserError(f"--{name} is {getattr(options, name):g}: give a number from 0 up")
+    if options.value_range and not options.value_range[0] < options.value_range[1]:
+        raise UserError(f"--value-range is {options.value_range}: give the lower number first")
+
+
+def seeds_of(options: argparse.Namespace, stack: SliceStack) -> list[Seed]:
+    """Objects with their prompts; none without a prompt.
+
+    Raises:
+        UserError: prompts are given in two ways, or make no sense.
+    """
+    is_flag = bool(options.box or options.point) or options.slice is not None
+    ways = [is_flag, options.prompts is not None, options.from_labels is not None]
+    if sum(ways) > 1:
+        raise UserError(
+            "give prompts in one way: --slice with --box or --point, --prompts, --from-labels"
+        )
+    if options.prompts is not None:
+        return read_seeds(options.prompts)
+    if options.from_labels is not None:
+        return seeds_from_labels(
+            read_volume_labels(options.from_labels, options.volume), stack.axis
+        )
+    return [_own_seed(options)] if is_flag else []
+
+
+def _own_seed(options: argparse.Namespace) -> Seed:
+    """The object of --slice, --box and --point."""
+    if options.slice is None:
+        raise UserError("--box and --point lie on a slice: give --slice N")
+    if len(options.box) > 1:
+        raise UserError("--box is given twice: several objects go into a file, --prompts FILE")
+    box = [parse_numbers(text, (4,), "--box") for text in options.box]
+    points = [parse_numbers(text, (2, 3), "--point") for text in options.point]
+    labels = [int(point[2]) if len(point) == 3 else 1 for point in points]
+    prompt = build_prompt(
+        [point[:2] for point in points] or None, labels if points else None,
+        box[0] if box else None, f"--slice {options.slice}",
+    )  # fmt: skip
+    return Seed(1, options.name or "1", options.slice, prompt)

@@ -1,0 +1,102 @@
+"""Labels of a volume as NIfTI, NRRD, MetaImage or DICOM SEG, voxel for voxel on their image."""
+
+import gzip
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.dicom_io import SUFFIXES, is_dicom
+from samtune.data.dicom_seg import dicom_seg_bytes
+from samtune.data.geometry3d import LPS_TO_RAS, Geometry
+from samtune.data.segments import Segment, merged
+from samtune.data.volume_io import NIFTI, read_geometry
+from samtune.errors import UserError, require
+from samtune.files import write_bytes
+
+_ITK = (".nrrd", ".mha")
+LABEL_SUFFIXES = (*NIFTI, *_ITK, ".dcm")
+
+
+def require_writable(path: Path, image: Path) -> None:
+    """Say before the long work what could not be written after it.
+
+    Raises:
+        UserError: the suffix is unknown, or DICOM SEG was asked for of an image that is no DICOM.
+    """
+    if not path.name.lower().endswith(LABEL_SUFFIXES):
+        raise UserError(f"{path} has no suffix that is known: give {', '.join(LABEL_SUFFIXES)}")
+    if path.name.lower().endswith(SUFFIXES):
+        require("highdicom", "medical")
+        if not is_dicom(image):
+            raise UserError(
+                f"{path} would be DICOM SEG, which refers to DICOM slices, but {image} is none: give "
+                "a name that ends with .nii.gz"
+            )
+
+
+def write_volume_labels(path: Path, image: Path, segments: Sequence[Segment]) -> None:
+    """Write objects in the orientation that their image is stored in, atomically.
+
+    SEG keeps objects that overlap, the others see `merged`.
+
+    Args:
+        path: where to; its suffix says the format. SEG numbers the objects from 1 in their order.
+        image: that the objects belong to; NIfTI keeps its header's qform and sform to the bit.
+        segments: the objects.
+
+    Raises:
+        UserError: the format cannot hold the objects.
+    """
+    require_writable(path, image)
+    geometry = read_geometry(image)
+    if path.name.lower().endswith(SUFFIXES):
+        content = dicom_seg_bytes(image, geometry, segments)
+    else:
+        labels = geometry.turn_back(merged(segments, geometry.ras_shape))
+        content = (
+            _nifti_bytes(path, image, geometry, labels)
+            if path.name.lower().endswith(NIFTI)
+            else _itk_bytes(path, geometry, labels)
+        )
+    write_bytes(path, content)
+
+
+def _nifti_bytes(path: Path, image: Path, geometry: Geometry, labels: NDArray[Any]) -> bytes:
+    nibabel = require("nibabel", "medical")
+    header, affine = None, geometry.affine
+    if image.name.lower().endswith(NIFTI):
+        source = nibabel.load(image)
+        if isinstance(source.header, nibabel.Nifti1Header):
+            header = nibabel.Nifti1Header.from_header(source.header)
+            header.extensions.clear()
+            for name in ("descrip", "aux_file", "intent_name"):  # of the image, and of its patient
+                header[name] = b""
+            header["cal_min"] = header["cal_max"] = 0
+            header.set_data_dtype(labels.dtype)
+    content = nibabel.Nifti1Image(labels, affine, header, dtype=labels.dtype).to_bytes()
+    if path.name.lower().endswith(".gz"):
+        return gzip.compress(content, compresslevel=6, mtime=0)
+    return bytes(content)
+
+
+def _itk_bytes(path: Path, geometry: Geometry, labels: NDArray[Any]) -> bytes:
+    """SimpleITK writes to files alone."""
+    sitk = require("SimpleITK", "medical")
+    affine = LPS_TO_RAS @ geometry.affine
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    picture = sitk.GetImageFromArray(labels.T)  # SimpleITK's arrays have the first axis last
+    try:
+        picture.SetSpacing(sizes.tolist())
+        picture.SetDirection((affine[:3, :3] / sizes).ravel().tolist())
+        picture.SetOrigin(affine[:3, 3].tolist())
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"labels{path.suffix.lower()}"
+            sitk.WriteImage(picture, str(file), useCompression=True)
+            return file.read_bytes()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise UserError(f"{path} cannot be written ({reason}): try .nii.gz") from error
