@@ -21,8 +21,8 @@ def choose_block_side(scenes: list[Scene], side: int) -> int:
 
 def block_windows(
     scene: Scene, block: int, side: int, overlap: int
-) -> Iterator[tuple[str, list[Window]]]:
-    """Names of blocks with their windows.
+) -> Iterator[tuple[str, Window, list[Window]]]:
+    """Names of blocks, their pixels, and their windows.
 
     Args:
         scene: what is divided.
@@ -33,14 +33,12 @@ def block_windows(
     for row, (top, bottom) in enumerate(itertools.pairwise(rows)):
         for column, (left, right) in enumerate(itertools.pairwise(columns)):
             name = f"{scene.path.stem}/{row},{column}" if block else scene.path.stem
-            yield (
-                name,
-                [
-                    Window(top + y, left + x, min(side, bottom - top), min(side, right - left))
-                    for y in tile_starts(bottom - top, side, overlap)
-                    for x in tile_starts(right - left, side, overlap)
-                ],
-            )
+            windows = [
+                Window(top + y, left + x, min(side, bottom - top), min(side, right - left))
+                for y in tile_starts(bottom - top, side, overlap)
+                for x in tile_starts(right - left, side, overlap)
+            ]
+            yield name, Window(top, left, bottom - top, right - left), windows
 
 
 def _edges(length: int, block: int) -> list[int]:

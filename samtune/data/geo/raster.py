@@ -79,9 +79,12 @@ def open_scene(
         UserError: the file cannot be read, or lacks a band.
     """
     with opened(path) as file:
+        _require_readable(file, path)
         chosen = _choose_bands(file, bands, path)
         if value_range is None and _is_to_be_stretched(file, stretch):
             value_range = _percentiles(file, chosen)
+        elif value_range is None and set(file.dtypes) != {"uint8"}:
+            value_range = _plain_range(file, chosen)
         flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
         return Scene(
             path, file.height, file.width, file.crs.to_wkt() if file.crs else "",
@@ -100,7 +103,8 @@ def opened(path: Path) -> Iterator[Any]:
     errors = require("rasterio.errors", "geo")
     try:
         with require("rasterio", "geo").Env(GDAL_CACHEMAX=_CACHE_MB):
-            yield _dataset(path, os.getpid())
+            about = path.stat() if path.exists() else None
+            yield _dataset(path, os.getpid(), about and (about.st_mtime_ns, about.st_size))
     except errors.RasterioError as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(f"{path} cannot be read as a raster: {reason}") from error
@@ -109,9 +113,24 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=16)
-def _dataset(path: Path, process: int) -> Any:
-    """An open file; each process opens its own, for a forked one would share the read position."""
+def _dataset(path: Path, process: int, version: Any) -> Any:
+    """An open file; each process opens its own, for a forked one would share the read position.
+
+    A file that was written anew is another one.
+    """
     return require("rasterio", "geo").open(path)
+
+
+def _require_readable(file: Any, path: Path) -> None:
+    """What GDAL opens but must not, or cannot, be read as a picture of the ground."""
+    if any(name.startswith("complex") for name in file.dtypes):
+        raise UserError(f"{path} holds complex numbers: save their magnitude first")
+    if not file.crs and file.gcps[0]:
+        raise UserError(f"{path} has control points only: warp it to a grid first (gdalwarp)")
+    folder = path.resolve().parent
+    for part in file.files:
+        if not Path(part).resolve().is_relative_to(folder):
+            raise UserError(f"{path} refers to {part}, which lies outside its own folder")
 
 
 def _choose_bands(file: Any, bands: Sequence[int | str] | None, path: Path) -> tuple[int, ...]:
@@ -136,7 +155,8 @@ def _choose_bands(file: Any, bands: Sequence[int | str] | None, path: Path) -> t
 
 def _named_rgb(file: Any) -> tuple[int, ...] | None:
     """The bands that the file itself calls red, green and blue."""
-    for names in ([c.name for c in file.colorinterp], [str(n).lower() for n in file.descriptions]):
+    # names that someone gave go before the colours, which GDAL guesses
+    for names in ([str(n).lower() for n in file.descriptions], [c.name for c in file.colorinterp]):
         if all(colour in names for colour in ("red", "green", "blue")):
             return tuple(names.index(colour) + 1 for colour in ("red", "green", "blue"))
     return None
@@ -156,6 +176,16 @@ def _percentiles(file: Any, bands: tuple[int, ...]) -> tuple[float, float] | Non
         return None
     low, high = np.percentile(values, STRETCH_PERCENTILES)
     return float(low), float(max(high, low + 1e-6))
+
+
+def _plain_range(file: Any, bands: tuple[int, ...]) -> tuple[float, float]:
+    """What `to_uint8` takes for one image, decided once for all windows of a scene."""
+    values = np.concatenate([part.ravel() for part in _probe(file, bands)])
+    values = values[np.isfinite(values)]
+    largest = float(values.max()) if values.size else 0.0
+    if np.issubdtype(values.dtype, np.floating):
+        return 0.0, 1.0 if largest <= 1 else 255.0
+    return 0.0, next((top for top in (255.0, 65535.0) if largest <= top), largest)
 
 
 def _probe(file: Any, bands: tuple[int, ...]) -> Iterator[NDArray[Any]]:
@@ -189,25 +219,25 @@ def read_window(scene: Scene, window: Window) -> tuple[ImageArray, MaskArray]:
     """
     with opened(scene.path) as file:
         values = file.read(scene.bands, window=_place(window))
-        is_valid = np.asarray(np.isfinite(values).all(0))
+        has_value = np.asarray(np.isfinite(values))
         if scene.has_gaps:
-            is_valid &= (file.read_masks(scene.bands, window=_place(window)) > 0).any(0)
-    pixels = np.moveaxis(values, 0, 2)
+            has_value &= file.read_masks(scene.bands, window=_place(window)) > 0
+    pixels, kept = np.moveaxis(values, 0, 2), np.moveaxis(has_value, 0, 2)
     if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
+        pixels, kept = np.repeat(pixels, 3, axis=2), np.repeat(kept, 3, axis=2)
     image = to_uint8(pixels, "none", scene.value_range)
-    image[~is_valid] = 0
-    return image, is_valid
+    image[~kept] = 0
+    return image, np.asarray(kept.any(axis=2))
 
 
 def has_data(scene: Scene, window: Window) -> bool:
-    """Whether a window holds any data, seen on a coarse grid of its first band."""
+    """Whether a window holds any data: a coarse grid of the first band tells mostly, else all of it."""
     if not scene.has_gaps:
         return True
     with opened(scene.path) as file:
         shape = (min(16, window.height), min(16, window.width))
         found = file.read_masks(scene.bands[0], window=_place(window), out_shape=shape)
-        return bool(found.any())
+        return bool(found.any() or file.read_masks(scene.bands, window=_place(window)).any())
 
 
 def read_label_window(path: Path, scene: Scene, window: Window) -> LabelArray:
@@ -221,15 +251,18 @@ def read_label_window(path: Path, scene: Scene, window: Window) -> LabelArray:
         grid: dict[str, Any] = {"height": scene.height, "width": scene.width}
         if file.crs and scene.crs:
             grid |= {"crs": scene.crs, "transform": transform(*scene.transform)}
-        if tuple(file.transform)[:6] == scene.transform or "crs" not in grid:
+        is_same_size = (file.height, file.width) == (scene.height, scene.width)
+        is_same_grid = is_same_size and tuple(file.transform)[:6] == scene.transform
+        if is_same_grid or "crs" not in grid:
             _require_same_size(file, scene)
             values = file.read(1, window=_place(window))
         else:
             with vrt.WarpedVRT(file, **grid) as warped:
                 values = warped.read(1, window=_place(window))
         values = np.where(values == file.nodata, 0, values) if file.nodata is not None else values
-    labels = np.rint(np.nan_to_num(values))
-    if not np.array_equal(labels, np.nan_to_num(values)) or abs(labels).max(initial=0) >= 2**31:
+    values = np.nan_to_num(values)
+    labels = np.rint(values) if values.dtype.kind == "f" else values
+    if not np.array_equal(labels, values) or float(abs(labels).max(initial=0)) >= 2**31:
         raise UserError(f"{path} holds values that are no labels (fractions, or beyond 32 bits)")
     return np.asarray(labels, np.int32)
 

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.geo.raster import Scene, Window, crs_to_pixel, pixel_to_crs, to_crs
-from samtune.data.objects import stack_layers
 from samtune.errors import UserError, require
-from samtune.types import LabelArray, MaskArray
+from samtune.types import LabelArray
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".kml", ".gml")
 # Points along each side of a window that is carried into another CRS, where its sides are bent.
@@ -32,6 +31,7 @@ class Polygons:
         crs: of the coordinates, as WKT or authority code; empty where the file names none.
         shapes: (N,) WKB.
         bounds: (N, 4) xmin, ymin, xmax, ymax in that CRS.
+        points: (N, 2) a place within each, in that CRS.
         classes: (N,) class names, or empty for none.
         notes: what a user should know, such as features that are no polygons.
     """
@@ -40,6 +40,7 @@ class Polygons:
     crs: str
     shapes: NDArray[Any]
     bounds: NDArray[np.float64]
+    points: NDArray[np.float64]
     classes: NDArray[Any]
     notes: list[str] = field(default_factory=list)
 
@@ -71,18 +72,24 @@ def read_polygons(
         )  # fmt: skip
     except Exception as error:  # pyogrio and the codecs raise several kinds
         raise UserError(f"{path} cannot be read as vectors: {_reason(error, encoding)}") from error
-    found = (_bounds(shapely, part, with_points) for part in _parts(shapes))
-    bounds = np.concatenate([_NOTHING, *found])
-    is_good = np.isfinite(bounds).all(1)
-    if not is_good.any():
+    found = [_bounds_and_points(shapely, part, with_points) for part in _parts(shapes)]
+    places = np.concatenate([np.zeros((0, 6)), *found])
+    is_good = np.isfinite(places).all(1)
+    if len(shapes) and not is_good.any():
         raise UserError(f"{path} holds no polygons ({len(shapes)} features)")
     notes = [] if is_good.all() else [f"{(~is_good).sum()} features of {path} are no polygons"]
     names = columns[0] if class_column else np.full(len(shapes), "", object)
     names = np.array(["" if _is_null(name) else str(name) for name in names[is_good]], object)
-    return Polygons(path, meta["crs"] or "", shapes[is_good], bounds[is_good], names, notes)
+    layers = require("pyogrio", "geo").list_layers(path)
+    if len(layers) > 1:
+        others = ", ".join(str(name) for name in layers[1:4, 0])
+        notes.append(f"of {path} the first layer is read, and not {others}")
+    places = places[is_good]
+    return Polygons(
+        path, meta["crs"] or "", shapes[is_good], places[:, :4], places[:, 4:], names, notes
+    )
 
 
-_NOTHING = np.zeros((0, 4))
 _CHUNK = 100_000
 
 
@@ -92,11 +99,16 @@ def _parts(shapes: NDArray[Any]) -> Iterator[NDArray[Any]]:
         yield shapes[start : start + _CHUNK]
 
 
-def _bounds(shapely: Any, shapes: NDArray[Any], with_points: bool) -> NDArray[np.float64]:
-    """(N, 4), not finite for what is no polygon."""
+def _bounds_and_points(
+    shapely: Any, shapes: NDArray[Any], with_points: bool
+) -> NDArray[np.float64]:
+    """(N, 6): bounds, and a place within; not finite for what is no polygon."""
     geometries = shapely.from_wkb(shapes, on_invalid="ignore")
     is_area = np.isin(shapely.get_type_id(geometries), (3, 6, 0) if with_points else (3, 6))
-    return np.where(is_area[:, None], shapely.bounds(geometries), np.nan)
+    geometries[~is_area | shapely.is_empty(geometries)] = None
+    inside = shapely.point_on_surface(geometries)
+    points = np.stack([shapely.get_x(inside), shapely.get_y(inside)], axis=1)
+    return np.concatenate([shapely.bounds(geometries), points], axis=1)
 
 
 def _gdal_name(encoding: str) -> str:
@@ -133,24 +145,22 @@ class Meetings:
 
     Attributes:
         windows, polygons: (P,) numbers.
-        distances: (P,) from the window's centre to the polygon's, in sides of the window: below 1/2
-            where the polygon's centre lies in the window.
     """
 
     windows: NDArray[np.intp]
     polygons: NDArray[np.intp]
-    distances: NDArray[np.float64]
 
 
 def find_on_scene(polygons: Polygons, scene: Scene, windows: list[Window]) -> Meetings:
-    """Which windows the polygons meet.
+    """Which windows the polygons meet; none where they lie elsewhere.
 
     A file that names the wrong CRS, or none where its coordinates are the scene's own, is seen by
     none of its polygons lying on the scene: then the scene's CRS is tried, and noted.
 
     Raises:
-        UserError: none of the polygons lies on the scene.
+        UserError: the scene has no CRS, and the polygons' coordinates cannot be its pixels.
     """
+    _require_pixels(polygons, scene)
     found = _meeting(polygons.bounds, polygons.crs, scene, windows)
     if not len(found.windows) and scene.crs and not _is_same(polygons.crs, scene.crs):
         found = _meeting(polygons.bounds, scene.crs, scene, windows)
@@ -160,9 +170,25 @@ def find_on_scene(polygons: Polygons, scene: Scene, windows: list[Window]) -> Me
                 f"{scene.path} ({_short(scene.crs)}) and were taken as such: set its CRS right"
             )
             polygons.crs = scene.crs
-    if not len(found.windows):
-        raise UserError(_apart(polygons, scene))
     return found
+
+
+def _require_pixels(polygons: Polygons, scene: Scene) -> None:
+    """Without a CRS, coordinates are pixels: degrees would all fall into a few of them."""
+    sides = polygons.bounds[:, 2:] - polygons.bounds[:, :2]
+    if not scene.crs and len(sides) and polygons.crs and float(np.median(sides)) < 1:
+        raise UserError(
+            f"{scene.path} has no georeference, and the polygons of {polygons.path} "
+            f"({_short(polygons.crs)}) are less than a pixel wide: georeference the scene"
+        )
+
+
+def points_on_scene(polygons: Polygons, scene: Scene) -> NDArray[np.float64]:
+    """(N, 2) xy pixels of a place within each polygon."""
+    points = polygons.points
+    if polygons.crs and scene.crs and not _is_same(polygons.crs, scene.crs):
+        points = to_crs(points, polygons.crs, scene.crs)
+    return crs_to_pixel(scene, points)
 
 
 def _meeting(
@@ -174,16 +200,13 @@ def _meeting(
     if crs and scene.crs:
         points = to_crs(points, scene.crs, crs)
     outlines = points.reshape(len(windows), -1, 2)
-    low, high = outlines.min(1), outlines.max(1)
-    tree = shapely.STRtree(shapely.box(*low.T, *high.T))
+    tree = shapely.STRtree(shapely.box(*outlines.min(1).T, *outlines.max(1).T))
     found = [
         np.add(tree.query(shapely.box(*bounds[start : start + _CHUNK].T)), [[start], [0]])
         for start in range(0, len(bounds), _CHUNK)
     ]
-    polygons, met = np.concatenate(found, axis=1)
-    apart = (bounds[polygons, :2] + bounds[polygons, 2:] - low[met] - high[met]) / 2
-    distances = np.abs(apart / np.maximum(high[met] - low[met], 1e-12)).max(1)
-    return Meetings(met, polygons, distances)
+    polygons, met = np.concatenate([np.zeros((2, 0), np.intp), *found], axis=1)
+    return Meetings(met, polygons)
 
 
 def _outline(window: Window) -> NDArray[np.float64]:
@@ -194,7 +217,8 @@ def _outline(window: Window) -> NDArray[np.float64]:
     return np.asarray(unit * (window.width, window.height) + (window.x, window.y))
 
 
-def _apart(polygons: Polygons, scene: Scene) -> str:
+def lie_apart(polygons: Polygons, scene: Scene) -> str:
+    """What to say of polygons that meet no part of a scene."""
     corners = pixel_to_crs(scene, np.array([[0, 0], [scene.width, scene.height]]))
     low, high = corners.min(0), corners.max(0)
     theirs = (*polygons.bounds[:, :2].min(0), *polygons.bounds[:, 2:].max(0))
@@ -243,32 +267,55 @@ def draw(
     shapely = require("shapely", "geo")
     shapes = shapely.make_valid(to_pixels(polygons, numbers, scene))
     shapes = shapely.transform(shapes, lambda xy: np.subtract(xy, (window.x, window.y)))
-    found: list[tuple[int, MaskArray]] = []
-    for number, shape in zip(numbers.tolist(), shapes, strict=True):
-        mask = _drawn(shape, (window.height, window.width))
-        if mask is not None:
-            found.append((number + 1, mask))
-    classes = {number: str(polygons.classes[number - 1]) for number, _ in found}
-    return stack_layers(found, (window.height, window.width)), classes
+    ids = (numbers + 1).astype(np.int32)
+    layers: list[LabelArray] = []
+    for group in _apart_groups(shapes):
+        _add_to_layers(layers, _burnt(shapes[group], ids[group], window), window)
+    labels = np.stack(layers) if layers else np.zeros((1, window.height, window.width), np.int32)
+    drawn = [int(number) for number in np.unique(labels) if number]
+    return labels, {number: str(polygons.classes[number - 1]) for number in drawn}
 
 
-def _drawn(shape: Any, hw: tuple[int, int]) -> MaskArray | None:
-    """The mask of a polygon in pixels of the window; `None` if it holds no pixel's centre."""
-    features, shapely = require("rasterio.features", "geo"), require("shapely", "geo")
-    bounds = shapely.bounds(shape)
-    if not np.isfinite(bounds).all():
-        return None
-    x0, y0 = (max(0, int(np.floor(value))) for value in bounds[:2])
-    x1, y1 = (min(side, int(np.ceil(v))) for side, v in zip(hw[::-1], bounds[2:], strict=True))
-    if x0 >= x1 or y0 >= y1:
-        return None
-    moved = shapely.transform(shape, lambda xy: xy - (x0, y0))
-    areas = [part for part in shapely.get_parts(moved) if part.geom_type.endswith("Polygon")]
-    if not areas:
-        return None
-    part = features.rasterize(areas, out_shape=(y1 - y0, x1 - x0), dtype="uint8")
-    if not part.any():
-        return None
-    mask = np.zeros(hw, np.bool_)
-    mask[y0:y1, x0:x1] = part > 0
-    return mask
+def _apart_groups(shapes: NDArray[np.object_]) -> list[NDArray[np.intp]]:
+    """Groups of polygons whose bounds do not meet, so that each can be drawn at once."""
+    shapely = require("shapely", "geo")
+    boxes = shapely.box(*shapely.bounds(shapes).T)
+    one, other = shapely.STRtree(boxes).query(boxes)
+    near: dict[int, list[int]] = {}
+    for a, b in zip(one.tolist(), other.tolist(), strict=True):
+        near.setdefault(a, []).append(b)
+    groups = np.full(len(shapes), -1)
+    for number in range(len(shapes)):
+        taken = {int(groups[neighbour]) for neighbour in near.get(number, ())}
+        groups[number] = next(group for group in range(len(shapes) + 1) if group not in taken)
+    return [np.flatnonzero(groups == group) for group in range(int(groups.max(initial=-1)) + 1)]
+
+
+def _burnt(shapes: NDArray[np.object_], ids: NDArray[np.int32], window: Window) -> LabelArray:
+    """(H, W) of polygons that do not overlap; a pixel belongs to one that holds its centre."""
+    shapely, features = require("shapely", "geo"), require("rasterio.features", "geo")
+    hw = (window.height, window.width)
+    # repairing can leave lines beside areas
+    parts = [
+        (part, int(number))
+        for shape, number in zip(shapes, ids, strict=True)
+        for part in shapely.get_parts(shape)
+        if part.geom_type.endswith("Polygon") and np.isfinite(shapely.bounds(part)).all()
+    ]
+    if not parts:
+        return np.zeros(hw, np.int32)
+    return np.asarray(features.rasterize(parts, out_shape=hw, dtype="int32"))
+
+
+def _add_to_layers(layers: list[LabelArray], found: LabelArray, window: Window) -> None:
+    """Lay objects on the first layer where they cover nothing of another."""
+    number = 0
+    while found.any():
+        if number == len(layers):
+            layers.append(np.zeros((window.height, window.width), np.int32))
+        layer = layers[number]
+        covering = np.unique(found[(layer > 0) & (found > 0)])
+        is_free = (found > 0) & ~np.isin(found, covering)
+        layer[is_free] = found[is_free]
+        found = np.where(is_free, np.int32(0), found)
+        number += 1

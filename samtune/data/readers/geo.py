@@ -7,7 +7,7 @@ PATH/manifest.csv       optional: a row for each scene, with a split or group co
 
 Windows are read straight from the file: a scene never has to fit the memory. Scenes are divided into
 blocks, which are the groups that no drawn split tears apart; windows end where their block ends, and
-a polygon that reaches into two blocks belongs to the one that holds its centre.
+a polygon that reaches into two blocks belongs to the one that holds a place within it.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,15 @@ from samtune.data.geo.raster import (
     read_stored,
     read_window,
 )
-from samtune.data.geo.vector import VECTOR_SUFFIXES, Polygons, draw, find_on_scene, read_polygons
+from samtune.data.geo.vector import (
+    VECTOR_SUFFIXES,
+    Polygons,
+    draw,
+    find_on_scene,
+    lie_apart,
+    points_on_scene,
+    read_polygons,
+)
 from samtune.data.label_maps import LabelKind, interpret_labels
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
@@ -81,10 +89,20 @@ class GeoScenes(Source):
         rows = read_manifest(path if path.is_dir() else path.parent)
         for number in range(len(self.scenes)):
             self._add(number, rows)
+        self._require_meeting()
         if not self.records:
             raise UserError(
                 f"{path} has no window with an object (data.slices all takes empty ones)"
             )
+
+    def _require_meeting(self) -> None:
+        """Scenes may have no objects, but not all of them where there are polygons."""
+        for objects, scene in zip(self._objects, self.scenes, strict=True):
+            if not isinstance(objects, Polygons) or self._is_on_scene[objects.path].any():
+                return
+            elsewhere = (objects, scene)
+        if len(elsewhere[0]):
+            raise UserError(lie_apart(*elsewhere))
 
     def _open_objects(self, path: Path) -> list[Polygons | Path]:
         """Polygons or label raster of each scene; a file of several scenes is read once."""
@@ -106,9 +124,9 @@ class GeoScenes(Source):
         side = settings.tile or _DEFAULT_TILE
         block = settings.block or choose_block_side(self.scenes, side)
         blocks = list(block_windows(scene, block, side, min(settings.tile_overlap, side - 1)))
-        names = [name for name, windows in blocks for _ in windows]
-        windows = [window for _, windows in blocks for window in windows]
-        numbers = self._owned(number, windows, names)
+        names = [name for name, _, windows in blocks for _ in windows]
+        windows = [window for _, _, windows in blocks for window in windows]
+        numbers = self._owned(number, windows, [whole for _, whole, its in blocks for _ in its])
         row = rows.get(scene.path.stem) or rows.get(scene.path.name) or {}
         metres = metres_per_pixel(scene)
         columns = {**row, **(spacing_columns(*metres, "m") if metres else {})}
@@ -127,19 +145,25 @@ class GeoScenes(Source):
                     )
                 )  # fmt: skip
 
-    def _owned(self, number: int, windows: list[Window], names: list[str]) -> list[np.ndarray]:
-        """Polygons of each window, each in that block only which holds its centre."""
-        objects = self._objects[number]
+    def _owned(self, number: int, windows: list[Window], blocks: list[Window]) -> list[np.ndarray]:
+        """Polygons of each window, each in that block only which holds a place within it."""
+        objects, scene = self._objects[number], self.scenes[number]
         if isinstance(objects, Path):
             return [np.zeros(0, np.int64)] * len(windows)
-        found = find_on_scene(objects, self.scenes[number], windows)
+        found = find_on_scene(objects, scene, windows)
         is_on_scene = self._is_on_scene.setdefault(objects.path, np.zeros(len(objects), np.bool_))
         is_on_scene[found.polygons] = True
-        block = np.unique(names, return_inverse=True)[1][found.windows]
-        owner = np.zeros(len(objects), np.intp)
-        nearest_last = np.argsort(-found.distances)
-        owner[found.polygons[nearest_last]] = block[nearest_last]
-        is_owned = owner[found.polygons] == block
+        x, y = points_on_scene(objects, scene)[found.polygons].T
+        rows = np.array([(b.y, b.y + b.height) for b in blocks])[found.windows]
+        columns = np.array([(b.x, b.x + b.width) for b in blocks])[found.windows]
+        is_owned = (rows[:, 0] <= y) & (y < rows[:, 1]) & (columns[:, 0] <= x) & (x < columns[:, 1])
+        # of what reaches in from beyond the scene, or round a corner, the first block takes care
+        is_lost = ~np.isin(found.polygons, found.polygons[is_owned])
+        block = np.unique([(b.y, b.x) for b in blocks], axis=0, return_inverse=True)[1].ravel()
+        block = block[found.windows]
+        first = np.full(len(objects), len(blocks))
+        np.minimum.at(first, found.polygons, block)
+        is_owned |= is_lost & (block == first[found.polygons])
         met, polygons = found.windows[is_owned], found.polygons[is_owned]
         order = np.lexsort((polygons, met))
         return np.split(polygons[order], np.searchsorted(met[order], np.arange(1, len(windows))))
@@ -169,11 +193,12 @@ class GeoScenes(Source):
 
     @property
     def notes(self) -> list[str]:
+        unnamed = [scene.path for scene in self.scenes if not scene.is_marked]
+        more = f" (and {len(unnamed) - 1} more)" if len(unnamed) > 1 else ""
         found = [
-            f"the bands of {scene.path} have no names: the first three are taken as red, green and "
+            f"the bands of {path}{more} have no names: the first three are taken as red, green and "
             "blue (set data.bands if they are stored otherwise)"
-            for scene in self.scenes
-            if not scene.is_marked
+            for path in unnamed[:1]
         ]
         layers = {o.path: o for o in self._objects if isinstance(o, Polygons)}
         for path, polygons in layers.items():

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.geo.raster import Scene, Window, read_window
-from samtune.data.geo.vector import Polygons, find_on_scene, to_pixels
-from samtune.errors import require
+from samtune.data.geo.vector import Polygons, find_on_scene, lie_apart, to_pixels
+from samtune.errors import UserError, require
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.scene.grid import Cell
 from samtune.inference.scene.polygons import outline_objects
@@ -37,7 +37,10 @@ class ScenePrompts:
 
     def __init__(self, scene: Scene, features: Polygons, cells: list[Cell], side: int) -> None:
         self._scene, self._side = scene, side
-        find_on_scene(features, scene, [Window(0, 0, scene.height, scene.width)])
+        if not len(
+            find_on_scene(features, scene, [Window(0, 0, scene.height, scene.width)]).windows
+        ):
+            raise UserError(lie_apart(features, scene))
         shapely = require("shapely", "geo")
         geometries = to_pixels(features, np.arange(len(features)), scene)
         self._is_point = shapely.get_type_id(geometries) == 0
