@@ -10,6 +10,7 @@ import pytest
 from samtune.data.datamodule import SamDataModule
 from samtune.data.formats import open_splits, recognise
 from samtune.data.geo.files import find_objects_file, scene_files
+from samtune.data.geo.raster import Window, open_scene, pixel_to_crs, read_window, to_crs
 from samtune.data.objects import find_objects
 from samtune.data.readers.geo import GeoScenes
 from samtune.data.source import ReadSettings
@@ -222,3 +223,135 @@ def test_a_scene_of_900_million_pixels_needs_little_memory(tmp_path, write_polyg
     windows, megabytes = (float(word) for word in done.stdout.split())
     assert windows > 4000
     assert megabytes < 400  # the scene itself has 2,700
+
+
+class TestEveryPolygonIsDrawn:
+    """Whichever way the scene is turned against the polygons, each is drawn in one block."""
+
+    def squares(self, scene, crs):
+        places = [(x, y) for x in range(4, 490, 20) for y in range(4, 490, 20)]
+        found = []
+        for x, y in places:
+            corners = np.array([[x, y], [x + 8, y], [x + 8, y + 8], [x, y + 8]], float)
+            points = to_crs(pixel_to_crs(scene, corners), scene.crs, crs)
+            found.append(shapely.Polygon(points))
+        return found
+
+    @pytest.mark.parametrize("degrees", [0, 5, 20, 45, 90, 180])
+    def test_on_turned_scenes(self, tmp_path, write_polygons, degrees):
+        self.check(tmp_path, write_polygons, "EPSG:32632", degrees, "EPSG:32632")
+
+    @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+    def test_at_the_edge_of_a_zone_with_other_coordinates(self, tmp_path, write_polygons, crs):
+        self.check(tmp_path, write_polygons, "EPSG:32632", 0, crs, (260_000, 6_600_000))
+
+    def check(self, tmp_path, write_polygons, crs, degrees, polygons_crs, corner=(5e5, 6e6)):
+        rasterio = pytest.importorskip("rasterio")
+        place = rasterio.Affine.translation(*corner) * rasterio.Affine.rotation(degrees)
+        with rasterio.open(
+            tmp_path / "s.tif", "w", driver="GTiff", count=1, height=500, width=500, dtype="uint8",
+            crs=crs, transform=place * rasterio.Affine.scale(2, -2),
+        ) as file:  # fmt: skip
+            file.write(np.ones((1, 500, 500), np.uint8))
+        squares = self.squares(open_scene(tmp_path / "s.tif"), polygons_crs)
+        write_polygons("s.gpkg", squares, polygons_crs)
+        source = GeoScenes(tmp_path, ReadSettings(tile=96, tile_overlap=16))
+        found = objects_of(source)
+        assert {number for number, _ in found} == set(range(1, len(squares) + 1))
+        assert len(found) == len(squares)
+
+
+class TestOddScenes:
+    def test_windows_of_16_bits_share_one_range(self, tmp_path, write_scene, write_polygons):
+        values = np.full((1, 64, 128), 200, np.uint16)
+        values[0, :, 64:] = 3000
+        write_scene("a.tif", values)
+        write_polygons("a.gpkg", boxes([(20, 20), (100, 20)]))
+        source = GeoScenes(tmp_path, ReadSettings(tile=64, tile_overlap=0))
+        left, right = (source.read(n).image.max() for n in range(2))
+        assert (left, right) == (round(200 * 255 / 65535), round(3000 * 255 / 65535))
+
+    def test_names_go_before_the_colours_that_gdal_guesses(self, write_scene):
+        values = np.ones((4, 8, 8), np.uint8) * np.array([10, 20, 30, 40], np.uint8)[:, None, None]
+        path = write_scene("a.tif", values, names=("blue", "green", "red", "nir"))
+        image, _ = read_window(open_scene(path), Window(0, 0, 8, 8))
+        assert image[0, 0].tolist() == [30, 20, 10]
+
+    def test_a_strip_of_data_keeps_its_objects(self, tmp_path, write_scene, write_polygons):
+        values = np.zeros((1, 512, 512), np.uint8)
+        values[:, :, 250:263] = 90
+        write_scene("a.tif", values, nodata=0)
+        write_polygons("a.gpkg", boxes([(251, 20), (251, 300)]))
+        assert len(objects_of(GeoScenes(tmp_path))) == 2
+
+    def test_a_band_without_data_is_black_in_that_band(self, write_scene):
+        values = np.full((3, 8, 8), 1000, np.uint16)
+        values[0] = 65535
+        scene = open_scene(write_scene("a.tif", values, nodata=65535), value_range=(0, 2000))
+        image, is_valid = read_window(scene, Window(0, 0, 8, 8))
+        assert is_valid.all()
+        assert image[0, 0].tolist() == [0, 128, 128]
+
+    def test_a_scene_without_objects_stands_beside_others(
+        self, tmp_path, write_scene, write_polygons
+    ):
+        write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
+        write_scene("b.tif", np.ones((1, 64, 64), np.uint8))
+        write_polygons("a.geojson", boxes([(20, 20)]))
+        (tmp_path / "b.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+        assert [r.path.stem for r in GeoScenes(tmp_path).records] == ["a"]
+        assert len(GeoScenes(tmp_path, ReadSettings(slices="all"))) == 2
+
+    def test_polygons_elsewhere_are_refused(self, tmp_path, write_scene, write_polygons):
+        write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
+        write_polygons("a.gpkg", boxes([(9_000, 20)]))
+        with pytest.raises(UserError, match="none of the 1 polygons"):
+            GeoScenes(tmp_path)
+
+    def test_labels_of_another_extent_are_laid_where_they_belong(self, tmp_path, write_scene):
+        write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
+        labels = np.zeros((1, 40, 80), np.uint8)
+        labels[0, 10:20, 10:20] = 5
+        write_scene("a_labels.tif", labels)
+        assert (GeoScenes(tmp_path).read(0).labels[0, 10:20, 10:20] == 5).all()
+
+    def test_what_is_no_picture_is_said(self, tmp_path, write_scene, write_polygons):
+        write_scene("a.tif", np.ones((1, 64, 64), np.complex64))
+        write_polygons("a.gpkg", boxes([(20, 20)]))
+        with pytest.raises(UserError, match="complex numbers"):
+            GeoScenes(tmp_path)
+
+    def test_nothing_outside_the_folder_is_read(self, tmp_path, write_scene, write_polygons):
+        secret = write_scene("secret.tif", np.ones((1, 64, 64), np.uint8))
+        (tmp_path / "d").mkdir()
+        vrt = (
+            '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Byte" band="1">'
+            f"<SimpleSource><SourceFilename>{secret}</SourceFilename><SourceBand>1</SourceBand>"
+            "</SimpleSource></VRTRasterBand></VRTDataset>"
+        )
+        (tmp_path / "d" / "a.vrt").write_text(vrt)
+        with pytest.raises(UserError, match="outside its own folder"):
+            open_scene(tmp_path / "d" / "a.vrt")
+
+    def test_a_file_that_is_written_anew_is_read_anew(self, write_scene):
+        first = open_scene(write_scene("a.tif", np.full((1, 8, 8), 10, np.uint8)))
+        assert read_window(first, Window(0, 0, 8, 8))[0].max() == 10
+        second = open_scene(write_scene("a.tif", np.full((1, 9, 9), 20, np.uint8)))
+        assert read_window(second, Window(0, 0, 8, 8))[0].max() == 20
+
+
+def test_thousands_of_polygons_of_a_window_are_drawn_in_a_moment(
+    tmp_path, write_scene, write_polygons
+):
+    write_scene("a.tif", np.ones((1, 400, 400), np.uint8))
+    places = [(x, y) for x in range(0, 396, 8) for y in range(0, 396, 8)]
+    write_polygons("a.gpkg", boxes(places, side=6))
+    source = GeoScenes(tmp_path, ReadSettings(tile=400, block=1000))
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        features = pytest.importorskip("rasterio.features")
+        draw_once = features.rasterize
+        patch.setattr(features, "rasterize", lambda *a, **k: calls.append(1) or draw_once(*a, **k))
+        labels = source.read(0).labels
+    assert len(np.unique(labels)) == len(places) + 1
+    assert len(calls) < 5
