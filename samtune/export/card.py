@@ -54,11 +54,13 @@ class Facts:
 
 def write_card(folder: Path, sam: Sam, exported: Exported, facts: Facts) -> None:
     """Write `README.md` of an export."""
+    files = {path.name: f"the weights of `{path.stem}`" for path in folder.glob("*.onnx.data")}
+    files = exported.files | files
     parts = [
         f"---\n{yaml.safe_dump(metadata(sam, exported, facts), sort_keys=False)}---",
         f"# {facts.name}\n\n{_opening(sam, facts)}",
         f"## Use\n\n{exported.usage}",
-        "## Files\n\n" + _listed(f"`{name}`: {text}" for name, text in exported.files.items()),
+        "## Files\n\n" + _listed(f"`{name}`: {text}" for name, text in files.items()),
         f"## Base\n\n{_base(sam, facts)}",
         f"## Training\n\n{_training(facts)}",
         f"## Images\n\n{_images(sam)}",
