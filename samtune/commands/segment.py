@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> int:
     quieten()
     options = parse_alone(_parser(), arguments)
     paths = list(dict.fromkeys(find_images(options.images)))
+    _require_elsewhere(options.out, paths)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands
@@ -81,6 +82,14 @@ def main(arguments: list[str]) -> int:
     write_coco(options.out / COCO_FILE, records)
     _tell(records, failures, generator, options.out)
     return 1 if failures else 0
+
+
+def _require_elsewhere(out: Path, paths: list[Path]) -> None:
+    """Label images have the names of their images."""
+    if out.resolve() in {path.resolve().parent for path in paths}:
+        raise UserError(
+            f"--out {out} holds the images, which would be replaced: name another folder"
+        )
 
 
 def _settings(generator: AutomaticMaskGenerator, options: argparse.Namespace) -> Record:
