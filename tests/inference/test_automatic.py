@@ -8,7 +8,7 @@ import pytest
 from samtune.data.image_io import to_uint8
 from samtune.data.procedural import ProceduralScenes
 from samtune.errors import UserError
-from samtune.geometry import rle_to_mask
+from samtune.geometry import logits_to_original, rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
@@ -68,6 +68,22 @@ class TestEqualToTheReference:
         ]
         assert len(ours) > 50
         assert ours == expected
+
+
+def test_only_masks_that_can_pass_are_enlarged_and_few_at_once(sam, scene, monkeypatch):
+    sizes = []
+
+    def spy(logits, hw, frame):
+        sizes.append(len(logits))
+        return logits_to_original(logits, hw, frame)
+
+    monkeypatch.setattr("samtune.inference.automatic.logits_to_original", spy)
+    AutomaticMaskGenerator(sam, 8, pred_iou_thresh=2.0).generate(scene)
+    assert not any(sizes)
+    large = np.ascontiguousarray(scene.repeat(3, 0).repeat(2, 1))
+    AutomaticMaskGenerator(sam, 8, pred_iou_thresh=0.2).generate(large)
+    assert len(sizes) > 2
+    assert max(sizes) * large[..., 0].size <= 2**19
 
 
 class TestOutput:
