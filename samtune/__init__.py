@@ -11,6 +11,7 @@ _HOMES = {
     "LoraSettings": "samtune.models.lora",
     "REGISTRY": "samtune.models.registry",
     "Sam": "samtune.models.backend",
+    "SamAutomaticMaskGenerator": "samtune.inference.automatic",
     "SamDataModule": "samtune.data.datamodule",
     "SamPredictor": "samtune.inference.predictor",
     "SamTuner": "samtune.training.module",

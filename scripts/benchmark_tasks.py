@@ -21,14 +21,20 @@ def measure(call: Callable[[], Any], options: argparse.Namespace) -> dict[str, f
 
     from samtune.commands.bench import extra_memory
 
-    memory, seconds = extra_memory(call, options.device), []
+    memory, seconds, busy = extra_memory(call, options.device), [], []
     for _ in range(options.repeat):
-        start = time.perf_counter()
+        start, started = time.perf_counter(), time.process_time()
         call()
         if options.device.startswith("cuda"):
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return {"seconds": statistics.median(seconds), "memory_mb": memory}
+        busy.append(time.process_time() - started)
+    # what the processor was busy with this alone, where other processes take turns
+    return {
+        "seconds": statistics.median(seconds),
+        "memory_mb": memory,
+        "processor": statistics.median(busy),
+    }
 
 
 def build(options: argparse.Namespace) -> Any:

@@ -80,6 +80,8 @@ def main(arguments: list[str]) -> int:
     options = parse_alone(_parser(), arguments)
     is_scene = is_scene_output(options)
     paths = [] if is_scene else list(dict.fromkeys(find_images(options.images)))
+    if not is_scene:
+        _require_elsewhere(options.out, paths)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands
@@ -95,6 +97,14 @@ def main(arguments: list[str]) -> int:
     write_coco(options.out / COCO_FILE, records)
     _tell(records, failures, generator, options.out)
     return 1 if failures else 0
+
+
+def _require_elsewhere(out: Path, paths: list[Path]) -> None:
+    """Label images have the names of their images."""
+    if out.resolve() in {path.resolve().parent for path in paths}:
+        raise UserError(
+            f"--out {out} holds the images, which would be replaced: name another folder"
+        )
 
 
 def _settings(generator: AutomaticMaskGenerator, options: argparse.Namespace) -> Record:

@@ -7,6 +7,8 @@ lengths are made of those that stay in the end.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
+from math import isfinite
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -97,6 +99,12 @@ class AutomaticMaskGenerator:
             else stability_score_thresh,
             fitted.box_nms_thresh if box_nms_thresh is None else box_nms_thresh,
         )
+        _require_finite(
+            **asdict(self.thresholds), stability_score_offset=stability_score_offset,
+            crop_nms_thresh=crop_nms_thresh,
+        )  # fmt: skip
+        if not 0 <= crop_overlap_ratio < 1:
+            raise UserError(f"crop_overlap_ratio is {crop_overlap_ratio}: give 0 to less than 1")
         self.points_per_batch = points_per_batch
         self.stability_score_offset = stability_score_offset
         self.crop_n_layers = crop_n_layers
@@ -268,6 +276,12 @@ def _require_sense(points_per_batch: int, num_layers: int, downscale: int) -> No
             raise UserError(f"{name} is {value}: give a whole number from {least} up")
 
 
+def _require_finite(**values: float) -> None:
+    for name, value in values.items():
+        if not isfinite(value):
+            raise UserError(f"{name} is {value}: give a number")
+
+
 def _grids(
     points_per_side: int | None, grids: list[NDArray[Any]] | None, num_layers: int, downscale: int
 ) -> list[Grid]:
@@ -287,3 +301,7 @@ def _grids(
             "each layer of crops"
         )
     return found
+
+
+# segment_anything's name of it
+SamAutomaticMaskGenerator = AutomaticMaskGenerator

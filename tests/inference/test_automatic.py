@@ -5,9 +5,10 @@ import inspect
 import numpy as np
 import pytest
 
+from samtune.data.image_io import to_uint8
 from samtune.data.procedural import ProceduralScenes
 from samtune.errors import UserError
-from samtune.geometry import rle_to_mask
+from samtune.geometry import logits_to_original, rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
@@ -40,17 +41,17 @@ class TestEqualToTheReference:
             {"points_per_side": 12},
             {"points_per_side": 8, "points_per_batch": 7, "box_nms_thresh": 0.3},
             {"points_per_side": 6, "crop_n_layers": 1},
-            {"points_per_side": 8, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2,
+            {"points_per_side": 4, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2,
              "crop_overlap_ratio": 0.2, "crop_nms_thresh": 0.5},
             {"points_per_side": 10, "min_mask_region_area": 60},
-            {"points_per_side": 6, "crop_n_layers": 1, "min_mask_region_area": 30},
+            {"points_per_side": 5, "crop_n_layers": 1, "min_mask_region_area": 30},
         ],
     )  # fmt: skip
     def test_to_the_last_bit(self, sam, scene, reference, settings):
         ours = AutomaticMaskGenerator(sam, **EASY, **settings, output_mode="coco_rle")
         settings["downscale"] = settings.pop("crop_n_points_downscale_factor", 1)
         expected = reference(SamPredictor(sam), scene, **EASY, **settings)
-        assert len(expected) > 10
+        assert len(expected) > 5
         assert ours.generate(scene) == expected
 
     @pytest.mark.parametrize("hw", [(250, 90), (40, 333), (1, 40), (7, 7)])
@@ -67,6 +68,22 @@ class TestEqualToTheReference:
         ]
         assert len(ours) > 50
         assert ours == expected
+
+
+def test_only_masks_that_can_pass_are_enlarged_and_few_at_once(sam, scene, monkeypatch):
+    sizes = []
+
+    def spy(logits, hw, frame):
+        sizes.append(len(logits))
+        return logits_to_original(logits, hw, frame)
+
+    monkeypatch.setattr("samtune.inference.automatic.logits_to_original", spy)
+    AutomaticMaskGenerator(sam, 8, pred_iou_thresh=2.0).generate(scene)
+    assert not any(sizes)
+    large = np.ascontiguousarray(scene.repeat(3, 0).repeat(2, 1))
+    AutomaticMaskGenerator(sam, 8, pred_iou_thresh=0.2).generate(large)
+    assert len(sizes) > 2
+    assert max(sizes) * large[..., 0].size <= 2**19
 
 
 class TestOutput:
@@ -137,6 +154,16 @@ class TestThresholds:
         assert given == MaskThresholds(0.5, 0.0, 0.6)
 
 
+def test_crops_are_of_the_image_stretched_as_a_whole():
+    scene = (ProceduralScenes("test").read(1).image // 4).astype(np.uint8)
+    settings = {"points_per_side": 5, "crop_n_layers": 1, **EASY, "output_mode": "coco_rle"}
+    tuned, plain = load_model("nano"), load_model("nano")
+    tuned.stretch = "percentile"
+    expected = AutomaticMaskGenerator(plain, **settings).generate(to_uint8(scene, "percentile"))
+    assert len(expected) > 5
+    assert AutomaticMaskGenerator(tuned, **settings).generate(scene) == expected
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -148,6 +175,8 @@ class TestMistakes:
              "points_per_side is 2: give 4"),
             ({"points_per_batch": 0}, "points_per_batch is 0"),
             ({"crop_n_layers": -1}, "crop_n_layers is -1"),
+            ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh is nan"),
+            ({"crop_overlap_ratio": 1.0}, "crop_overlap_ratio is 1.0"),
             ({"output_mode": "png"}, "output_mode is 'png'"),
             ({"points_per_side": None, "point_grids": [np.zeros((3, 3))]}, "shape"),
         ],

@@ -9,8 +9,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from samtune.cli import main
+from samtune.data.image_io import read_image
 from samtune.geometry import rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
 from samtune.models.thresholds import MaskThresholds, load_thresholds
 
@@ -129,11 +131,30 @@ def test_a_damaged_record_is_told(images, tmp_path, capsys):
         (["--crop-n-layers", "-1"], "crop_n_layers is -1"),
         (["--bands", "7"], "bands"),
         (["--device", "abacus"], "abacus"),
+        (["--box-nms-thresh", "inf"], "box_nms_thresh is inf"),
     ],
 )
 def test_mistakes(images, tmp_path, capsys, more, message):
     assert segment(images, tmp_path / "out", *more) in (1, 2)
     assert message in capsys.readouterr().err
+
+
+def test_images_are_never_replaced(images, capsys):
+    before = (images / "0.png").read_bytes()
+    assert segment(images, images) == 2
+    assert "would be replaced" in capsys.readouterr().err
+    assert (images / "0.png").read_bytes() == before
+
+
+def test_a_tuned_model_gives_the_masks_of_the_reference(lora_run, images, load_script):
+    sam, image = load_model(lora_run), read_image(images / "0.png")
+    limits = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
+    generate = load_script("automatic_reference").generate
+    expected = generate(SamPredictor(sam), image, 10, **limits)
+    assert len(expected) > 2
+    assert AutomaticMaskGenerator(sam, 10, **limits, output_mode="coco_rle").generate(image) == (
+        expected
+    )
 
 
 def test_a_path_that_is_not_there(tmp_path, capsys):
