@@ -63,7 +63,7 @@ def _reasons(label: Prelabel, area: int) -> Iterable[str]:
         yield "no mask"
     if not label.has_object:
         yield "no object found"
-    if label.agreement is not None and label.agreement < LEAST_AGREEMENT:
+    if area and label.agreement is not None and label.agreement < LEAST_AGREEMENT:
         yield "masks disagree"
     if area and label.box_iou is not None and label.box_iou < LEAST_BOX_IOU:
         yield "does not fit its box"

@@ -1,0 +1,97 @@
+"""How good pre-labels are, and whether the queue for review shows the bad ones first.
+
+    python scripts/prelabel_quality.py MODEL --data.path FOLDER --out FOLDER [--noise 0.08] [any --data]
+
+Boxes are made of the objects of a split, each side moved by Gaussian noise (a share of the box's width
+and height), and given to `samtune prelabel`; its masks are then measured against the objects.
+"""
+
+import argparse
+import csv
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from samtune.cli import main as samtune
+from samtune.commands.evaluation_options import build_data
+from samtune.data.objects import find_objects, object_mask
+from samtune.data.source import Source
+from samtune.files import read_json, write_json, write_text
+from samtune.geometry import mask_to_rle, rle_to_mask
+from samtune.prompts.seeding import object_rng
+
+
+def write_boxes(source: Source, folder: Path, noise: float, min_area: int) -> int:
+    """Write images, noisy boxes and, by number of the box, true masks; returns how many images."""
+    lines, truths = ["file,x0,y0,x1,y1"], []
+    for index, record in enumerate(source.records):
+        sample = source.read(index)
+        name = f"{sample.image_id.replace('/', '_')}{record.path.suffix}"
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(record.path, folder / "images" / name)
+        for place in find_objects(sample.labels, min_area):
+            x, y = place.columns, place.rows
+            box = np.array([x.start, y.start, x.stop, y.stop], np.float64)
+            rng = object_rng("prelabel", sample.image_id, place.object_id)
+            box += rng.normal(0, noise, 4) * np.tile(box[2:] - box[:2], 2)
+            lines.append(",".join([name, *(f"{value:.3f}" for value in box)]))
+            truths.append(mask_to_rle(object_mask(sample.labels, place)))
+    write_text(folder / "boxes.csv", "\n".join(lines) + "\n")
+    write_json(folder / "truths.json", truths)
+    return len(source.records)
+
+
+def measure(folder: Path) -> str:
+    """mIoU, how good what was accepted is, and how many of the worst tenth come first."""
+    with (folder / "review.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = {a["id"]: a["segmentation"] for a in read_json(folder / "coco.json")["annotations"]}
+    truths = read_json(folder / "truths.json")
+    ious = np.zeros(len(rows))
+    for rank, number in enumerate(int(row["object"]) for row in rows):
+        if number in found:
+            mask, truth = rle_to_mask(found[number]), rle_to_mask(truths[number - 1])
+            ious[rank] = (mask & truth).sum() / (mask | truth).sum()
+    tenth = max(1, round(len(rows) / 10))
+    worst = np.argsort(ious, kind="stable")[:tenth]
+    scores = np.array([float(row["score"]) for row in rows])
+    by_score = np.argsort(np.argsort(scores, kind="stable"))
+    accepted = np.array([row["decision"] == "accept" for row in rows])
+    told = [
+        f"{len(rows)} boxes: mIoU {ious.mean():.3f}",
+        f"of the worst tenth {(worst < 2 * tenth).mean():.0%} are in the first fifth of the queue "
+        f"(sorted by score alone {(by_score[worst] < 2 * tenth).mean():.0%}, by chance 20%)",
+    ]
+    if accepted.any():
+        told.append(
+            f"{accepted.mean():.0%} accepted, of which {(ious[accepted] >= 0.8).mean():.1%} have an "
+            "IoU of 0.8 or more"
+        )
+    return "\n".join(told)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--out", type=Path, required=True, help="a folder that is not there yet")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--noise", type=float, default=0.08)
+    options, data_arguments = parser.parse_known_args()
+    data = build_data(None, None, data_arguments)
+    source = data.whole_source(options.split)
+    num_images = write_boxes(source, options.out, options.noise, data.min_area)
+    start = time.perf_counter()
+    arguments = ["prelabel", options.model, str(options.out / "images")]
+    arguments += ["--boxes", str(options.out / "boxes.csv"), "-o", str(options.out / "coco.json")]
+    if code := samtune(arguments):
+        return code
+    print(f"{(time.perf_counter() - start) / num_images:.2f} s an image")
+    print(measure(options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
