@@ -59,8 +59,9 @@ class Answer:
 class StopRule:
     """When an object has come to its end: the first slice that breaks a rule is not of it.
 
-    A model that is given a box finds something in it, also where the object is no more, and expects
-    much of it: what tells the end best is how the object stands out from what is around it.
+    A model that is given a box finds something in it, also where the object is no more, expects much
+    of it and goes on for long: what told the end in MR (README) is that the object no longer stands
+    out from what is around it. The expected IoU did not, and its scale is each model's own.
 
     Attributes:
         min_contrast: what is left of the contrast on the prompted slice is at least this share.
@@ -70,7 +71,7 @@ class StopRule:
     """
 
     min_contrast: float = 0.3
-    min_score: float = 0.3
+    min_score: float = 0.0
     max_change: float = 3.0
     min_overlap: float = 0.2
 

@@ -151,6 +151,35 @@ class TestDicomSeg:
         assert dataset.PatientName == source.PatientName
         assert dataset.FrameOfReferenceUID == source.FrameOfReferenceUID
 
+    @pytest.mark.filterwarnings("ignore")
+    def test_of_a_multi_frame_file(self, tmp_path, write_slices):
+        legacy = pytest.importorskip("highdicom.legacy")
+        slices = [pydicom.dcmread(file) for file in self.image(write_slices).iterdir()]
+        slices.sort(key=lambda dataset: -dataset.InstanceNumber)
+        new = pydicom.uid.generate_uid
+        image, mask = tmp_path / "frames.dcm", self.masks()[0]
+        for dataset in slices:
+            dataset.ImageType, dataset.LossyImageCompression = (
+                ["ORIGINAL", "PRIMARY", "AXIAL"],
+                "00",
+            )
+        legacy.LegacyConvertedEnhancedCTImage(slices, new(), 1, new(), 1).save_as(image)
+        path = tmp_path / "seg.dcm"
+        write_volume_labels(path, image, [segment(1, mask, "liver")])
+        np.testing.assert_array_equal(read_volume_labels(path, image).layers[0] == 1, mask)
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_empty_objects_are_kept_and_none_at_all_is_said(self, tmp_path, write_slices):
+        image, (liver, _) = self.image(write_slices), self.masks()
+        empty = np.zeros_like(liver)
+        write_volume_labels(tmp_path / "a.dcm", image, [segment(1, empty, "e"), segment(2, liver)])
+        found = read_volume_labels(tmp_path / "a.dcm", image)
+        assert found.names == {1: "e", 2: "2"}
+        np.testing.assert_array_equal(found.layers[0], liver * 2)
+        write_volume_labels(tmp_path / "b.dcm", image, [segment(1, empty, "e")])
+        with pytest.raises(UserError, match="none was found"):
+            write_volume_labels(tmp_path / "c.dcm", image, [])
+
     def test_a_series_can_have_nifti_labels(self, tmp_path, write_slices):
         image, mask = self.image(write_slices), self.masks()[0]
         write_volume_labels(tmp_path / "l.nii.gz", image, [segment(3, mask)])
