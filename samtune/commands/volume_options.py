@@ -76,7 +76,7 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--min-contrast", type=float, default=rule.min_contrast, metavar="SHARE",
         help="stop where an object stands out from around it by less than this share of how it did on "
-        f"the prompted slice, as medians of grey; -1 never (default: {rule.min_contrast:g})",
+        f"the prompted slice, as medians of grey; 0 does not look (default: {rule.min_contrast:g})",
     )  # fmt: skip
     group.add_argument(
         "--min-score", type=float, default=rule.min_score, metavar="IOU",

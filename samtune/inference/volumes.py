@@ -64,7 +64,8 @@ class StopRule:
     out from what is around it. The expected IoU did not, and its scale is each model's own.
 
     Attributes:
-        min_contrast: what is left of the contrast on the prompted slice is at least this share.
+        min_contrast: what is left of the contrast on the prompted slice is at least this share; 0
+            does not look at it.
         min_score: the IoU that the model expects is at least this.
         max_change: the area grows or shrinks by this factor at most, from a slice to the next.
         min_overlap: IoU with the mask of the slice before is at least this.
@@ -80,7 +81,7 @@ class StopRule:
         areas = np.count_nonzero(before), np.count_nonzero(answer.mask)
         if not answer.is_there or not areas[1]:
             return "nothing found"
-        if contrast_left < self.min_contrast:
+        if self.min_contrast > 0 and contrast_left < self.min_contrast:
             return f"contrast {contrast_left:.2f} of that prompted, below {self.min_contrast:g}"
         if answer.score < self.min_score:
             return f"expected IoU {answer.score:.2f} below {self.min_score:g}"

@@ -81,7 +81,7 @@ class TestCarrying:
         monkeypatch.setattr(
             predictor, "set_torch_image", lambda *given: (seen.append(1), encode(*given))
         )
-        rule = StopRule(-9, -9, 1e9, -9)
+        rule = StopRule(0, -9, 1e9, -9)
         Carrier(predictor, stack, rule).carry([seed_of(m, 5, n) for n, m in enumerate(masks)])
         assert len(seen) == SLICES
 
@@ -120,6 +120,7 @@ class TestStopRule:
             ({}, np.s_[0:0, 0:0], 1.0, "nothing found"),
             ({"min_contrast": 0.5}, np.s_[2:8, 2:8], 0.49, "contrast 0.49 of that prompted"),
             ({"min_contrast": 0.5}, np.s_[2:8, 2:8], 0.51, ""),
+            ({"min_contrast": 0}, np.s_[2:8, 2:8], -3.0, ""),
             ({"min_score": 0.91}, np.s_[2:8, 2:8], 1.0, "expected IoU 0.90 below 0.91"),
             ({"max_change": 2}, np.s_[2:8, 2:4], 1.0, "area from 36 to 12 pixels, beyond 2 times"),
             ({"max_change": 3}, np.s_[2:8, 2:4], 1.0, ""),

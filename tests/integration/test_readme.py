@@ -66,7 +66,7 @@ def test_the_two_commands_exist():
 
 
 def test_every_flag_in_the_readme_is_a_setting(capsys):
-    for command in ("fit", "evaluate", "scale", "learning-curve", "predict"):
+    for command in ("fit", "evaluate", "scale", "learning-curve", "predict", "segment-volume"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
     known = set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))
