@@ -156,7 +156,8 @@ class Carrier:
             progress: wraps the numbers of the slices that are gone through, in each direction.
 
         Raises:
-            UserError: a prompt lies outside its slice, or a slice outside the volume.
+            UserError: a prompt lies outside its slice, or a slice outside the volume, or the model
+                answers with NaN.
         """
         for seed in seeds:
             require_inside(seed, self.stack)
@@ -236,6 +237,11 @@ class Carrier:
             None if prompt.mask_input is None else prompt.mask_input[None],
             multimask_output=with_multimask,
         )  # fmt: skip
+        if not np.isfinite(scores).all():
+            raise UserError(
+                "the model answers with NaN: its training has diverged (tune again with a lower "
+                "learning rate, or without 16-bit precision)"
+            )
         there = self.predictor.object_logits
         is_there = there is None or float(there[0]) > 0
         return [

@@ -93,6 +93,15 @@ def test_nifti_keeps_the_affines_to_the_bit_and_their_codes(tmp_path, labels, se
     np.testing.assert_array_equal(np.asarray(written.dataobj), stored(labels, "LPS")[0])
 
 
+def test_nifti_2_and_a_fourth_axis_of_one(tmp_path, labels, segments):
+    values = np.zeros((*labels.shape, 1), np.float64)
+    nib.save(nib.Nifti2Image(values, AFFINE), tmp_path / "i.nii")
+    write_volume_labels(tmp_path / "l.nii", tmp_path / "i.nii", segments)
+    assert nib.load(tmp_path / "l.nii").shape == labels.shape
+    found = read_volume_labels(tmp_path / "l.nii", tmp_path / "i.nii")
+    np.testing.assert_array_equal(found.layers[0], labels)
+
+
 def test_many_objects_take_16_bits(tmp_path):
     image = save(tmp_path / "i.nii.gz", np.zeros((3, 3, 3), np.int16), AFFINE)
     mask = np.zeros((3, 3, 3), np.bool_)

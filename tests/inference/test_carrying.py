@@ -104,6 +104,14 @@ class TestCarrying:
         assert dice(to_voxels(found.masks, stack), mask) > 0.8
 
 
+def test_a_model_that_diverged_is_said(predictor, monkeypatch):
+    mask = ball((30, 34, 6), 14)
+    answer = np.zeros((1, SIDE, SIDE), np.bool_), np.array([np.nan]), np.zeros((1, 64, 64))
+    monkeypatch.setattr(predictor, "predict", lambda *_, **__: answer)
+    with pytest.raises(UserError, match="NaN"):
+        Carrier(predictor, volume_of(mask), StopRule()).carry([seed_of(mask, 6)])
+
+
 class TestStopRule:
     def answer(self, mask, score=0.9, is_there=True):
         return Answer(mask, score, np.zeros((4, 4), np.float32), is_there)
