@@ -61,7 +61,15 @@ def _require_place(options: argparse.Namespace) -> None:
     if not options.volume.exists():
         raise UserError(f"there is no volume {options.volume}")
     require_writable(options.out, options.volume)
+    if options.out.resolve().parent == options.volume.resolve():
+        raise UserError(
+            f"{options.out} would lie among the slices of its volume: name another folder"
+        )
+    inputs = [options.volume, options.truth, options.from_labels, options.prompts]
+    read = {path.resolve() for path in inputs if path is not None}
     for path in (options.out, report_path(options.out)):
+        if path.resolve() in read or path.is_dir():
+            raise UserError(f"{path} cannot be written over: name another file with --out")
         if path.exists() and not options.overwrite:
             raise UserError(
                 f"{path} is there already: name another with --out, or give --overwrite"

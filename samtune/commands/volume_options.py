@@ -7,6 +7,7 @@ from typing import Any
 
 from samtune.commands.evaluation_options import find_run
 from samtune.commands.options import parse_numbers, read_settings
+from samtune.data.datamodule import as_range
 from samtune.data.source import ReadSettings
 from samtune.data.volume_io import read_volume_labels
 from samtune.data.volume_slices import AXES, SliceStack
@@ -76,7 +77,7 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--min-contrast", type=float, default=rule.min_contrast, metavar="SHARE",
         help="stop where an object stands out from around it by less than this share of how it did on "
-        f"the prompted slice, as medians of grey; -1 never (default: {rule.min_contrast:g})",
+        f"the prompted slice, as medians of grey; 0 does not look (default: {rule.min_contrast:g})",
     )  # fmt: skip
     group.add_argument(
         "--min-score", type=float, default=rule.min_score, metavar="IOU",
@@ -140,9 +141,8 @@ def read_settings_for(options: argparse.Namespace) -> ReadSettings:
     for name in ("axis", "value_range", "with_neighbours"):
         if getattr(options, name) is not None:
             data[name] = getattr(options, name)
-    low_high = data.get("value_range")
     return ReadSettings(
-        value_range=(float(low_high[0]), float(low_high[1])) if low_high else None,
+        value_range=as_range(data.get("value_range")),
         window=str(data.get("window") or ""),
         axis=str(data.get("axis") or "auto"),
         with_neighbours=bool(data.get("with_neighbours", False)),
@@ -155,8 +155,6 @@ def _require_sense(options: argparse.Namespace) -> None:
     for name in ("growth", "tolerance"):
         if not 0 <= getattr(options, name) < math.inf:
             raise UserError(f"--{name} is {getattr(options, name):g}: give a number from 0 up")
-    if options.value_range and not options.value_range[0] < options.value_range[1]:
-        raise UserError(f"--value-range is {options.value_range}: give the lower number first")
 
 
 def seeds_of(options: argparse.Namespace, stack: SliceStack) -> list[Seed]:

@@ -132,7 +132,7 @@ class SamDataModule(pl.LightningDataModule):
         self.path = Path(path)
         self.format = format
         self.read_settings = ReadSettings(
-            stretch, tuple(bands) if bands else None, _as_range(value_range), labels, with_components,
+            stretch, tuple(bands) if bands else None, as_range(value_range), labels, with_components,
             tuple(ignore_values or ()), tuple((class_names or {}).items()),
             window, axis, with_neighbours, slices,
             objects, class_column, encoding, tile, tile_overlap, block,
@@ -283,7 +283,12 @@ class SamDataModule(pl.LightningDataModule):
         )  # fmt: skip
 
 
-def _as_range(values: list[float] | None) -> tuple[float, float] | None:
+def as_range(values: list[float] | None) -> tuple[float, float] | None:
+    """Two numbers of a setting, in order.
+
+    Raises:
+        UserError: they are not.
+    """
     if values is None:
         return None
     if len(values) != 2 or not values[0] < values[1]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from samtune.data.dicom_io import read_dicom_headers, reading_dicom
+from samtune.data.dicom_io import read_dicom_headers
 from samtune.data.geometry3d import LPS_TO_RAS, Geometry
 from samtune.data.segments import Segment, merged
-from samtune.errors import require
+from samtune.errors import UserError, require
 
 # Lengths that the standard allows: LO of labels and series (PS3.5, section 6.2).
 _LONG_STRING = 64
@@ -27,14 +27,17 @@ def dicom_seg_bytes(image: Path, geometry: Geometry, segments: Sequence[Segment]
         segments: the objects.
 
     Raises:
-        UserError: highdicom refuses the image: a film without positions, missing attributes.
+        UserError: there is no object, or highdicom refuses the image: a film without positions, missing
+            attributes.
     """
+    if not segments:
+        raise UserError("DICOM SEG needs an object, and none was found: other formats can be empty")
     highdicom, uids = require("highdicom", "medical"), require("pydicom.uid", "medical")
     segments = [replace(s, number=number) for number, s in enumerate(segments, start=1)]
-    with reading_dicom(image):
-        volume = _volume(geometry, segments)
+    headers, volume = read_dicom_headers(image), _volume(geometry, segments)
+    try:
         dataset = highdicom.seg.Segmentation(
-            source_images=read_dicom_headers(image),
+            source_images=headers,
             pixel_array=volume,
             segmentation_type="BINARY",
             segment_descriptions=[_described(segment) for segment in segments],
@@ -50,6 +53,9 @@ def dicom_seg_bytes(image: Path, geometry: Geometry, segments: Sequence[Segment]
         )
         content = io.BytesIO()
         dataset.save_as(content)
+    except Exception as error:  # highdicom raises whatever it meets
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{image} cannot have DICOM SEG ({reason}): name a .nii.gz") from error
     return content.getvalue()
 
 

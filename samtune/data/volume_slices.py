@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from samtune.data.source import ReadSettings
 from samtune.data.volume_io import read_geometry, read_voxels, read_window
 from samtune.data.windows import find_range, to_grey
+from samtune.errors import UserError
 from samtune.types import ImageArray
 
 Axis = Literal["auto", "sagittal", "coronal", "axial"]
@@ -72,9 +73,15 @@ def open_stack(path: Path, settings: ReadSettings) -> SliceStack:
 
 
 def choose_axis(axis: str, spacing: tuple[float, ...]) -> int:
-    """`auto` cuts across the coarsest spacing, so that slices are as they were taken."""
-    if axis != "auto":
+    """`auto` cuts across the coarsest spacing, so that slices are as they were taken.
+
+    Raises:
+        UserError: there is no such axis.
+    """
+    if axis in AXES:
         return AXES.index(axis)
+    if axis != "auto":
+        raise UserError(f"data.axis is '{axis}': give auto, {', '.join(AXES)}")
     coarsest = max(spacing)
     return max(place for place, size in enumerate(spacing) if size >= coarsest - 1e-6)
 

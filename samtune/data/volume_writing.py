@@ -49,7 +49,7 @@ def write_volume_labels(path: Path, image: Path, segments: Sequence[Segment]) ->
         segments: the objects.
 
     Raises:
-        UserError: the format cannot hold the objects.
+        UserError: the format cannot hold the objects, or the disk does not take the file.
     """
     require_writable(path, image)
     geometry = read_geometry(image)
@@ -62,7 +62,10 @@ def write_volume_labels(path: Path, image: Path, segments: Sequence[Segment]) ->
             if path.name.lower().endswith(NIFTI)
             else _itk_bytes(path, geometry, labels)
         )
-    write_bytes(path, content)
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _nifti_bytes(path: Path, image: Path, geometry: Geometry, labels: NDArray[Any]) -> bytes:

@@ -59,18 +59,20 @@ class Answer:
 class StopRule:
     """When an object has come to its end: the first slice that breaks a rule is not of it.
 
-    A model that is given a box finds something in it, also where the object is no more, and expects
-    much of it: what tells the end best is how the object stands out from what is around it.
+    A model that is given a box finds something in it, also where the object is no more, expects much
+    of it and goes on for long: what told the end in MR (README) is that the object no longer stands
+    out from what is around it. The expected IoU did not, and its scale is each model's own.
 
     Attributes:
-        min_contrast: what is left of the contrast on the prompted slice is at least this share.
+        min_contrast: what is left of the contrast on the prompted slice is at least this share; 0
+            does not look at it.
         min_score: the IoU that the model expects is at least this.
         max_change: the area grows or shrinks by this factor at most, from a slice to the next.
         min_overlap: IoU with the mask of the slice before is at least this.
     """
 
     min_contrast: float = 0.3
-    min_score: float = 0.3
+    min_score: float = 0.0
     max_change: float = 3.0
     min_overlap: float = 0.2
 
@@ -79,7 +81,7 @@ class StopRule:
         areas = np.count_nonzero(before), np.count_nonzero(answer.mask)
         if not answer.is_there or not areas[1]:
             return "nothing found"
-        if contrast_left < self.min_contrast:
+        if self.min_contrast > 0 and contrast_left < self.min_contrast:
             return f"contrast {contrast_left:.2f} of that prompted, below {self.min_contrast:g}"
         if answer.score < self.min_score:
             return f"expected IoU {answer.score:.2f} below {self.min_score:g}"
@@ -154,7 +156,8 @@ class Carrier:
             progress: wraps the numbers of the slices that are gone through, in each direction.
 
         Raises:
-            UserError: a prompt lies outside its slice, or a slice outside the volume.
+            UserError: a prompt lies outside its slice, or a slice outside the volume, or the model
+                answers with NaN.
         """
         for seed in seeds:
             require_inside(seed, self.stack)
@@ -234,6 +237,11 @@ class Carrier:
             None if prompt.mask_input is None else prompt.mask_input[None],
             multimask_output=with_multimask,
         )  # fmt: skip
+        if not np.isfinite(scores).all():
+            raise UserError(
+                "the model answers with NaN: its training has diverged (tune again with a lower "
+                "learning rate, or without 16-bit precision)"
+            )
         there = self.predictor.object_logits
         is_there = there is None or float(there[0]) > 0
         return [

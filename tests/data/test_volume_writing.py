@@ -93,6 +93,15 @@ def test_nifti_keeps_the_affines_to_the_bit_and_their_codes(tmp_path, labels, se
     np.testing.assert_array_equal(np.asarray(written.dataobj), stored(labels, "LPS")[0])
 
 
+def test_nifti_2_and_a_fourth_axis_of_one(tmp_path, labels, segments):
+    values = np.zeros((*labels.shape, 1), np.float64)
+    nib.save(nib.Nifti2Image(values, AFFINE), tmp_path / "i.nii")
+    write_volume_labels(tmp_path / "l.nii", tmp_path / "i.nii", segments)
+    assert nib.load(tmp_path / "l.nii").shape == labels.shape
+    found = read_volume_labels(tmp_path / "l.nii", tmp_path / "i.nii")
+    np.testing.assert_array_equal(found.layers[0], labels)
+
+
 def test_many_objects_take_16_bits(tmp_path):
     image = save(tmp_path / "i.nii.gz", np.zeros((3, 3, 3), np.int16), AFFINE)
     mask = np.zeros((3, 3, 3), np.bool_)
@@ -150,6 +159,35 @@ class TestDicomSeg:
         source = pydicom.dcmread(next(image.iterdir()))
         assert dataset.PatientName == source.PatientName
         assert dataset.FrameOfReferenceUID == source.FrameOfReferenceUID
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_of_a_multi_frame_file(self, tmp_path, write_slices):
+        legacy = pytest.importorskip("highdicom.legacy")
+        slices = [pydicom.dcmread(file) for file in self.image(write_slices).iterdir()]
+        slices.sort(key=lambda dataset: -dataset.InstanceNumber)
+        new = pydicom.uid.generate_uid
+        image, mask = tmp_path / "frames.dcm", self.masks()[0]
+        for dataset in slices:
+            dataset.ImageType, dataset.LossyImageCompression = (
+                ["ORIGINAL", "PRIMARY", "AXIAL"],
+                "00",
+            )
+        legacy.LegacyConvertedEnhancedCTImage(slices, new(), 1, new(), 1).save_as(image)
+        path = tmp_path / "seg.dcm"
+        write_volume_labels(path, image, [segment(1, mask, "liver")])
+        np.testing.assert_array_equal(read_volume_labels(path, image).layers[0] == 1, mask)
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_empty_objects_are_kept_and_none_at_all_is_said(self, tmp_path, write_slices):
+        image, (liver, _) = self.image(write_slices), self.masks()
+        empty = np.zeros_like(liver)
+        write_volume_labels(tmp_path / "a.dcm", image, [segment(1, empty, "e"), segment(2, liver)])
+        found = read_volume_labels(tmp_path / "a.dcm", image)
+        assert found.names == {1: "e", 2: "2"}
+        np.testing.assert_array_equal(found.layers[0], liver * 2)
+        write_volume_labels(tmp_path / "b.dcm", image, [segment(1, empty, "e")])
+        with pytest.raises(UserError, match="none was found"):
+            write_volume_labels(tmp_path / "c.dcm", image, [])
 
     def test_a_series_can_have_nifti_labels(self, tmp_path, write_slices):
         image, mask = self.image(write_slices), self.masks()[0]

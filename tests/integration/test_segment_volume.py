@@ -168,6 +168,19 @@ class TestMistakes:
         out.write_bytes(b"precious")
         fails(capsys, say(*prompt, "--out", out), "there already", "--overwrite")
         assert out.read_bytes() == b"precious"
+        kept = volume.read_bytes()
+        fails(capsys, say(*prompt, "--out", volume, "--overwrite"), "cannot be written over")
+        prompts = tmp_path / "p.json"
+        prompts.write_text('[{"slice": 3, "box": [6, 23, 30, 47]}]')
+        fails(
+            capsys, say("--prompts", prompts, "--out", tmp_path / "p.nii", "--overwrite"), "p.json"
+        )
+        assert volume.read_bytes() == kept
+
+    def test_labels_among_the_slices_of_a_series(self, capsys, write_slices):
+        folder = write_slices("ct", np.zeros((3, 8, 8)))
+        out = ["--slice", "1", "--box", "1,1,5,5", "--out", folder / "seg.dcm"]
+        fails(capsys, ["segment-volume", "nano", folder, *out], "among the slices")
 
     @pytest.mark.parametrize(
         ("flags", "parts"),
@@ -185,7 +198,10 @@ class TestMistakes:
             (["--slice", "2", "--box", "1,1,9,9", "--max-change", "0.5"], ["--max-change", "1 up"]),
             (["--slice", "2", "--box", "1,1,9,9", "--growth", "nan"], ["--growth"]),
             (["--slice", "2", "--box", "1,1,9,9", "--window", "liverr"], ["liverr"]),
-            (["--slice", "2", "--box", "1,1,9,9", "--value-range", "9", "2"], ["lower"]),
+            (
+                ["--slice", "2", "--box", "1,1,9,9", "--value-range", "9", "2"],
+                ["the lower one first"],
+            ),
             (["--slice", "2", "--box", "1,1,9,9", "--truth", "LABELS"], ["no label 1", "'id'"]),
             (["--from-labels", "LABELS", "--slice", "2"], ["one way"]),
             (["--truth", "LABELS"], ["--truth goes with prompts"]),

@@ -81,7 +81,7 @@ class TestCarrying:
         monkeypatch.setattr(
             predictor, "set_torch_image", lambda *given: (seen.append(1), encode(*given))
         )
-        rule = StopRule(-9, -9, 1e9, -9)
+        rule = StopRule(0, -9, 1e9, -9)
         Carrier(predictor, stack, rule).carry([seed_of(m, 5, n) for n, m in enumerate(masks)])
         assert len(seen) == SLICES
 
@@ -104,6 +104,14 @@ class TestCarrying:
         assert dice(to_voxels(found.masks, stack), mask) > 0.8
 
 
+def test_a_model_that_diverged_is_said(predictor, monkeypatch):
+    mask = ball((30, 34, 6), 14)
+    answer = np.zeros((1, SIDE, SIDE), np.bool_), np.array([np.nan]), np.zeros((1, 64, 64))
+    monkeypatch.setattr(predictor, "predict", lambda *_, **__: answer)
+    with pytest.raises(UserError, match="NaN"):
+        Carrier(predictor, volume_of(mask), StopRule()).carry([seed_of(mask, 6)])
+
+
 class TestStopRule:
     def answer(self, mask, score=0.9, is_there=True):
         return Answer(mask, score, np.zeros((4, 4), np.float32), is_there)
@@ -120,6 +128,7 @@ class TestStopRule:
             ({}, np.s_[0:0, 0:0], 1.0, "nothing found"),
             ({"min_contrast": 0.5}, np.s_[2:8, 2:8], 0.49, "contrast 0.49 of that prompted"),
             ({"min_contrast": 0.5}, np.s_[2:8, 2:8], 0.51, ""),
+            ({"min_contrast": 0}, np.s_[2:8, 2:8], -3.0, ""),
             ({"min_score": 0.91}, np.s_[2:8, 2:8], 1.0, "expected IoU 0.90 below 0.91"),
             ({"max_change": 2}, np.s_[2:8, 2:4], 1.0, "area from 36 to 12 pixels, beyond 2 times"),
             ({"max_change": 3}, np.s_[2:8, 2:4], 1.0, ""),
