@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from samtune.data.geo.blocks import block_windows, choose_block_side
+from samtune.data.geo.drawing import draw
 from samtune.data.geo.files import RASTER_SUFFIXES, find_objects_file, scene_files
+from samtune.data.geo.frames import metres_per_pixel
 from samtune.data.geo.raster import (
     Window,
     has_data,
-    metres_per_pixel,
     open_scene,
     read_label_window,
     read_stored,
@@ -32,7 +33,6 @@ from samtune.data.geo.raster import (
 from samtune.data.geo.vector import (
     VECTOR_SUFFIXES,
     Polygons,
-    draw,
     find_on_scene,
     lie_apart,
     points_on_scene,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.raster import Scene, Window, to_crs
+from samtune.data.geo.frames import to_crs
+from samtune.data.geo.raster import Scene, Window
 from samtune.errors import UserError, require
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf"}

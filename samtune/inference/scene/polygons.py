@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.raster import Scene, Window, ground_sizes, pixel_to_crs
+from samtune.data.geo.frames import ground_sizes, pixel_to_crs
+from samtune.data.geo.raster import Scene, Window
 from samtune.errors import require
 
 

@@ -3,16 +3,8 @@
 import numpy as np
 import pytest
 
-from samtune.data.geo.raster import (
-    Window,
-    crs_to_pixel,
-    has_data,
-    metres_per_pixel,
-    open_scene,
-    pixel_to_crs,
-    read_label_window,
-    read_window,
-)
+from samtune.data.geo.frames import crs_to_pixel, metres_per_pixel, pixel_to_crs
+from samtune.data.geo.raster import Window, has_data, open_scene, read_label_window, read_window
 from samtune.errors import UserError
 
 WHOLE = Window(0, 0, 6, 8)

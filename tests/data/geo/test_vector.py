@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from samtune.data.geo.raster import Window, open_scene, to_crs
-from samtune.data.geo.vector import draw, find_on_scene, lie_apart, read_polygons
+from samtune.data.geo.drawing import draw
+from samtune.data.geo.frames import to_crs
+from samtune.data.geo.raster import Window, open_scene
+from samtune.data.geo.vector import find_on_scene, lie_apart, read_polygons
 from samtune.errors import UserError
 
 shapely = pytest.importorskip("shapely")

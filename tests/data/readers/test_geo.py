@@ -10,7 +10,8 @@ import pytest
 from samtune.data.datamodule import SamDataModule
 from samtune.data.formats import open_splits, recognise
 from samtune.data.geo.files import find_objects_file, scene_files
-from samtune.data.geo.raster import Window, open_scene, pixel_to_crs, read_window, to_crs
+from samtune.data.geo.frames import pixel_to_crs, to_crs
+from samtune.data.geo.raster import Window, open_scene, read_window
 from samtune.data.objects import find_objects
 from samtune.data.readers.geo import GeoScenes
 from samtune.data.source import ReadSettings

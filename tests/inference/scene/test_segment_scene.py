@@ -102,7 +102,7 @@ class TestPolygons:
         assert crs == ("EPSG:4326" if name == "a.geojson" else "EPSG:32632")
         # laid over the image again, they are the discs
         polygons = read_polygons(tmp_path / name)
-        from samtune.data.geo.vector import draw
+        from samtune.data.geo.drawing import draw
 
         drawn, _ = draw(polygons, np.arange(10), scene, Window(0, 0, 300, 400))
         difference = (drawn.max(axis=0) > 0) != (discs_image > 0)

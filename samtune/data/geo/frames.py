@@ -1,0 +1,71 @@
+"""Pixels of a scene, coordinates of a map, metres on the ground."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.data.geo.raster import Scene
+from samtune.errors import UserError, require
+
+# WGS 84: semi-major axis in metres, and first eccentricity squared.
+_AXIS, _ECCENTRICITY2 = 6_378_137.0, 6.694_379_990_14e-3
+
+
+def metres_per_pixel(scene: Scene) -> tuple[float, float] | None:
+    """Ground distance between rows and between columns at the scene's centre; `None` without CRS."""
+    sizes = ground_sizes(scene, np.array([[scene.width / 2, scene.height / 2]]))
+    if sizes is None or not np.isfinite(sizes).all():
+        return None
+    return float(sizes[0, 0]), float(sizes[0, 1])
+
+
+def ground_sizes(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | None:
+    """(N, 2) metres between rows and between columns at (N, 2) xy pixels; `None` without a CRS.
+
+    Measured on the ellipsoid, for the metres of Mercator's projection, say, are not those on the
+    ground: differences of longitude and latitude times the radii of curvature (Snyder, "Map
+    Projections: A Working Manual", 1987, equations 4-18 and 4-20).
+    """
+    if not scene.crs:
+        return None
+    steps = np.concatenate([np.add(points, step) for step in ((0, 0), (0, 1), (1, 0))])
+    places = to_crs(pixel_to_crs(scene, steps), scene.crs, "EPSG:4326")
+    here, *beside = np.split(np.radians(places), 3)
+    bent = 1 - _ECCENTRICITY2 * np.sin(here[:, 1]) ** 2
+    east = np.cos(here[:, 1]) * _AXIS / bent**0.5
+    north = _AXIS * (1 - _ECCENTRICITY2) / bent**1.5
+    return np.stack(
+        [np.hypot((to - here)[:, 0] * east, (to - here)[:, 1] * north) for to in beside], axis=1
+    )
+
+
+def pixel_to_crs(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:
+    """(N, 2) xy pixels -> coordinates of the scene's CRS."""
+    a, b, c, d, e, f = scene.transform
+    return np.stack([points @ (a, b) + c, points @ (d, e) + f], axis=1)
+
+
+def crs_to_pixel(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:
+    """The inverse of `pixel_to_crs`."""
+    a, b, c, d, e, f = scene.transform
+    inverse = np.linalg.inv(np.array([[a, b], [d, e]]))
+    return np.asarray((points - (c, f)) @ inverse.T)
+
+
+def to_crs(points: NDArray[Any], source: str, target: str) -> NDArray[np.float64]:
+    """(N, 2) xy from one CRS to another; infinite where the target has no such place.
+
+    Raises:
+        UserError: a CRS is not known.
+    """
+    if source == target or not len(points):
+        return np.asarray(points, np.float64)
+    warp, errors = require("rasterio.warp", "geo"), require("rasterio.errors", "geo")
+    try:
+        xs, ys = warp.transform(source, target, points[:, 0], points[:, 1])
+    except errors.RasterioError as error:
+        raise UserError(
+            f"coordinates cannot be brought from {source} to {target}: {error}"
+        ) from error
+    return np.stack([xs, ys], axis=1).astype(np.float64)
