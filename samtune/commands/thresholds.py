@@ -61,12 +61,13 @@ def main(arguments: list[str]) -> None:
     data = build_data(find_run(folder), options.config, data_arguments)
     data.source(options.split)  # a wrong path is said before the network is loaded
     sam = load_network(options)
-    images = look(sam, data, options.split, RULES, options)
+    images = look(sam, data, options.split, RULES, 0.0, options)
     chosen = choose(images)
     results = {options.split: judge(images, chosen, options.seed)}
     if options.split != "test" and data.split_sizes().get("test"):
         rules = tuple({_rule(DEFAULTS), _rule(chosen)})
-        tested = look(sam, data, "test", rules, options)
+        least = min(DEFAULTS.pred_iou_thresh, chosen.pred_iou_thresh)
+        tested = look(sam, data, "test", rules, least, options)
         results["test"] = judge(tested, chosen, options.seed)
     provenance = {
         "samtune": version("samtune"),
@@ -84,12 +85,13 @@ def main(arguments: list[str]) -> None:
 
 
 def look(
-    sam: Sam, data: SamDataModule, split: str, rules: tuple[Rule, ...], options: argparse.Namespace
-) -> list[SearchedImage]:
-    """Everything in the images of a split, with thresholds that let all of it through."""
+    sam: Sam, data: SamDataModule, split: str, rules: tuple[Rule, ...], predicted_iou: float,
+    options: argparse.Namespace,
+) -> list[SearchedImage]:  # fmt: skip
+    """What is in the images of a split, with thresholds that let through all that will be tried."""
     generator = AutomaticMaskGenerator(
         sam, options.points_per_side, options.points_per_batch,
-        pred_iou_thresh=0.0, stability_score_thresh=min(stability for stability, _ in rules),
+        pred_iou_thresh=predicted_iou, stability_score_thresh=min(stability for stability, _ in rules),
     )  # fmt: skip
     source = data.source(split)
     return search(generator, source, data.min_area, rules, options.max_images, f"search {split}")

@@ -50,4 +50,5 @@ def crop_boxes(hw: tuple[int, int], num_layers: int, overlap_ratio: float) -> li
 def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
     span = ceil((overlap * (count - 1) + length) / count)
     starts = [(span - overlap) * number for number in range(count)]
-    return [(start, min(start + span, length)) for start in starts]
+    # of fewer pixels than crops some are left without any
+    return [(start, min(start + span, length)) for start in starts if start < length]
