@@ -91,8 +91,8 @@ def _rows(
     labelled: LabelledImage, names: dict[int, str], accept_from: float | None
 ) -> Iterator[ReviewRow]:
     for label, mask in labelled.objects:
-        area, category = int(mask.sum()), names[label.category]
-        yield review_row(labelled.name, label, area, category, accept_from)
+        category = names[label.category]
+        yield review_row(labelled.name, label, mask.area, category, accept_from)
 
 
 def _write_images(
@@ -103,6 +103,8 @@ def _write_images(
     pixels = store.read_image(image.path)
     if options.cutouts:
         write_cutouts(options.cutouts, labelled, pixels, names, options.margin)
+    if not writers:
+        return
     sample = labelled.to_sample(pixels, names)
     for writer in writers:
         writer.add("train", Record(sample.image_id, image.path), sample)
@@ -123,5 +125,7 @@ def _pictures(
         for label, mask in labelled.objects:
             key = (image.name, label.number)
             if key in wanted:
-                pictures[key] = draw_object(wanted[key], pixels, label.prompt, mask)
+                pictures[key] = draw_object(
+                    wanted[key], pixels, label.prompt, mask.whole(labelled.hw)
+                )
     return [pictures[key] for key in wanted]

@@ -12,11 +12,11 @@ import numpy as np
 from samtune.data.objects import stack_layers
 from samtune.drawing import to_png
 from samtune.files import write_bytes
-from samtune.geometry import mask_to_box, mask_to_rle
 from samtune.inference.outputs import cutout
+from samtune.inference.placed_mask import PlacedMask
 from samtune.inference.prelabelling import ImagePrelabels, Prelabel
 from samtune.outlines import mask_to_polygons
-from samtune.types import ImageArray, MaskArray, Sample
+from samtune.types import ImageArray, Sample
 
 Segmentation = Literal["rle", "polygons"]
 
@@ -35,12 +35,13 @@ class LabelledImage:
     name: str
     image_id: int
     hw: tuple[int, int]
-    objects: list[tuple[Prelabel, MaskArray]]
+    objects: list[tuple[Prelabel, PlacedMask]]
 
     def to_sample(self, image: ImageArray, names: dict[int, str]) -> Sample:
         """For the writers of data sets, which know no scores; empty masks are left out."""
-        found = [(label, mask) for label, mask in self.objects if mask.any()]
-        labels = stack_layers(((label.number, mask) for label, mask in found), self.hw)
+        found = [(label, mask) for label, mask in self.objects if mask.area]
+        pairs = ((label.number, mask.whole(self.hw)) for label, mask in found)
+        labels = stack_layers(pairs, self.hw)
         classes = {label.number: names[label.category] for label, _ in found}
         return Sample(str(PurePosixPath(self.name).with_suffix("")), image, labels, classes)
 
@@ -51,8 +52,9 @@ def finish(name: str, image_id: int, found: ImagePrelabels, without_overlap: boo
     if without_overlap:
         taken = np.zeros(found.hw, np.bool_)
         for place in sorted(range(len(masks)), key=lambda n: -found.objects[n].score):
-            masks[place] = masks[place] & ~taken
-            taken |= masks[place]
+            mask, window = masks[place], masks[place].window(found.hw)
+            masks[place] = PlacedMask.of(mask.part & ~taken[window], mask.top, mask.left)
+            taken[window] |= mask.part
     pairs = list(zip(found.objects, masks, strict=True))
     return LabelledImage(name, image_id, found.hw, pairs)
 
@@ -82,21 +84,23 @@ class CocoStream:
             {"id": image.image_id, "file_name": image.name, "height": height, "width": width}
         )
         for label, mask in image.objects:
-            if mask.any():
+            if mask.area:
                 self._write(self._separator + _json(self._annotation(image, label, mask)))
                 self._separator = ",\n"
 
-    def _annotation(self, image: LabelledImage, label: Prelabel, mask: MaskArray) -> dict[str, Any]:
-        box = mask_to_box(mask)
+    def _annotation(
+        self, image: LabelledImage, label: Prelabel, mask: PlacedMask
+    ) -> dict[str, Any]:
+        box = mask.box
         assert box is not None, "an empty mask is no annotation"
         x0, y0, x1, y1 = box.tolist()
         annotation = {
             "id": label.number,
             "image_id": image.image_id,
             "category_id": label.category,
-            "segmentation": self._encode(mask),
+            "segmentation": self._encode(mask, image.hw),
             "bbox": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
-            "area": int(mask.sum()),
+            "area": mask.area,
             "iscrowd": 0,
             "score": round(label.score, 6),
         }
@@ -104,10 +108,12 @@ class CocoStream:
             annotation["detection_score"] = label.detection_score
         return annotation
 
-    def _encode(self, mask: MaskArray) -> Any:
+    def _encode(self, mask: PlacedMask, hw: tuple[int, int]) -> Any:
         if self._segmentation == "rle":
-            return mask_to_rle(mask)
-        return [ring.reshape(-1).tolist() for ring in mask_to_polygons(mask, self._tolerance)]
+            return mask.to_rle(hw)
+        corner = np.array([mask.left, mask.top])
+        rings = mask_to_polygons(mask.part, self._tolerance)
+        return [(ring + corner).reshape(-1).tolist() for ring in rings]
 
     def finish(self, categories: list[dict[str, Any]]) -> None:
         """Write what is left."""
@@ -137,9 +143,11 @@ def write_cutouts(
     stem = safe_name(labelled.name.rsplit(".", 1)[0], 120)
     count = 0
     for label, mask in labelled.objects:
-        if mask.any():
+        if mask.area:
             name = f"{stem}_{label.number}_{safe_name(names[label.category], 60)}.png"
-            write_bytes(folder / name, to_png(cutout(image, mask, margin)), is_durable=False)
+            window = mask.window(labelled.hw, margin)
+            picture = cutout(image[window], mask.within(window), margin)
+            write_bytes(folder / name, to_png(picture), is_durable=False)
             count += 1
     return count
 

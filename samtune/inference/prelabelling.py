@@ -11,8 +11,9 @@ from torch import Tensor
 from samtune.data.preprocess import to_pixel_values
 from samtune.data.source import tile_starts
 from samtune.drawing import shift_prompt
-from samtune.geometry import mask_to_box, mask_to_rle, prompt_to_input, resized_hw, rle_to_mask
+from samtune.geometry import mask_to_rle, prompt_to_input, resized_hw, rle_to_mask
 from samtune.inference.detections import Detection, Rejected, RowError
+from samtune.inference.placed_mask import PlacedMask
 from samtune.models.backend import Sam
 from samtune.prompts.packing import best_by_score, decode_groups
 from samtune.types import (
@@ -39,7 +40,8 @@ class Prelabel:
     Attributes:
         number, category, detection_score: of the detection.
         score: predicted IoU, calibrated where the model has a calibration.
-        rle: of the mask, at the size of the image.
+        rle: of the part of the image that the mask covers.
+        corner: row and column of that part.
         box: of the prompt, inclusive; empty for points.
         points: of the prompt.
         agreement: mean IoU of the mask with the two others that the model offered; `None` where it
@@ -54,6 +56,7 @@ class Prelabel:
     detection_score: float | None
     score: float
     rle: dict[str, Any]
+    corner: list[int]
     box: list[float]
     points: list[list[float]]
     agreement: float | None
@@ -62,9 +65,9 @@ class Prelabel:
     has_object: bool
 
     @property
-    def mask(self) -> MaskArray:
-        """(H, W) boolean."""
-        return rle_to_mask(self.rle)
+    def mask(self) -> PlacedMask:
+        top, left = self.corner
+        return PlacedMask(top, left, rle_to_mask(self.rle))
 
     @property
     def prompt(self) -> Prompt:
@@ -121,7 +124,7 @@ def prelabel(
         features = sam.encode(to_pixel_values(image[rows, columns], sam.frame)[None].to(sam.device))
         for first in range(0, len(members), _OBJECTS):
             chunk = members[first : first + _OBJECTS]
-            for label in _segment(sam, features, chunk, window, hw):
+            for label in _segment(sam, features, chunk, window):
                 objects[label.number] = label
     ordered = [objects[detection.number] for detection, _ in fitting]
     return ImagePrelabels(hw, ordered, rejected, num_cut)
@@ -160,9 +163,9 @@ def _start(middle: float, length: int, tile: int) -> int:
 
 
 def _segment(
-    sam: Sam, features: Features, chunk: list[Prompted], window: Window, hw: tuple[int, int]
+    sam: Sam, features: Features, chunk: list[Prompted], window: Window
 ) -> Iterator[Prelabel]:
-    """Objects of one window (top, left, bottom, right) of an image of size `hw`."""
+    """Objects of one window."""
     top, left, bottom, right = window
     window_hw = (bottom - top, right - left)
 
@@ -180,8 +183,7 @@ def _segment(
         has_object = [True] * len(scores) if found is None else (found > 0).flatten().tolist()
         masks = _full_masks(sam, logits, window_hw)
         for n, (place, part) in enumerate(zip(indices.tolist(), masks, strict=True)):
-            mask = np.zeros(hw, np.bool_)
-            mask[top:bottom, left:right] = part
+            mask = PlacedMask.of(part, top, left)
             detection, prompt = chunk[place]
             yield _describe(detection, prompt, mask, float(scores[n]), agreements[n], has_object[n])
 
@@ -212,18 +214,18 @@ def _agreements(answer: MaskPrediction, sam: Sam, hw: tuple[int, int]) -> list[f
 
 
 def _describe(
-    detection: Detection, prompt: Prompt, mask: MaskArray, score: float,
+    detection: Detection, prompt: Prompt, mask: PlacedMask, score: float,
     agreement: float | None, has_object: bool,
 ) -> Prelabel:  # fmt: skip
-    box, own = prompt.box_xyxy, mask_to_box(mask)
+    box, own = prompt.box_xyxy, mask.box
     fill = fit = None
     if box is not None:
-        fill = float(mask.sum() / max(1.0, box_area(box)))
+        fill = mask.area / max(1.0, box_area(box))
         fit = 0.0 if own is None else box_iou(box, own)
     points = [] if prompt.point_coords is None else prompt.point_coords.tolist()
     return Prelabel(
-        detection.number, detection.category, detection.score, score, mask_to_rle(mask),
-        [] if box is None else box.tolist(), points, agreement, fill, fit, has_object,
+        detection.number, detection.category, detection.score, score,
+        mask_to_rle(mask.part), [mask.top, mask.left], [] if box is None else box.tolist(), points, agreement, fill, fit, has_object,
     )  # fmt: skip
 
 

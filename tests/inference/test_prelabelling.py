@@ -58,7 +58,7 @@ def test_masks_and_scores_are_the_predictor_s(sam, image, found):
         )  # fmt: skip
         best = scores.argmax()
         assert label.score == pytest.approx(scores[best], abs=1e-5)
-        assert (label.mask != masks[best]).mean() < 1e-3
+        assert (label.mask.whole((150, 200)) != masks[best]).mean() < 1e-3
 
 
 def test_many_objects_are_decoded_in_chunks(sam, image, monkeypatch, found):
@@ -67,7 +67,7 @@ def test_many_objects_are_decoded_in_chunks(sam, image, monkeypatch, found):
     again = prelabel(sam, image, ROWS)
     for first, second in zip(found.objects, again.objects, strict=True):
         assert second.score == pytest.approx(first.score, abs=1e-5)
-        assert (first.mask != second.mask).mean() < 1e-3
+        assert (first.mask.whole((150, 200)) != second.mask.whole((150, 200))).mean() < 1e-3
 
 
 def test_a_window_is_an_image_of_its_own(sam, image):
@@ -75,8 +75,8 @@ def test_a_window_is_an_image_of_its_own(sam, image):
     (label,) = prelabel(sam, image, [box], tile=80).objects
     (alone,) = prelabel(sam, image[0:80, 80:160], [detection(1, 30.0, 30.0, 60.0, 60.0)]).objects
     expected = np.zeros((150, 200), np.bool_)
-    expected[0:80, 80:160] = alone.mask
-    np.testing.assert_array_equal(label.mask, expected)
+    expected[0:80, 80:160] = alone.mask.whole((80, 80))
+    np.testing.assert_array_equal(label.mask.whole((150, 200)), expected)
     assert label.score == alone.score
     assert label.box == [110, 30, 139, 59]
 
@@ -99,13 +99,15 @@ def test_agreement_is_of_three_masks_and_fit_is_of_boxes(found):
     assert 0 <= point.agreement <= 1
     assert points.agreement is None
     assert (point.box_iou, point.box_fill) == (None, None)
-    assert box.box_fill == pytest.approx(box.mask.sum() / 70**2)
+    assert box.box_fill == pytest.approx(box.mask.area / 70**2)
 
 
 def labelled(*masks):
     """Objects 1, 2, ... of falling scores."""
     objects = [
-        Prelabel(n, 4, None, 1 - n / 10, mask_to_rle(mask), [0, 0, 9, 9], [], 1.0, 1.0, 1.0, True)
+        Prelabel(
+            n, 4, None, 1 - n / 10, mask_to_rle(mask), [0, 0], [0, 0, 9, 9], [], 1.0, 1.0, 1.0, True
+        )
         for n, mask in enumerate(masks, start=1)
     ]
     return ImagePrelabels(masks[0].shape, objects, [], 0)
@@ -122,9 +124,9 @@ def squares():
 def test_without_overlap_a_pixel_goes_to_the_highest_score(squares):
     whole = finish("a.png", 1, squares, without_overlap=False).objects
     parted = finish("a.png", 1, squares, without_overlap=True).objects
-    assert [int(mask.sum()) for _, mask in whole] == [100, 99, 4]
-    assert [int(mask.sum()) for _, mask in parted] == [100, 74, 0]
-    assert (sum(mask.astype(int) for _, mask in parted) <= 1).all()
+    assert [mask.area for _, mask in whole] == [100, 99, 4]
+    assert [mask.area for _, mask in parted] == [100, 74, 0]
+    assert (sum(mask.whole((30, 40)).astype(int) for _, mask in parted) <= 1).all()
 
 
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
@@ -138,7 +140,8 @@ def test_coco_holds_the_masks_exactly(squares, tmp_path, segmentation):
     assert content["images"] == [{"id": 6, "file_name": "x/a.png", "height": 30, "width": 40}]
     assert [each["id"] for each in content["annotations"]] == [1, 2]  # the third has no pixel left
     read = COCO(tmp_path / "c.json")
-    for each, (label, mask) in zip(content["annotations"], image.objects, strict=False):
+    for each, (label, placed) in zip(content["annotations"], image.objects, strict=False):
+        mask = placed.whole((30, 40))
         np.testing.assert_array_equal(read.annToMask(each), mask)
         decode = rle_to_mask if segmentation == "rle" else lambda p: polygons_to_mask(p, (30, 40))
         np.testing.assert_array_equal(decode(each["segmentation"]), mask)
@@ -168,7 +171,9 @@ def test_cutouts_have_safe_names_and_a_margin(squares, tmp_path):
     assert all(len(file.name.encode()) < 255 for file in files)
     pixels = np.asarray(Image.open(files[0]))
     np.testing.assert_array_equal(pixels[..., :3], picture[0:22, 0:22])
-    np.testing.assert_array_equal(pixels[..., 3] > 0, image.objects[0][1][0:22, 0:22])
+    np.testing.assert_array_equal(
+        pixels[..., 3] > 0, image.objects[0][1].whole((30, 40))[0:22, 0:22]
+    )
 
 
 @pytest.mark.parametrize("text", ["", "..", "...", "a/b", "\\", "con\0", "\ud800", "x" * 999])

@@ -16,7 +16,7 @@ RLE = mask_to_rle(np.ones((4, 4), np.bool_))
 
 def row(number, score, area=16, agreement=0.9, box_iou=0.9, has_object=True, accept_from=0.8):
     label = Prelabel(
-        number, 1, None, score, RLE, [0, 0, 3, 3], [], agreement, 1.0, box_iou, has_object
+        number, 1, None, score, RLE, [0, 0], [0, 0, 3, 3], [], agreement, 1.0, box_iou, has_object
     )
     return review_row("a.png", label, area, "cell", accept_from)
 
