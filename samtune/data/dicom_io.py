@@ -16,6 +16,8 @@ from samtune.errors import UserError, require
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE, _MAGIC = 128, b"DICM"
+# What enhanced multi-frame files say of each frame, and of all of them.
+_OF_FRAMES, _OF_ALL = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 
 
 def is_dicom(path: Path) -> bool:
@@ -87,7 +89,11 @@ def read_dicom_headers(path: Path) -> list[Any]:
 
 
 def _is_multi_frame(datasets: list[Any]) -> bool:
-    return len(datasets) == 1 and int(datasets[0].get("NumberOfFrames", 1) or 1) > 1
+    return len(datasets) == 1 and (_num_frames(datasets[0]) > 1 or _OF_FRAMES in datasets[0])
+
+
+def _num_frames(dataset: Any) -> int:
+    return int(dataset.get("NumberOfFrames", 1) or 1)
 
 
 def read_dicom_geometry(path: Path) -> Geometry:
@@ -111,15 +117,21 @@ def _multi_frame_geometry(
     header: Any, path: Path
 ) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
     shape = (int(header.NumberOfFrames), int(header.Rows), int(header.Columns))
-    if "PerFrameFunctionalGroupsSequence" in header:
-        geometry = require("highdicom", "medical").imread(path).get_volume_geometry()
-        if geometry is None:
-            raise UserError(f"the frames of {path} are no regular stack of slices")
+    if _OF_FRAMES in header:
+        geometry = _enhanced(path).get_volume_geometry()
         return geometry.spatial_shape, geometry.affine
     rows, columns = (float(v) for v in header.get("PixelSpacing", (1.0, 1.0)))
     # frames, rows (to the back), columns (to the left)
     affine = np.array([[0, 0, columns, 0], [0, rows, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
     return shape, affine
+
+
+def _enhanced(path: Path) -> Any:
+    """A multi-frame file whose frames, in any order, are one stack of slices."""
+    image = require("highdicom", "medical").imread(path, lazy_frame_retrieval=True)
+    if image.get_volume_geometry() is None:
+        raise UserError(f"the frames of {path} are no regular stack of slices")
+    return image
 
 
 def _stack_geometry(datasets: list[Any]) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
@@ -168,16 +180,32 @@ def read_dicom_voxels(path: Path) -> NDArray[np.float32]:
     """
     with reading_dicom(path):
         datasets = _series(path, with_pixels=True)
+        if len(datasets) == 1 and _OF_FRAMES in datasets[0]:
+            return _enhanced_values(path)
         if _is_multi_frame(datasets):
             return _values(datasets[0])
         places = _order(datasets)[1]
         return np.stack([_values(datasets[places.index(k)]) for k in range(len(datasets))])
 
 
+def _enhanced_values(path: Path) -> NDArray[np.float32]:
+    """Grey values in the order of the geometry, which need not be that of the frames."""
+    image = _enhanced(path)
+    volume = image.get_volume(
+        dtype=np.float64, apply_real_world_transform=False, apply_presentation_lut=False
+    )
+    return _grey(volume.array.astype(np.float32), image)
+
+
 def _values(dataset: Any) -> NDArray[np.float32]:
     """Grey values of a data set; colours become their mean."""
     pixels = require("pydicom.pixels", "medical")
-    values = np.asarray(pixels.apply_modality_lut(dataset.pixel_array, dataset), np.float32)
+    return _grey(
+        np.asarray(pixels.apply_modality_lut(dataset.pixel_array, dataset), np.float32), dataset
+    )
+
+
+def _grey(values: NDArray[np.float32], dataset: Any) -> NDArray[np.float32]:
     if int(dataset.get("SamplesPerPixel", 1)) > 1:
         values = values.mean(axis=-1)
     return -values if _is_inverted(dataset) else values
@@ -200,8 +228,20 @@ def _first(dataset: Any, name: str) -> float | None:
     return float(values[0]) if values.size else None
 
 
+def _frame_window(dataset: Any) -> Any:
+    """What an enhanced file says of its frames' window; `None` where that is every stored value.
+
+    Converters write such a one where their slices had none.
+    """
+    groups = [group for name in (_OF_ALL, _OF_FRAMES) for group in (dataset.get(name) or [])[:1]]
+    windows = [w for group in groups for w in group.get("FrameVOILUTSequence", [])]
+    width = _first(windows[0], "WindowWidth") if windows else None
+    return None if width is None or width >= 2 ** int(dataset.BitsStored) else windows[0]
+
+
 def _window(dataset: Any) -> tuple[float, float] | None:
-    centre, width = (_first(dataset, name) for name in ("WindowCenter", "WindowWidth"))
+    source = _frame_window(dataset) or dataset
+    centre, width = (_first(source, name) for name in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None or not width > 0:
         return None
     low, high = centre - width / 2, centre + width / 2
@@ -216,7 +256,7 @@ def read_dicom_picture(path: Path) -> NDArray[Any]:
     """
     with reading_dicom(path):
         dataset = _read(path, with_pixels=True)
-        if _is_multi_frame([dataset]):
+        if _num_frames(dataset) > 1:
             raise UserError(
                 f"{path} holds {dataset.NumberOfFrames} frames: give it labels as a volume "
                 "(labels/ID.nii.gz, .nrrd, .mha or DICOM SEG)"

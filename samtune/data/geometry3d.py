@@ -9,6 +9,10 @@ from samtune.errors import require
 
 # DICOM and ITK count millimetres to the left and to the back, NIfTI to the right and to the front.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# A voxel of axes of length 1 has at least this volume unless they lie (nearly) in a plane.
+_LEAST_VOLUME = 1e-3
+# With what float32 rounds off at the far end of a volume.
+_HALF_VOXEL = 0.51
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,35 @@ class Geometry:
         """Shape in right-anterior-superior order."""
         order = np.argsort(self._orientation[:, 0])
         return tuple(self.shape[axis] for axis in order)
+
+    @property
+    def ras_affine(self) -> NDArray[np.float64]:
+        """(4, 4): index in right-anterior-superior order -> millimetres, as `affine`."""
+        nibabel = require("nibabel", "medical")
+        turned = nibabel.orientations.inv_ornt_aff(self._orientation, self.shape)
+        return np.asarray(self.affine @ turned)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether there are voxels, whose axes are finite and span the body."""
+        axes = self.affine[:3, :3]
+        if 0 in self.shape or not np.isfinite(self.affine).all():
+            return False
+        sizes = np.linalg.norm(axes, axis=0)
+        return bool(sizes.all() and abs(np.linalg.det(axes / sizes)) > _LEAST_VOLUME)
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """(8, 3) centres of the outermost voxels, in millimetres; the first is that of index 0."""
+        last = np.array(self.ras_shape) - 1
+        affine = self.ras_affine
+        indices = np.indices((2, 2, 2)).reshape(3, 8).T * last
+        return np.asarray(indices @ affine[:3, :3].T + affine[:3, 3])
+
+    def fits(self, other: "Geometry") -> bool:
+        """Whether voxels of both, in right-anterior-superior order, lie within half a voxel."""
+        apart = (self.corners - other.corners) @ np.linalg.inv(other.ras_affine[:3, :3]).T
+        return self.ras_shape == other.ras_shape and bool((np.abs(apart) <= _HALF_VOXEL).all())
 
     @property
     def spacing(self) -> tuple[float, ...]:

@@ -46,16 +46,20 @@ def read_geometry(path: Path) -> Geometry:
     """Shape and place of a volume, without its voxels.
 
     Raises:
-        UserError: the file is damaged, or no volume of three axes.
+        UserError: the file is damaged, no volume of three axes, or says no place for its voxels.
     """
     if is_dicom(path):
         geometry = read_dicom_geometry(path)
     elif path.name.lower().endswith(NIFTI):
-        geometry = _read_nifti(path, lambda image: Geometry(_three(image.shape), image.affine))
+        geometry = _read_nifti(path, _nifti_geometry)
     else:
         geometry = _itk_geometry(path)
-    if 0 in geometry.shape or not np.isfinite(geometry.affine).all() or 0 in geometry.spacing:
-        raise UserError(f"{path} has the shape {geometry.shape} and the spacing {geometry.spacing}")
+    if not geometry.is_regular:
+        raise UserError(
+            f"{path} has the shape {_times(geometry.shape)} and the affine "
+            f"{geometry.affine[:3].tolist()}: expected voxels, and three axes that are finite and lie "
+            "in no plane; save it again with a valid affine"
+        )
     return geometry
 
 
@@ -84,20 +88,40 @@ def read_volume_labels(path: Path, image: Path) -> Labels:
     """Objects of a volume, on the voxels of its image.
 
     Raises:
-        UserError: the labels do not fit the image, or are no labels.
+        UserError: the labels do not fit the image, lie elsewhere than it, or are no labels.
     """
     if is_dicom(path):
         return Labels(*read_dicom_labels(path, read_geometry(image)))
-    values, expected = read_voxels(path), read_geometry(image).ras_shape
-    if values.shape != expected:
-        raise UserError(
-            f"{path} has {_times(values.shape)} voxels, but its image has {_times(expected)}"
-        )
+    _require_fit(path, image)
+    values = read_voxels(path)
     labels = np.rint(values)
     is_label = np.isfinite(values).all() and np.array_equal(labels, values)
     if not is_label or labels.min() < 0 or float(labels.max()) >= 2**31:
         raise UserError(f"{path} holds values that are no labels (fractions or below 0)")
     return Labels(labels.astype(np.int32)[None], {})
+
+
+def _require_fit(path: Path, image: Path) -> None:
+    found, expected = read_geometry(path), read_geometry(image)
+    if found.ras_shape != expected.ras_shape:
+        raise UserError(
+            f"{path} has {_times(found.ras_shape)} voxels, but its image has "
+            f"{_times(expected.ras_shape)}"
+        )
+    if not found.fits(expected):
+        raise UserError(
+            f"{path} lies elsewhere than its image {image} ({_extent(found)}, the image "
+            f"{_extent(expected)}): the usual cause are labels saved without their image's affine (an "
+            "array given to nibabel with an identity); save them with it, "
+            "nibabel.Nifti1Image(labels, image.affine), if they are in the order of its voxels"
+        )
+
+
+def _extent(geometry: Geometry) -> str:
+    """From where to where the voxels go, in millimetres to the right, front and head."""
+    ends = (np.round(geometry.corners[corner], 1) + 0.0 for corner in (0, -1))
+    first, last = (", ".join(f"{value:g}" for value in end) for end in ends)
+    return f"from ({first}) to ({last}) mm"
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -109,6 +133,14 @@ def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) < 3 or any(side != 1 for side in shape[3:]):
         raise UserError(f"has the shape {_times(shape)}: volumes of three axes are needed")
     return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def _nifti_geometry(image: Any) -> Geometry:
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "biuf":
+        kind = "colours" if dtype.names else f"{dtype} numbers"
+        raise UserError(f"has {kind} as voxels: one real number each is needed")
+    return Geometry(_three(image.shape), image.affine)
 
 
 def _read_nifti(path: Path, take: Callable[[Any], Any]) -> Any:

@@ -87,6 +87,52 @@ class TestSeries:
         assert "\n" not in str(error.value)
 
 
+class TestEnhanced:
+    """Files of many frames, each with what it is in functional groups."""
+
+    def shuffled(self, folder, order):
+        """A series as one file, its frames in another order than that of their places."""
+        uid = pydicom.uid.generate_uid
+        file = highdicom.legacy.LegacyConvertedEnhancedCTImage(
+            datasets(folder), uid(), 1, uid(), 1
+        )  # fmt: skip
+        groups = file.PerFrameFunctionalGroupsSequence
+        file.PerFrameFunctionalGroupsSequence = [groups[number] for number in order]
+        frames = np.frombuffer(file.PixelData, np.int16).reshape(len(order), -1)
+        file.PixelData = frames[order].tobytes()
+        path = folder.parent / f"{folder.name}.dcm"
+        file.save_as(path)
+        return path
+
+    def series(self, write_slices, values, **more):
+        kinds = {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "RescaleType": "HU"}
+        times = {"AcquisitionNumber": 1, "AcquisitionDate": "20200101", "AcquisitionTime": "000000"}
+        contents = {"ContentDate": "20200101", "ContentTime": "000000", "StudyDate": "20200101",
+                    "StudyTime": "000000", "PositionReferenceIndicator": ""}  # fmt: skip
+        more = {"RescaleSlope": 2, "RescaleIntercept": -1024, **kinds, **times, **contents, **more}
+        return write_slices("s", values, **more)
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [3, 1, 0, 4, 2]])
+    def test_frames_in_any_order_are_rescaled_and_fit_their_labels(
+        self, tmp_path, write_slices, values, order
+    ):
+        folder = self.series(write_slices, values)
+        labels = write_seg(tmp_path / "seg.dcm", folder, {"box": values > 500})
+        image = self.shuffled(folder, order)
+        np.testing.assert_allclose(read_geometry(image).affine, read_geometry(folder).affine)
+        found = read_voxels(image)
+        np.testing.assert_array_equal(found, in_body_order(values) * 2.0 - 1024)
+        layers = read_volume_labels(labels, image).layers
+        np.testing.assert_array_equal(layers[0] > 0, found > 500 * 2 - 1024)
+        assert read_dicom_window(image) is None
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_the_window_of_the_frames(self, write_slices, values):
+        folder = self.series(write_slices, values, WindowCenter=40, WindowWidth=400)
+        assert read_dicom_window(self.shuffled(folder, [1, 0, 2, 4, 3])) == (-160, 240)
+
+
 class TestPictures:
     def picture(self, folder, **attributes):
         file = next(folder.iterdir())

@@ -86,6 +86,37 @@ class TestLabels:
         with pytest.raises(UserError, match="4x6x4 voxels, but its image has 5x6x4"):
             read_volume_labels(path, image)
 
+    @pytest.mark.parametrize(
+        "affine",
+        [
+            np.diag([-0.5, -0.8, 3.0, 1.0]),  # mirrored
+            np.eye(4),
+            np.array([[0.5, 0, 0, 50], [0, 0.8, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]]),  # apart
+        ],
+    )
+    def test_elsewhere_than_the_image_are_refused(self, tmp_path, values, affine):
+        image = save(tmp_path / "i.nii.gz", values, AFFINE)
+        path = save(tmp_path / "l.nii.gz", (values > 0).astype(np.uint8), affine)
+        with pytest.raises(
+            UserError, match=r"l\.nii\.gz lies elsewhere .*i\.nii\.gz .* affine"
+        ) as error:
+            read_volume_labels(path, image)
+        assert "to (2, 4, 9) mm): the usual cause" in str(error.value)
+        assert "\n" not in str(error.value)
+
+    def test_may_be_off_by_less_than_half_a_voxel(self, tmp_path, values):
+        image = save(tmp_path / "i.nii.gz", values, AFFINE)
+        labels = (values > 0).astype(np.uint8)
+        for shift, does_fit in ((0.2, True), (0.3, False)):
+            affine = AFFINE.copy()
+            affine[0, 3] = shift
+            path = save(tmp_path / f"{shift}.nii", labels, affine)
+            if does_fit:
+                np.testing.assert_array_equal(read_volume_labels(path, image).layers[0], labels)
+            else:
+                with pytest.raises(UserError, match="lies elsewhere"):
+                    read_volume_labels(path, image)
+
     @pytest.mark.parametrize("wrong", [0.5, -1.0, np.nan, np.inf])
     def test_fractions_and_negative_values_are_refused(self, tmp_path, values, wrong):
         image = save(tmp_path / "i.mha", values, AFFINE)
@@ -122,3 +153,21 @@ class TestDamagedFiles:
         sitk.WriteImage(image, str(tmp_path / "a.mha"))
         with pytest.raises(UserError, match="3 values a voxel"):
             read_geometry(tmp_path / "a.mha")
+
+    @pytest.mark.parametrize("dtype", [[("R", "u1"), ("G", "u1"), ("B", "u1")], np.complex64])
+    def test_nifti_of_colours_or_complex_numbers_is_none(self, tmp_path, dtype):
+        nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), dtype), AFFINE), tmp_path / "a.nii")
+        for read in (read_geometry, read_voxels):
+            with pytest.raises(UserError, match=r"a\.nii has co.* one real number each is needed"):
+                read(tmp_path / "a.nii")
+
+    @pytest.mark.parametrize("wrong", ["plane", "nan", "zero"])
+    def test_an_affine_that_is_none_is_said(self, tmp_path, wrong):
+        affine = AFFINE.copy()
+        affine[:3, 1] = {"plane": affine[:3, 0], "nan": np.nan, "zero": 0.0}[wrong]
+        image = nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), None)
+        image.header.set_sform(affine, 1)
+        nib.save(image, tmp_path / "a.nii")
+        with pytest.raises(UserError, match=r"a\.nii has the shape 4x4x4 and the affine") as error:
+            read_geometry(tmp_path / "a.nii")
+        assert "\n" not in str(error.value)

@@ -206,7 +206,10 @@ class TestDicom:
         labels = np.zeros((5, 8, 6), np.uint8)
         labels[2, 1:4, 2:5] = 1
         in_order = np.transpose(labels, (2, 1, 0))[::-1, ::-1]
-        save(tmp_path / "labels" / "p1.nii.gz", in_order, (0.5, 0.8, 3.0))
+        affine = np.diag([0.5, 0.8, 3.0, 1.0])
+        affine[:3, 3] = -10 - 5 * 0.5, -20 - 7 * 0.8, 30
+        (tmp_path / "labels").mkdir()
+        nib.save(nib.Nifti1Image(in_order, affine), tmp_path / "labels" / "p1.nii.gz")
         return tmp_path, values, labels
 
     def test_series_are_read_slice_by_slice_as_they_were_taken(self, scan):
