@@ -1,7 +1,7 @@
 """Writing samples as COCO, label maps, YOLO or labelme, so that they read back equal.
 
-Image ids, object ids and classes are kept as far as a format can hold them; splits always, and the
-columns of the manifest where the format has one.
+Image ids, object ids and classes are kept as far as a format can hold them; splits and groups
+always, and the columns of the manifest where the format has one.
 """
 
 import csv
@@ -38,6 +38,11 @@ def objects_of(sample: Sample) -> Iterator[tuple[int, str, MaskArray]]:
         yield place.object_id, sample.classes.get(place.object_id, ""), mask
 
 
+def _group_of(sample: Sample) -> dict[str, str]:
+    """What ties images together, unless an image is tied to none."""
+    return {} if sample.group in ("", sample.image_id) else {"group": sample.group}
+
+
 class Writer(ABC):
     """Writes one data set into a folder that is empty.
 
@@ -64,8 +69,7 @@ class Writer(ABC):
         if stem in self._rows:
             raise UserError(f"two images would be called {stem}: rename {sample.image_id}")
         others = {name: value for name, value in record.columns if name not in ("id", "split")}
-        if sample.group not in ("", sample.image_id):
-            others.setdefault("group", sample.group)
+        others |= _group_of(sample)
         self._rows[stem] = {"split": split, **others}
         self._add(split, self._write_image(None if is_part else record.path, sample, stem), sample)
 
@@ -95,7 +99,7 @@ class Writer(ABC):
 
 
 class CocoWriter(Writer):
-    """`SPLIT.json` with run lengths, which hold every mask exactly."""
+    """`SPLIT.json` with run lengths, which hold every mask exactly, and the images' groups."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -107,7 +111,7 @@ class CocoWriter(Writer):
         number, (height, width) = len(content["images"]) + 1, sample.image.shape[:2]
         content["images"].append(
             {"id": number, "file_name": f"images/{image.name}", "height": height, "width": width,
-             "sample_id": sample.image_id}
+             "sample_id": sample.image_id, **_group_of(sample)}
         )  # fmt: skip
         for object_id, name, mask in objects_of(sample):
             box = mask_to_box(mask)

@@ -79,7 +79,8 @@ def scene(tmp_path):
             dtype="uint8", crs="EPSG:32632", transform=rasterio.Affine(2, 0, 5e5, 0, -2, 6e6),
         ) as file:  # fmt: skip
             file.write(values.astype(np.uint8))
-    return ["--data.path", tmp_path / "a.tif", "--data.block", 64, "--data.slices", "all"]
+    return ["--data.path", tmp_path / "a.tif", "--data.tile", 40, "--data.tile_overlap", 8,
+            "--data.block", 80, "--data.slices", "all"]  # fmt: skip
 
 
 @pytest.fixture
@@ -121,9 +122,28 @@ def test_windows_and_slices_come_back_to_the_pixel(tmp_path, request, kind, targ
     expected, found = read_all(*settings), read_all("--data.path", tmp_path / "out")
     assert len({split for split, _ in found}) == 3
     assert found.keys() == expected.keys()
-    for key, (image, masks, _) in found.items():
+    assert len({group for _, _, group in found.values()}) < len(found)
+    for key, (image, masks, group) in found.items():
         np.testing.assert_array_equal(image, expected[key][0])
         np.testing.assert_array_equal(masks, expected[key][1])
+        assert group == expected[key][2]
+
+
+def test_groups_whose_splits_are_drawn_anew_stay_together(tmp_path, volumes):
+    for target in ("coco", "labels"):
+        out = tmp_path / target
+        assert main(["data", "convert", str(volumes[1]), "--to", target, "--out", str(out)]) == 0
+    for file in ("val.json", "test.json"):  # every slice is now in one file or table of two columns
+        (tmp_path / "coco" / file).unlink()
+    rows = [line.split(",") for line in (tmp_path / "labels" / "manifest.csv").read_text().split()]
+    columns = [rows[0].index(name) for name in ("id", "group")]
+    kept = [",".join(row[column] for column in columns) for row in rows]
+    (tmp_path / "labels" / "manifest.csv").write_text("\n".join(kept))
+    for target, num_groups in (("coco", 2), ("labels", 4)):
+        found = read_all("--data.path", tmp_path / target)
+        splits = {(split, name[:2]) for split, name in found}
+        assert len(splits) == len({group for _, _, group in found.values()}) == num_groups
+        assert len({split for split, _ in splits}) > 1
 
 
 def test_mistakes_are_said_and_nothing_is_left_behind(flat, tmp_path, capsys):
