@@ -40,7 +40,7 @@ def convert(arguments: list[str]) -> None:
         raise UserError(f"{options.out} is there already: name a new folder")
     data = build_data(None, None, ["--data.path", options.source, *data_arguments])
     with replacing_folder(options.out) as folder:
-        counts = _write_all(data, WRITERS[options.to](folder, is_cut=bool(data.tile)))
+        counts = _write_all(data, WRITERS[options.to](folder))
     told = ", ".join(f"{split} {images} images with {objects} objects"
                      for split, (images, objects) in counts.items())  # fmt: skip
     print(f"{options.out}: {told}")
@@ -56,7 +56,7 @@ def _write_all(data: SamDataModule, writer: Writer) -> dict[str, tuple[int, int]
         num_objects = 0
         for index in tqdm(range(len(source)), desc=split, unit="image", disable=None):
             sample = source.read(index)
-            writer.add(split, source.records[index], sample)
+            writer.add(split, source.records[index], sample, source.is_part)
             num_objects += sum(len(set(layer.ravel().tolist()) - {0}) for layer in sample.labels)
         counts[split] = (len(source), num_objects)
     writer.finish()

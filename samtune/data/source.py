@@ -87,6 +87,8 @@ class Source(ABC):
     records: Sequence[Record]
     # Whether the records are windows of something larger already.
     is_tiled: bool = False
+    # Whether the records are parts of their files: windows, tiles, slices.
+    is_part: bool = False
 
     @property
     def notes(self) -> Sequence[str]:
@@ -123,7 +125,8 @@ class Subset(Source):
     def __init__(
         self, source: Source, indices: list[int], groups: Sequence[str] | None = None
     ) -> None:
-        self.source, self.is_tiled = source, source.is_tiled
+        self.source = source
+        self.is_tiled, self.is_part = source.is_tiled, source.is_part
         self.indices = indices
         self.records = [source.records[index] for index in indices]
         if groups is not None:
@@ -158,6 +161,8 @@ class Tiles(Source):
         side: of a tile, pixels.
         overlap: of neighbouring tiles, pixels.
     """
+
+    is_part = True
 
     def __init__(self, source: Source, side: int, overlap: int) -> None:
         self.source = source

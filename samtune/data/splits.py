@@ -1,6 +1,7 @@
 """Train, validation and test: as the data says, or drawn so that no group is torn apart."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,8 @@ class SplitSettings:
     Attributes:
         column: manifest column that names each image's split.
         folder: folder with `train.txt`, `val.txt`, `test.txt`, one image id a line; `None` without.
-        group_column: manifest column whose values must not lie in two splits (patient, slide).
+        group_column: manifest column whose values must not lie in two splits (patient, slide);
+            without it the column `group`, unless the splits that the data names share its values.
         group_regex: the part of an image id that names its group, such as `^(.*)_\\d+$`.
         val_fraction, test_fraction: shares that are drawn where the data names no such split.
         seed: of the drawing.
@@ -59,7 +61,7 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
         named = _splits_from_lists(source, settings.folder)
     elif settings.column != "split":
         _require_column(source, settings.column)
-    groups = [_group(record, settings) for record in source.records]
+    groups = _groups(source, named, settings)
     splits = fill_splits(named, groups, settings)
     return {
         name: Subset(source, [index for index, split in enumerate(splits) if split == name], groups)
@@ -79,19 +81,24 @@ def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) ->
         The split of each image.
     """
     splits = dict(enumerate(named))
+    pool = _pool(named)
     if not any(named):
         _draw(splits, groups, "", "test", settings.test_fraction, settings.seed)
+    if pool is not None:
+        _draw(splits, groups, pool, "val", settings.val_fraction, settings.seed)
+    return [split or ("train" if pool == "" else "") for split in splits.values()]
+
+
+def _pool(named: list[str]) -> str | None:
+    """The name of what missing splits are drawn from; `None` where nothing is drawn."""
     if "train" not in named:
-        _draw(splits, groups, "", "val", settings.val_fraction, settings.seed)
-        return [split or "train" for split in splits.values()]
-    if "val" not in named:
-        _draw(splits, groups, "train", "val", settings.val_fraction, settings.seed)
-    return list(splits.values())
+        return ""
+    return None if "val" in named else "train"
 
 
 def with_groups(source: Source, settings: SplitSettings) -> Source:
     """A source that is a split already, its images grouped as the settings say."""
-    groups = [_group(record, settings) for record in source.records]
+    groups = _groups(source, [record.split for record in source.records], settings)
     return Subset(source, list(range(len(source))), groups)
 
 
@@ -124,7 +131,26 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     return [chosen.get(r.image_id, chosen.get(r.path.name, "")) for r in source.records]
 
 
-def _group(record: Record, settings: SplitSettings) -> str:
+def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[str]:
+    """The group of each image, from the settings, the reader or the manifest's column `group`.
+
+    Splits that the data names may share the values of that column: then these are kinds (a stain, a
+    site) and tie nothing together, except in what is drawn.
+    """
+    values = [dict(record.columns).get("group", "") for record in source.records]
+    places: dict[str, set[str]] = {value: set() for value in values}
+    pool = _pool(named)
+    for value, split in zip(values, named, strict=True):
+        if value and split in (pool, *SPLITS):
+            places[value].add(split)
+    is_torn = any(len(splits) > 1 for splits in places.values())
+    return [
+        _group(record, settings, "" if is_torn and split != pool else value)
+        for record, value, split in zip(source.records, values, named, strict=True)
+    ]
+
+
+def _group(record: Record, settings: SplitSettings, usual: str) -> str:
     if settings.group_column:
         columns = dict(record.columns)
         if settings.group_column not in columns:
@@ -145,7 +171,7 @@ def _group(record: Record, settings: SplitSettings) -> str:
                 f"group_regex {settings.group_regex} does not match the image {record.image_id}"
             )
         return match[1] if match.groups() else match[0]
-    return record.group or record.image_id
+    return record.group or usual or record.image_id
 
 
 def _draw(
@@ -157,7 +183,7 @@ def _draw(
     wanted = share * len(splits)
     if share <= 0 or len(names) < 2:
         return
-    sizes = {name: sum(groups[index] == name for index in members) for name in names}
+    sizes = Counter(groups[index] for index in members)
     order = [names[i] for i in object_rng(seed, "split", target).permutation(len(names))]
     moved = 0
     chosen: set[str] = set()

@@ -1,7 +1,7 @@
 """Writing samples as COCO, label maps, YOLO or labelme, so that they read back equal.
 
-Image ids, object ids and classes are kept as far as a format can hold them; splits always, and the
-columns of the manifest where the format has one.
+Image ids, object ids and classes are kept as far as a format can hold them; splits and groups
+always, and the columns of the manifest where the format has one.
 """
 
 import csv
@@ -38,20 +38,29 @@ def objects_of(sample: Sample) -> Iterator[tuple[int, str, MaskArray]]:
         yield place.object_id, sample.classes.get(place.object_id, ""), mask
 
 
+def _group_of(sample: Sample) -> dict[str, str]:
+    """What ties images together, unless an image is tied to none."""
+    return {} if sample.group in ("", sample.image_id) else {"group": sample.group}
+
+
 class Writer(ABC):
     """Writes one data set into a folder that is empty.
 
     Args:
         folder: where to.
-        is_cut: samples are parts of their image files.
     """
 
-    def __init__(self, folder: Path, is_cut: bool = False) -> None:
-        self.folder, self.is_cut = folder, is_cut
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._rows: dict[str, dict[str, str]] = {}
 
-    def add(self, split: str, record: Record, sample: Sample) -> None:
+    def add(self, split: str, record: Record, sample: Sample, is_part: bool = False) -> None:
         """Write one image with its objects.
+
+        Args:
+            split: `train`, `val`, `test`.
+            record, sample: the image.
+            is_part: the record's file holds more than this image, so it cannot be copied.
 
         Raises:
             UserError: another image would get the same name, or the format cannot hold the objects.
@@ -60,10 +69,9 @@ class Writer(ABC):
         if stem in self._rows:
             raise UserError(f"two images would be called {stem}: rename {sample.image_id}")
         others = {name: value for name, value in record.columns if name not in ("id", "split")}
-        if sample.group not in ("", sample.image_id):
-            others.setdefault("group", sample.group)
+        others |= _group_of(sample)
         self._rows[stem] = {"split": split, **others}
-        self._add(split, self._copy_image(record, sample, stem), sample)
+        self._add(split, self._write_image(None if is_part else record.path, sample, stem), sample)
 
     @abstractmethod
     def _add(self, split: str, image: Path, sample: Sample) -> None: ...
@@ -77,15 +85,13 @@ class Writer(ABC):
         writer.writerows({"id": stem, **row} for stem, row in self._rows.items())
         write_text(self.folder / "manifest.csv", text.getvalue())
 
-    def _copy_image(self, record: Record, sample: Sample, stem: str) -> Path:
-        """The image file as it is; of a tile, a slice or a drawn scene a PNG of what is seen."""
-        suffix = record.path.suffix.lower()
-        place = self.folder / "images" / f"{stem}{suffix}"
-        if suffix in IMAGE_SUFFIXES and record.path.is_file() and not self.is_cut:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(record.path, place)
-            return place
-        place = place.parent / f"{stem}.png"
+    def _write_image(self, file: Path | None, sample: Sample, stem: str) -> Path:
+        """The image file as it is; of a window, a slice or a drawn scene a PNG of what is seen."""
+        folder = self.folder / "images"
+        if file is not None and file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            return Path(shutil.copyfile(file, folder / f"{stem}{file.suffix.lower()}"))
+        place = folder / f"{stem}.png"
         buffer = io.BytesIO()
         Image.fromarray(sample.image).save(buffer, "PNG")
         write_bytes(place, buffer.getvalue(), is_durable=False)
@@ -93,10 +99,10 @@ class Writer(ABC):
 
 
 class CocoWriter(Writer):
-    """`SPLIT.json` with run lengths, which hold every mask exactly."""
+    """`SPLIT.json` with run lengths, which hold every mask exactly, and the images' groups."""
 
-    def __init__(self, folder: Path, is_cut: bool = False) -> None:
-        super().__init__(folder, is_cut)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self._contents: dict[str, dict[str, list[Any]]] = {}
         self._classes: dict[str, int] = {}
 
@@ -105,7 +111,7 @@ class CocoWriter(Writer):
         number, (height, width) = len(content["images"]) + 1, sample.image.shape[:2]
         content["images"].append(
             {"id": number, "file_name": f"images/{image.name}", "height": height, "width": width,
-             "sample_id": sample.image_id}
+             "sample_id": sample.image_id, **_group_of(sample)}
         )  # fmt: skip
         for object_id, name, mask in objects_of(sample):
             box = mask_to_box(mask)
@@ -151,8 +157,8 @@ class LabelsWriter(Writer):
 class YoloWriter(Writer):
     """`labels/ID.txt` and `data.yaml`; a line is an object, in the order of their ids."""
 
-    def __init__(self, folder: Path, is_cut: bool = False) -> None:
-        super().__init__(folder, is_cut)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self._classes: dict[str, int] = {}
         self._images: dict[str, list[str]] = {}
 
@@ -182,8 +188,8 @@ class YoloWriter(Writer):
 class LabelmeWriter(Writer):
     """`ID.json` beside `ID.png`; a polygon is an object, in the order of their ids."""
 
-    def _copy_image(self, record: Record, sample: Sample, stem: str) -> Path:
-        place = super()._copy_image(record, sample, stem)
+    def _write_image(self, file: Path | None, sample: Sample, stem: str) -> Path:
+        place = super()._write_image(file, sample, stem)
         beside = self.folder / place.name
         place.replace(beside)
         return beside

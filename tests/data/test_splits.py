@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -92,6 +94,52 @@ def test_a_record_can_bring_its_own_group(tmp_path):
     splits = ids(split_source(Listed(records), SplitSettings(val_fraction=0.2, test_fraction=0.2)))
     groups = [{int(image_id[1:]) % 4 for image_id in splits[name]} for name in SPLITS]
     assert sum(len(group) for group in groups) == 4
+
+
+def with_group_column(tmp_path, rows):
+    """Images of (group, split named by the data)."""
+    return Listed([
+        Record(f"i{n:03}", tmp_path / f"{n}.png", columns=(("split", split), ("group", group)))
+        for n, (group, split) in enumerate(rows)
+    ])  # fmt: skip
+
+
+def groups_of(splits):
+    return {name: {record.group for record in part.records} for name, part in splits.items()}
+
+
+def test_a_column_called_group_is_honoured_without_a_setting(tmp_path):
+    source = with_group_column(tmp_path, [(f"p{n % 10}", "") for n in range(60)])
+    found = groups_of(split_source(source, SplitSettings()))
+    assert all(found.values())
+    assert sum(map(len, found.values())) == len(set.union(*found.values())) == 10
+
+
+def test_groups_stay_groups_where_named_splits_keep_them_whole(tmp_path):
+    rows = [("p1", "train"), ("p1", "train"), ("p2", "val"), ("", "test")]
+    found = groups_of(split_source(with_group_column(tmp_path, rows), SplitSettings()))
+    assert found == {"train": {"p1"}, "val": {"p2"}, "test": {"i003"}}
+
+
+def test_kinds_that_named_splits_share_tie_nothing_together(tmp_path):
+    rows = [("stain 1", "train"), ("stain 2", "train"), ("stain 1", "val"), ("stain 1", "test")]
+    found = groups_of(split_source(with_group_column(tmp_path, rows), SplitSettings()))
+    assert found == {"train": {"i000", "i001"}, "val": {"i002"}, "test": {"i003"}}
+
+
+def test_but_what_is_drawn_beside_a_named_split_keeps_them_together(tmp_path):
+    rows = [(f"p{n % 8}", "test" if n < 10 else "") for n in range(50)]
+    found = groups_of(split_source(with_group_column(tmp_path, rows), SplitSettings()))
+    assert found["train"] | found["val"] == {f"p{n}" for n in range(8)}
+    assert not found["train"] & found["val"]
+    assert found["test"] == {f"i{n:03}" for n in range(10)}
+
+
+def test_many_groups_are_drawn_in_no_time(tmp_path):
+    source = with_group_column(tmp_path, [(f"p{n // 2}", "") for n in range(40_000)])
+    started = time.process_time()
+    assert sizes(split_source(source, SplitSettings())) == (28_000, 6_000, 6_000)
+    assert time.process_time() - started < 5  # minutes where every group goes through all images
 
 
 def test_a_regex_without_a_group_takes_the_whole_match(tmp_path):

@@ -89,9 +89,9 @@ def test_a_part_of_a_file_is_written_and_not_the_file(tmp_path, write, target):
     sample = Sample("scan@0,8", np.full((6, 8, 3), 7, np.uint8), np.ones((1, 6, 8), np.int32))
     write(tmp_path / "scan.png", np.zeros((60, 80, 3), np.uint8))
     (tmp_path / "scan.nii.gz").write_bytes(b"voxels")
-    for file, is_cut in (("scan.png", True), ("scan.nii.gz", False)):
-        writer = WRITERS[target](tmp_path / target / file, is_cut=is_cut)
-        writer.add("test", Record("scan@0,8", tmp_path / file), sample)
+    for file, is_part in (("scan.png", True), ("scan.nii.gz", False)):
+        writer = WRITERS[target](tmp_path / target / file)
+        writer.add("test", Record("scan@0,8", tmp_path / file), sample, is_part)
         writer.finish()
         again = READERS[target](tmp_path / target / file).read(0)
         np.testing.assert_array_equal(again.image, sample.image)

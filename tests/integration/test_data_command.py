@@ -3,9 +3,12 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from samtune.cli import main
+from samtune.commands.evaluation_options import build_data
+from samtune.data.objects import find_objects, object_mask
 from tests.conftest import write_discs
 
 FORMATS = ("coco", "labels", "yolo", "labelme")
@@ -59,6 +62,88 @@ def test_and_back_again(converted, tmp_path, target):
         for folder in (converted / "labels", out)
     )
     assert first == again
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A scene of 200 x 200 pixels with objects all over and no windows set."""
+    rasterio = pytest.importorskip("rasterio")
+    rng = np.random.default_rng(0)
+    labels = np.kron(np.arange(1, 101).reshape(10, 10), np.pad(np.ones((12, 12)), (0, 8)))
+    for name, values in (
+        ("a.tif", rng.integers(1, 255, (3, 200, 200))),
+        ("a_label.tif", labels[None]),
+    ):
+        with rasterio.open(
+            tmp_path / name, "w", driver="GTiff", count=len(values), height=200, width=200,
+            dtype="uint8", crs="EPSG:32632", transform=rasterio.Affine(2, 0, 5e5, 0, -2, 6e6),
+        ) as file:  # fmt: skip
+            file.write(values.astype(np.uint8))
+    return ["--data.path", tmp_path / "a.tif", "--data.tile", 40, "--data.tile_overlap", 8,
+            "--data.block", 80, "--data.slices", "all"]  # fmt: skip
+
+
+@pytest.fixture
+def volumes(tmp_path):
+    """Four volumes of six slices with a box each."""
+    nib = pytest.importorskip("nibabel")
+    for number in range(4):
+        values = np.random.default_rng(number).integers(0, 500, (30, 40, 6)).astype(np.int16)
+        labels = np.zeros(values.shape, np.uint8)
+        labels[5:9, 10 + number : 20, :] = 1
+        for folder, voxels in (("images", values), ("labels", labels)):
+            (tmp_path / "volumes" / folder).mkdir(parents=True, exist_ok=True)
+            image = nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 4.0, 1.0]))
+            nib.save(image, tmp_path / "volumes" / folder / f"p{number}.nii.gz")
+    return ["--data.path", tmp_path / "volumes"]
+
+
+def read_all(*settings):
+    """By split and id: the image, its objects' masks, and its group."""
+    data = build_data(None, None, [str(each) for each in settings])
+    found = {}
+    for split, size in data.split_sizes().items():
+        source = data.source(split) if size else []
+        for index in range(len(source)):
+            sample = source.read(index)
+            masks = [object_mask(sample.labels, place) for place in find_objects(sample.labels)]
+            name = sample.image_id.replace("/", "_").replace("@", "_")
+            found[split, name] = (sample.image, masks, sample.group)
+    return found
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("kind", ["scene", "volumes"])
+def test_windows_and_slices_come_back_to_the_pixel(tmp_path, request, kind, target):
+    settings = request.getfixturevalue(kind)
+    arguments = [str(each) for each in settings[2:]]
+    out = ["--to", target, "--out", str(tmp_path / "out")]
+    assert main(["data", "convert", str(settings[1]), *arguments, *out]) == 0
+    expected, found = read_all(*settings), read_all("--data.path", tmp_path / "out")
+    assert len({split for split, _ in found}) == 3
+    assert found.keys() == expected.keys()
+    assert len({group for _, _, group in found.values()}) < len(found)
+    for key, (image, masks, group) in found.items():
+        np.testing.assert_array_equal(image, expected[key][0])
+        np.testing.assert_array_equal(masks, expected[key][1])
+        assert group == expected[key][2]
+
+
+def test_groups_whose_splits_are_drawn_anew_stay_together(tmp_path, volumes):
+    for target in ("coco", "labels"):
+        out = tmp_path / target
+        assert main(["data", "convert", str(volumes[1]), "--to", target, "--out", str(out)]) == 0
+    for file in ("val.json", "test.json"):  # every slice is now in one file or table of two columns
+        (tmp_path / "coco" / file).unlink()
+    rows = [line.split(",") for line in (tmp_path / "labels" / "manifest.csv").read_text().split()]
+    columns = [rows[0].index(name) for name in ("id", "group")]
+    kept = [",".join(row[column] for column in columns) for row in rows]
+    (tmp_path / "labels" / "manifest.csv").write_text("\n".join(kept))
+    for target, num_groups in (("coco", 2), ("labels", 4)):
+        found = read_all("--data.path", tmp_path / target)
+        splits = {(split, name[:2]) for split, name in found}
+        assert len(splits) == len({group for _, _, group in found.values()}) == num_groups
+        assert len({split for split, _ in splits}) > 1
 
 
 def test_mistakes_are_said_and_nothing_is_left_behind(flat, tmp_path, capsys):

@@ -1,7 +1,8 @@
 """COCO instance segmentation: polygons, compressed and uncompressed RLE, crowds, categories.
 
 Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects: they are
-left out. Only the places of annotations in the file are kept, so that millions of objects fit in
+left out. Images with one `group` (a string or number, which `samtune data convert` writes) belong
+together. Only the places of annotations in the file are kept, so that millions of objects fit in
 memory and are handed to worker processes cheaply.
 """
 
@@ -30,6 +31,7 @@ class _Image(msgspec.Struct):
     height: int | float | None = None
     width: int | float | None = None
     sample_id: _Id = None
+    group: Any = None
 
 
 class _Category(msgspec.Struct):
@@ -84,7 +86,12 @@ class Coco(Source):
         root = _image_root(annotations, split, self._images[0].file_name)
         prefix = f"{split}/" if split else ""
         self.records = [
-            Record(str(image.sample_id or prefix + image.file_name), root / image.file_name, split)
+            Record(
+                str(image.sample_id or prefix + image.file_name),
+                root / image.file_name,
+                split,
+                str(image.group) if isinstance(image.group, str | int) else "",
+            )
             for image in self._images
         ]
 

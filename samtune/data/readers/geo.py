@@ -71,7 +71,7 @@ class GeoScenes(Source):
         UserError: there are no scenes, one lacks its objects, or a file cannot be read.
     """
 
-    is_tiled = True
+    is_tiled = is_part = True
 
     def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
         self.settings = settings or ReadSettings()

@@ -65,6 +65,8 @@ class Volumes(Source):
         UserError: there are no volumes, one lacks its labels, or a file cannot be read.
     """
 
+    is_part = True
+
     def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
         self.settings = settings or ReadSettings()
         require("nibabel", "medical")
