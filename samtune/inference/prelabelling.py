@@ -225,7 +225,8 @@ def _describe(
     points = [] if prompt.point_coords is None else prompt.point_coords.tolist()
     return Prelabel(
         detection.number, detection.category, detection.score, score,
-        mask_to_rle(mask.part), [mask.top, mask.left], [] if box is None else box.tolist(), points, agreement, fill, fit, has_object,
+        mask_to_rle(mask.part), [mask.top, mask.left], [] if box is None else box.tolist(),
+        points, agreement, fill, fit, has_object,
     )  # fmt: skip
 
 
