@@ -132,7 +132,7 @@ def test_without_overlap_a_pixel_goes_to_the_highest_score(squares):
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
 def test_coco_holds_the_masks_exactly(squares, tmp_path, segmentation):
     image = finish("x/a.png", 6, squares, without_overlap=True)
-    with replacing_file(tmp_path / "c.json") as file:
+    with replacing_file(tmp_path / "c.json") as place, place.open("wb") as file:
         coco = CocoStream(file, {"description": "x"}, segmentation, 0.0)
         coco.add(image)
         coco.finish([{"id": 4, "name": "cell"}])
@@ -152,7 +152,7 @@ def test_coco_holds_the_masks_exactly(squares, tmp_path, segmentation):
 
 def test_a_file_that_breaks_off_is_not_there(squares, tmp_path):
     def broken():
-        with replacing_file(tmp_path / "c.json") as file:
+        with replacing_file(tmp_path / "c.json") as place, place.open("wb") as file:
             CocoStream(file, {}, "rle", 0.0)
             raise RuntimeError
 

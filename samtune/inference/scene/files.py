@@ -1,6 +1,7 @@
 """Objects of a scene as files for GIS: GeoPackage, GeoJSON, Shapefile, FlatGeobuf, GeoTIFF, COG."""
 
 import tempfile
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,12 @@ def write_polygons(path: Path, objects: MapObjects, scene: Scene) -> None:
         crs = _WGS84
     kinds = {"geometry_type": "MultiPolygon", "promote_to_multi": True}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        raw.write(
-            Path(folder) / path.name, shapely.to_wkb(outlines), list(objects.columns.values()),
-            list(objects.columns), driver=driver, crs=crs or None, **kinds,
-        )  # fmt: skip
+        with warnings.catch_warnings():  # a scene without a CRS has none to write
+            warnings.filterwarnings("ignore", message=".*'crs' was not provided.*")
+            raw.write(
+                Path(folder) / path.name, shapely.to_wkb(outlines), list(objects.columns.values()),
+                list(objects.columns), driver=driver, crs=crs or None, **kinds,
+            )  # fmt: skip
         for part in sorted(Path(folder).iterdir()):  # a Shapefile is several
             part.replace(path.parent / part.name)
 
