@@ -14,12 +14,12 @@ from samtune.errors import UserError, require
 from samtune.geometry import polygons_to_mask
 from samtune.types import MaskArray
 
-# How far from a slice, in slices, a contour may lie that belongs to it.
-_NEAR = 0.5
+# How far from a slice, in slices, the points of a contour may lie that belongs to it.
+_NEAR = 0.2
 _SEG, _RTSTRUCT = "SEG", "RTSTRUCT"
 
 
-def read_dicom_labels(path: Path, image: Geometry) -> tuple[NDArray[np.int32], dict[int, str]]:
+def read_dicom_labels(path: Path, image: Geometry) -> tuple[NDArray[Any], dict[int, str]]:
     """Objects of a SEG or RTSTRUCT file.
 
     Args:
@@ -27,8 +27,8 @@ def read_dicom_labels(path: Path, image: Geometry) -> tuple[NDArray[np.int32], d
         image: of the image that they belong to.
 
     Returns:
-        (L, X, Y, Z) labels in right-anterior-superior order, overlapping objects on other layers;
-        their names.
+        (L, X, Y, Z) labels in right-anterior-superior order, of the smallest type that holds them,
+        overlapping objects on other layers; their names.
 
     Raises:
         UserError: it is neither, is damaged, or lies elsewhere than the image.
@@ -41,55 +41,73 @@ def read_dicom_labels(path: Path, image: Geometry) -> tuple[NDArray[np.int32], d
                 f"{path} is DICOM of the modality {dataset.get('Modality')}: labels come as SEG or "
                 "RTSTRUCT"
             )
-        found = list(readers[dataset.Modality](dataset, image))
-        if not any(mask.any() for _, _, mask in found):
+        names, masks = readers[dataset.Modality](dataset, image)
+        turned = zip(names, map(image.turn, masks), strict=True)
+        dtype = np.min_scalar_type(max(names, default=0))
+        layers = stack_layers(turned, image.ras_shape, dtype)
+        if not layers.any():
             raise UserError(f"no object of {path} lies on its image: are they of one patient?")
-        layers = stack_layers(((number, mask) for number, _, mask in found), image.shape)
-    turned = np.stack([image.turn(layer) for layer in layers])
-    return turned.astype(np.int32), {number: name for number, name, _ in found}
+    return layers, names
 
 
-def _segments(dataset: Any, image: Geometry) -> Iterator[tuple[int, str, MaskArray]]:
-    """Number, name and mask of each segment; fractions above one half count."""
+def _segments(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[MaskArray]]:
+    """Names of the segments by number, and their masks; fractions above one half count."""
     highdicom = require("highdicom", "medical")
-    segmentation = highdicom.seg.Segmentation.from_dataset(dataset)
+    segmentation = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
     stored = highdicom.VolumeGeometry(
         LPS_TO_RAS @ image.affine, image.shape, coordinate_system="PATIENT"
     )
-    for number in segmentation.segment_numbers:
-        volume = segmentation.get_volume(segment_numbers=[number], dtype=np.float32)
-        on_image = volume.match_geometry(stored).array.reshape(image.shape)
-        name = str(segmentation.get_segment_description(number).segment_label)
-        yield int(number), name, on_image > 0.5
+    dtype = np.uint8 if dataset.SegmentationType == "BINARY" else np.float32
+
+    def masks() -> Iterator[MaskArray]:
+        for number in segmentation.segment_numbers:
+            volume = segmentation.get_volume(segment_numbers=[number], dtype=dtype)
+            yield volume.match_geometry(stored).array.reshape(image.shape) > 0.5
+
+    describe = segmentation.get_segment_description
+    names = {int(n): str(describe(n).segment_label) for n in segmentation.segment_numbers}
+    return names, masks()
 
 
-def _regions(dataset: Any, image: Geometry) -> Iterator[tuple[int, str, MaskArray]]:
-    """Number, name and mask of each region of interest.
+def _regions(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[MaskArray]]:
+    """Names of the regions of interest by number, and their masks.
 
+    Regions keep their numbers unless one is 0 or less, which is background, or there twice: then they
+    count from 1.
     Contours on one slice are filled by even and odd crossings, so that inner ones are holes.
     """
-    names = {int(r.ROINumber): str(r.ROIName) for r in dataset.StructureSetROISequence}
-    for region in dataset.ROIContourSequence:
-        mask = np.zeros(image.shape, np.bool_)
-        for contour in region.get("ContourSequence", []):
-            if contour.ContourGeometricType == "CLOSED_PLANAR":
-                _fill(mask, np.array(contour.ContourData, float).reshape(-1, 3), image)
-        number = int(region.ReferencedROINumber)
-        yield number, names.get(number, ""), mask
+    given = {int(r.ROINumber): str(r.ROIName) for r in dataset.StructureSetROISequence}
+    regions = list(dataset.ROIContourSequence)
+    drawn = [int(region.ReferencedROINumber) for region in regions]
+    keeps_numbers = min(drawn, default=1) > 0 and len(set(drawn)) == len(drawn)
+    numbers = drawn if keeps_numbers else range(1, len(drawn) + 1)
+
+    def masks() -> Iterator[MaskArray]:
+        for number, region in zip(drawn, regions, strict=True):
+            mask = np.zeros(image.shape, np.bool_)
+            owner = f"{dataset.filename}: a contour of {given.get(number) or number}"
+            for contour in region.get("ContourSequence", []):
+                if contour.ContourGeometricType == "CLOSED_PLANAR":
+                    points = np.array(contour.ContourData, float).reshape(-1, 3)
+                    _fill(mask, points, image, owner)
+            yield mask
+
+    names = [given.get(number, "") for number in drawn]
+    return dict(zip(numbers, names, strict=True)), masks()
 
 
-def _fill(mask: MaskArray, points: NDArray[np.float64], image: Geometry) -> None:
+def _fill(mask: MaskArray, points: NDArray[np.float64], image: Geometry, owner: str) -> None:
     """Cross a contour (N, 3), millimetres to the left, back and head, into its slice of the mask."""
     to_index = np.linalg.inv(LPS_TO_RAS @ image.affine)
     indices = points @ to_index[:3, :3].T + to_index[:3, 3]
     slices = indices[:, 0]
-    number = round(float(slices.mean()))
-    if not np.isfinite(indices).all() or not 0 <= number < len(mask):
+    if not np.isfinite(indices).all() or not -0.5 <= slices.mean() < len(mask) - 0.5:
         return
+    number = round(float(slices.mean()))
     if np.abs(slices - number).max() > _NEAR:
         raise UserError(
-            "a contour lies between the slices of its image or across them: contours drawn on "
-            "another series, or in other planes, cannot be read"
+            f"{owner} lies between the slices of its image or across them: contours drawn on "
+            "another series, or in other planes, cannot be read; give the series they were drawn on"
         )
     corners = indices[:, [2, 1]] + 0.5  # voxel centres have whole indices
     height, width = mask.shape[1:]

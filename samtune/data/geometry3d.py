@@ -1,6 +1,7 @@
 """Where the voxels of a volume lie in the body."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ class Geometry:
         sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
         return tuple(sizes[np.argsort(self._orientation[:, 0])].tolist())
 
-    def turn(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
+    def turn(self, values: NDArray[Any]) -> NDArray[Any]:
         """Bring stored voxels into right-anterior-superior order."""
         nibabel = require("nibabel", "medical")
         return np.asarray(nibabel.apply_orientation(values, self._orientation))

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from samtune.types import LabelArray, MaskArray, ObjectKey, Sample
@@ -11,6 +13,7 @@ from samtune.types import LabelArray, MaskArray, ObjectKey, Sample
 # Up to this id `ndimage.find_objects` is given the ids as they are; its answer is as long as the
 # largest one.
 _LARGEST_DENSE_ID = 1_000_000
+_LABEL_TYPE = np.dtype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,34 @@ class ObjectPlace:
     area: int
 
 
-def stack_layers(objects: Iterable[tuple[int, MaskArray]], hw: tuple[int, ...]) -> LabelArray:
+def stack_layers(
+    objects: Iterable[tuple[int, MaskArray]],
+    hw: tuple[int, ...],
+    dtype: np.dtype[Any] = _LABEL_TYPE,
+) -> NDArray[Any]:
     """Pack (id, (H, W) mask) pairs into (L, H, W) labels, overlapping objects on other layers.
 
-    Masks of volumes, (X, Y, Z), become (L, X, Y, Z).
+    Masks of volumes, (X, Y, Z), become (L, X, Y, Z). Beside the labels one mask is in memory at a
+    time.
+
+    Args:
+        objects: what to pack.
+        hw: of a mask.
+        dtype: of the labels.
     """
-    layers = [np.zeros(hw, np.int32)]
+    labels = np.zeros((1, *hw), dtype)
     for object_id, mask in objects:
-        for layer in layers:
-            if not layer[mask].any():
-                layer[mask] = object_id
-                break
-        else:
-            layers.append(np.where(mask, np.int32(object_id), np.int32(0)))
-    return np.stack(layers)
+        if not mask.any():
+            continue
+        (box,) = ndimage.find_objects(mask.view(np.uint8))
+        inside = mask[box]
+        free = (n for n, layer in enumerate(labels) if not layer[box][inside].any())
+        place = next(free, len(labels))
+        if place == len(labels):
+            # in place, where a list of layers would be in memory twice; nothing else refers to them
+            labels.resize((place + 1, *hw), refcheck=False)
+        labels[place][box][inside] = object_id
+    return labels
 
 
 def number_objects(

@@ -33,12 +33,12 @@ class Labels:
     """Objects of a volume.
 
     Attributes:
-        layers: (L, X, Y, Z) int32 in right-anterior-superior order; objects that overlap lie on
-            different layers.
+        layers: (L, X, Y, Z) whole numbers in right-anterior-superior order, of the smallest type that
+            holds them; objects that overlap lie on different layers.
         names: value -> name, as far as the file tells.
     """
 
-    layers: NDArray[np.int32]
+    layers: NDArray[Any]
     names: dict[int, str]
 
 
@@ -94,11 +94,12 @@ def read_volume_labels(path: Path, image: Path) -> Labels:
         return Labels(*read_dicom_labels(path, read_geometry(image)))
     _require_fit(path, image)
     values = read_voxels(path)
-    labels = np.rint(values)
-    is_label = np.isfinite(values).all() and np.array_equal(labels, values)
-    if not is_label or labels.min() < 0 or float(labels.max()) >= 2**31:
+    is_whole = values.dtype.kind in "biu" or (
+        np.isfinite(values).all() and np.array_equal(np.rint(values), values)
+    )
+    if not is_whole or values.min() < 0 or float(values.max()) >= 2**31:
         raise UserError(f"{path} holds values that are no labels (fractions or below 0)")
-    return Labels(labels.astype(np.int32)[None], {})
+    return Labels(values.astype(np.min_scalar_type(int(values.max())), copy=False)[None], {})
 
 
 def _require_fit(path: Path, image: Path) -> None:

@@ -1,5 +1,7 @@
 """DICOM: series in any order of files, rescaling, windows, pictures, SEG and RTSTRUCT, mistakes."""
 
+import tracemalloc
+
 import numpy as np
 import pydicom
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samtune.data.dicom_io import is_dicom, read_dicom_window
+from samtune.data.dicom_labels import read_dicom_labels
 from samtune.data.image_io import read_image, read_pixels
 from samtune.data.volume_io import read_geometry, read_volume_labels, read_voxels
 from samtune.errors import UserError
@@ -273,11 +276,61 @@ class TestStructures:
         folder = write_slices("s", values)
         slanted = self.ring(1, 1, 5, 7, 2)
         slanted[0, 2] += 9
-        with pytest.raises(UserError, match="between the slices"):
-            read_volume_labels(write_rtstruct(tmp_path / "a.dcm", {"a": [slanted]}), folder)
+        beside = self.ring(1, 1, 5, 7, 2)
+        beside[:, 2] += 1  # a third of a slice
+        for contour in (slanted, beside):
+            path = write_rtstruct(tmp_path / "a.dcm", {"liver": [contour]})
+            with pytest.raises(UserError, match=r"a\.dcm: a contour of liver .*between the slices"):
+                read_volume_labels(path, folder)
         far = [self.ring(1, 1, 5, 7, 99)]
         with pytest.raises(UserError, match=r"no object .* lies on its image"):
             read_volume_labels(write_rtstruct(tmp_path / "b.dcm", {"a": far}), folder)
+
+    def test_nearly_on_a_slice_is_on_it(self, tmp_path, write_slices, values):
+        folder = write_slices("s", values)
+        contour = self.ring(1, 1, 5, 7, 2)
+        contour[:, 2] += 0.5
+        layers = read_volume_labels(
+            write_rtstruct(tmp_path / "a.dcm", {"a": [contour]}), folder
+        ).layers
+        assert (layers > 0).sum(axis=(0, 1, 2)).tolist() == [0, 0, 24, 0, 0]
+
+    def test_drawn_finer_than_the_image_is_refused(self, tmp_path, write_slices, values):
+        folder = write_slices("s", values)
+        contours = [self.ring(1, 1, 5, 7, number / 3) for number in range(3, 9)]
+        with pytest.raises(UserError, match="between the slices"):
+            read_volume_labels(write_rtstruct(tmp_path / "a.dcm", {"a": contours}), folder)
+
+    @pytest.mark.parametrize("given", [(0, 1), (-1, 5), (3, 3)])
+    def test_numbers_that_are_no_labels_become_1_and_2(self, tmp_path, write_slices, values, given):
+        folder = write_slices("s", values)
+        rings = {"PTV": [self.ring(0, 0, 2, 2, 1)], "heart": [self.ring(3, 1, 6, 4, 2)]}
+        path = write_rtstruct(tmp_path / "rt.dcm", rings)
+        dataset = pydicom.dcmread(path)
+        for number, region, drawn in zip(
+            given, dataset.StructureSetROISequence, dataset.ROIContourSequence, strict=True
+        ):
+            region.ROINumber = drawn.ReferencedROINumber = number
+        dataset.save_as(path)
+        found = read_volume_labels(path, folder)
+        assert list(found.names) == [1, 2]
+        if given[0] != given[1]:
+            assert found.names == {1: "PTV", 2: "heart"}
+        assert [(found.layers == number).sum() for number in (1, 2)] == [4, 9]
+
+    def test_many_that_overlap_take_a_byte_a_voxel(self, tmp_path, write_slices):
+        shape = (20, 64, 64)
+        folder = write_slices("s", np.zeros(shape, np.int16))
+        rings = {str(number): [self.ring(1, 1, 60, 60, 2)] for number in range(12)}
+        path, geometry = write_rtstruct(tmp_path / "rt.dcm", rings), read_geometry(folder)
+        tracemalloc.start()
+        layers, names = read_dicom_labels(path, geometry)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert layers.shape == (12, 64, 64, 20)
+        assert layers.dtype == np.uint8
+        assert len(names) == 12
+        assert peak < 1.5 * layers.nbytes
 
     def test_images_are_no_labels(self, write_slices, values):
         folder = write_slices("s", values)

@@ -119,7 +119,8 @@ class Volumes(Source):
         volume = self._volume(place.volume)
         image = volume.stack.picture(place.number)
         layers = volume.labels.layers
-        labels = np.stack([slice_of(layer, place.axis, place.number) for layer in layers])
+        seen = [slice_of(layer, place.axis, place.number) for layer in layers]
+        labels = np.stack(seen).astype(np.int32)
         for value in settings.ignore_values:
             labels = np.where(labels == value, np.int32(0), labels)
         names = volume.labels.names | dict(settings.class_names)
