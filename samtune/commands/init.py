@@ -155,4 +155,8 @@ def _lines(choices: list[tuple[list[str], Choice]], depth: int) -> Iterator[str]
 
 def _as_yaml(value: Any) -> str:
     is_word = isinstance(value, str) and re.fullmatch(r"[a-z_]\w*", value)
-    return str(value) if is_word and yaml.safe_load(value) == value else json.dumps(value, ensure_ascii=False)
+    return (
+        str(value)
+        if is_word and yaml.safe_load(value) == value
+        else json.dumps(value, ensure_ascii=False)
+    )
