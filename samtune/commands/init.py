@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,20 @@ def _told(found: Survey) -> str:
         f"files: {first.stored.num_channels} x {first.stored.dtype}, {first.hw[0]}x{first.hw[1]}; "
         f"seems to be: {found.modality or 'nothing that tells itself'}",
     ]
-    return "\n".join([*lines, *(f"NOTE: {note}" for note in found.notes)])
+    notes = [*found.notes, *_lacking(found)]
+    return "\n".join([*lines, *(f"NOTE: {note}" for note in notes)])
+
+
+def _lacking(found: Survey) -> Iterator[str]:
+    """What training needs and the data do not have."""
+    if not found.values:
+        yield f"no objects were found in {len(found.seen)} images: are these the right masks?"
+    if not found.sizes.get("train") or not found.sizes.get("val"):
+        number = sum(found.sizes.values())
+        yield (
+            f"{number} image(s) are too few for a training and a validation split, and fit needs both: "
+            "add images of other groups"
+        )
 
 
 def _take_default(question: str, answers: list[str], default: str) -> str:
@@ -118,18 +132,31 @@ def config_text(out: Path, found: Survey, choices: list[Choice]) -> str:
     lines = [f"# samtune fit --config {out}", "#", f"# By samtune init, for {found.format} data."]
     for section in ("model", "data", "trainer"):
         lines.append(f"{section}:")
-        for choice in choices:
-            if choice.name.startswith(f"{section}."):
-                lines += _lines(choice, section)
+        its = [(c.name.split(".")[1:], c) for c in choices if c.name.startswith(f"{section}.")]
+        lines += _lines(its, 1)
     return "\n".join(lines) + "\n"
 
 
-def _lines(choice: Choice, section: str) -> list[str]:
-    """One setting, nested by the dots of its name."""
-    *parents, last = choice.name.removeprefix(f"{section}.").split(".")
-    found = [f"{'  ' * (depth + 1)}{name}:" for depth, name in enumerate(parents)]
-    value = json.dumps(choice.value, ensure_ascii=False)
-    if isinstance(choice.value, str) and re.fullmatch(r"[a-z_]\w*", choice.value):
-        value = choice.value
-    line = f"{'  ' * (len(parents) + 1)}{last}: {value}"
-    return [*found, f"{line:<28} # {choice.reason}"]
+def _lines(choices: list[tuple[list[str], Choice]], depth: int) -> Iterator[str]:
+    """Settings by the rest of their names; those that share a name's first part become one mapping."""
+    by_name: dict[str, list[tuple[list[str], Choice]]] = {}
+    for (name, *rest), choice in choices:
+        by_name.setdefault(name, []).append((rest, choice))
+    for name, inner in by_name.items():
+        nested = [(rest, choice) for rest, choice in inner if rest]
+        if nested:
+            yield f"{'  ' * depth}{name}:"
+            yield from _lines(nested, depth + 1)
+        else:
+            choice = inner[-1][1]
+            line = f"{'  ' * depth}{name}: {_as_yaml(choice.value)}"
+            yield f"{line:<28} # {choice.reason}"
+
+
+def _as_yaml(value: Any) -> str:
+    is_word = isinstance(value, str) and re.fullmatch(r"[a-z_]\w*", value)
+    return (
+        str(value)
+        if is_word and yaml.safe_load(value) == value
+        else json.dumps(value, ensure_ascii=False)
+    )

@@ -16,6 +16,8 @@ Ask = Callable[[str, list[str], str], str]
 _DARK = 40.0
 # So many steps are a first run that shows whether tuning helps.
 _STEPS = {"nano": 1500, "other": 1000}
+# An object has this many separate parts on average, where each may be one of its own.
+_PARTS = 1.5
 _FEW_IMAGES, _FEW_WINDOWS = 20, 12
 
 
@@ -49,14 +51,19 @@ def _format(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 def _labels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     names = {name for image in found.seen for name in image.classes}
     is_semantic = found.format in ("mask_folder", "volumes", "geo") and any(names)
-    if found.format == "mask_folder":
-        if not any(names):
-            yield Choice("data.labels", "instances", "a number for each object")
-        elif found.values <= 1:
+    if found.format == "mask_folder" and found.values:
+        is_one_value = found.values == 1 and (any(names) or found.num_components >= _PARTS)
+        is_semantic |= is_one_value or found.is_interpolated
+        if found.is_interpolated:
+            reason = "grey levels along the outlines, as after resizing, are no objects"
+            yield Choice("data.labels", "binary", reason)
+        elif is_one_value:
             yield Choice("data.labels", "binary", "one value besides 0")
-        else:
+        elif any(names):
             yield Choice("data.labels", "semantic", "a value for each class")
-    if is_semantic and found.num_components >= 1.5:
+        else:
+            yield Choice("data.labels", "instances", "a number for each object")
+    if is_semantic and found.num_components >= _PARTS:
         question = (
             f"A mask has {found.num_components:.1f} separate parts on average: is each an object of "
             "its own?"
@@ -70,12 +77,13 @@ def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     stored = found.seen[0].stored
     if found.format == "volumes":
         return
-    if stored.num_channels > 3:
+    is_unnamed = any("no names" in note for note in found.notes)
+    if stored.num_channels > 3 and (found.format != "geo" or is_unnamed):
         answers = ["0,1,2", "2,1,0"]
         question = f"{stored.num_channels} bands: which are red, green, blue (counted from 0)?"
         bands = [int(part) for part in ask(question, answers, answers[0]).split(",")]
         yield Choice("data.bands", bands, "red, green, blue among the bands")
-    elif any("no names" in note for note in found.notes):
+    elif is_unnamed:
         question = "The bands have no names: are they stored red, green, blue or blue, green, red?"
         if ask(question, ["rgb", "bgr"], "rgb") == "bgr":
             yield Choice("data.bands", [2, 1, 0], "stored blue, green, red")

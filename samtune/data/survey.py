@@ -13,6 +13,7 @@ from samtune.data.formats import Format, recognise
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import SPACING_COLUMNS, Record, Source
 from samtune.data.splits import SPLITS
+from samtune.errors import UserError
 from samtune.types import ImageArray, Sample
 
 _LOOKED_AT = 24
@@ -47,7 +48,8 @@ class Survey:
         seen: some images of the largest split, as they were looked at.
         modality: augmentation preset that fits, or empty.
         num_components: connected parts of an object, on average.
-        values: how many kinds of objects (values of a mask) an image has, at most.
+        values: how many kinds of objects (values of a mask) all those images have.
+        is_interpolated: masks seem to hold grey levels between what they mean.
         columns: of the manifest.
         group_column, group_regex: what seems to tie images together; empty for nothing.
         notes: what the reader noted.
@@ -60,6 +62,7 @@ class Survey:
     modality: str
     num_components: float
     values: int
+    is_interpolated: bool
     columns: tuple[str, ...]
     group_column: str
     group_regex: str
@@ -74,34 +77,66 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
         input_side: of the model's input, pixels.
 
     Raises:
-        UserError: the data cannot be opened, or an image not be read.
+        UserError: the data cannot be opened, or an image not be read (with `on_error: skip`: none).
     """
     sizes = {split: size for split, size in data.split_sizes().items() if size}
     split = max(SPLITS, key=lambda name: sizes.get(name, 0))
     source = data.whole_source(split)
     places = np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).astype(int)).tolist()
-    samples = [source.read(place) for place in places]
-    seen = [look_at(split, source, place, input_side, data.min_area, 0) for place in places]
+    readable, samples, seen = _read(data, split, places, input_side)
+    is_interpolated = sum(image.is_interpolated for image in seen) > len(seen) / 2
+    values = {place.object_id for sample in samples for place in find_objects(sample.labels)}
+    notes = list(source.notes)
+    if missing := len(places) - len(readable):
+        notes.append(f"{missing} of {len(places)} images cannot be read and are left out")
     found = recognise(data.path) if data.format == "auto" else data.format
     records = [r for name in sizes for r in data.whole_source(name).records]
     columns = tuple(dict.fromkeys(name for record in records for name, _ in record.columns))
     columns = tuple(c for c in columns if c not in (*SPACING_COLUMNS, "id", "split"))
     return Survey(
         found, sizes, any(record.split for record in records), seen,
-        _modality(source, places, samples, seen), _mean_components(samples),
-        max((len(find_objects(sample.labels)) for sample in samples), default=0), columns,
+        _modality(source, readable, samples, seen), _mean_components(samples, is_interpolated),
+        len(values), is_interpolated, columns,
         next((name for name in _GROUP_COLUMNS if name in columns), ""),
         find_group_regex([record.image_id for record in records]),
-        tuple(source.notes),
+        tuple(notes),
     )  # fmt: skip
 
 
-def _mean_components(samples: Sequence[Sample]) -> float:
-    counts = [
-        ndimage.label(object_mask(sample.labels, place), np.ones((3, 3)))[1]
-        for sample in samples
-        for place in find_objects(sample.labels)[:20]
+def _read(
+    data: SamDataModule, split: str, places: list[int], input_side: int
+) -> tuple[list[int], list[Sample], list[Seen]]:
+    """Those of the images that can be read; one that cannot is an error unless it is to be skipped."""
+    source = data.whole_source(split)
+    readable, samples, seen = [], [], []
+    for place in places:
+        try:
+            image = look_at(split, source, place, input_side, data.min_area, 0)
+            samples.append(source.read(place))
+        except UserError as error:
+            if data.on_error == "fail":
+                raise UserError(f"{error} (--data.on_error skip leaves such images out)") from error
+            failure = error
+        else:
+            readable.append(place)
+            seen.append(image)
+    if not readable:
+        raise UserError(f"none of {len(places)} images can be read: {failure}")
+    return readable, samples, seen
+
+
+def _mean_components(samples: Sequence[Sample], is_binary: bool) -> float:
+    """Connected parts of an object, or of all above 0."""
+    masks = [
+        mask
+        for labels in (sample.labels for sample in samples)
+        for mask in (
+            [labels.any(axis=0)]
+            if is_binary
+            else [object_mask(labels, place) for place in find_objects(labels)[:20]]
+        )
     ]
+    counts = [ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks]
     return float(np.mean(counts)) if counts else 0.0
 
 

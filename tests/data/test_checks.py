@@ -1,5 +1,6 @@
 """What a look at the data finds before training."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from PIL import Image
 
 from samtune.data.checks.alignment import find_common_step, measure_alignment
 from samtune.data.checks.check import check
-from samtune.data.checks.look import fingerprint
+from samtune.data.checks.leaks import find_leaks
+from samtune.data.checks.look import fingerprint, look_at
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Record, Source, Subset
 from samtune.errors import UserError
@@ -94,6 +96,27 @@ def test_different_images_and_flat_ones_are_not_alike():
     assert result.findings == []
     flat = [sample(n, value=200, size=n + 3) for n in range(3)]
     assert fingerprint(flat[0].image) is None
+
+
+def test_thousands_of_like_images_are_not_all_counted():
+    """Slices of one region: the same bits, some of them alike, some not."""
+    first = look_at("train", Pictures(sample(1)), 0, 64, 1, 0)
+    rng = np.random.default_rng(0)
+
+    def seen(number, spread):
+        values = first.thumbnail + rng.normal(0, spread, 256).astype(np.float32)
+        return replace(
+            first, split="val" if number % 7 == 0 else "train", image_id=f"{number}",
+            digest=f"{number}", thumbnail=values / np.linalg.norm(values),
+        )  # fmt: skip
+
+    started = time.process_time()
+    ((_, text),) = find_leaks([seen(n, 0.001) for n in range(3000)])
+    assert text.startswith("more than 1000 pairs of images in two splits are nearly the same")
+    assert list(find_leaks([seen(n, 1.0) for n in range(3000)])) == []
+    ((_, text),) = find_leaks([seen(n, 0.001) for n in range(14)])
+    assert text.startswith("24 pairs")
+    assert time.process_time() - started < 5
 
 
 def test_like_bits_alone_make_no_duplicates():

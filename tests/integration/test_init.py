@@ -1,5 +1,6 @@
 """`samtune init`: a config for data of every kind, which fit takes as it is."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -48,6 +49,94 @@ def test_classes_in_parts_and_groups_in_names(tmp_path):
     data = written(tmp_path, tmp_path / "d")["data"]
     assert (data["labels"], data["with_components"]) == ("binary", True)
     assert data["group_regex"].startswith("^")
+
+
+def write_masks(folder, masks, kind="masks", size=96):
+    for number, mask in enumerate(masks):
+        noise = np.random.default_rng(number).integers(90, 200, (size, size, 3), np.uint8)
+        for name, pixels in (("images", noise), (kind, mask)):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / name / f"x{number:02d}.png")
+    return folder
+
+
+def squares(*values, size=96):
+    """A mask with a square of each value, one after the other."""
+    mask = np.zeros((size, size), np.uint8)
+    for number, value in enumerate(values):
+        top, left = 4 + 30 * (number // 3), 4 + 30 * (number % 3)
+        mask[top : top + 20, left : left + 20] = value
+    return mask
+
+
+def test_classes_are_those_of_all_images(tmp_path):
+    folder = write_masks(tmp_path / "d", [squares(1 + number % 2) for number in range(12)])
+    assert written(tmp_path, folder)["data"]["labels"] == "semantic"
+
+
+def test_labels_of_one_value_with_several_parts_are_no_instances(tmp_path):
+    folder = write_masks(tmp_path / "d", [squares(255, 255, 255)] * 12, "labels")
+    data = written(tmp_path, folder)["data"]
+    assert (data["labels"], data["with_components"]) == ("binary", True)
+
+
+def resized(mask):
+    small = Image.fromarray(mask).resize((64, 64), Image.Resampling.BILINEAR)
+    return np.asarray(small.resize((96, 96), Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("kind", ["masks", "labels"])
+def test_masks_that_were_resized_hold_two_values(tmp_path, kind, capsys):
+    masks = [resized(squares(255, 255, 0, 255)) for _ in range(12)]
+    folder = write_masks(tmp_path / "d", masks, kind)
+    data = written(tmp_path, folder)["data"]
+    assert (data["labels"], data["with_components"]) == ("binary", True)
+    page = ["--page", str(tmp_path / "page.html"), "--score-images", "0"]
+    with contextlib.suppress(SystemExit):
+        main(["data", "check", str(folder), *page])
+    assert "grey levels along their outlines" in capsys.readouterr().out
+    with contextlib.suppress(SystemExit):
+        main(["data", "check", str(folder), "--data.labels", "binary", *page])
+    assert "grey levels along their outlines" not in capsys.readouterr().out
+
+
+def test_what_the_data_lack_is_said(tmp_path, capsys):
+    written(tmp_path, write_masks(tmp_path / "empty", [squares()] * 12))
+    assert "no objects were found in 8 images" in capsys.readouterr().out
+    (tmp_path / "made.yaml").unlink()
+    written(tmp_path, write_masks(tmp_path / "one", [squares(255)]))
+    assert "1 image(s) are too few" in capsys.readouterr().out
+
+
+def test_images_to_be_skipped_are_skipped(tmp_path, capsys):
+    folder = write_masks(tmp_path / "d", [squares(255)] * 12)
+    for name in ("x00.png", "x03.png"):
+        (folder / "images" / name).write_bytes(b"no image")
+    out = ["--out", str(tmp_path / "made.yaml"), "--base", "nano"]
+    assert main(["init", str(folder), *out]) == 2
+    assert "--data.on_error skip" in capsys.readouterr().err
+    data = written(tmp_path, folder, "--data.on_error", "skip", "--data.val_fraction", "0.1")[
+        "data"
+    ]
+    assert (data["on_error"], data["labels"]) == ("skip", "binary")
+    assert "cannot be read and are left out" in capsys.readouterr().out
+
+
+def test_nested_settings_make_one_mapping(tmp_path, discs):
+    nested = ["--data.cache.mode", "fp16", "--data.cache.views", "2"]
+    data = written(tmp_path, discs, *nested)["data"]
+    assert data["cache"] == {"mode": "fp16", "views": 2}
+
+
+def test_bands_with_names_are_left_alone(tmp_path, write_geo):
+    import rasterio
+    from rasterio.enums import ColorInterp
+
+    scene = write_geo(np.random.default_rng(0).integers(0, 255, (4, 300, 300), np.uint8))
+    with rasterio.open(scene, "r+") as file:
+        red, green, blue = ColorInterp.red, ColorInterp.green, ColorInterp.blue
+        file.colorinterp = (blue, green, red, ColorInterp.undefined)
+    assert "bands" not in written(tmp_path, scene)["data"]
 
 
 def test_16_bit_scenes_get_windows_that_give_all_splits(tmp_path, write_geo):

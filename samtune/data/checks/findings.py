@@ -38,6 +38,7 @@ class SplitFacts:
     num_flat: int = 0
     num_too_small: int = 0
     num_touching: int = 0
+    num_interpolated: int = 0
     classes: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
@@ -58,6 +59,7 @@ def facts_of(seen: list[Seen], num_images: int) -> SplitFacts:
         num_flat=sum(image.is_flat for image in seen),
         num_too_small=sum(image.num_too_small for image in seen),
         num_touching=sum(image.num_touching for image in seen),
+        num_interpolated=sum(image.is_interpolated for image in seen),
         classes=_counted([name for image in seen for name in image.classes]),
         sizes=_counted([f"{image.hw[0]}x{image.hw[1]}" for image in seen]),
         values=_values(seen),
@@ -124,6 +126,12 @@ def _findings_of(
     elif its.num_without_objects > its.num_looked_at / 5:
         number = f"{its.num_without_objects} of {its.num_looked_at}"
         yield "warning", f"{number} images of {split} have no object: nothing is learned from them"
+    if its.num_interpolated:
+        yield (
+            "warning",
+            f"{its.num_interpolated} masks of {split} hold grey levels along their outlines, as after "
+            "resizing or JPEG, and each would be an object: set data.labels binary, or write them anew",
+        )
     if its.num_flat:
         yield "warning", f"{its.num_flat} images of {split} are of one colour: nothing is in them"
     if its.num_too_small > its.num_objects / 10:

@@ -9,13 +9,15 @@ import numpy as np
 from samtune.data.checks.alignment import Alignment, measure_alignment
 from samtune.data.objects import ObjectPlace, find_objects
 from samtune.data.source import Source
-from samtune.types import FloatArray, ImageArray, Sample
+from samtune.types import FloatArray, ImageArray, LabelArray, Sample
 
 # An object whose sides are shorter than this at the model's input covers less than two cells of its
 # masks (S / 4) each way.
 SMALLEST_SIDE = 8.0
 # A picture whose values lie this close together has nothing in it.
 _FLAT = 2
+# A mask with fewer grey levels may as well hold classes or objects.
+_LEVELS = 12
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Seen:
     is_flat: bool
     alignment: Alignment | None
     stored: Stored
+    is_interpolated: bool = False
 
 
 def look_at(
@@ -82,6 +85,7 @@ def look_at(
         is_flat=int(sample.image.max()) - int(sample.image.min()) <= _FLAT,
         alignment=measure_alignment(sample),
         stored=_stored(source, index),
+        is_interpolated=is_interpolated(sample.labels),
     )
 
 
@@ -90,6 +94,24 @@ def _stored(source: Source, index: int) -> Stored:
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     return Stored(values.shape[2], str(values.dtype), low, high)
+
+
+def is_interpolated(labels: LabelArray) -> bool:
+    """Whether (L, H, W) labels look like a mask of two values that was resized or saved as JPEG.
+
+    Then many grey levels lie along the outlines, none of them 3 pixels wide, around the brightest
+    one, which covers the most.
+    """
+    layer = labels[0]
+    values, counts = np.unique(layer[layer > 0], return_counts=True)
+    if len(labels) > 1 or len(values) < _LEVELS or not 128 <= values[-1] <= 255:
+        return False
+    grey = layer.astype(np.uint8)
+    square = np.ones((3, 3), np.uint8)
+    is_wide = cv2.erode(grey, square) == cv2.dilate(grey, square)
+    num_wide = len(np.unique(layer[is_wide & (layer > 0)]))
+    is_core = bool(counts[-1] == counts.max())
+    return is_core and num_wide <= len(values) / 4
 
 
 def _num_too_small(
