@@ -21,9 +21,9 @@ _OF_FRAMES, _OF_ALL = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroup
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file, or the first file of a folder, is DICOM by name or by its magic bytes."""
+    """Whether a file, or one of a folder, is DICOM by name or by its magic bytes."""
     if path.is_dir():
-        return any(is_dicom(file) for file in _files(path)[:1])
+        return any(map(is_dicom, _files(path)))
     if path.suffix.lower() in SUFFIXES:
         return True
     if path.suffix or not path.is_file():
@@ -52,7 +52,13 @@ def reading_dicom(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, with_pixels: bool) -> Any:
-    dataset = require("pydicom", "medical").dcmread(path, stop_before_pixels=not with_pixels)
+    pydicom = require("pydicom", "medical")
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=not with_pixels)
+    except pydicom.errors.InvalidDicomError as error:
+        raise UserError(
+            f"{path} is no DICOM file, or damaged: take it out, or save it again"
+        ) from error
     if "Rows" not in dataset or "Columns" not in dataset:
         raise UserError(f"{path} holds no picture")
     return dataset
@@ -74,6 +80,12 @@ def _series(path: Path, with_pixels: bool) -> list[Any]:
         names = ", ".join(str(d.get("SeriesDescription", "?")) for d in series.values())
         raise UserError(
             f"{path} holds {len(series)} DICOM series ({names[:120]}): give each a folder of its own"
+        )
+    sizes = sorted({f"{d.Columns}x{d.Rows}" for d in datasets})
+    if len(sizes) > 1:
+        raise UserError(
+            f"the slices of {path} have different sizes ({', '.join(sizes)[:80]}): expected one stack; "
+            "take the others out (a localizer)"
         )
     return datasets
 
@@ -109,7 +121,7 @@ def read_dicom_geometry(path: Path) -> Geometry:
         if _is_multi_frame(datasets):
             found = _multi_frame_geometry(datasets[0], path)
         else:
-            found = _stack_geometry(datasets)
+            found = _stack_geometry(datasets, path)
     return Geometry(found[0], LPS_TO_RAS @ found[1])
 
 
@@ -134,9 +146,11 @@ def _enhanced(path: Path) -> Any:
     return image
 
 
-def _stack_geometry(datasets: list[Any]) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+def _stack_geometry(
+    datasets: list[Any], path: Path
+) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
     highdicom = require("highdicom", "medical")
-    spacing, order = _order(datasets)
+    spacing, order = _order(datasets, path)
     first = datasets[order.index(0)]
     geometry = highdicom.VolumeGeometry.from_attributes(
         image_position=first.ImagePositionPatient,
@@ -151,13 +165,13 @@ def _stack_geometry(datasets: list[Any]) -> tuple[tuple[int, int, int], NDArray[
     return geometry.spatial_shape, geometry.affine
 
 
-def _order(datasets: list[Any]) -> tuple[float, list[int]]:
+def _order(datasets: list[Any], path: Path) -> tuple[float, list[int]]:
     """Distance of slices, and the place of each in the stack."""
     first = datasets[0]
     if "ImagePositionPatient" not in first or "PixelSpacing" not in first:
         raise UserError(
-            "its slices say neither where they lie nor their spacing: as single pictures they can be "
-            "read beside masks (images/ID.dcm with masks/ID.png)"
+            f"the slices of {path} say neither where they lie nor their spacing: as single pictures "
+            "they can be read beside masks (images/ID.dcm with masks/ID.png)"
         )
     if len(datasets) == 1:
         sizes = (first.get("SpacingBetweenSlices"), first.get("SliceThickness"))
@@ -166,8 +180,8 @@ def _order(datasets: list[Any]) -> tuple[float, list[int]]:
     spacing, order = spatial.get_series_volume_positions(datasets)
     if spacing is None or order is None:
         raise UserError(
-            f"its {len(datasets)} slices are no regular stack: one is missing, there twice, or of "
-            "another orientation (a localizer)"
+            f"{path}: its {len(datasets)} slices are no regular stack: one is missing, there twice, or "
+            "of another orientation (a localizer, to be taken out)"
         )
     return float(spacing), [int(place) for place in order]
 
@@ -184,7 +198,7 @@ def read_dicom_voxels(path: Path) -> NDArray[np.float32]:
             return _enhanced_values(path)
         if _is_multi_frame(datasets):
             return _values(datasets[0])
-        places = _order(datasets)[1]
+        places = _order(datasets, path)[1]
         return np.stack([_values(datasets[places.index(k)]) for k in range(len(datasets))])
 
 

@@ -69,8 +69,26 @@ class TestSeries:
     def test_a_missing_slice_is_said(self, write_slices, values):
         folder = write_slices("s", values)
         sorted(folder.iterdir())[2].unlink()
-        with pytest.raises(UserError, match="4 slices are no regular stack"):
+        with pytest.raises(UserError, match=rf"{folder}: its 4 slices are no regular stack"):
             read_geometry(folder)
+
+    @pytest.mark.parametrize("name", ["000_notes.txt", "zzz.txt"])
+    def test_a_foreign_file_among_the_slices_is_named(self, write_slices, values, name):
+        folder = write_slices("s", values)
+        (folder / name).write_text("not for the scanner")
+        assert is_dicom(folder)
+        with pytest.raises(UserError, match=rf"{name} is no DICOM file.* take it out"):
+            read_geometry(folder)
+
+    def test_slices_of_different_sizes_are_said(self, write_slices, values):
+        folder = write_slices("s", values)
+        file = sorted(folder.iterdir())[2]
+        dataset = pydicom.dcmread(file)
+        dataset.Rows, dataset.PixelData = 4, dataset.PixelData[: 4 * 6 * 2]
+        dataset.save_as(file)
+        for read in (read_geometry, read_voxels):
+            with pytest.raises(UserError, match=rf"{folder} have different sizes \(6x4, 6x8\)"):
+                read(folder)
 
     def test_two_series_in_a_folder_are_said(self, write_slices, values):
         folder = write_slices("s", values, SeriesDescription="thorax")
