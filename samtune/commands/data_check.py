@@ -1,7 +1,9 @@
 """`samtune data check SOURCE`: a look at the data before training, in the terminal and on a page."""
 
 import argparse
+import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--score-images", type=int, default=8, help="that the base is scored on; 0: none"
     )
-    parser.add_argument("--page", type=Path, help="HTML page (default: runs/checks/NAME.html)")
+    parser.add_argument(
+        "--page", type=Path, help="HTML page (default: runs/checks/NAME-PLACE.html)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -118,7 +122,11 @@ def _is_config(path: Path) -> bool:
 
 
 def _page_name(path: Path) -> str:
-    return re.sub(r"[^\w.-]+", "_", path.stem or path.resolve().name)
+    """The data's own name, and some letters of their place: many folders are called `data`."""
+    place = path.resolve()
+    digest = hashlib.sha256(os.fsencode(place)).hexdigest()
+    name = re.sub(r"[^\w.-]+", "_", place.stem)
+    return f"{name}-{digest[:6]}"
 
 
 def _sources(data: SamDataModule) -> dict[str, Source]:

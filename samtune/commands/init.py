@@ -98,14 +98,16 @@ def _told(found: Survey) -> str:
         f"files: {first.stored.num_channels} x {first.stored.dtype}, {first.hw[0]}x{first.hw[1]}; "
         f"seems to be: {found.modality or 'nothing that tells itself'}",
     ]
-    notes = [*found.notes, *_lacking(found)]
+    notes = [*found.notes, *_doubts(found)]
     return "\n".join([*lines, *(f"NOTE: {note}" for note in notes)])
 
 
-def _lacking(found: Survey) -> Iterator[str]:
-    """What training needs and the data do not have."""
+def _doubts(found: Survey) -> Iterator[str]:
+    """What of the data is unusual, or lacking for training."""
     if not found.values:
         yield f"no objects were found in {len(found.seen)} images: are these the right masks?"
+    if found.is_interpolated:
+        yield "masks hold grey levels along their outlines (resized? JPEG?): all above 0 is object"
     if not found.sizes.get("train") or not found.sizes.get("val"):
         number = sum(found.sizes.values())
         yield (

@@ -249,6 +249,15 @@ def test_what_cannot_be_read_is_an_error_and_the_rest_is_looked_at():
     assert result.splits["train"].num_looked_at == 1
 
 
+def test_many_images_that_cannot_be_read_are_one_finding():
+    sources = {"train": Pictures(sample(1), *[None] * 40), "val": Pictures(sample(2))}
+    for on_error in ("fail", "skip"):
+        found = check(sources, 64, "none", 1, on_error=on_error).findings
+        (text,) = [finding.text for finding in found if "read" in finding.text]
+        assert ": 40 images, such as x.png is broken; x.png is broken; x.png is broken" in text
+        assert text.count("x.png") == 3
+
+
 @pytest.mark.realdata
 def test_real_nuclei_are_ok(real_data):
     source = MaskFolder(real_data / "nuclei")

@@ -188,3 +188,11 @@ class TestCheck:
     def test_drawn_scenes_need_none(self, capsys):
         assert main(["data", "check", "configs/nano/pretrain.yaml"]) == 2
         assert "drawn scenes need no check" in capsys.readouterr().err
+
+    def test_folders_of_one_name_have_pages_of_their_own(self, flat, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for place in ("a", "b"):
+            shutil.copytree(flat, tmp_path / place / "images")
+            arguments = [str(tmp_path / place / "images"), "--score-images", "0"]
+            assert main(["data", "check", *arguments]) == 0
+        assert len(list((tmp_path / "runs" / "checks").glob("images-*.html"))) == 2

@@ -91,6 +91,7 @@ def test_masks_that_were_resized_hold_two_values(tmp_path, kind, capsys):
     folder = write_masks(tmp_path / "d", masks, kind)
     data = written(tmp_path, folder)["data"]
     assert (data["labels"], data["with_components"]) == ("binary", True)
+    assert "all above 0 is object" in capsys.readouterr().out
     page = ["--page", str(tmp_path / "page.html"), "--score-images", "0"]
     with contextlib.suppress(SystemExit):
         main(["data", "check", str(folder), *page])

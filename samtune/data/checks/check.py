@@ -22,6 +22,9 @@ from samtune.data.source import Source
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
 
+# Of images that cannot be read, so many are named.
+_SHOWN = 3
+
 
 @dataclass
 class CheckResult:
@@ -62,6 +65,7 @@ def check(
         on_error: what training does with an image that cannot be read.
     """
     seen: list[Seen] = []
+    unreadable: list[str] = []
     findings = [Finding("warning", note) for note in _notes(sources)]
     for split, source in sources.items():
         cut = 0 if source.is_tiled else tile
@@ -72,7 +76,8 @@ def check(
             try:
                 seen.append(look_at(split, source, index, input_side, min_area, cut))
             except UserError as error:
-                findings.append(_unreadable(error, on_error))
+                unreadable.append(str(error))
+    findings += _of_unreadable(unreadable, on_error)
     facts = {
         split: facts_of([i for i in seen if i.split == split], len(sources.get(split, ())))
         for split in SPLITS
@@ -88,10 +93,16 @@ def check(
     return CheckResult(facts, sorted(findings, key=lambda finding: finding.level != "error"))
 
 
-def _unreadable(error: UserError, on_error: OnError) -> Finding:
+def _of_unreadable(errors: list[str], on_error: OnError) -> list[Finding]:
+    """One finding of all images that cannot be read, or whose masks do not fit."""
+    if not errors:
+        return []
+    told = "; ".join(errors[:_SHOWN])
+    told = f"{len(errors)} images, such as {told}" if len(errors) > _SHOWN else told
     if on_error == "skip":
-        return Finding("warning", f"cannot be read, and will be left out: {error}")
-    return Finding("error", f"cannot be read: {error} (data.on_error: skip leaves such images out)")
+        return [Finding("warning", f"cannot be read, and will be left out: {told}")]
+    advice = "data.on_error: skip leaves such images out"
+    return [Finding("error", f"cannot be read: {told} ({advice})")]
 
 
 def _notes(sources: Mapping[str, Source]) -> list[str]:

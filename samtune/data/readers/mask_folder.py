@@ -8,6 +8,8 @@ PATH/{train,val,test}/images ...                   optional: splits as folders
 """
 
 import csv
+import re
+from glob import escape
 from pathlib import Path
 
 from samtune.data.image_io import IMAGE_SUFFIXES, read_labels
@@ -63,7 +65,10 @@ class MaskFolder(Source):
                 Record(image_id, file, split or row.get("split", ""), columns=tuple(row.items()))
             )
         if not self.records:
-            raise UserError(f"no image of {images} is named in {folder / 'manifest.csv'}")
+            raise UserError(
+                f"no image of {images} is named in the first column of {self.path / 'manifest.csv'}: "
+                f"it names {next(iter(rows))}, the images are called {files[0].name}"
+            )
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
@@ -99,7 +104,13 @@ def _find_mask(folder: Path, image: Path) -> Path:
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    raise UserError(f"{image} has no mask: expected {folder / image.stem}.png or a folder of masks")
+    like = sorted(file.name for file in folder.glob(f"{escape(image.stem)}*"))
+    names = like or sorted(file.name for file in folder.iterdir())
+    found = ", ".join(names[:3]) or "nothing"
+    raise UserError(
+        f"{image} has no mask: expected {folder / image.stem}.png (or {', '.join(_MASK_SUFFIXES[1:])}, "
+        f"without loss and without a suffix to the name), or a folder of masks; {folder} holds {found}"
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, str]]:
@@ -111,6 +122,11 @@ def read_manifest(folder: Path) -> dict[str, dict[str, str]]:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             key = (reader.fieldnames or [""])[0]
+            if len(reader.fieldnames or ()) == 1 and re.search(r"[;\t|]", key):
+                wanted = re.sub(r"[;\t|]", ",", key)
+                raise UserError(
+                    f"{file} has the one column '{key}': expected commas between them, '{wanted}'"
+                )
             return {row[key]: {k: v or "" for k, v in row.items() if k} for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file} cannot be read as CSV: {error}") from error

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import tifffile
@@ -186,6 +188,21 @@ def test_an_image_without_a_mask_is_named(tmp_path, write):
         MaskFolder(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["b[1]_mask.png", "b[1].jpg", "other.png"])
+def test_what_lies_there_instead_of_a_mask_is_named(tmp_path, write, name):
+    write(tmp_path / "images" / "b[1].png", IMAGE)
+    write(tmp_path / "masks" / name, VALUES.astype(np.uint8))
+    with pytest.raises(UserError, match=rf"without loss.*masks holds {re.escape(name)}$"):
+        MaskFolder(tmp_path)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_manifest_without_commas_is_told_its_columns(tmp_path, separator):
+    (tmp_path / "manifest.csv").write_text(separator.join(["file", "split"]) + "\n")
+    with pytest.raises(UserError, match=f"one column 'file{separator}split'.*'file,split'"):
+        read_manifest(tmp_path)
+
+
 def test_a_folder_without_images_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
@@ -248,7 +265,7 @@ def test_an_image_that_the_manifest_leaves_out_needs_no_mask(tmp_path, write):
 def test_a_manifest_that_names_no_image_is_refused(tmp_path, write):
     write_pair(write, tmp_path, "a")
     (tmp_path / "manifest.csv").write_text("id,split\nz,train\n")
-    with pytest.raises(UserError, match=r"no image of .*images is named in .*manifest\.csv"):
+    with pytest.raises(UserError, match=r"named in .*manifest\.csv: it names z, .* called a\.png"):
         MaskFolder(tmp_path)
 
 
