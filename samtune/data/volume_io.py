@@ -21,6 +21,7 @@ from samtune.data.dicom_io import (
 )
 from samtune.data.dicom_labels import read_dicom_labels
 from samtune.data.geometry3d import LPS_TO_RAS, Geometry
+from samtune.data.itk_header import require_data_beside
 from samtune.errors import UserError, require
 
 NIFTI = (".nii.gz", ".nii")
@@ -184,6 +185,8 @@ def _itk_voxels(path: Path) -> NDArray[Any]:
 
 def _itk_reader(path: Path) -> Any:
     sitk = require("SimpleITK", "medical")
+    if path.is_file():
+        require_data_beside(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
