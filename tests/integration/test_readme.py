@@ -97,6 +97,8 @@ def test_every_flag_in_the_readme_is_a_setting(capsys):
         "--boxes",
         "--threads",
         "--repeat",
+        "--model",
+        "--only",
     }  # of other scripts
     known |= {"--nnodes", "--nproc", "--nodes", "--ntasks", "--gpus"}  # torchrun's and sbatch's
     assert set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", README)) <= known
