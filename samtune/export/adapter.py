@@ -10,6 +10,7 @@ from pathlib import Path
 from samtune.errors import UserError
 from samtune.export.checking import require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings
+from samtune.export.extras import write_extras
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.loading import BASE_FOLDER, load_model, load_start
 from samtune.models.registry import REGISTRY
@@ -18,7 +19,7 @@ from samtune.models.weights import weights_sha256
 
 
 def export_adapter(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
-    """Write PEFT's files, samtune.json, the calibration if there is one, and the base if need be.
+    """Write PEFT's files, samtune.json, calibration and thresholds if any, and the base if need be.
 
     Raises:
         UserError: everything was trained, so that there is no adapter.
@@ -40,9 +41,7 @@ def export_adapter(sam: Sam, folder: Path, settings: ExportSettings) -> Exported
         sam.base = _write_base(sam.base, folder / BASE_FOLDER)
         files[f"{BASE_FOLDER}/"] = "the base, as transformers saves it"
     write_adapter(sam, folder)
-    if sam.calibration is not None:
-        sam.calibration.save(folder)
-        files["calibration.json"] = "from predicted to measured IoU"
+    files |= write_extras(sam, folder)
     check = require_equal("loaded again", sample_answers(load_model(folder)), expected, 1e-5)
     return Exported("peft", files, _usage(sam, hub_id), (check,), _notes(sam, folder))
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from samtune.export.adapter import class_of
 from samtune.export.checking import merge_checked, require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings, public_base
+from samtune.export.extras import write_extras
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 from samtune.models.saving import save_transformers
 
 
 def export_hf(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
-    """Merge, `save_pretrained`, samtune.json and the calibration if there is one."""
+    """Merge, `save_pretrained`, samtune.json and calibration and thresholds if there are any."""
     merged, check = merge_checked(sam)
     checks = [check]
     sam.base = public_base(sam.base)
@@ -21,9 +22,7 @@ def export_hf(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
         "config.json": "transformers' configuration",
         "samtune.json": "the base's name, and how images are read",
     }
-    if sam.calibration is not None:
-        sam.calibration.save(folder)
-        files["calibration.json"] = "from predicted to measured IoU"
+    files |= write_extras(sam, folder)
     checks.append(require_equal("loaded again", sample_answers(load_model(folder)), merged, 1e-5))
     home, name = _plain_class(sam)
     usage = f"""```python

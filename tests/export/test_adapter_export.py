@@ -16,6 +16,7 @@ from samtune.models.loading import load_model, load_start
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.saving import save_tuned
 from samtune.models.scale import TunedScale
+from samtune.models.thresholds import FittedThresholds, MaskThresholds
 
 
 def test_peft_alone_loads_it_to_the_same_logits(make_tuned, family_name, settings, out):
@@ -32,6 +33,7 @@ def test_it_goes_anywhere_without_the_first_base(make_tuned, settings, out, tmp_
     sam = make_tuned()
     expected, first = sample_answers(sam), Path(sam.base.name)
     sam.calibration = Calibration((0.0, 1.0), (0.1, 0.9), "isotonic", 5)
+    sam.thresholds = FittedThresholds(MaskThresholds(0.5, 0.6, 0.7), 16)
     export_adapter(sam, out, settings)
     first.rename(first.parent / "gone")
     moved = out.rename(tmp_path / "elsewhere")
@@ -39,6 +41,7 @@ def test_it_goes_anywhere_without_the_first_base(make_tuned, settings, out, tmp_
     assert largest_difference(sample_answers(found), expected) < 1e-5
     assert found.stretch == "auto"
     assert found.calibration == sam.calibration
+    assert found.thresholds == sam.thresholds
 
 
 def test_no_file_names_a_folder_of_this_machine(make_tuned, settings, out):
