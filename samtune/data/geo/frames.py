@@ -1,5 +1,6 @@
 """Pixels of a scene, coordinates of a map, metres on the ground."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 from samtune.data.geo.raster import Scene
 from samtune.errors import UserError, require
 
-# WGS 84: semi-major axis in metres, and first eccentricity squared.
+WGS84 = "EPSG:4326"
+# Its semi-major axis in metres, and first eccentricity squared.
 _AXIS, _ECCENTRICITY2 = 6_378_137.0, 6.694_379_990_14e-3
 
 
@@ -21,7 +23,9 @@ def metres_per_pixel(scene: Scene) -> tuple[float, float] | None:
 
 
 def ground_sizes(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | None:
-    """(N, 2) metres between rows and between columns at (N, 2) xy pixels; `None` without a CRS.
+    """(N, 2) metres between rows and between columns at (N, 2) xy pixels.
+
+    `None` without a CRS, or with one that lies nowhere on the earth.
 
     Measured on the ellipsoid, for the metres of Mercator's projection, say, are not those on the
     ground: differences of longitude and latitude times the radii of curvature (Snyder, "Map
@@ -30,7 +34,10 @@ def ground_sizes(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | No
     if not scene.crs:
         return None
     steps = np.concatenate([np.add(points, step) for step in ((0, 0), (0, 1), (1, 0))])
-    places = to_crs(pixel_to_crs(scene, steps), scene.crs, "EPSG:4326")
+    try:
+        places = to_crs(pixel_to_crs(scene, steps), scene.crs, WGS84)
+    except UserError:
+        return None
     here, *beside = np.split(np.radians(places), 3)
     bent = 1 - _ECCENTRICITY2 * np.sin(here[:, 1]) ** 2
     east = np.cos(here[:, 1]) * _AXIS / bent**0.5
@@ -50,22 +57,28 @@ def crs_to_pixel(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:
     """The inverse of `pixel_to_crs`."""
     a, b, c, d, e, f = scene.transform
     inverse = np.linalg.inv(np.array([[a, b], [d, e]]))
-    return np.asarray((points - (c, f)) @ inverse.T)
+    with np.errstate(invalid="ignore"):  # places at infinity
+        return np.asarray((points - (c, f)) @ inverse.T)
 
 
 def to_crs(points: NDArray[Any], source: str, target: str) -> NDArray[np.float64]:
     """(N, 2) xy from one CRS to another; infinite where the target has no such place.
 
     Raises:
-        UserError: a CRS is not known.
+        UserError: a CRS is not known, or no way leads from one to the other.
     """
     if source == target or not len(points):
         return np.asarray(points, np.float64)
-    warp, errors = require("rasterio.warp", "geo"), require("rasterio.errors", "geo")
+    errors = require("pyproj.exceptions", "geo")
     try:
-        xs, ys = warp.transform(source, target, points[:, 0], points[:, 1])
-    except errors.RasterioError as error:
+        xs, ys = _transformer(source, target).transform(points[:, 0], points[:, 1])
+    except errors.ProjError as error:
         raise UserError(
             f"coordinates cannot be brought from {source} to {target}: {error}"
         ) from error
     return np.stack([xs, ys], axis=1).astype(np.float64)
+
+
+@functools.lru_cache
+def _transformer(source: str, target: str) -> Any:
+    return require("pyproj", "geo").Transformer.from_crs(source, target, always_xy=True)

@@ -158,9 +158,17 @@ def find_on_scene(polygons: Polygons, scene: Scene, windows: list[Window]) -> Me
     none of its polygons lying on the scene: then the scene's CRS is tried, and noted.
 
     Raises:
-        UserError: the scene has no CRS, and the polygons' coordinates cannot be its pixels.
+        UserError: the scene has no CRS, and the polygons' coordinates cannot be its pixels; or no
+            way leads from one CRS to the other.
     """
     _require_pixels(polygons, scene)
+    try:
+        return _find_or_correct(polygons, scene, windows)
+    except UserError as error:
+        raise UserError(f"{polygons.path} on {scene.path}: {error}") from error
+
+
+def _find_or_correct(polygons: Polygons, scene: Scene, windows: list[Window]) -> Meetings:
     found = _meeting(polygons.bounds, polygons.crs, scene, windows)
     if not len(found.windows) and scene.crs and not _is_same(polygons.crs, scene.crs):
         found = _meeting(polygons.bounds, scene.crs, scene, windows)
@@ -199,8 +207,10 @@ def _meeting(
     points = pixel_to_crs(scene, np.concatenate([_outline(window) for window in windows]))
     if crs and scene.crs:
         points = to_crs(points, scene.crs, crs)
-    outlines = points.reshape(len(windows), -1, 2)
-    tree = shapely.STRtree(shapely.box(*outlines.min(1).T, *outlines.max(1).T))
+    outlines = np.where(np.isfinite(points), points, np.nan).reshape(len(windows), -1, 2)
+    tree = shapely.STRtree(
+        shapely.box(*np.fmin.reduce(outlines, 1).T, *np.fmax.reduce(outlines, 1).T)
+    )
     found = [
         np.add(tree.query(shapely.box(*bounds[start : start + _CHUNK].T)), [[start], [0]])
         for start in range(0, len(bounds), _CHUNK)
@@ -247,10 +257,21 @@ def _is_same(one: str, other: str) -> bool:
     return bool(one) and bool(other) and bool(crs(one) == crs(other))
 
 
+def _transformed(shapes: NDArray[np.object_], source: str, target: str) -> NDArray[np.object_]:
+    """Geometries in another CRS; those with a corner that it has no place for become empty."""
+    shapely = require("shapely", "geo")
+    corners, owners = shapely.get_coordinates(shapes, return_index=True)
+    moved = to_crs(corners, source, target)
+    shapes = shapes.copy()
+    shapes[owners[~np.isfinite(moved).all(1)]] = shapely.Polygon()
+    moved = moved[np.isin(owners, np.flatnonzero(~shapely.is_empty(shapes)))]
+    return np.asarray(shapely.set_coordinates(shapes, moved), object)
+
+
 def to_pixels(polygons: Polygons, numbers: NDArray[Any], scene: Scene) -> NDArray[np.object_]:
     """Geometries of some features in pixels of the scene."""
     shapely = require("shapely", "geo")
     shapes = shapely.from_wkb(polygons.shapes[numbers], on_invalid="fix")
     if polygons.crs and scene.crs and not _is_same(polygons.crs, scene.crs):
-        shapes = shapely.transform(shapes, lambda xy: to_crs(xy, polygons.crs, scene.crs))
+        shapes = _transformed(shapes, polygons.crs, scene.crs)
     return np.asarray(shapely.transform(shapes, lambda xy: crs_to_pixel(scene, xy)), object)

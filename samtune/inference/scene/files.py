@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.frames import to_crs
+from samtune.data.geo.frames import WGS84, pixel_to_crs, to_crs
 from samtune.data.geo.raster import Scene, Window
 from samtune.errors import UserError, require
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf"}
 RASTERS = (".tif", ".tiff")
-_WGS84 = "EPSG:4326"
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,24 @@ class MapObjects:
     columns: dict[str, NDArray[Any]]
 
 
-def require_format(path: Path) -> None:
-    """Say at once that a suffix is of no known format.
+def require_format(path: Path, scene: Scene) -> None:
+    """Say at once that a scene's objects cannot be written as the suffix says.
 
     Raises:
-        UserError: it is none.
+        UserError: it is of no known format, or GeoJSON and the scene lies nowhere on the earth.
     """
     if path.suffix.lower() not in (*DRIVERS, *RASTERS):
         raise UserError(
             f"{path} has no known suffix: give one of {', '.join((*DRIVERS, *RASTERS))}"
         )
+    if DRIVERS.get(path.suffix.lower()) == "GeoJSON" and scene.crs:
+        try:
+            to_crs(pixel_to_crs(scene, np.zeros((1, 2))), scene.crs, WGS84)
+        except UserError as error:
+            raise UserError(
+                f"{scene.path} has no way to the longitudes and latitudes of GeoJSON, give a .gpkg "
+                f"instead: {error}"
+            ) from error
 
 
 def write_polygons(path: Path, objects: MapObjects, scene: Scene) -> None:
@@ -49,8 +56,8 @@ def write_polygons(path: Path, objects: MapObjects, scene: Scene) -> None:
     raw, shapely = require("pyogrio.raw", "geo"), require("shapely", "geo")
     outlines, crs, driver = objects.outlines, scene.crs, DRIVERS[path.suffix.lower()]
     if driver == "GeoJSON" and crs:
-        outlines = shapely.transform(outlines, lambda xy: to_crs(xy, scene.crs, _WGS84))
-        crs = _WGS84
+        outlines = shapely.transform(outlines, lambda xy: to_crs(xy, scene.crs, WGS84))
+        crs = WGS84
     kinds = {"geometry_type": "MultiPolygon", "promote_to_multi": True}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         with warnings.catch_warnings():  # a scene without a CRS has none to write

@@ -140,7 +140,7 @@ def segment_prompted(
 def _open_store(
     scene: Scene, out: Path, settings: SceneSettings, provenance: dict[str, Any]
 ) -> WindowStore:
-    require_format(out)
+    require_format(out, scene)
     out.parent.mkdir(parents=True, exist_ok=True)
     about = scene.path.stat()
     depends = {

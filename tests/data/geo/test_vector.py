@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from samtune.data.geo.drawing import draw
-from samtune.data.geo.frames import to_crs
+from samtune.data.geo.frames import metres_per_pixel, to_crs
 from samtune.data.geo.raster import Window, open_scene
 from samtune.data.geo.vector import find_on_scene, lie_apart, read_polygons
 from samtune.errors import UserError
@@ -132,6 +132,30 @@ class TestPlaces:
         assert not len(find_on_scene(polygons, scene, [WHOLE]).windows)
         expected = r"none of the 1 polygons .* x 518000 to .* 500000 to"
         assert re.match(expected, lie_apart(polygons, scene))
+
+    def test_one_that_lies_nowhere_on_the_earth_spoils_no_other(self, scene, write_polygons):
+        good = box(4, 5, 9, 9, "EPSG:4326")
+        wild = shapely.box(500_000, 6_000_000, 500_010, 6_000_010)
+        corners = shapely.get_coordinates(box(12, 5, 16, 9, "EPSG:4326"))
+        half = shapely.Polygon([*corners[:3], (9.0, 6_000_000.0)])
+        polygons = read_polygons(write_polygons("a.gpkg", [wild, good, half], crs="EPSG:4326"))
+        meetings = find_on_scene(polygons, scene, [WHOLE])
+        assert {1} <= set(meetings.polygons.tolist())
+        labels, _ = drawn(polygons, scene)
+        assert np.unique(labels).tolist() == [0, 2]
+        assert (labels == 2).sum() == 20
+
+    @pytest.mark.parametrize(
+        "crs", ['LOCAL_CS["x",UNIT["metre",1]]', 'LOCAL_CS["y",UNIT["foot",0.3048]]']
+    )
+    def test_a_scene_of_a_local_system_says_that_no_way_leads_there(
+        self, write_scene, write_polygons, crs
+    ):
+        place = open_scene(write_scene("scene.tif", np.zeros((1, 20, 30), np.uint8), crs=crs))
+        assert metres_per_pixel(place) is None
+        polygons = read_polygons(write_polygons("a.gpkg", [box(4, 5, 9, 9)]))
+        with pytest.raises(UserError, match=r"a\.gpkg on .*scene\.tif: .*cannot be brought from"):
+            find_on_scene(polygons, place, [WHOLE])
 
     def test_degrees_are_no_pixels(self, write_scene, write_polygons):
         plain = open_scene(write_scene("plain.tif", np.zeros((1, 20, 30), np.uint8), crs=None))
