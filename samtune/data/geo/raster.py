@@ -98,12 +98,14 @@ def opened(path: Path) -> Iterator[Any]:
     Raises:
         UserError: the file cannot be opened or read.
     """
-    errors = require("rasterio.errors", "geo")
+    # some of GDAL's own errors reach us as they are
+    known, unknown = require("rasterio.errors", "geo"), require("rasterio._err", "geo")
+    errors = (known.RasterioError, unknown.CPLE_BaseError)
     try:
         with require("rasterio", "geo").Env(GDAL_CACHEMAX=_CACHE_MB):
             about = path.stat() if path.exists() else None
             yield _dataset(path, os.getpid(), about and (about.st_mtime_ns, about.st_size))
-    except errors.RasterioError as error:
+    except errors as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(f"{path} cannot be read as a raster: {reason}") from error
     except MemoryError as error:
