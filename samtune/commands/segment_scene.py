@@ -1,7 +1,8 @@
 """The part of `samtune segment` that is for scenes: polygons or labels of a GIS."""
 
 import argparse
-import shutil
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from samtune.inference.scene.segment import (
 )
 from samtune.inference.scene.store import partial_folder
 
+# Files that people ask for, and that are not written.
+_MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg", ".jp2")
+
 
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
     """Options that mean something for scenes only."""
     group = parser.add_argument_group(f"scenes (--out with {', '.join((*DRIVERS, *RASTERS))})")
-    group.add_argument("--tile", type=int, default=0, help="side of windows (default: the model's)")
+    group.add_argument("--tile", type=int, default=0,
+        help="side of windows: larger than the objects (default: what the model was trained on)",
+    )  # fmt: skip
     group.add_argument("--overlap", type=int, default=-1, help="of windows (default: a quarter)")
     group.add_argument(
         "--min-area", type=int, default=16, help="smaller objects are left out, pixels"
@@ -39,19 +45,45 @@ def is_scene_output(options: argparse.Namespace) -> bool:
     """Whether the file to write is one of a GIS.
 
     Raises:
-        UserError: scene options without such a file, or several scenes for one.
+        UserError: scene options without such a file, several scenes for one, or the file is there or
+            is what would be read.
     """
     out: Path = options.out
     is_scene = out.suffix.lower() in (*DRIVERS, *RASTERS)
-    if not is_scene and (options.prompts is not None or options.cog):
-        raise UserError(
-            f"--prompts and --cog are for scenes: give --out FILE with {', '.join(DRIVERS)} or .tif"
-        )
-    if is_scene and len(options.images) != 1:
+    if not is_scene:
+        _require_no_scene_options(options)
+        return False
+    if len(options.images) != 1:
         raise UserError(f"{out} holds one scene: {len(options.images)} were given")
-    if is_scene and out.exists() and not options.overwrite:
+    if options.overlay:
+        raise UserError("--overlay is for images: open the file in a GIS over its scene instead")
+    if options.class_column and options.prompts is None:
+        raise UserError("--class-column is an attribute of --prompts, which are not given")
+    if options.class_name and options.prompts is not None:
+        raise UserError("--class-name is for what is found without --prompts: give --class-column")
+    _require_free(out, [options.images[0], *filter(None, [options.prompts])], options.overwrite)
+    return True
+
+
+def _require_no_scene_options(options: argparse.Namespace) -> None:
+    names = "prompts", "cog", "class_name", "class_column"
+    given = ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
+    if given or options.out.suffix.lower() in _MISTAKEN:
+        found = " ".join(given) or f"--out {options.out}"
+        raise UserError(
+            f"{found}: for a scene give --out FILE with {', '.join((*DRIVERS, *RASTERS))}, for images "
+            "the name of a folder"
+        )
+
+
+def _require_free(out: Path, inputs: list[Path], is_replaced: bool) -> None:
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: give the name of a file")
+    if any(out.resolve() == path.resolve() for path in inputs):
+        raise UserError(f"--out {out} is what is read, and would be replaced: name another file")
+    # what lies there from an earlier run stays until an interrupted one that replaces it is done
+    if out.exists() and not is_replaced and not partial_folder(out).exists():
         raise UserError(f"{out} is there already: give another --out, or --overwrite")
-    return is_scene
 
 
 def segment_one_scene(
@@ -65,15 +97,15 @@ def segment_one_scene(
     sam, out = generator.predictor.model, options.out
     settings = _settings(options, sam.image_size)
     scene = open_scene(options.images[0], sam.bands, sam.stretch, sam.value_range)
-    if options.overwrite:
-        shutil.rmtree(partial_folder(out), ignore_errors=True)
     if options.prompts is None:
         count = segment_scene(scene, find_everything(generator), out, settings, provenance)
         return f"{count} objects: {out}" + ("" if count else _hint(generator))
     features = read_polygons(options.prompts, options.class_column, with_points=True)
     sam.stretch = "none"  # windows come stretched as the whole scene is
-    about = {**provenance, "prompts": str(options.prompts.resolve())}
+    about = {**provenance, "calibration": sam.calibration and asdict(sam.calibration)}
     count = segment_prompted(scene, SamPredictor(sam), features, out, settings, about)
+    for note in features.notes:
+        print(f"NOTE: {note}", file=sys.stderr)
     return f"{count} objects of {len(features)} prompts: {out}"
 
 
@@ -93,5 +125,6 @@ def _settings(options: argparse.Namespace, input_side: int) -> SceneSettings:
     if options.min_area < 0 or options.simplify < 0:
         raise UserError("--min-area and --simplify cannot be below 0")
     return SceneSettings(
-        side, overlap, options.min_area, options.simplify, options.class_name, options.cog
-    )
+        side, overlap, options.min_area, options.simplify, options.class_name, options.cog,
+        options.overwrite,
+    )  # fmt: skip

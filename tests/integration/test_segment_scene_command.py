@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from samtune.cli import main
+from samtune.inference.automatic import AutomaticMaskGenerator
 
 rasterio = pytest.importorskip("rasterio")
 raw = pytest.importorskip("pyogrio.raw")
@@ -71,7 +72,16 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
     ("arguments", "said"),
     [
         (("{scene}", "{scene}", "-o", "a.gpkg"), "holds one scene: 2"),
-        (("{scene}", "--prompts", "boxes.gpkg"), "are for scenes"),
+        (("{scene}", "--prompts", "boxes.gpkg"), "for a scene give --out FILE"),
+        (("{scene}", "-o", "{tmp}/a.parquet"), "for a scene give --out FILE"),
+        (("{scene}", "-o", "{scene}", "--overwrite"), "is what is read"),
+        (
+            ("{scene}", "-o", "{tmp}/boxes.gpkg", "--prompts", "{tmp}/boxes.gpkg", "--overwrite"),
+            "is what is read",
+        ),
+        (("{scene}", "-o", "{tmp}/d.gpkg", "--overwrite"), "is a folder"),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--class-column", "kind"), "attribute of --prompts"),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--overlay"), "is for images"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--tile", "64", "--overlap", "64"), "below the tile"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--simplify", "-1"), "cannot be below 0"),
         (("{tmp}/none.tif", "-o", "{tmp}/a.gpkg"), "cannot be read as a raster"),
@@ -79,6 +89,31 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
     ],
 )
 def test_mistakes_are_one_line(scene, tmp_path, capsys, arguments, said):
+    (tmp_path / "d.gpkg").mkdir()
+    before = scene.read_bytes(), (tmp_path / "boxes.gpkg").read_bytes()
     filled = [argument.format(scene=scene, tmp=tmp_path) for argument in arguments]
     assert run(*filled) == 2
     assert said in capsys.readouterr().err
+    assert before == (scene.read_bytes(), (tmp_path / "boxes.gpkg").read_bytes())
+
+
+def test_a_replaced_file_stays_until_an_interrupted_run_has_gone_on(
+    scene, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "o.geojson"
+    arguments = (scene, "-o", out, "--points-per-side", "2", "--tile", "64", "--overlap", "0")
+    out.write_text("an earlier one")
+    calls, search = [], AutomaticMaskGenerator.search
+
+    def interrupted(self, image):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return search(self, image)
+
+    monkeypatch.setattr(AutomaticMaskGenerator, "search", interrupted)
+    assert run(*arguments, "--overwrite") == 130
+    assert out.read_text() == "an earlier one"
+    assert run(*arguments, "--overwrite") == 0
+    assert len(calls) == 12 + 1
+    assert "features" in out.read_text()

@@ -16,35 +16,39 @@ _AXIS, _ECCENTRICITY2 = 6_378_137.0, 6.694_379_990_14e-3
 
 def metres_per_pixel(scene: Scene) -> tuple[float, float] | None:
     """Ground distance between rows and between columns at the scene's centre; `None` without CRS."""
-    sizes = ground_sizes(scene, np.array([[scene.width / 2, scene.height / 2]]))
-    if sizes is None or not np.isfinite(sizes).all():
+    steps = ground_steps(scene, np.array([[scene.width / 2, scene.height / 2]]))
+    if steps is None or not np.isfinite(steps).all():
         return None
-    return float(sizes[0, 0]), float(sizes[0, 1])
+    across, down = np.hypot(*steps[0])
+    return float(down), float(across)
 
 
-def ground_sizes(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | None:
-    """(N, 2) metres between rows and between columns at (N, 2) xy pixels.
+def ground_steps(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | None:
+    """(N, 2, 2) metres to the east and north (rows) of a pixel in x and in y (columns), at (N, 2) xy.
 
-    `None` without a CRS, or with one that lies nowhere on the earth.
-
-    Measured on the ellipsoid, for the metres of Mercator's projection, say, are not those on the
-    ground: differences of longitude and latitude times the radii of curvature (Snyder, "Map
-    Projections: A Working Manual", 1987, equations 4-18 and 4-20).
+    `None` without a CRS, or with one that lies nowhere on the earth. Measured on the ellipsoid, for
+    the metres of Mercator's projection, say, are not those on the ground: differences of longitude
+    and latitude times the radii of curvature (Snyder, "Map Projections: A Working Manual", 1987,
+    equations 4-18 and 4-20).
     """
     if not scene.crs:
         return None
-    steps = np.concatenate([np.add(points, step) for step in ((0, 0), (0, 1), (1, 0))])
+    moved = np.concatenate([np.add(points, step) for step in ((0, 0), (1, 0), (0, 1))])
     try:
-        places = to_crs(pixel_to_crs(scene, steps), scene.crs, WGS84)
+        places = to_crs(pixel_to_crs(scene, moved), scene.crs, WGS84)
     except UserError:
         return None
     here, *beside = np.split(np.radians(places), 3)
     bent = 1 - _ECCENTRICITY2 * np.sin(here[:, 1]) ** 2
     east = np.cos(here[:, 1]) * _AXIS / bent**0.5
     north = _AXIS * (1 - _ECCENTRICITY2) / bent**1.5
-    return np.stack(
-        [np.hypot((to - here)[:, 0] * east, (to - here)[:, 1] * north) for to in beside], axis=1
-    )
+    radii = np.stack([east, north], axis=1)
+    # the step over the 180th meridian is as short as any other
+    return np.stack([_wrapped(to - here) * radii for to in beside], axis=2)
+
+
+def _wrapped(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((angles + np.pi) % (2 * np.pi) - np.pi)
 
 
 def pixel_to_crs(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:

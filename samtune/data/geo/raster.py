@@ -211,17 +211,27 @@ def read_stored(scene: Scene, window: Window) -> NDArray[Any]:
         return np.moveaxis(file.read(window=_place(window)), 0, 2)
 
 
-def read_window(scene: Scene, window: Window) -> tuple[ImageArray, MaskArray]:
+def read_window(
+    scene: Scene, window: Window, hw: tuple[int, int] | None = None
+) -> tuple[ImageArray, MaskArray]:
     """(H, W, 3) uint8 RGB, 0 where there is no data, and (H, W) where there is.
+
+    Args:
+        scene: the raster.
+        window: the part of it.
+        hw: read coarser, as means of pixels, from overviews where the file has them.
 
     Raises:
         UserError: the file cannot be read there.
     """
+    average = require("rasterio.enums", "geo").Resampling.average
+    how: dict[str, Any] = {"window": _place(window)}
+    how |= {"out_shape": (len(scene.bands), *hw), "resampling": average} if hw else {}
     with opened(scene.path) as file:
-        values = file.read(scene.bands, window=_place(window))
+        values = file.read(scene.bands, **how)
         has_value = np.asarray(np.isfinite(values))
         if scene.has_gaps:
-            has_value &= file.read_masks(scene.bands, window=_place(window)) > 0
+            has_value &= file.read_masks(scene.bands, **how) > 0
     pixels, kept = np.moveaxis(values, 0, 2), np.moveaxis(has_value, 0, 2)
     if pixels.shape[2] == 1:
         pixels, kept = np.repeat(pixels, 3, axis=2), np.repeat(kept, 3, axis=2)

@@ -33,6 +33,7 @@ class Polygons:
         bounds: (N, 4) xmin, ymin, xmax, ymax in that CRS.
         points: (N, 2) a place within each, in that CRS.
         classes: (N,) class names, or empty for none.
+        fids: (N,) numbers of the features in the file.
         notes: what a user should know, such as features that are no polygons.
     """
 
@@ -42,6 +43,7 @@ class Polygons:
     bounds: NDArray[np.float64]
     points: NDArray[np.float64]
     classes: NDArray[Any]
+    fids: NDArray[np.int64]
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -57,7 +59,7 @@ def read_polygons(
         path: the file.
         class_column: attribute that names the class of a polygon; empty for none.
         encoding: of its text, such as `latin-1`; empty as the file says.
-        with_points: points count too.
+        with_points: points count too, and several that are one feature.
 
     Raises:
         UserError: the file cannot be read, has no such column, or holds no polygons.
@@ -66,8 +68,9 @@ def read_polygons(
     if class_column:
         _require_column(path, class_column)
     try:
-        meta, _, shapes, columns = raw.read(
-            path, layer=0, columns=[class_column] if class_column else [], force_2d=True,
+        meta, fids, shapes, columns = raw.read(
+            path, layer=0, return_fids=True, force_2d=True,
+            columns=[class_column] if class_column else [],
             encoding=_gdal_name(encoding) if encoding else None,
         )  # fmt: skip
     except Exception as error:  # pyogrio and the codecs raise several kinds
@@ -86,11 +89,20 @@ def read_polygons(
         notes.append(f"of {path} the first layer is read, and not {others}")
     places = places[is_good]
     return Polygons(
-        path, meta["crs"] or "", shapes[is_good], places[:, :4], places[:, 4:], names, notes
+        path,
+        meta["crs"] or "",
+        shapes[is_good],
+        places[:, :4],
+        places[:, 4:],
+        names,
+        fids[is_good],
+        notes,
     )
 
 
 _CHUNK = 100_000
+# Geometry types of GEOS: points, and polygons, alone and together.
+POINTS, _AREAS = (0, 4), (3, 6)
 
 
 def _parts(shapes: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -104,7 +116,7 @@ def _bounds_and_points(
 ) -> NDArray[np.float64]:
     """(N, 6): bounds, and a place within; not finite for what is no polygon."""
     geometries = shapely.from_wkb(shapes, on_invalid="ignore")
-    is_area = np.isin(shapely.get_type_id(geometries), (3, 6, 0) if with_points else (3, 6))
+    is_area = np.isin(shapely.get_type_id(geometries), (*_AREAS, *(POINTS if with_points else ())))
     geometries[~is_area | shapely.is_empty(geometries)] = None
     inside = shapely.point_on_surface(geometries)
     points = np.stack([shapely.get_x(inside), shapely.get_y(inside)], axis=1)

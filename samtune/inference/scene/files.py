@@ -2,8 +2,10 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +53,66 @@ def require_format(path: Path, scene: Scene) -> None:
             ) from error
 
 
-def write_polygons(path: Path, objects: MapObjects, scene: Scene) -> None:
-    """Write a vector file, atomically; GeoJSON in longitude and latitude, as RFC 7946 wants it."""
-    raw, shapely = require("pyogrio.raw", "geo"), require("shapely", "geo")
-    outlines, crs, driver = objects.outlines, scene.crs, DRIVERS[path.suffix.lower()]
-    if driver == "GeoJSON" and crs:
-        outlines = shapely.transform(outlines, lambda xy: to_crs(xy, scene.crs, WGS84))
-        crs = WGS84
-    kinds = {"geometry_type": "MultiPolygon", "promote_to_multi": True}
+def write_polygons(path: Path, batches: Iterable[MapObjects], scene: Scene) -> None:
+    """Write a vector file, atomically and batch by batch.
+
+    GeoJSON is in longitude and latitude and cut at the 180th meridian, as RFC 7946 wants it.
+
+    Args:
+        path: the file; its suffix is the format.
+        batches: at least one, which may be empty.
+        scene: on which the objects lie.
+    """
+    raw, driver = require("pyogrio.raw", "geo"), DRIVERS[path.suffix.lower()]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        with warnings.catch_warnings():  # a scene without a CRS has none to write
-            warnings.filterwarnings("ignore", message=".*'crs' was not provided.*")
-            raw.write(
-                Path(folder) / path.name, shapely.to_wkb(outlines), list(objects.columns.values()),
-                list(objects.columns), driver=driver, crs=crs or None, **kinds,
-            )  # fmt: skip
-        for part in sorted(Path(folder).iterdir()):  # a Shapefile is several
+        # not every format can be added to, and all can be copied as a stream
+        added, final = Path(folder) / "added.gpkg", Path(folder) / "final" / path.name
+        final.parent.mkdir()
+        with _quiet(), _dated(scene.path):
+            for batch in batches:
+                _add(added, path.stem, batch, scene)
+            if driver == "GPKG":
+                added.rename(final)
+            else:
+                more = {"RFC7946": "YES"} if driver == "GeoJSON" and scene.crs else {}
+                with raw.open_arrow(added) as (_, features):
+                    raw.write_arrow(
+                        features, final, driver=driver, crs=scene.crs or None, encoding="UTF-8",
+                        geometry_name="geom", geometry_type="MultiPolygon", layer_options=more,
+                    )  # fmt: skip
+        for part in sorted(final.parent.iterdir()):  # a Shapefile is several
             part.replace(path.parent / part.name)
+
+
+def _add(path: Path, layer: str, objects: MapObjects, scene: Scene) -> None:
+    if path.exists() and not len(objects.outlines):
+        return
+    shapes = require("shapely", "geo").to_wkb(objects.outlines)
+    require("pyogrio.raw", "geo").write(
+        path, shapes, list(objects.columns.values()), list(objects.columns), layer=layer,
+        driver="GPKG", crs=scene.crs or None, geometry_type="MultiPolygon", promote_to_multi=True,
+        append=path.exists(),
+    )  # fmt: skip
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A scene without a CRS has none to write."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*'crs' was not provided.*")
+        yield
+
+
+@contextmanager
+def _dated(source: Path) -> Iterator[None]:
+    """A GeoPackage bears the time of its scene: the same run writes the same bytes."""
+    changed = datetime.fromtimestamp(source.stat().st_mtime, UTC)
+    set_options = require("pyogrio", "geo").set_gdal_config_options
+    set_options({"OGR_CURRENT_DATE": changed.strftime("%Y-%m-%dT%H:%M:%S.000Z")})
+    try:
+        yield
+    finally:
+        set_options({"OGR_CURRENT_DATE": None})
 
 
 def write_labels(
@@ -83,7 +128,8 @@ def write_labels(
     """
     rasterio, affine = require("rasterio", "geo"), require("affine", "geo").Affine
     grid = {"height": scene.height, "width": scene.width, "count": 1, "dtype": "int32"}
-    grid |= {"crs": scene.crs, "transform": affine(*scene.transform)} if scene.crs else {}
+    grid |= {"transform": affine(*scene.transform), "nodata": 0}
+    grid |= {"crs": scene.crs} if scene.crs else {}
     tiling = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate"}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         plain, final = Path(folder) / "plain.tif", Path(folder) / path.name

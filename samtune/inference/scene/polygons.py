@@ -1,39 +1,26 @@
-"""Labels of a scene as polygons: along pixel edges, then simplified so that neighbours still fit."""
+"""Labels of a scene as polygons: along pixel edges, simplified so that neighbours fit, in metres."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.frames import ground_sizes, pixel_to_crs
+from samtune.data.geo.frames import ground_steps, pixel_to_crs
 from samtune.data.geo.raster import Scene, Window
 from samtune.errors import require
 
 
-def outline_objects(
-    parts: Iterable[tuple[Window, NDArray[np.int32]]], count: int
-) -> NDArray[np.object_]:
-    """Outlines along pixel edges, in pixels of the scene.
+def outline_parts(window: Window, labels: NDArray[np.int32]) -> Iterator[tuple[int, object]]:
+    """Numbers above 0 and polygons of all connected parts (4-neighbourhood), in pixels of the scene.
 
     Args:
-        parts: windows that do not overlap, with their labels 0 to `count`.
-        count: of objects.
-
-    Returns:
-        (count,) polygons or multipolygons.
+        window: where the labels lie.
+        labels: (H, W); 0 is nothing.
     """
     shapely, features = require("shapely", "geo"), require("rasterio.features", "geo")
-    found: dict[int, list[object]] = defaultdict(list)
-    for window, labels in parts:
-        for shape, value in features.shapes(labels, mask=labels > 0):
-            offset = (window.x, window.y)
-            rings = [np.add(ring, offset) for ring in shape["coordinates"]]
-            found[int(value)].append(shapely.Polygon(rings[0], rings[1:]))
-    outlines = np.empty(count, object)
-    for number in range(count):
-        outlines[number] = shapely.union_all(found.pop(number + 1, []))
-    return outlines
+    for shape, value in features.shapes(labels, mask=labels > 0):
+        rings = [np.add(ring, (window.x, window.y)) for ring in shape["coordinates"]]
+        yield int(value), shapely.Polygon(rings[0], rings[1:])
 
 
 def simplify_together(outlines: NDArray[np.object_], tolerance: float) -> NDArray[np.object_]:
@@ -67,12 +54,14 @@ def measure_on_ground(
         simple: the same simplified: stairs of pixels would make perimeters too long.
     """
     shapely = require("shapely", "geo")
-    areas, lengths = shapely.area(outlines), shapely.length(simple)
-    sizes = ground_sizes(scene, shapely.get_coordinates(shapely.centroid(outlines)))
-    if sizes is None:
-        return areas, lengths
-    pixel = sizes[:, 0] * sizes[:, 1]
-    return areas * pixel, lengths * np.sqrt(pixel)
+    areas = shapely.area(outlines)
+    steps = ground_steps(scene, shapely.get_coordinates(shapely.centroid(outlines)))
+    if steps is None:
+        return areas, shapely.length(simple)
+    corners, owners = shapely.get_coordinates(simple, return_index=True)
+    metres = np.einsum("nij,nj->ni", steps[owners], corners)
+    lengths = shapely.length(shapely.set_coordinates(simple.copy(), metres))
+    return areas * abs(np.linalg.det(steps)), lengths
 
 
 def on_the_map(scene: Scene, outlines: NDArray[np.object_]) -> NDArray[np.object_]:

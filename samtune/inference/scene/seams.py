@@ -12,6 +12,8 @@ from samtune.inference.scene.store import WindowStore
 _SAME = 0.5
 # An object that no neighbour knows must lie in its window's core by this share.
 _MOSTLY = 0.5
+# Steps in rows and columns to the neighbours that come after a window.
+_LATER = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
 class Seams:
@@ -36,8 +38,9 @@ class Seams:
         self._parent = np.arange(int(starts[-1]))
         self._is_linked = np.zeros(int(starts[-1]), np.bool_)
         for cell in cells:
-            for neighbour in self._later_neighbours(cell):
-                self._link(cell, neighbour)
+            for neighbour in self._neighbours(cell):
+                if (neighbour.row, neighbour.column) > (cell.row, cell.column):
+                    self._link(cell, neighbour)
         self._number(cells, min_area)
 
     def _labels(self, cell: Cell) -> NDArray[np.int32]:
@@ -46,9 +49,8 @@ class Seams:
     def _scores(self, cell: Cell) -> NDArray[np.float32]:
         return self._store.read(cell)["scores"]
 
-    def _later_neighbours(self, cell: Cell) -> Iterator[Cell]:
-        """To the right and in the next row: each pair of neighbours comes once."""
-        for row, column in ((0, 1), (1, -1), (1, 0), (1, 1)):
+    def _neighbours(self, cell: Cell) -> Iterator[Cell]:
+        for row, column in (*_LATER, *((-row, -column) for row, column in _LATER)):
             if found := self._cells.get((cell.row + row, cell.column + column)):
                 yield found
 
@@ -77,16 +79,20 @@ class Seams:
 
     def _number(self, cells: list[Cell], min_area: int) -> None:
         """Give objects of the scene numbers from 1, in the order in which they begin; 0 is none."""
-        roots = np.array([self._root(n) for n in range(len(self._parent))], np.int64)
-        areas, weights = np.zeros(len(roots), np.int64), np.zeros(len(roots))
+        count = len(self._parent)
+        self._roots = np.array([self._root(n) for n in range(count)], np.int64)
+        self._is_kept = np.concatenate([np.zeros(0, np.bool_), *map(self._kept_of, cells)])
+        scores = np.concatenate([np.zeros(0), *map(self._scores, cells)])
+        areas, weights = np.zeros(count, np.int64), np.zeros(count)
         for cell in cells:
-            own, inner = self._own(cell), self._core_areas(cell)
-            np.add.at(areas, roots[own], inner)
-            np.add.at(weights, roots[own], inner * self._scores(cell))
+            found, sizes = np.unique(self._painted(cell), return_counts=True)
+            found, sizes = found[found > 0] - 1, sizes[found > 0]
+            np.add.at(areas, self._roots[found], sizes)
+            np.add.at(weights, self._roots[found], sizes * scores[found])
         kept = np.flatnonzero(areas >= max(1, min_area))
-        numbers = np.zeros(len(roots), np.int64)
+        numbers = np.zeros(count, np.int32)
         numbers[kept] = np.arange(1, len(kept) + 1)
-        self._numbers = numbers[roots]
+        self._numbers = np.concatenate([np.zeros(1, np.int32), numbers[self._roots]])
         self.areas = areas[kept]
         self.scores = weights[kept] / areas[kept]
 
@@ -95,16 +101,36 @@ class Seams:
         start = self._start[cell]
         return slice(start, start + len(self._scores(cell)))
 
-    def _core_areas(self, cell: Cell) -> NDArray[np.int64]:
-        """Pixels of each object in the core of its window; 0 for what belongs to a neighbour."""
+    def _kept_of(self, cell: Cell) -> NDArray[np.bool_]:
+        """Which objects of a window are its own, and not a neighbour's."""
         labels, count = self._labels(cell), len(self._scores(cell)) + 1
         core = labels[inside(cell.core, cell.window)]
         inner, whole = (np.bincount(v.ravel(), minlength=count)[1:] for v in (core, labels))
-        is_kept = self._is_linked[self._own(cell)] | (inner >= _MOSTLY * whole)
-        return np.where(is_kept, inner, 0)
+        return self._is_linked[self._own(cell)] | ((whole > 0) & (inner >= _MOSTLY * whole))
+
+    def _painted(self, cell: Cell) -> NDArray[np.int64]:
+        """(H, W) of the core: objects of all windows from 1.
+
+        Where the window itself saw nothing there may be an object of a neighbour that it does not
+        know any part of: that one is not cut off at the seam.
+        """
+        own = self._own(cell)
+        core = self._members(own, self._is_kept[own])[self._labels(cell)]
+        core = core[inside(cell.core, cell.window)]
+        at_home = self._roots[own][self._is_kept[own]]
+        for neighbour in self._neighbours(cell):
+            if shared := common(cell.core, neighbour.window):
+                theirs = self._own(neighbour)
+                is_guest = self._is_kept[theirs] & ~np.isin(self._roots[theirs], at_home)
+                labels = self._labels(neighbour)[inside(shared, neighbour.window)]
+                seen = core[inside(shared, cell.core)]
+                np.copyto(seen, self._members(theirs, is_guest)[labels], where=seen == 0)
+        return core
+
+    def _members(self, own: slice, is_shown: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """What the labels of a window become: numbers among the objects of all windows."""
+        return np.concatenate([[0], np.where(is_shown, np.arange(own.start, own.stop) + 1, 0)])
 
     def core_labels(self, cell: Cell) -> NDArray[np.int32]:
         """(H, W) of the core: numbers of the scene's objects."""
-        numbers = np.where(self._core_areas(cell) > 0, self._numbers[self._own(cell)], 0)
-        core = self._labels(cell)[inside(cell.core, cell.window)]
-        return np.concatenate([[0], numbers])[core].astype(np.int32)
+        return np.asarray(self._numbers[self._painted(cell)])

@@ -1,6 +1,6 @@
 """Segmenting a scene of any size: window by window, resumable, as polygons or labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,13 @@ from samtune.inference.scene.files import (
     write_labels,
     write_polygons,
 )
-from samtune.inference.scene.grid import Cell, make_grid
-from samtune.inference.scene.polygons import (
-    measure_on_ground,
-    on_the_map,
-    outline_objects,
-    simplify_together,
-)
+from samtune.inference.scene.grid import make_grid
+from samtune.inference.scene.polygons import measure_on_ground, on_the_map
 from samtune.inference.scene.prompted import PromptedObjects, ScenePrompts
 from samtune.inference.scene.seams import Seams
+from samtune.inference.scene.specks import without_specks
 from samtune.inference.scene.store import Arrays, WindowStore, partial_folder
+from samtune.inference.scene.tracing import Traced, trace_objects
 from samtune.types import ImageArray
 
 # (H, W, 3) RGB of a window -> (H, W) labels, 0 or 1 to N, and the (N,) scores of the objects
@@ -43,10 +40,11 @@ class SceneSettings:
     Attributes:
         side: of windows, pixels.
         overlap: of neighbouring windows, pixels: at least as wide as most objects.
-        min_area: smaller objects are left out, pixels.
+        min_area: smaller objects, and smaller parts of objects, are left out, pixels.
         tolerance: of simplified outlines, pixels; 0 keeps the pixels' edges.
         class_name: of all objects that are found without prompts.
         is_cog: a label raster is written as a cloud-optimised GeoTIFF.
+        is_discarded: windows of an interrupted run with other settings are begun anew.
     """
 
     side: int = 1024
@@ -55,6 +53,7 @@ class SceneSettings:
     tolerance: float = 1.0
     class_name: str = ""
     is_cog: bool = False
+    is_discarded: bool = False
 
 
 def find_everything(generator: AutomaticMaskGenerator) -> FindObjects:
@@ -95,14 +94,11 @@ def segment_scene(
     store = _open_store(scene, out, settings, provenance)
     for cell in tqdm(cells, f"windows of {scene.path.name}", unit="window", disable=None):
         if not store.is_done(cell):
-            store.write(cell, _found_in(scene, cell.window, find))
+            store.write(cell, _found_in(scene, cell.window, find, settings.min_area))
     seams = Seams(cells, store, settings.min_area)
-    if out.suffix.lower() in RASTERS:
-        write_labels(out, scene, _parts(cells, seams), settings.is_cog)
-    else:
-        outlines = outline_objects(_parts(cells, seams), len(seams.areas))
-        classes = np.full(len(seams.areas), settings.class_name, object)
-        write_polygons(out, _on_map(scene, outlines, classes, seams.scores, settings), scene)
+    classes = np.full(len(seams.areas), settings.class_name, object)
+    parts = ((cell.core, seams.core_labels(cell)) for cell in cells)
+    _write(scene, out, parts, {"class": classes, "score": seams.scores}, settings)
     store.remove()
     return len(seams.areas)
 
@@ -114,26 +110,25 @@ def segment_prompted(
     """Segment what boxes (or the bounds of polygons) and points of a vector file show.
 
     Each object is segmented in one window that holds all of its box. Arguments and what is raised as
-    in `segment_scene`; objects keep the class of their feature. Of two that overlap, the one of the
-    higher score keeps the pixels.
+    in `segment_scene`; objects keep the class and the number (FID) of their feature. Of two that
+    overlap, the one of the higher score keeps the pixels.
     """
     cells = make_grid(scene, settings.side, settings.overlap)
-    prompts = ScenePrompts(scene, features, cells, settings.side)
-    about = {**provenance, "prompts": str(features.path.resolve())}
-    store = _open_store(scene, out, settings, about)
+    prompts = ScenePrompts(scene, features, cells, settings.side, settings.min_area)
+    store = _open_store(scene, out, settings, {**provenance, "prompts": prompts.sha256})
     for cell in tqdm(prompts.cells, f"windows of {scene.path.name}", unit="window", disable=None):
         if not store.is_done(cell):
             store.write(cell, prompts.answer(cell, predictor))
     found = PromptedObjects(prompts.cells, store, settings.min_area)
-    if out.suffix.lower() in RASTERS:
-        parts = ((cell.core, found.labels(cell.core)) for cell in cells)
-        write_labels(out, scene, parts, settings.is_cog)
-    else:
-        classes = features.classes[found.features]
-        objects = _on_map(scene, found.outlines, classes, found.scores, settings)
-        objects.columns["feature"] = found.features + 1
-        write_polygons(out, objects, scene)
+    names, fids = features.classes[found.features], features.fids[found.features]
+    parts = ((cell.core, found.labels(cell.core)) for cell in cells)
+    about = {"class": names, "score": found.scores, "feature": fids}
+    _write(scene, out, parts, about, settings)
     store.remove()
+    if found.num_cut:
+        features.notes.append(
+            f"{found.num_cut} objects reach the edge of what was looked at: they may be larger"
+        )
     return len(found.features)
 
 
@@ -146,39 +141,40 @@ def _open_store(
     depends = {
         "scene": str(scene.path.resolve()), "bytes": about.st_size, "changed": about.st_mtime_ns,
         "bands": list(scene.bands), "value_range": list(scene.value_range or ()),
-        "side": settings.side, "overlap": settings.overlap,
+        "side": settings.side, "overlap": settings.overlap, "min_area": settings.min_area,
     }  # fmt: skip
-    return WindowStore(partial_folder(out), {**depends, **provenance})
+    return WindowStore(partial_folder(out), {**depends, **provenance}, settings.is_discarded)
 
 
-def _found_in(scene: Scene, window: Window, find: FindObjects) -> Arrays:
+def _found_in(scene: Scene, window: Window, find: FindObjects, min_area: int) -> Arrays:
     """Nothing is looked for where there is no data, and nothing found there."""
     labels, scores = np.zeros((window.height, window.width), np.int32), np.zeros(0, np.float32)
     if has_data(scene, window):
         image, is_valid = read_window(scene, window)
         labels, scores = find(image)
-        labels = np.where(is_valid, labels, np.int32(0))
+        labels = without_specks(np.where(is_valid, labels, np.int32(0)), min_area)
     return {"labels": labels, "scores": scores}
 
 
-def _parts(cells: list[Cell], seams: Seams) -> Iterator[tuple[Window, NDArray[np.int32]]]:
-    for cell in cells:
-        yield cell.core, seams.core_labels(cell)
+def _write(
+    scene: Scene, out: Path, parts: Iterable[tuple[Window, NDArray[np.int32]]],
+    about: dict[str, NDArray[Any]], settings: SceneSettings,
+) -> None:  # fmt: skip
+    """Labels as they are, or as polygons with what is known about each."""
+    if out.suffix.lower() in RASTERS:
+        write_labels(out, scene, parts, settings.is_cog)
+    else:
+        traced = trace_objects(parts, settings.tolerance)
+        write_polygons(out, (_on_map(scene, some, about) for some in traced), scene)
 
 
-def _on_map(
-    scene: Scene, outlines: NDArray[np.object_], classes: NDArray[Any], scores: NDArray[Any],
-    settings: SceneSettings,
-) -> MapObjects:  # fmt: skip
-    """Objects as polygons of the map, with class, score, square metres and metres around."""
-    simple = simplify_together(outlines, settings.tolerance)
-    areas, perimeters = measure_on_ground(scene, outlines, simple)
+def _on_map(scene: Scene, traced: Traced, about: dict[str, NDArray[Any]]) -> MapObjects:
+    """Objects as polygons of the map, with what is known about them, and their sizes."""
+    areas, perimeters = measure_on_ground(scene, traced.outlines, traced.simple)
     unit = "m" if scene.crs else "px"
-    columns = {
-        "id": np.arange(1, len(outlines) + 1),
-        "class": classes,
-        "score": np.round(scores.astype(np.float64), 4),
-        "area_m2" if scene.crs else "area_px": np.round(areas, 2),
-        f"perim_{unit}": np.round(perimeters, 2),
-    }
-    return MapObjects(on_the_map(scene, simple), columns)
+    columns: dict[str, NDArray[Any]] = {"id": traced.numbers}
+    columns |= {name: values[traced.numbers - 1] for name, values in about.items()}
+    columns["score"] = np.round(columns["score"].astype(np.float64), 4)
+    columns["area_m2" if scene.crs else "area_px"] = np.round(areas, 2)
+    columns[f"perim_{unit}"] = np.round(perimeters, 2)
+    return MapObjects(on_the_map(scene, traced.simple), columns)

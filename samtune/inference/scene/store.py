@@ -1,9 +1,10 @@
 """Results of windows on disk, so that an interrupted run goes on where it stopped."""
 
 import io
+import json
 import shutil
 import zipfile
-from functools import lru_cache
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from samtune.files import read_json, write_bytes, write_json
 from samtune.inference.scene.grid import Cell
 
 _SETTINGS = "settings.json"
-
+# Windows that neighbours ask for again: the bytes of 32 with 1024 pixels a side.
+_MEMORY = 2**27
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -31,23 +33,29 @@ class WindowStore:
     Args:
         folder: made if it is not there.
         settings: all that results depend on; a folder of other settings is not gone on with.
+        is_discarded: a folder of other settings is begun anew instead.
 
     Raises:
         UserError: the folder holds results of other settings.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], is_discarded: bool = False) -> None:
         self.folder = folder
         note = folder / _SETTINGS
-        if note.exists() and (kept := read_json(note)) != settings:
-            changed = [key for key in settings if kept.get(key) != settings[key]]
+        settings = json.loads(json.dumps(settings))  # as they come back from the file
+        kept = read_json(note) if note.exists() else settings
+        if kept != settings and is_discarded:
+            self.remove()
+        elif kept != settings:
+            keys = kept.keys() | settings.keys()
+            changed = sorted(key for key in keys if kept.get(key) != settings.get(key))
             raise UserError(
                 f"{folder} holds windows that were made otherwise ({', '.join(changed)} differ): give "
                 "the same settings to go on, or --overwrite to begin anew"
             )
         folder.mkdir(parents=True, exist_ok=True)
         write_json(note, settings)
-        self.read = lru_cache(maxsize=64)(self._read)
+        self._read_before: OrderedDict[Cell, Arrays] = OrderedDict()
 
     def _file(self, cell: Cell) -> Path:
         return self.folder / f"{cell.row:05d}_{cell.column:05d}.npz"
@@ -60,6 +68,19 @@ class WindowStore:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write_bytes(self._file(cell), buffer.getvalue(), is_durable=False)
+
+    def read(self, cell: Cell) -> Arrays:
+        """What was written; the last ones are kept in memory."""
+        if (arrays := self._read_before.pop(cell, None)) is None:
+            arrays = self._read(cell)
+        self._read_before[cell] = arrays
+        while len(self._read_before) > 1 and self._num_bytes() > _MEMORY:
+            self._read_before.popitem(last=False)
+        return arrays
+
+    def _num_bytes(self) -> int:
+        kept = self._read_before.values()
+        return sum(array.nbytes for arrays in kept for array in arrays.values())
 
     def _read(self, cell: Cell) -> Arrays:
         try:

@@ -36,14 +36,11 @@ def make_scene(tmp_path):
     """Writes an image of one band as a scene with pixels of 2 m."""
 
     def make(image, crs="EPSG:32632", **more):
-        grid = (
-            {"crs": crs, "transform": rasterio.Affine(2, 0, 500_000, 0, -2, 6_000_000)}
-            if crs
-            else {}
-        )
+        place = rasterio.Affine(2, 0, 500_000, 0, -2, 6_000_000)
+        grid = ({"crs": crs, "transform": place} if crs else {}) | more
         with rasterio.open(
             tmp_path / "scene.tif", "w", driver="GTiff", count=1, height=image.shape[0],
-            width=image.shape[1], dtype=image.dtype, **grid, **more,
+            width=image.shape[1], dtype=image.dtype, **grid,
         ) as file:  # fmt: skip
             file.write(image[None])
         return open_scene(tmp_path / "scene.tif")

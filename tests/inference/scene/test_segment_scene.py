@@ -1,16 +1,18 @@
 """Scenes window by window: seams, polygons, labels, resuming, prompts of a vector file."""
 
 import json
+import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from samtune.data.geo.frames import to_crs
 from samtune.data.geo.raster import Window, open_scene
 from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
 from samtune.inference.scene.grid import common, make_grid
-from samtune.inference.scene.polygons import outline_objects, simplify_together
 from samtune.inference.scene.prompted import without_overlaps
 from samtune.inference.scene.segment import SceneSettings, segment_prompted, segment_scene
 from tests.inference.scene.conftest import find_bright
@@ -80,7 +82,8 @@ class TestSeams:
 
         settings = SceneSettings(side=100, overlap=40)
         assert segment_scene(make_scene(image), left_only, tmp_path / "a.tif", settings, {}) == 1
-        assert labels_of(tmp_path / "a.tif").sum() == 20 * 20
+        # all of it: where the neighbour sees nothing, it is not cut off at the seam
+        assert labels_of(tmp_path / "a.tif").sum() == 20 * 30
 
     def test_nothing_found_is_an_empty_file(self, make_scene, tmp_path):
         scene = make_scene(np.zeros((50, 60), np.uint8))
@@ -118,18 +121,6 @@ class TestPolygons:
         shapes, _, _ = read(tmp_path / "a.gpkg")
         assert shapely.area(shapes).sum() == (discs_image > 0).sum() * 4
 
-    def test_neighbours_still_fit_after_simplification(self):
-        y, x = np.mgrid[:60, :60]
-        labels = (1 + (x + 3 * np.sin(y / 4) > 30) + 2 * (y + 3 * np.cos(x / 5) > 28)).astype(
-            np.int32
-        )
-        outlines = outline_objects([(Window(0, 0, 60, 60), labels)], 4)
-        simple = simplify_together(outlines, 2.0)
-        corners = [len(shapely.get_coordinates(part)) for part in (outlines, simple)]
-        assert corners[1] < corners[0] / 3
-        assert shapely.area(shapely.union_all(simple)) == pytest.approx(shapely.area(simple).sum())
-        assert not any(len(p.interiors) for p in shapely.get_parts(shapely.union_all(simple)))
-
     def test_without_a_crs_sizes_are_pixels(self, make_scene, discs_image, tmp_path):
         scene = make_scene(discs_image, crs=None)
         segment_scene(scene, find_bright, tmp_path / "a.gpkg", SMALL, {})
@@ -160,6 +151,17 @@ class TestResuming:
         named = [json.loads(path.read_text()) for path in (whole, parts)]
         assert named[0]["features"] == named[1]["features"]
         assert not list(tmp_path.glob("*.partial"))
+
+    @pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".fgb", ".tif"])
+    def test_the_same_run_writes_the_same_bytes(self, make_scene, discs_image, tmp_path, suffix):
+        scene, contents = make_scene(discs_image), []
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            out = tmp_path / folder / f"o{suffix}"
+            segment_scene(scene, find_bright, out, SMALL, {})
+            contents.append(out.read_bytes())
+            time.sleep(0.01)  # a GeoPackage would bear the time, to the millisecond
+        assert contents[0] == contents[1]
 
     def test_windows_of_other_settings_are_not_gone_on_with(
         self, make_scene, discs_image, tmp_path
@@ -217,15 +219,70 @@ class FakePredictor:
     def predict(self, box=None, point_coords=None, point_labels=None, multimask_output=True):
         mask = np.zeros(self.hw, bool)
         if box is None:
-            x, y = np.rint(point_coords[0]).astype(int)
-            box = (x - 5, y - 5, x + 6, y + 6)
+            (left, top), (right, bottom) = point_coords.min(0) - 5, point_coords.max(0) + 5
+            box = (left, top, right, bottom)
         x0, y0, x1, y1 = np.rint(box).astype(int)
-        mask[max(0, y0) : y1, max(0, x0) : x1] = True
+        mask[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1] = True
         return np.stack([mask, mask]), np.array([0.5, 0.5 + mask.sum() / 1e6]), None
 
 
 def at(x0, y0, x1, y1):
     return shapely.box(500_000 + 2 * x0, 6_000_000 - 2 * y1, 500_000 + 2 * x1, 6_000_000 - 2 * y0)
+
+
+class TestSplinters:
+    def test_parts_below_the_least_area_are_no_part_of_an_object(self, make_scene, tmp_path):
+        image = np.zeros((100, 100), np.uint8)
+        image[20:40, 20:40], image[60, 60:63] = 255, 255
+
+        def as_one(picture):
+            return (picture[..., 0] > 0).astype(np.int32), np.ones(1, np.float32)
+
+        segment_scene(make_scene(image), as_one, tmp_path / "a.tif", SMALL, {})
+        found = labels_of(tmp_path / "a.tif")
+        assert found.sum() == found[20:40, 20:40].sum() == 400
+
+
+class TestOnTheGround:
+    def test_perimeters_in_degrees_are_those_of_both_directions(self, tmp_path):
+        """At 60 degrees north a degree of longitude is half as long as one of latitude."""
+        grid = rasterio.Affine(1e-5, 0, 25, 0, -1e-5, 60)
+        image = np.zeros((1, 60, 60), np.uint8)
+        image[0, 5:45, 5:15] = 255
+        with rasterio.open(
+            tmp_path / "s.tif", "w", driver="GTiff", count=1, height=60, width=60, dtype="uint8",
+            crs="EPSG:4326", transform=grid,
+        ) as file:  # fmt: skip
+            file.write(image)
+        settings = SceneSettings(tolerance=0)
+        segment_scene(
+            open_scene(tmp_path / "s.tif"), find_bright, tmp_path / "a.gpkg", settings, {}
+        )
+        _, columns, _ = read(tmp_path / "a.gpkg")
+        down, across = 40 * 1.11412, 10 * 0.55800  # metres in 1e-5 degrees there
+        assert columns["perim_m"][0] == pytest.approx(2 * (down + across), rel=1e-3)
+        assert columns["area_m2"][0] == pytest.approx(down * across, rel=1e-3)
+
+    def test_geojson_is_cut_at_the_180th_meridian(self, make_scene, tmp_path):
+        image = np.zeros((40, 60), np.uint8)
+        image[10:30, 10:50] = 255
+        # EPSG:3832 is Mercator's projection with 150 degrees east in the middle
+        corner = to_crs(np.array([[180.0, 10.0]]), "EPSG:4326", "EPSG:3832")[0]
+        place = rasterio.Affine(2, 0, corner[0] - 60, 0, -2, corner[1])
+        scene = make_scene(image, crs="EPSG:3832", transform=place)
+        segment_scene(scene, find_bright, tmp_path / "a.geojson", SMALL, {})
+        content = json.loads((tmp_path / "a.geojson").read_text())
+        assert "crs" not in content
+        (shape,) = content["features"]
+        bounds = [shapely.geometry.shape(shape["geometry"]).geoms[n].bounds for n in (0, 1)]
+        assert sorted((b[0] > 0, b[2] - b[0] < 0.001) for b in bounds) == [(0, True), (1, True)]
+
+    def test_labels_lie_where_a_scene_without_a_crs_lies(self, make_scene, discs_image, tmp_path):
+        place = rasterio.Affine(2, 0, 1000, 0, -2, 2000)
+        scene = make_scene(discs_image, crs=None, transform=place)
+        segment_scene(scene, find_bright, tmp_path / "a.tif", SMALL, {})
+        with rasterio.open(tmp_path / "a.tif") as file:
+            assert (file.transform, file.nodata) == (place, 0)
 
 
 class TestPrompts:
@@ -245,12 +302,14 @@ class TestPrompts:
         scene = make_scene(discs_image)
         assert segment_prompted(scene, FakePredictor(), features, out, settings, {}) == 3
         shapes, columns, _ = read(out)
-        assert columns["class"].tolist() == ["roof", "hall", "tree"]
-        assert columns["feature"].tolist() == [1, 2, 3]
-        assert shapely.equals(shapes[0], at(10, 10, 30, 40))
-        assert shapely.equals(shapes[1], at(90, 90, 210, 260))
+        place = {name: number for number, name in enumerate(columns["class"])}
+        order = [place[name] for name in ("roof", "hall", "tree")]
+        assert columns["feature"][order].tolist() == columns["id"][order].tolist() == [1, 2, 3]
+        roof, hall, tree = np.array(shapes)[order]
+        assert shapely.equals(roof, at(10, 10, 30, 40))
+        assert shapely.equals(hall, at(90, 90, 210, 260))
         # the hall has the higher score; the tree, a square of 207 to 218, keeps what is beside it
-        assert shapely.equals(shapes[2], at(210, 95, 218, 106))
+        assert shapely.equals(tree, at(210, 95, 218, 106))
 
     def test_labels_too_and_resumed(self, make_scene, discs_image, tmp_path):
         features = self.prompts(tmp_path, [at(10, 10, 30, 40), at(300, 100, 320, 130)], ["a", "b"])
@@ -273,6 +332,107 @@ class TestPrompts:
         expected = np.zeros((300, 400), int)
         expected[10:40, 10:30], expected[100:130, 300:320] = 1, 2
         np.testing.assert_array_equal(labels_of(out), expected)
+
+    def test_those_beyond_the_scene_are_left_out_and_told(self, make_scene, discs_image, tmp_path):
+        far = shapely.Point(590_000, 5_990_000)
+        features = self.prompts(
+            tmp_path, [far, at(10, 10, 30, 40), at(-50, 10, -20, 40)], ["far", "roof", "west"]
+        )
+        out = tmp_path / "a.gpkg"
+        assert (
+            segment_prompted(make_scene(discs_image), FakePredictor(), features, out, SMALL, {})
+            == 1
+        )
+        _, columns, _ = read(out)
+        assert columns["class"].tolist() == ["roof"]
+        assert columns["feature"].tolist() == [2]
+        assert any("2 of 3 prompts lie beyond" in note for note in features.notes)
+
+    def test_several_points_of_a_feature_are_of_one_object(self, make_scene, tmp_path):
+        places = [(500_000 + 2 * x, 6_000_000 - 2 * y) for x, y in ((40.5, 50.5), (60.5, 50.5))]
+        features = self.prompts(tmp_path, [shapely.MultiPoint(places)], ["pair"])
+        out, settings = tmp_path / "a.gpkg", SceneSettings(side=100, overlap=40, tolerance=0)
+        scene = make_scene(np.zeros((100, 100), np.uint8))
+        assert segment_prompted(scene, FakePredictor(), features, out, settings, {}) == 1
+        assert shapely.equals(read(out)[0][0], at(35, 45, 66, 56))
+
+    def test_only_near_the_scene_is_elsewhere(self, tmp_path):
+        """A turned scene: its bounds hold places that are none of it."""
+        turned = rasterio.Affine.translation(500_000, 6_000_000) * rasterio.Affine.rotation(45)
+        path = tmp_path / "turned.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", count=1, height=100, width=100, dtype="uint8",
+            crs="EPSG:32632", transform=turned,
+        ) as file:  # fmt: skip
+            file.write(np.zeros((1, 100, 100), np.uint8))
+        corner = shapely.box(499_935, 6_000_005, 499_945, 6_000_015)
+        features = self.prompts(tmp_path, [corner], ["none"])
+        with pytest.raises(UserError, match="none of the 1 polygons"):
+            segment_prompted(
+                open_scene(path), FakePredictor(), features, tmp_path / "a.gpkg", SMALL, {}
+            )
+
+    def test_other_prompts_of_the_same_name_are_not_gone_on_with(
+        self, make_scene, discs_image, tmp_path
+    ):
+        class Interrupted(FakePredictor):
+            def predict(self, **prompt):
+                raise KeyboardInterrupt
+
+        scene, out = make_scene(discs_image), tmp_path / "a.gpkg"
+        features = self.prompts(tmp_path, [at(10, 10, 30, 40)], ["a"])
+        with pytest.raises(KeyboardInterrupt):
+            segment_prompted(scene, Interrupted(), features, out, SMALL, {})
+        moved = self.prompts(tmp_path, [at(10, 10, 30, 45)], ["a"])
+        with pytest.raises(UserError, match=r"\(prompts differ\)"):
+            segment_prompted(scene, FakePredictor(), moved, out, SMALL, {})
+        anew = SceneSettings(side=100, overlap=40, is_discarded=True)
+        assert segment_prompted(scene, FakePredictor(), moved, out, anew, {}) == 1
+
+    def test_large_ones_are_looked_at_more_coarsely(self, make_scene, discs_image, tmp_path):
+        class Watching(FakePredictor):
+            seen: ClassVar = []
+
+            def set_image(self, image):
+                self.seen.append(image.shape)
+                super().set_image(image)
+
+        features = self.prompts(tmp_path, [at(20, 20, 380, 280)], ["all"])
+        settings = SceneSettings(side=50, overlap=20, tolerance=0)
+        scene, out = make_scene(discs_image), tmp_path / "a.gpkg"
+        assert segment_prompted(scene, Watching(), features, out, settings, {}) == 1
+        assert [max(shape) for shape in Watching.seen] == [100]
+        (shape,) = read(out)[0]
+        assert shapely.area(shapely.intersection(shape, at(20, 20, 380, 280))) > 0.97 * shape.area
+        assert shape.area == pytest.approx(at(20, 20, 380, 280).area, rel=0.03)
+
+    def test_a_point_on_something_larger_than_its_window_is_looked_at_in_a_wider_one(
+        self, make_scene, tmp_path
+    ):
+        class Flooding(FakePredictor):
+            def set_image(self, image):
+                self.image = image
+
+            def predict(self, point_coords=None, **_):
+                labels, _ = ndimage.label(self.image[..., 0] > 128)
+                x, y = np.rint(point_coords[0]).astype(int)
+                return (labels == labels[y, x])[None], np.ones(1), None
+
+        image = np.zeros((300, 400), np.uint8)
+        image[100:200, 120:240] = 255
+        point = shapely.Point(500_000 + 2 * 180, 6_000_000 - 2 * 150)
+        features = self.prompts(tmp_path, [point], ["lake"])
+        settings = SceneSettings(side=80, overlap=20, tolerance=0)
+        scene, out = make_scene(image), tmp_path / "a.gpkg"
+        assert segment_prompted(scene, Flooding(), features, out, settings, {}) == 1
+        assert shapely.equals(read(out)[0][0], at(120, 100, 240, 200))
+        assert not features.notes
+
+        huge = SceneSettings(side=20, overlap=5, tolerance=0)
+        segment_prompted(scene, Flooding(), features, tmp_path / "b.gpkg", huge, {})
+        assert features.notes == [
+            "1 objects reach the edge of what was looked at: they may be larger"
+        ]
 
     def test_of_two_the_higher_score_keeps_the_pixels(self):
         shapes = np.array([shapely.box(x, 0, x + 10, 10) for x in (0, 5, 30)])
