@@ -112,7 +112,7 @@ def test_a_replaced_file_stays_until_an_interrupted_run_has_gone_on(
         return search(self, image)
 
     monkeypatch.setattr(AutomaticMaskGenerator, "search", interrupted)
-    assert run(*arguments, "--overwrite") == 130
+    assert run(*arguments, "--overwrite") == 2  # interrupted
     assert out.read_text() == "an earlier one"
     assert run(*arguments, "--overwrite") == 0
     assert len(calls) == 12 + 1

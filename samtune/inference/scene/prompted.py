@@ -192,6 +192,7 @@ class PromptedObjects:
         features: (N,) numbers of their features, from 0.
         scores: (N,) predicted IoU.
         outlines: (N,) in pixels of the scene.
+        last: (N,) the lowest row of pixels of each.
         num_cut: how many reach the edge of what was looked at.
     """
 
@@ -212,6 +213,7 @@ class PromptedObjects:
         self.features, self.scores = features[order][is_object], scores[order][is_object]
         self.outlines = outlines[is_object]
 
+        self.last = shapely.bounds(self.outlines)[:, 3].astype(np.int64) - 1
         self._tree = shapely.STRtree(self.outlines)
 
     def labels(self, window: Window) -> LabelArray:

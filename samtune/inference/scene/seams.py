@@ -27,6 +27,7 @@ class Seams:
     Attributes:
         areas: (N,) pixels of the objects of the scene.
         scores: (N,) predicted IoU, the mean over their parts by pixels.
+        last: (N,) a row of pixels in the last core that holds a part of each.
     """
 
     def __init__(self, cells: list[Cell], store: WindowStore, min_area: int = 1) -> None:
@@ -83,17 +84,18 @@ class Seams:
         self._roots = np.array([self._root(n) for n in range(count)], np.int64)
         self._is_kept = np.concatenate([np.zeros(0, np.bool_), *map(self._kept_of, cells)])
         scores = np.concatenate([np.zeros(0), *map(self._scores, cells)])
-        areas, weights = np.zeros(count, np.int64), np.zeros(count)
+        areas, weights, last = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64)
         for cell in cells:
             found, sizes = np.unique(self._painted(cell), return_counts=True)
             found, sizes = found[found > 0] - 1, sizes[found > 0]
             np.add.at(areas, self._roots[found], sizes)
             np.add.at(weights, self._roots[found], sizes * scores[found])
+            last[self._roots[found]] = cell.core.y
         kept = np.flatnonzero(areas >= max(1, min_area))
         numbers = np.zeros(count, np.int32)
         numbers[kept] = np.arange(1, len(kept) + 1)
         self._numbers = np.concatenate([np.zeros(1, np.int32), numbers[self._roots]])
-        self.areas = areas[kept]
+        self.areas, self.last = areas[kept], last[kept]
         self.scores = weights[kept] / areas[kept]
 
     def _own(self, cell: Cell) -> slice:

@@ -98,7 +98,7 @@ def segment_scene(
     seams = Seams(cells, store, settings.min_area)
     classes = np.full(len(seams.areas), settings.class_name, object)
     parts = ((cell.core, seams.core_labels(cell)) for cell in cells)
-    _write(scene, out, parts, {"class": classes, "score": seams.scores}, settings)
+    _write(scene, out, parts, seams.last, {"class": classes, "score": seams.scores}, settings)
     store.remove()
     return len(seams.areas)
 
@@ -123,7 +123,7 @@ def segment_prompted(
     names, fids = features.classes[found.features], features.fids[found.features]
     parts = ((cell.core, found.labels(cell.core)) for cell in cells)
     about = {"class": names, "score": found.scores, "feature": fids}
-    _write(scene, out, parts, about, settings)
+    _write(scene, out, parts, found.last, about, settings)
     store.remove()
     if found.num_cut:
         features.notes.append(
@@ -158,13 +158,13 @@ def _found_in(scene: Scene, window: Window, find: FindObjects, min_area: int) ->
 
 def _write(
     scene: Scene, out: Path, parts: Iterable[tuple[Window, NDArray[np.int32]]],
-    about: dict[str, NDArray[Any]], settings: SceneSettings,
+    last: NDArray[np.int64], about: dict[str, NDArray[Any]], settings: SceneSettings,
 ) -> None:  # fmt: skip
     """Labels as they are, or as polygons with what is known about each."""
     if out.suffix.lower() in RASTERS:
         write_labels(out, scene, parts, settings.is_cog)
     else:
-        traced = trace_objects(parts, settings.tolerance)
+        traced = trace_objects(parts, last, settings.tolerance)
         write_polygons(out, (_on_map(scene, some, about) for some in traced), scene)
 
 

@@ -12,7 +12,6 @@ from samtune.data.geo.raster import Window
 from samtune.errors import require
 from samtune.inference.scene.polygons import outline_parts, simplify_together
 
-
 # How far around an object others change the way in which it is simplified, in tolerances.
 _REACH = 4
 
@@ -33,7 +32,7 @@ class Traced:
 
 
 def trace_objects(
-    parts: Iterable[tuple[Window, NDArray[np.int32]]], tolerance: float
+    parts: Iterable[tuple[Window, NDArray[np.int32]]], last: NDArray[np.int64], tolerance: float
 ) -> Iterator[Traced]:
     """Trace and simplify objects row of windows by row of windows.
 
@@ -42,16 +41,17 @@ def trace_objects(
 
     Args:
         parts: windows that do not overlap, row by row from the top, with their labels; 0 is nothing.
+        last: (N,) of labels 1 to N, a row of pixels in the last window that holds a part of it.
         tolerance: of the simplified outlines, pixels; see `simplify_together`.
     """
-    held = _Held(tolerance)
+    held = _Held(last, tolerance)
     for _, row in groupby(parts, key=lambda part: part[0].y):
         end = 0
         for window, labels in row:
             held.add(window, labels)
             end = window.y + window.height
-        yield held.release(end - held.reach)
-    yield held.release(np.inf)
+        yield held.release(end)
+    yield held.release(None)
 
 
 class _Held:
@@ -61,9 +61,9 @@ class _Held:
     once all of it is known, in the way in which its neighbours are in other rows.
     """
 
-    def __init__(self, tolerance: float) -> None:
-        self.reach = _REACH * (tolerance + 1)
-        self._tolerance = tolerance
+    def __init__(self, last: NDArray[np.int64], tolerance: float) -> None:
+        self._last, self._tolerance = last, tolerance
+        self._reach = _REACH * (tolerance + 1)
         self._open: dict[int, list[Any]] = {}
         self._beside: dict[int, Any] = {}
         self._given_out: dict[int, Any] = {}
@@ -72,8 +72,8 @@ class _Held:
         for number, polygon in outline_parts(window, labels):
             self._open.setdefault(number, []).append(polygon)
 
-    def release(self, limit: float) -> Traced:
-        """Those that end above a row of pixels."""
+    def release(self, end: int | None) -> Traced:
+        """Those that are complete, with all near them, above a row of pixels; `None` for all."""
         shapely = require("shapely", "geo")
         for number, pieces in self._open.items():
             self._open[number] = pieces if len(pieces) == 1 else [shapely.union_all(pieces)]
@@ -81,8 +81,10 @@ class _Held:
         known = dict(sorted([*((n, o) for n, (o,) in self._open.items()), *self._beside.items()]))
         numbers, outlines = np.array(list(known), np.int64), _array(list(known.values()))
         is_open = np.isin(numbers, list(self._open))
-        ends = shapely.bounds(outlines)[:, 3] if len(outlines) else np.zeros(0)
-        is_done = is_open & (ends < limit)
+        is_done = is_open.copy()
+        if end is not None and len(outlines):
+            is_done &= shapely.bounds(outlines)[:, 3] < end - self._reach
+            is_done &= self._last[numbers - 1] < end
         near = self._near(outlines, outlines[is_done])
         simple = outlines.copy()
         simple[near] = simplify_together(outlines[near], self._tolerance)
@@ -98,7 +100,7 @@ class _Held:
     def _near(self, known: NDArray[np.object_], some: NDArray[np.object_]) -> NDArray[np.intp]:
         """Which of the known lie near some, in order."""
         tree = require("shapely", "geo").STRtree(known)
-        return np.unique(tree.query(some, predicate="dwithin", distance=self.reach)[1])
+        return np.unique(tree.query(some, predicate="dwithin", distance=self._reach)[1])
 
 
 def _less(shapes: NDArray[np.object_], others: NDArray[np.object_]) -> NDArray[np.object_]:
