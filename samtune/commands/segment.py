@@ -35,7 +35,8 @@ reported, the others are segmented, and the exit code is 1.
 
 With --out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segmented window by window:
 an object that reaches over several comes out as one, with score, square metres and perimeter; --prompts
-segments what the boxes and points of a vector file show instead. Such a run goes on, too."""
+segments what the boxes and points of a vector file show instead (several points of one feature are of one
+object; an area's bounds are its box). Such a run goes on, too."""
 # What makes other masks; how many points are decoded at once does not.
 _GENERATOR = (
     "points_per_side", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
