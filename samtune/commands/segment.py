@@ -2,11 +2,16 @@
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
+from samtune.commands.generator_options import (
+    add_generator_options,
+    generator_settings,
+    make_generator,
+    thresholds_hint,
+)
 from samtune.commands.options import choose_device, parse_alone, quieten
 from samtune.commands.predict import find_images, unique_stems
 from samtune.commands.segment_scene import (
@@ -25,8 +30,7 @@ from samtune.inference.automatic_outputs import (
     write_coco,
     write_results,
 )
-from samtune.models.backend import Sam
-from samtune.models.loading import load_model, tuned_sha256
+from samtune.models.loading import load_model
 
 _EPILOG = """Writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is background),
 and predictions.json, a COCO file with the run lengths and scores of all masks, also where they overlap.
@@ -37,12 +41,6 @@ With --out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segme
 an object that reaches over several comes out as one, with score, square metres and perimeter; --prompts
 segments what the boxes and points of a vector file show instead (several points of one feature are of one
 object; an area's bounds are its box). Such a run goes on, too."""
-# What makes other masks; how many points are decoded at once does not.
-_GENERATOR = (
-    "points_per_side", "pred_iou_thresh", "stability_score_thresh", "stability_score_offset",
-    "box_nms_thresh", "crop_n_layers", "crop_nms_thresh", "crop_overlap_ratio",
-    "crop_n_points_downscale_factor", "min_mask_region_area",
-)  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,18 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--out", type=Path, default=Path("segmentation"))
     parser.add_argument("--overlay", action="store_true", help="IMAGE_overlay.png as well")
     parser.add_argument("--overwrite", action="store_true", help="also images that are done")
-    parser.add_argument("--points-per-side", type=int, default=32, help="of the grid")
-    parser.add_argument("--points-per-batch", type=int, default=64, help="decoded at once")
-    fitted = "(default: what samtune thresholds found, or {})"
-    parser.add_argument("--pred-iou-thresh", type=float, help=fitted.format(0.88))
-    parser.add_argument("--stability-score-thresh", type=float, help=fitted.format(0.95))
-    parser.add_argument("--stability-score-offset", type=float, default=1.0, help="in logits")
-    parser.add_argument("--box-nms-thresh", type=float, help=fitted.format(0.7))
-    parser.add_argument("--crop-n-layers", type=int, default=0, help="1: four crops as well")
-    parser.add_argument("--crop-nms-thresh", type=float, default=0.7)
-    parser.add_argument("--crop-overlap-ratio", type=float, default=512 / 1500)
-    parser.add_argument("--crop-n-points-downscale-factor", type=int, default=1)
-    parser.add_argument("--min-mask-region-area", type=int, default=0, help="pixels")
+    add_generator_options(parser)
     parser.add_argument(
         "--bands", type=int, nargs="+", help="channel numbers (default: as trained)"
     )
@@ -86,14 +73,12 @@ def main(arguments: list[str]) -> int:
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands
-    generator = AutomaticMaskGenerator(
-        sam, points_per_batch=options.points_per_batch,
-        **{name: getattr(options, name) for name in _GENERATOR},
-    )  # fmt: skip
+    generator = make_generator(sam, options)
+    settings = generator_settings(generator, options)
     if is_scene:
-        print(segment_one_scene(generator, _settings(generator, options), options))
+        print(segment_one_scene(generator, settings, options))
         return 0
-    open_results(options.out, _settings(generator, options), options.overwrite)
+    open_results(options.out, settings, options.overwrite)
     records, failures = segment(generator, paths, options)
     write_coco(options.out / COCO_FILE, records)
     _tell(records, failures, generator, options.out)
@@ -106,15 +91,6 @@ def _require_elsewhere(out: Path, paths: list[Path]) -> None:
         raise UserError(
             f"--out {out} holds the images, which would be replaced: name another folder"
         )
-
-
-def _settings(generator: AutomaticMaskGenerator, options: argparse.Namespace) -> Record:
-    sam: Sam = generator.predictor.model
-    values = {name: getattr(options, name) for name in _GENERATOR}
-    reading = {"bands": sam.bands, "stretch": sam.stretch, "value_range": sam.value_range}
-    settings = {"weights": tuned_sha256(sam), **values, **asdict(generator.thresholds), **reading}
-    # as they come back from a file
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
 
 
 def segment(
@@ -156,11 +132,7 @@ def _tell(
     print(f"{count} masks in {len(records)} images: {out}")
     empty = [record["image"]["file_name"] for record in records if not record["masks"]]
     if empty:
-        thresholds = generator.thresholds
-        print(
-            f"{len(empty)} images have none, such as {empty[0]}: lower --pred-iou-thresh "
-            f"({thresholds.pred_iou_thresh:g}) and --stability-score-thresh "
-            f"({thresholds.stability_score_thresh:g}), or let samtune thresholds choose them for a run"
-        )
+        hint = thresholds_hint(generator)
+        print(f"{len(empty)} images have none, such as {empty[0]}: {hint}")
     if failures:
         print(f"{failures} images failed", file=sys.stderr)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from samtune.commands.generator_options import thresholds_hint
 from samtune.data.geo.raster import open_scene
 from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
@@ -99,7 +100,7 @@ def segment_one_scene(
     scene = open_scene(options.images[0], sam.bands, sam.stretch, sam.value_range)
     if options.prompts is None:
         count = segment_scene(scene, find_everything(generator), out, settings, provenance)
-        return f"{count} objects: {out}" + ("" if count else _hint(generator))
+        return f"{count} objects: {out}" + ("" if count else f" ({thresholds_hint(generator)})")
     features = read_polygons(options.prompts, options.class_column, with_points=True)
     sam.stretch = "none"  # windows come stretched as the whole scene is
     about = {**provenance, "calibration": sam.calibration and asdict(sam.calibration)}
@@ -107,14 +108,6 @@ def segment_one_scene(
     for note in features.notes:
         print(f"NOTE: {note}", file=sys.stderr)
     return f"{count} objects of {len(features)} prompts: {out}"
-
-
-def _hint(generator: AutomaticMaskGenerator) -> str:
-    thresholds = generator.thresholds
-    return (
-        f" (lower --pred-iou-thresh, {thresholds.pred_iou_thresh:g}, and --stability-score-thresh, "
-        f"{thresholds.stability_score_thresh:g}, or let samtune thresholds choose them for a run)"
-    )
 
 
 def _settings(options: argparse.Namespace, input_side: int) -> SceneSettings:

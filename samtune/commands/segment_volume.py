@@ -1,34 +1,47 @@
-"""`samtune segment-volume MODEL VOLUME --out OUT`: objects of a volume, from a prompt on one slice."""
+"""`samtune segment-volume MODEL VOLUME --out OUT`: objects of a volume, prompted on a slice or not."""
 
 import argparse
+import sys
 import time
 from collections.abc import Iterable
 from functools import partial
-from importlib import import_module
 
 from tqdm import tqdm
 
 from samtune.commands.options import choose_device, parse_alone, quieten
-from samtune.commands.volume_options import read_settings_for, seeds_of, volume_parser
+from samtune.commands.volume_options import (
+    kind_of,
+    read_settings_for,
+    seeds_of,
+    volume_parser,
+)
 from samtune.commands.volume_report import report_path, told, write_report
+from samtune.commands.volume_search import VolumeSearch
+from samtune.data.segment_codes import SegmentProperty
 from samtune.data.segments import Segment
 from samtune.data.volume_io import Labels, read_volume_labels
 from samtune.data.volume_slices import SliceStack, open_stack
-from samtune.data.volume_writing import require_writable, write_volume_labels
+from samtune.data.volume_writing import may_overlap, require_writable, write_volume_labels
 from samtune.errors import UserError
 from samtune.evaluation.metrics.volume import VolumeScores, volume_scores
 from samtune.inference.predictor import SamPredictor
-from samtune.inference.volume_linking import Finder, segment_slices
-from samtune.inference.volume_objects import largest_part, num_voxels, to_voxels
+from samtune.inference.volume_linking import renumbered
+from samtune.inference.volume_objects import (
+    largest_part,
+    num_voxels,
+    to_voxels,
+    without_overlaps,
+)
 from samtune.inference.volumes import Carrier, Seed, StopRule, VolumeObject, require_inside
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     quieten()
     options = parse_alone(volume_parser(), arguments)
     _require_place(options)
+    kind = kind_of(options)
     stack = open_stack(options.volume, read_settings_for(options))
     seeds = seeds_of(options, stack)
     for seed in seeds:
@@ -36,20 +49,19 @@ def main(arguments: list[str]) -> None:
     truth = _read_truth(options, seeds)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
+    search = None if seeds else VolumeSearch(sam, stack, options)
     began = time.perf_counter()
-    objects = _carried(options, sam, stack, seeds) if seeds else _found(options, sam, stack)
-    if options.largest_part:
-        for found in objects:
-            found.masks = largest_part(found.masks, stack)
+    objects = search.objects(_progress) if search else _carried(options, sam, stack, seeds)
+    objects = _as_written(objects, stack, options, search is not None)
     seconds = time.perf_counter() - began
-    write_volume_labels(
-        options.out, options.volume, [_segment(o, stack, not seeds) for o in objects]
-    )
+    not_written = _write(options, objects, stack, kind, search is not None)
     scores = {} if truth is None else _measured(objects, stack, truth, options)
-    write_report(options, stack, objects, scores)
+    write_report(options, stack, objects, scores, search.settings if search else None, not_written)
     for found in objects:
         print(told(found, stack, options, scores.get(found.object_id)))
-    print(f"{len(objects)} objects, {len(stack)} slices, {seconds:.1f} s: {options.out}")
+    place = report_path(options.out) if not_written else options.out
+    print(f"{len(objects)} objects, {len(stack)} slices, {seconds:.1f} s: {place}")
+    return _conclude(objects, search, not_written, options)
 
 
 def _require_place(options: argparse.Namespace) -> None:
@@ -108,35 +120,58 @@ def _carried(
     return carrier.carry(seeds, _progress)
 
 
-def _found(options: argparse.Namespace, sam: Sam, stack: SliceStack) -> list[VolumeObject]:
-    return segment_slices(stack, _finder(sam), options.min_iou, options.min_slices, _progress)
-
-
-def _finder(sam: Sam) -> Finder:
-    """The automatic mask generator.
-
-    Raises:
-        UserError: this samtune has none.
-    """
-    try:
-        generator = import_module("samtune.inference.automatic").AutomaticMaskGenerator(sam)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "there is no prompt: give --slice N with --box X0,Y0,X1,Y1 or --point X,Y, --prompts FILE, "
-            "or --from-labels FILE (finding objects without a prompt is not in this samtune yet)"
-        ) from error
-    return lambda picture: [candidate.rle() for candidate in generator.search(picture)]
-
-
 def _progress(numbers: range) -> Iterable[int]:
     return tqdm(numbers, desc="up" if numbers.step > 0 else "down", unit="slice", disable=None)
 
 
-def _segment(found: VolumeObject, stack: SliceStack, is_automatic: bool) -> Segment:
-    return Segment(
-        found.object_id, found.name, num_voxels(found.masks),
-        partial(to_voxels, found.masks, stack), is_automatic,
-    )  # fmt: skip
+def _as_written(
+    objects: list[VolumeObject], stack: SliceStack, options: argparse.Namespace, is_automatic: bool
+) -> list[VolumeObject]:
+    """Objects as OUT can hold them, so that all that is told of them is true of OUT."""
+    if options.largest_part:
+        for found in objects:
+            found.masks = largest_part(found.masks, stack)
+    if not is_automatic and may_overlap(options.out, len(objects), stack.voxels.size):
+        return objects
+    parted = without_overlaps(objects)
+    return renumbered(found for found in parted if found.masks) if is_automatic else parted
+
+
+def _write(
+    options: argparse.Namespace, objects: list[VolumeObject], stack: SliceStack,
+    kind: SegmentProperty, is_automatic: bool,
+) -> str:  # fmt: skip
+    """Write the labels; returns why they could not be, for what was found is told all the same."""
+    segments = [
+        Segment(
+            found.object_id, found.name, num_voxels(found.masks),
+            partial(to_voxels, found.masks, stack), is_automatic, kind,
+        )
+        for found in objects
+    ]  # fmt: skip
+    try:
+        write_volume_labels(options.out, options.volume, segments)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _conclude(
+    objects: list[VolumeObject], search: VolumeSearch | None, not_written: str,
+    options: argparse.Namespace,
+) -> int:  # fmt: skip
+    """Say what is missing; returns the exit code."""
+    is_empty = not any(found.masks for found in objects)
+    if search:
+        if is_empty:
+            print(f"nothing was found: {search.hint}")
+        if is_empty or not not_written:  # else labels of another format can still be had
+            search.forget_slices()
+    if not_written:
+        print(f"{options.out} is not written: {not_written}", file=sys.stderr)
+    elif is_empty and not search:
+        print(f"{options.out} is empty: nothing was found at the prompts", file=sys.stderr)
+    return 1 if not_written or (is_empty and not search) else 0
 
 
 def _measured(

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from samtune.commands.evaluation_options import find_run
+from samtune.commands.generator_options import add_generator_options
 from samtune.commands.options import parse_numbers, read_settings
 from samtune.data.datamodule import as_range
+from samtune.data.segment_codes import TISSUE, SegmentProperty, parse_property
 from samtune.data.source import ReadSettings
 from samtune.data.volume_io import read_volume_labels
 from samtune.data.volume_slices import AXES, SliceStack
+from samtune.data.volume_writing import is_dicom_seg
 from samtune.errors import UserError
 from samtune.inference.prompt_files import build_prompt
-from samtune.inference.volume_prompts import read_seeds, seeds_from_labels
+from samtune.inference.volume_prompts import read_seeds, require_object, seeds_from_labels
 from samtune.inference.volumes import Carrier, Seed, StopRule
 
 _DESCRIPTION = """Segment objects of a volume (NIfTI, NRRD, MetaImage, a folder of DICOM slices or a
@@ -21,9 +24,19 @@ multi-frame file). An object is prompted on one slice and carried through its ne
 each mask, grown a little, and its logits are the prompt for the next slice, until a rule says stop.
 Slices are numbered from 0 towards the patient's head (front, right) and seen with the body's front (or
 head) up and its right on the left; coordinates are pixels of the slice as seen, from the top-left
-corner, x to the right and y down. They are cut and shown as the run was trained."""
+corner, x to the right and y down. They are cut and shown as the run was trained.
+
+Without a prompt everything is looked for on each slice, and masks that overlap on neighbouring slices
+are one object."""
 _EPILOG = """Beside OUT lies OUT's name with .json: each object's slices, scores, and on which slice it
-stopped and why. OUT has the orientation and the affine of the volume."""
+stopped and why, as written to OUT. An object's score is the mean over its slices of the IoU that the
+model expects. OUT has the orientation and the affine of the volume. Of objects that overlap the smaller
+one keeps what they share; DICOM SEG keeps both, if they were prompted and objects times voxels are not
+above 2**30.
+
+A run without a prompt that was interrupted goes on where it was: slices that are done lie in OUT's name
+with .partial until OUT is written. Where DICOM SEG cannot be written, as nothing was found, the .json
+is, and the exit code is 1."""
 
 
 def volume_parser() -> argparse.ArgumentParser:
@@ -34,12 +47,18 @@ def volume_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help="run folder, checkpoint, adapter, or any base model")
     parser.add_argument("volume", type=Path, help="a file, or a folder of DICOM slices")
     parser.add_argument(
-        "--out", type=Path, required=True,
+        "-o", "--out", type=Path, required=True,
         help="labels: .nii.gz, .nii, .nrrd, .mha, or .dcm for DICOM SEG of a DICOM volume",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    parser.add_argument(
+        "--segment-code", metavar="SCHEME:VALUE:MEANING",
+        help="what the objects are, for DICOM SEG: a type of the standard's CID 7151, such as "
+        "SCT:52988006:Lesion, from which the category follows (default: SCT:85756007:Tissue)",
+    )  # fmt: skip
     _add_prompts(parser)
     _add_rule(parser)
+    _add_search(parser)
     _add_reading(parser)
     parser.add_argument("--checkpoint", help="official weights for a registry name")
     parser.add_argument("--image-size", type=int, default=0, help="of a base model; 0: its own")
@@ -100,14 +119,19 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--largest-part", action="store_true", help="keep each object's largest connected part"
     )
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("without a prompt")
     group.add_argument(
         "--min-iou", type=float, default=0.5, metavar="IOU",
-        help="without a prompt: masks of neighbouring slices are one object from here (default: 0.5)",
+        help="masks of neighbouring slices are one object from here (default: 0.5)",
     )  # fmt: skip
     group.add_argument(
         "--min-slices", type=int, default=2, metavar="N",
-        help="without a prompt: objects on fewer slices are left out (default: 2)",
+        help="objects on fewer slices are left out (default: 2)",
     )  # fmt: skip
+    add_generator_options(group)
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -150,6 +174,8 @@ def read_settings_for(options: argparse.Namespace) -> ReadSettings:
 
 
 def _require_sense(options: argparse.Namespace) -> None:
+    if options.segment_code and not is_dicom_seg(options.out):
+        raise UserError(f"--segment-code is for DICOM SEG, a .dcm: {options.out} keeps no codes")
     if options.max_change < 1:
         raise UserError(f"--max-change is {options.max_change:g}: give a factor from 1 up")
     for name in ("growth", "tolerance"):
@@ -191,4 +217,14 @@ def _own_seed(options: argparse.Namespace) -> Seed:
         [point[:2] for point in points] or None, labels if points else None,
         box[0] if box else None, f"--slice {options.slice}",
     )  # fmt: skip
+    require_object(prompt, f"--slice {options.slice}")
     return Seed(1, options.name or "1", options.slice, prompt)
+
+
+def kind_of(options: argparse.Namespace) -> SegmentProperty:
+    """What the objects are, as DICOM SEG codes it.
+
+    Raises:
+        UserError: the code is none.
+    """
+    return parse_property(options.segment_code) if options.segment_code else TISSUE

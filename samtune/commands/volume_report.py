@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samtune.data.volume_slices import AXES, SliceStack
-from samtune.data.volume_writing import LABEL_SUFFIXES
+from samtune.data.volume_writing import LABEL_SUFFIXES, is_dicom_seg
 from samtune.evaluation.metrics.volume import VolumeScores
 from samtune.files import write_json
 from samtune.inference.volume_objects import num_voxels
@@ -22,36 +22,57 @@ def report_path(out: Path) -> Path:
     return out.with_name(out.name[: len(out.name) - len(suffix)] + ".json")
 
 
+def partial_folder(out: Path) -> Path:
+    """Where slices that were searched lie until the labels are written."""
+    return report_path(out).with_suffix(".partial")
+
+
 def write_report(
     options: argparse.Namespace, stack: SliceStack, objects: list[VolumeObject],
-    scores: dict[int, VolumeScores],
+    scores: dict[int, VolumeScores], search: dict[str, Any] | None, not_written: str,
 ) -> None:  # fmt: skip
-    """Write what became of each object: its slices, scores, and why it stopped where."""
+    """Write what became of each object: its slices, scores, and why it stopped where.
+
+    Args:
+        options: of the command.
+        stack: the volume.
+        objects: as they are in the labels.
+        scores: against the truth, by object.
+        search: what objects were looked for with; `None` of prompted ones.
+        not_written: why there are no labels; empty where there are.
+    """
     write_json(
         report_path(options.out),
         {
             "model": str(options.model),
             "volume": str(options.volume),
-            "labels": options.out.name,
+            "labels": None if not_written else options.out.name,
+            "not_written": not_written or None,
             "axis": AXES[stack.axis],
             "num_slices": len(stack),
             "spacing_mm": list(stack.spacing),
             "range": [stack.low, stack.high],
-            "rule": {name: getattr(options, name) for name in _RULE},
+            "rule": None if search else {name: getattr(options, name) for name in _RULE},
+            "search": search,
             "tolerance_mm": options.tolerance,
-            "objects": [_entry(found, stack, scores.get(found.object_id)) for found in objects],
+            "objects": [
+                # SEG numbers its segments in their order
+                {
+                    **_entry(found, stack, scores.get(found.object_id)),
+                    "label": place if is_dicom_seg(options.out) else found.object_id,
+                }
+                for place, found in enumerate(objects, start=1)
+            ],
         },
     )
 
 
 def _entry(found: VolumeObject, stack: SliceStack, scores: VolumeScores | None) -> dict[str, Any]:
-    slices = {
-        str(number): round(found.scores[number], 4) if number in found.scores else None
-        for number in sorted(found.masks)
-    }
+    slices = {str(number): round(found.scores[number], 4) for number in sorted(found.masks)}
     entry = {
         "id": found.object_id, "name": found.name, "num_voxels": num_voxels(found.masks),
-        "millilitres": _millilitres(found, stack), "slices": slices, "stops": found.stops,
+        "millilitres": _millilitres(found, stack), "score": found.score and round(found.score, 4),
+        "slices": slices, "stops": found.stops,
     }  # fmt: skip
     return entry if scores is None else {**entry, "truth": asdict(scores)}
 
@@ -68,6 +89,8 @@ def told(
     ends = f"slices {numbers[0]} to {numbers[-1]}" if numbers else "nothing found"
     stops = [f"{way}: {reason}" for way, reason in sorted(found.stops.items())]
     parts = [f"{ends}, {_millilitres(found, stack):.3g} ml", *stops]
+    if found.score is not None:
+        parts.insert(1, f"score {found.score:.2f}")
     if scores is not None:
         parts.append(
             f"Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, NSD {scores.surface_dice:.3f} at "

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.segment_codes import TISSUE, SegmentProperty
 from samtune.errors import UserError
 from samtune.types import MaskArray
 
@@ -24,6 +25,7 @@ class Segment:
         draw: gives its (X, Y, Z) mask in right-anterior-superior order; many objects at once would
             fill the memory.
         is_automatic: found without a prompt.
+        kind: what it is, as DICOM SEG codes it.
     """
 
     number: int
@@ -31,6 +33,7 @@ class Segment:
     num_voxels: int
     draw: Callable[[], MaskArray]
     is_automatic: bool = False
+    kind: SegmentProperty = TISSUE
 
 
 def merged(segments: Sequence[Segment], shape: tuple[int, ...]) -> NDArray[Any]:

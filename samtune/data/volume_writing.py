@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.dicom_io import SUFFIXES, is_dicom
-from samtune.data.dicom_seg import dicom_seg_bytes
+from samtune.data.dicom_seg import dicom_seg_bytes, keeps_overlaps
 from samtune.data.geometry3d import LPS_TO_RAS, Geometry
 from samtune.data.segments import Segment, merged
 from samtune.data.volume_io import NIFTI, read_geometry
@@ -29,7 +29,7 @@ def require_writable(path: Path, image: Path) -> None:
     """
     if not path.name.lower().endswith(LABEL_SUFFIXES):
         raise UserError(f"{path} has no suffix that is known: give {', '.join(LABEL_SUFFIXES)}")
-    if path.name.lower().endswith(SUFFIXES):
+    if is_dicom_seg(path):
         require("highdicom", "medical")
         if not is_dicom(image):
             raise UserError(
@@ -38,10 +38,26 @@ def require_writable(path: Path, image: Path) -> None:
             )
 
 
+def is_dicom_seg(path: Path) -> bool:
+    """Whether the suffix of labels says DICOM SEG."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def may_overlap(path: Path, num_objects: int, num_voxels: int) -> bool:
+    """Whether the file can hold voxels that belong to several prompted objects.
+
+    Args:
+        path: where to; its suffix says the format.
+        num_objects: in the volume.
+        num_voxels: of the whole volume.
+    """
+    return is_dicom_seg(path) and keeps_overlaps(num_objects, num_voxels)
+
+
 def write_volume_labels(path: Path, image: Path, segments: Sequence[Segment]) -> None:
     """Write objects in the orientation that their image is stored in, atomically.
 
-    SEG keeps objects that overlap, the others see `merged`.
+    SEG keeps prompted objects that overlap where `may_overlap` says so; all others see `merged`.
 
     Args:
         path: where to; its suffix says the format. SEG numbers the objects from 1 in their order.
@@ -53,7 +69,7 @@ def write_volume_labels(path: Path, image: Path, segments: Sequence[Segment]) ->
     """
     require_writable(path, image)
     geometry = read_geometry(image)
-    if path.name.lower().endswith(SUFFIXES):
+    if is_dicom_seg(path):
         content = dicom_seg_bytes(image, geometry, segments)
     else:
         labels = geometry.turn_back(merged(segments, geometry.ras_shape))

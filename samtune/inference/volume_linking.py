@@ -1,17 +1,30 @@
 """Objects of a volume from masks that were found on each slice by itself."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
-from samtune.data.volume_slices import SliceStack
-from samtune.inference.volumes import Masks, Progress, Rle, VolumeObject
-from samtune.types import ImageArray
+from samtune.inference.volumes import Progress, Rle, VolumeObject
 
-# A slice as seen -> COCO run lengths of the masks on it.
-Finder = Callable[[ImageArray], Sequence[Rle]]
+
+class SliceMask(NamedTuple):
+    """A mask that was found on a slice.
+
+    Attributes:
+        rle: COCO run lengths of the slice as seen.
+        score: the IoU that the model expects.
+    """
+
+    rle: Rle
+    score: float
+
+
+# Number of a slice -> the masks on it.
+Finder = Callable[[int], Sequence[SliceMask]]
 
 
 def link_slices(
@@ -59,28 +72,39 @@ def _pairs(
 
 
 def segment_slices(
-    stack: SliceStack, find: Finder, min_iou: float = 0.5, min_slices: int = 2,
+    num_slices: int, find: Finder, min_iou: float = 0.5, min_slices: int = 2,
     progress: Progress = iter,
 ) -> list[VolumeObject]:  # fmt: skip
     """Find objects on each slice and link them through the volume.
 
     Args:
-        stack: the volume.
+        num_slices: of the volume.
         find: masks of a slice; empty ones are left out.
         min_iou: see `link_slices`.
         min_slices: objects on fewer slices are left out.
         progress: wraps the numbers of the slices.
 
     Returns:
-        Objects numbered from 1, in the order in which their first slices come.
+        Objects numbered from 1, in the order in which their first slices come; their scores are those
+        of their masks.
     """
-    chains: dict[int, Masks] = {}
-    found = (
-        [rle for rle in find(stack.picture(number)) if coco_mask.area(rle)]
-        for number in progress(range(len(stack)))
-    )
-    for number, masks in enumerate(link_slices(found, min_iou)):
-        for chain, rle in masks:
-            chains.setdefault(chain, {})[number] = rle
-    kept = [chain for _, chain in sorted(chains.items()) if len(chain) >= min_slices]
-    return [VolumeObject(number, str(number), chain) for number, chain in enumerate(kept, start=1)]
+    found = [
+        [mask for mask in find(number) if coco_mask.area(mask.rle)]
+        for number in progress(range(num_slices))
+    ]
+    chains: dict[int, VolumeObject] = {}
+    linked = link_slices(([mask.rle for mask in masks] for masks in found), min_iou)
+    for number, (masks, numbered) in enumerate(zip(found, linked, strict=True)):
+        for mask, (chain, _) in zip(masks, numbered, strict=True):
+            known = chains.setdefault(chain, VolumeObject(chain, str(chain)))
+            known.masks[number], known.scores[number] = mask
+    kept = [known for _, known in sorted(chains.items()) if len(known.masks) >= min_slices]
+    return renumbered(kept)
+
+
+def renumbered(objects: Iterable[VolumeObject]) -> list[VolumeObject]:
+    """Objects that nobody has named, numbered from 1 in their order."""
+    return [
+        replace(found, object_id=number, name=str(number))
+        for number, found in enumerate(objects, start=1)
+    ]

@@ -1,12 +1,15 @@
 """Objects of a volume, from masks of slices to voxels."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
 from samtune.data.volume_slices import SliceStack, slice_of
 from samtune.geometry import mask_to_rle, rle_to_mask
-from samtune.inference.volumes import Masks
+from samtune.inference.volumes import Masks, VolumeObject
 from samtune.types import MaskArray
 
 
@@ -31,3 +34,21 @@ def largest_part(masks: Masks, stack: SliceStack) -> Masks:
     largest = 1 + int(np.bincount(parts.ravel())[1:].argmax())
     kept = {number: slice_of(parts, stack.axis, number) == largest for number in masks}
     return {number: mask_to_rle(mask) for number, mask in kept.items() if mask.any()}
+
+
+def without_overlaps(objects: Sequence[VolumeObject]) -> list[VolumeObject]:
+    """Give the voxels that objects share to the smallest of them, as `segments.merged` does.
+
+    Slices on which nothing is left of an object are no longer among its masks.
+    """
+    front = sorted(objects, key=lambda found: num_voxels(found.masks), reverse=True)[::-1]
+    left: dict[int, Masks] = {found.object_id: {} for found in objects}
+    for number in sorted({number for found in objects for number in found.masks}):
+        taken: MaskArray = np.zeros((), np.bool_)
+        for found in front:
+            if number in found.masks:
+                mask = rle_to_mask(found.masks[number])
+                own, taken = mask & ~taken, mask | taken
+                if own.any():
+                    left[found.object_id][number] = mask_to_rle(own)
+    return [replace(found, masks=left[found.object_id]) for found in objects]

@@ -44,7 +44,30 @@ def _seed(entry: Any, number: int, file: Path) -> Seed:
     if not _is_whole(object_id) or object_id < 1:
         raise UserError(f"{where}: 'id' is {object_id!r}: give a whole number from 1 up")
     prompt = build_prompt(entry.get("points"), entry.get("labels"), entry.get("box"), where)
+    require_object(prompt, where)
     return Seed(object_id, str(entry.get("name", object_id)), entry["slice"], prompt)
+
+
+def require_object(prompt: Prompt, where: str) -> None:
+    """Refuse a prompt that shows no object: a model answers it with nothing, or with anything.
+
+    Args:
+        prompt: of one object.
+        where: begins the message of an error.
+
+    Raises:
+        UserError: the box has no width or height, or there is neither box nor positive point.
+    """
+    box, labels = prompt.box_xyxy, prompt.point_labels
+    if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+        raise UserError(
+            f"{where}: the box {box.tolist()} has no width or no height: give opposite corners of the "
+            "object"
+        )
+    if box is None and (labels is None or not labels.any()):
+        raise UserError(
+            f"{where}: there are only points that are not of the object: add a box, or a point on it"
+        )
 
 
 def _is_whole(value: Any) -> bool:

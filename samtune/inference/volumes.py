@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,11 @@ class VolumeObject:
     masks: Masks = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     stops: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float | None:
+        """Mean of the expected IoU over the slices that it is on; `None` where it is on none."""
+        return fmean(self.scores[number] for number in self.masks) if self.masks else None
 
     def add(self, number: int, answer: Answer) -> None:
         """Take a slice's mask, unless it is empty."""
