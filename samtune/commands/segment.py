@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from samtune.commands.options import choose_device, parse_alone, quieten
-from samtune.commands.predict import find_images, unique_stems
+from samtune.commands.predict import find_images
 from samtune.commands.segment_scene import (
     add_scene_options,
     is_scene_output,
@@ -20,11 +20,14 @@ from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.automatic_outputs import (
     COCO_FILE,
     Record,
+    gather_records,
     open_results,
     read_record,
+    require_free,
     write_coco,
     write_results,
 )
+from samtune.inference.image_names import distinct_names, distinct_stems
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model, tuned_sha256
 
@@ -79,9 +82,9 @@ def main(arguments: list[str]) -> int:
     quieten()
     options = parse_alone(_parser(), arguments)
     is_scene = is_scene_output(options)
-    paths = [] if is_scene else list(dict.fromkeys(find_images(options.images)))
+    names = {} if is_scene else distinct_names(find_images(options.images))
     if not is_scene:
-        _require_elsewhere(options.out, paths)
+        _require_place(options, names)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands
@@ -93,18 +96,22 @@ def main(arguments: list[str]) -> int:
         print(segment_one_scene(generator, _settings(generator, options), options))
         return 0
     open_results(options.out, _settings(generator, options), options.overwrite)
-    records, failures = segment(generator, paths, options)
-    write_coco(options.out / COCO_FILE, records)
-    _tell(records, failures, generator, options.out)
+    done, failures = segment(generator, names, options)
+    if done:
+        write_coco(options.out / COCO_FILE, gather_records(options.out, done))
+    _tell(list(done.values()), failures, generator, options.out)
     return 1 if failures else 0
 
 
-def _require_elsewhere(out: Path, paths: list[Path]) -> None:
-    """Label images have the names of their images."""
-    if out.resolve() in {path.resolve().parent for path in paths}:
+def _require_place(options: argparse.Namespace, names: dict[Path, str]) -> None:
+    """Label images have the names of their images, and those of true masks."""
+    stems = distinct_stems(names)
+    places = {(options.out / stem).resolve().parent for stem in stems.values()}
+    if places & {path.resolve().parent for path in names}:
         raise UserError(
-            f"--out {out} holds the images, which would be replaced: name another folder"
+            f"--out {options.out} holds the images, which would be replaced: name another folder"
         )
+    require_free(options.out, dict.fromkeys(stems.values()), options.overlay)
 
 
 def _settings(generator: AutomaticMaskGenerator, options: argparse.Namespace) -> Record:
@@ -117,35 +124,41 @@ def _settings(generator: AutomaticMaskGenerator, options: argparse.Namespace) ->
 
 
 def segment(
-    generator: AutomaticMaskGenerator, paths: list[Path], options: argparse.Namespace
-) -> tuple[list[Record], int]:
+    generator: AutomaticMaskGenerator, names: dict[Path, str], options: argparse.Namespace
+) -> tuple[dict[str, Record], int]:
     """Segment what is not done yet.
 
+    Args:
+        generator: finds the masks.
+        names: of the images, by path.
+        options: of the command.
+
     Returns:
-        The records of all images, and how many images failed.
+        The records by stem, and how many images failed.
     """
-    stems = unique_stems(paths)
-    records: list[Record] = []
+    stems = distinct_stems(names)
+    done: dict[str, Record] = {}
     failures = 0
-    for path in tqdm(paths, desc="segment", unit="image", disable=None):
+    for path in tqdm(names, desc="segment", unit="image", disable=None):
         try:
-            record = None
+            record, stem = None, stems[path]
             if not options.overwrite:
-                record = read_record(options.out, stems[path], path, options.overlay)
-            records.append(record or _segment_one(generator, path, stems[path], options))
+                record = read_record(options.out, stem, path, options.overlay)
+            done[stem] = record or _segment_one(generator, path, names[path], stem, options)
         except UserError as error:
             failures += 1
             tqdm.write(f"left out: {error}", file=sys.stderr)
-    return records, failures
+    return done, failures
 
 
 def _segment_one(
-    generator: AutomaticMaskGenerator, path: Path, stem: str, options: argparse.Namespace
-) -> Record:
+    generator: AutomaticMaskGenerator, path: Path, name: str, stem: str,
+    options: argparse.Namespace,
+) -> Record:  # fmt: skip
     sam = generator.predictor.model
     image = read_image(path, sam.bands, sam.stretch, sam.value_range)
     found = generator.search(image)
-    return write_results(options.out, stem, path, image, found, options.overlay)
+    return write_results(options.out, stem, path, name, image, found, options.overlay)
 
 
 def _tell(
