@@ -14,6 +14,7 @@ from torch import Tensor
 from samtune.errors import UserError
 from samtune.export.checking import merge_checked, require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings
+from samtune.export.extras import write_extras
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.families.sam import OFFICIAL_DECODER_EPS
 from samtune.models.loading import load_model
@@ -47,6 +48,7 @@ def export_official(sam: Sam, folder: Path, settings: ExportSettings) -> Exporte
     set_decoder_eps(again.network, eps)
     checks.append(require_equal("read again strictly", sample_answers(again), merged, 1e-5))
     files = {path.name: f"{len(state)} tensors under the authors' names, nothing else"}
+    files |= write_extras(sam, folder)
     return Exported(
         _CODE[sam.family.name].split()[0], files, _usage(sam, path.name, with_video), tuple(checks),
         tuple(_notes(sam, eps, is_sam2 and not with_video)),
