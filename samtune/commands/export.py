@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> None:
     quieten()
     options, data_arguments = parse_known(_parser(), arguments)
-    _require_sense(options)
+    _require_sense(options, data_arguments)
     run = find_run(Path(options.model))
     name = options.name or _name_of(run or Path(options.model))
     source, min_area = _validation_images(options, run, data_arguments)
@@ -92,11 +92,16 @@ def main(arguments: list[str]) -> None:
     _push(options)
 
 
-def _require_sense(options: argparse.Namespace) -> None:
+def _require_sense(options: argparse.Namespace, data_arguments: list[str]) -> None:
     if options.out.exists():
         raise UserError(f"{options.out} exists already: give another name")
     if options.int8 and options.target not in _WITH_ONNX:
         raise UserError(f"--int8 is for --to onnx and annotation, not for {options.target}")
+    if data_arguments and options.target not in _WITH_ONNX:
+        raise UserError(
+            f"{data_arguments[0]} is for --to onnx and annotation, not for {options.target}: nothing "
+            "is measured there"
+        )
     if options.scale is not None and not 0 <= options.scale < float("inf"):
         raise UserError(f"--scale {options.scale:g}: scales are 0 or more")
     if options.max_images < 1:
@@ -121,14 +126,18 @@ def _validation_images(
     options: argparse.Namespace, run: Path | None, data_arguments: list[str]
 ) -> tuple[Source | None, int]:
     """Where a loss is measured: the run's validation split, if its data are (still) there."""
-    if options.target not in _WITH_ONNX or not (run or data_arguments):
+    is_measured = options.int8 or options.target == "annotation"
+    if not data_arguments and not (run and is_measured):
         return None, 10
     try:
         data = build_data(run, None, data_arguments)
         return data.source("val"), data.min_area
-    except UserError:
+    except UserError as error:
         if data_arguments:
             raise
+        print(
+            f"NOTE: the loss is measured on drawn scenes, for the run's data cannot be had: {error}"
+        )
         return None, 10
 
 
@@ -145,6 +154,7 @@ def _facts(options: argparse.Namespace, run: Path | None, sam: Sam, name: str) -
         datasets=options.datasets,
         terms=_terms(settings),
         scale=options.scale,
+        is_tuned=sam.is_adapted or bool(sam.thresholds or sam.calibration),
     )
 
 

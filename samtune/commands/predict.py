@@ -8,6 +8,7 @@ from tqdm import tqdm
 from samtune.commands.options import choose_device, parse_alone, parse_numbers, quieten
 from samtune.data.image_io import IMAGE_SUFFIXES, read_image
 from samtune.errors import UserError
+from samtune.inference.image_names import distinct_names, distinct_stems
 from samtune.inference.outputs import (
     KINDS,
     CocoResults,
@@ -55,12 +56,13 @@ def main(arguments: list[str]) -> None:
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     predictor, coco = SamPredictor(sam), CocoResults()
     count = 0
-    stems = unique_stems([image.path for image in images])
+    names = distinct_names([image.path for image in images])
+    stems = distinct_stems(names)
     for prompted in tqdm(images, desc="predict", unit="image", disable=None):
         image = read_image(prompted.path, options.bands or sam.bands, sam.stretch, sam.value_range)
         objects = predict_objects(predictor, image, prompted)
         write_image_outputs(options.out, stems[prompted.path], image, objects, options.save)
-        coco.add(prompted.path.name, image, objects)
+        coco.add(names[prompted.path], image, objects)
         count += len(objects)
     if "coco" in options.save:
         coco.write(options.out / "predictions.json")
@@ -140,16 +142,3 @@ def find_images(paths: list[Path]) -> list[Path]:
     if not images:
         raise UserError("there are no images: name files or folders")
     return images
-
-
-def unique_stems(paths: list[Path]) -> dict[Path, str]:
-    """A name for the outputs of each image, unlike all others even if file names repeat."""
-    stems: dict[Path, str] = {}
-    taken: set[str] = set()
-    for path in paths:
-        stem, number = path.stem, 2
-        while stem in taken:
-            stem, number = f"{path.stem}-{number}", number + 1
-        taken.add(stem)
-        stems[path] = stem
-    return stems

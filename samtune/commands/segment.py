@@ -13,7 +13,7 @@ from samtune.commands.generator_options import (
     thresholds_hint,
 )
 from samtune.commands.options import choose_device, parse_alone, quieten
-from samtune.commands.predict import find_images, unique_stems
+from samtune.commands.predict import find_images
 from samtune.commands.segment_scene import (
     add_scene_options,
     is_scene_output,
@@ -25,11 +25,14 @@ from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.automatic_outputs import (
     COCO_FILE,
     Record,
+    gather_records,
     open_results,
     read_record,
+    require_free,
     write_coco,
     write_results,
 )
+from samtune.inference.image_names import distinct_names, distinct_stems
 from samtune.models.loading import load_model
 
 _EPILOG = """Writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is background),
@@ -39,8 +42,8 @@ reported, the others are segmented, and the exit code is 1.
 
 With --out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segmented window by window:
 an object that reaches over several comes out as one, with score, square metres and perimeter; --prompts
-segments what the boxes and points of a vector file show instead (several points of one feature are of one
-object; an area's bounds are its box). Such a run goes on, too."""
+segments what the boxes and points of a vector file show instead (several points of one feature are of
+one object; an area's bounds are its box). Such a run goes on, too."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,9 +70,9 @@ def main(arguments: list[str]) -> int:
     quieten()
     options = parse_alone(_parser(), arguments)
     is_scene = is_scene_output(options)
-    paths = [] if is_scene else list(dict.fromkeys(find_images(options.images)))
+    names = {} if is_scene else distinct_names(find_images(options.images))
     if not is_scene:
-        _require_elsewhere(options.out, paths)
+        _require_place(options, names)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands
@@ -79,50 +82,60 @@ def main(arguments: list[str]) -> int:
         print(segment_one_scene(generator, settings, options))
         return 0
     open_results(options.out, settings, options.overwrite)
-    records, failures = segment(generator, paths, options)
-    write_coco(options.out / COCO_FILE, records)
-    _tell(records, failures, generator, options.out)
+    done, failures = segment(generator, names, options)
+    if done:
+        write_coco(options.out / COCO_FILE, gather_records(options.out, done))
+    _tell(list(done.values()), failures, generator, options.out)
     return 1 if failures else 0
 
 
-def _require_elsewhere(out: Path, paths: list[Path]) -> None:
-    """Label images have the names of their images."""
-    if out.resolve() in {path.resolve().parent for path in paths}:
+def _require_place(options: argparse.Namespace, names: dict[Path, str]) -> None:
+    """Label images have the names of their images, and those of true masks."""
+    stems = distinct_stems(names)
+    places = {(options.out / stem).resolve().parent for stem in stems.values()}
+    if places & {path.resolve().parent for path in names}:
         raise UserError(
-            f"--out {out} holds the images, which would be replaced: name another folder"
+            f"--out {options.out} holds the images, which would be replaced: name another folder"
         )
+    require_free(options.out, dict.fromkeys(stems.values()), options.overlay)
 
 
 def segment(
-    generator: AutomaticMaskGenerator, paths: list[Path], options: argparse.Namespace
-) -> tuple[list[Record], int]:
+    generator: AutomaticMaskGenerator, names: dict[Path, str], options: argparse.Namespace
+) -> tuple[dict[str, Record], int]:
     """Segment what is not done yet.
 
+    Args:
+        generator: finds the masks.
+        names: of the images, by path.
+        options: of the command.
+
     Returns:
-        The records of all images, and how many images failed.
+        The records by stem, and how many images failed.
     """
-    stems = unique_stems(paths)
-    records: list[Record] = []
+    stems = distinct_stems(names)
+    done: dict[str, Record] = {}
     failures = 0
-    for path in tqdm(paths, desc="segment", unit="image", disable=None):
+    for path in tqdm(names, desc="segment", unit="image", disable=None):
         try:
-            record = None
+            record, stem = None, stems[path]
             if not options.overwrite:
-                record = read_record(options.out, stems[path], path, options.overlay)
-            records.append(record or _segment_one(generator, path, stems[path], options))
+                record = read_record(options.out, stem, path, options.overlay)
+            done[stem] = record or _segment_one(generator, path, names[path], stem, options)
         except UserError as error:
             failures += 1
             tqdm.write(f"left out: {error}", file=sys.stderr)
-    return records, failures
+    return done, failures
 
 
 def _segment_one(
-    generator: AutomaticMaskGenerator, path: Path, stem: str, options: argparse.Namespace
-) -> Record:
+    generator: AutomaticMaskGenerator, path: Path, name: str, stem: str,
+    options: argparse.Namespace,
+) -> Record:  # fmt: skip
     sam = generator.predictor.model
     image = read_image(path, sam.bands, sam.stretch, sam.value_range)
     found = generator.search(image)
-    return write_results(options.out, stem, path, image, found, options.overlay)
+    return write_results(options.out, stem, path, name, image, found, options.overlay)
 
 
 def _tell(

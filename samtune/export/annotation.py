@@ -20,6 +20,7 @@ from samtune.errors import UserError
 from samtune.export.agreement import compare_masks
 from samtune.export.checking import merge_checked, require_equal
 from samtune.export.exported import Exported, ExportSettings
+from samtune.export.extras import write_extras
 from samtune.export.graphs import INPUTS, OUTPUTS, PROMPT_INPUTS, feature_names
 from samtune.export.int8 import quantise
 from samtune.export.onnx import BOUND, FREE_POINTS, traced_prompt
@@ -87,6 +88,7 @@ def export_annotation(sam: Sam, folder: Path, settings: ExportSettings) -> Expor
     for name, config in configs(kind, settings.name, encoder).items():
         (folder / name).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         files[name] = f"the model's entry for {_tools_of(name, kind)}"
+    files |= write_extras(sam, folder)
     return Exported("onnx", files, _usage(kind), tuple(checks), _notes(sam))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from samtune.export.exported import Exported, public_base
+from samtune.export.extras import tell_extras
 from samtune.files import write_text
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.registry import REGISTRY
@@ -38,6 +39,7 @@ class Facts:
         datasets: ids on the Hub.
         terms: of the data, as their folder states them.
         scale: that the adapter was set to; `None` as it was trained.
+        is_tuned: it is no base, also where nothing is known of its training.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Facts:
     datasets: Sequence[str] = ()
     terms: str = ""
     scale: float | None = None
+    is_tuned: bool = False
 
 
 def write_card(folder: Path, sam: Sam, exported: Exported, facts: Facts) -> None:
@@ -65,6 +68,7 @@ def write_card(folder: Path, sam: Sam, exported: Exported, facts: Facts) -> None
         f"## Training\n\n{_training(facts)}",
         f"## Images\n\n{_images(sam)}",
         f"## Results\n\n{facts.results or 'It was not evaluated: `samtune evaluate` tells.'}",
+        *tell_extras(sam, facts.scale),
         "## Checks\n\nMade when it was exported:\n\n" + _listed(exported.checks),
     ]
     if exported.notes:
@@ -103,7 +107,7 @@ def _opening(sam: Sam, facts: Facts) -> str:
         "adapter": "a PEFT adapter", "hf": "a transformers model", "official": "its authors' format",
         "onnx": "ONNX", "annotation": "ONNX for annotation tools",
     }[facts.target]  # fmt: skip
-    tuned = "tuned with" if facts.settings else "written by"
+    tuned = "tuned with" if facts.settings or facts.is_tuned else "written by"
     opening = (
         f"A Segment Anything model ({sam.family.name}) {tuned} samtune, as {what}. It makes masks of "
         "points, boxes and masks."
@@ -133,7 +137,8 @@ def _base(sam: Sam, facts: Facts) -> str:
 
 def _training(facts: Facts) -> str:
     if not facts.settings:
-        return "Nothing is known of it: the model was not exported from a run of samtune."
+        what = "It was tuned; more is not known" if facts.is_tuned else "Nothing is known of it"
+        return f"{what}: the model was not exported from a run of samtune."
     model, data = (dict(facts.settings.get(key) or {}) for key in ("model", "data"))
     trainer = dict(facts.settings.get("trainer") or {})
     trained = [f"{key} {model[key]}" for key in _TRAINED if key in model]

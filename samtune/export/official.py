@@ -14,6 +14,7 @@ from torch import Tensor
 from samtune.errors import UserError
 from samtune.export.checking import merge_checked, require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings
+from samtune.export.extras import write_extras
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.families.sam import OFFICIAL_DECODER_EPS
 from samtune.models.loading import load_model
@@ -47,8 +48,9 @@ def export_official(sam: Sam, folder: Path, settings: ExportSettings) -> Exporte
     set_decoder_eps(again.network, eps)
     checks.append(require_equal("read again strictly", sample_answers(again), merged, 1e-5))
     files = {path.name: f"{len(state)} tensors under the authors' names, nothing else"}
+    files |= write_extras(sam, folder)
     return Exported(
-        _CODE[sam.family.name].split()[0], files, _usage(sam, path.name), tuple(checks),
+        _CODE[sam.family.name].split()[0], files, _usage(sam, path.name, with_video), tuple(checks),
         tuple(_notes(sam, eps, is_sam2 and not with_video)),
     )  # fmt: skip
 
@@ -70,16 +72,12 @@ def _add_video_parts(state: dict[str, Tensor], base: BaseIdentity) -> bool:
     return True
 
 
-def _usage(sam: Sam, file: str) -> str:
+def _usage(sam: Sam, file: str, with_video: bool) -> str:
     name = sam.base.name.removeprefix("hq_")
     if name == "medsam":
         name = "vit_b"
     if sam.family.name == "sam2":
-        return f"""```python
-from sam2.build_sam import build_sam2
-
-model = build_sam2(config, "{file}")  # the config of the base, such as sam2.1/sam2.1_hiera_t.yaml
-```"""
+        return _usage_of_sam2(file, with_video)
     if name not in _BUILDERS:
         return (
             f"Load `{file}` into a network of the base's size built with `{_CODE[sam.family.name]}`'s "
@@ -92,6 +90,20 @@ from {package} import SamPredictor, sam_model_registry
 
 predictor = SamPredictor(sam_model_registry["{kind}"](checkpoint="{file}"))
 ```"""
+
+
+def _usage_of_sam2(file: str, with_video: bool) -> str:
+    """Its builder loads strictly: https://github.com/facebookresearch/sam2, sam2/build_sam.py."""
+    config = "  # the config of the base, such as configs/sam2.1/sam2.1_hiera_t.yaml"
+    lines = [f'model = build_sam2(config, "{file}"){config}']
+    if not with_video:
+        lines = [
+            f"model = build_sam2(config, None){config}",
+            f'state = torch.load("{file}", weights_only=True)["model"]',
+            "model.load_state_dict(state, strict=False)  # the parts for videos are not in the file",
+        ]
+    imports = ["import torch"] * (not with_video) + ["from sam2.build_sam import build_sam2"]
+    return "\n".join(["```python", *imports, "", *lines, "```"])
 
 
 def _notes(sam: Sam, eps: float, without_video: bool) -> list[str]:
@@ -109,8 +121,8 @@ def _notes(sam: Sam, eps: float, without_video: bool) -> list[str]:
         )
     if without_video:
         notes.append(
-            "The parts for videos are missing, so that sam2's own strict loading refuses the file "
-            "(load_state_dict with strict=False takes it): export again from a run whose base was "
-            "the official .pt to have them."
+            "The parts for videos are missing, so that sam2's own strict loading refuses the file (the "
+            "code above takes it, for images): export again from a run whose base was the official .pt "
+            "to have them."
         )
     return notes

@@ -15,6 +15,7 @@ from torch import Tensor
 from samtune.export.agreement import compare_masks
 from samtune.export.checking import merge_checked, require_equal
 from samtune.export.exported import Exported, ExportSettings
+from samtune.export.extras import write_extras
 from samtune.export.graphs import INPUTS, OUTPUTS, DecoderGraph, EncoderGraph, feature_names
 from samtune.export.int8 import quantise
 from samtune.export.session import OnnxPredictor, TorchPredictor
@@ -48,6 +49,7 @@ def export_onnx(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
             OnnxPredictor(sam, folder), OnnxPredictor(sam, folder, "encoder.int8.onnx"), settings
         )
         checks.append(f"int8 encoder, {loss.sentence('full precision', 'int8')}")
+    files |= write_extras(sam, folder)
     return Exported("onnx", files, _usage(sam), tuple(checks), _notes(sam))
 
 

@@ -1,11 +1,12 @@
 """Files of automatic masks: a label image and a record for each image, one COCO file for all.
 
-The record of an image is written last: where it is, the image is done, and a run that broke off goes
-on behind it.
+The record of an image is completed last: where it is whole, the image is done, and a run that broke off
+goes on behind it. A record also says that the pictures of its name were written here: no other file is
+ever replaced, for a folder of true masks has the same names.
 """
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,48 @@ _NEXT_HUE = 0.381966
 _ALPHA = 0.5
 
 
+def require_free(folder: Path, stems: Iterable[str], with_overlay: bool) -> None:
+    """Make sure that no file will be replaced but those written here.
+
+    Raises:
+        UserError: one would be, or two images would have one file.
+    """
+    settings = folder / SETTINGS_FILE
+    if settings.exists() and not _is_ours(read_json(settings)):
+        raise _taken(settings)
+    if not settings.exists() and (folder / COCO_FILE).exists():
+        raise _taken(folder / COCO_FILE)
+    seen: set[Path] = set()
+    for stem in stems:
+        for picture in _pictures(folder, stem, with_overlay):
+            if picture in seen:
+                raise UserError(
+                    f"two images would both have the file {picture}: rename one of them"
+                )
+            seen.add(picture)
+            if picture.exists() and not _place(folder, stem).exists():
+                raise _taken(picture)
+
+
+def _taken(path: Path) -> UserError:
+    return UserError(
+        f"{path} was not written by samtune segment, and would be replaced: name another --out"
+    )
+
+
+def _is_ours(settings: Any) -> bool:
+    return isinstance(settings, dict) and {"weights", "points_per_side"} <= settings.keys()
+
+
+def _place(folder: Path, stem: str) -> Path:
+    return folder / RECORDS / f"{stem}.json"
+
+
+def _pictures(folder: Path, stem: str, with_overlay: bool = True) -> list[Path]:
+    names = [f"{stem}.png"] + [f"{stem}_overlay.png"] * with_overlay
+    return [folder / name for name in names]
+
+
 def open_results(folder: Path, settings: Record, is_overwriting: bool) -> None:
     """Make sure that a folder holds results of these settings alone.
 
@@ -37,15 +80,25 @@ def open_results(folder: Path, settings: Record, is_overwriting: bool) -> None:
     path = folder / SETTINGS_FILE
     if path.exists() and (earlier := read_json(path)) != settings:
         if not is_overwriting:
-            earlier = earlier if isinstance(earlier, dict) else {}
             names = [name for name in settings if settings[name] != earlier.get(name)]
+            names += [name for name in earlier if name not in settings]
             raise UserError(
                 f"{folder} holds masks made with other settings ({', '.join(names)}): give another "
                 "--out, or --overwrite"
             )
-        for record in (folder / RECORDS).glob("*.json"):
-            record.unlink()
+        for place in (folder / RECORDS).rglob("*.json"):
+            _forget(folder, place)
     write_json(path, settings)
+
+
+def _forget(folder: Path, place: Path) -> None:
+    """Delete the record of an image, and its pictures."""
+    for path in (*_pictures(folder, _stem_of(folder, place)), place):
+        path.unlink(missing_ok=True)
+
+
+def _stem_of(folder: Path, place: Path) -> str:
+    return place.relative_to(folder / RECORDS).as_posix().removesuffix(".json")
 
 
 def read_record(folder: Path, stem: str, path: Path, with_overlay: bool) -> Record | None:
@@ -54,20 +107,46 @@ def read_record(folder: Path, stem: str, path: Path, with_overlay: bool) -> Reco
     Raises:
         UserError: the record is damaged, or is of another file of the same name.
     """
-    place = folder / RECORDS / f"{stem}.json"
-    pictures = [f"{stem}.png"] + [f"{stem}_overlay.png"] * with_overlay
-    wanted = [path, place, *(folder / name for name in pictures)]
-    if not all(is_file(file) for file in wanted):
+    place = _place(folder, stem)
+    if not all(is_file(file) for file in (path, place, *_pictures(folder, stem, with_overlay))):
         return None
-    record = read_json(place)
-    if not isinstance(record, dict) or not {"file", "stamp", "image", "masks"} <= record.keys():
-        raise UserError(f"{place} is damaged: delete it, or give --overwrite")
+    record = _parse(place)
     if record["file"] != str(path.resolve()):
         raise UserError(
             f"{folder} holds masks of {record['file']} under the name {stem}: give another --out, or "
             "--overwrite"
         )
     return record if record["stamp"] == _stamp(path) else None
+
+
+def _parse(place: Path) -> Record:
+    record = read_json(place)
+    if not isinstance(record, dict) or not {"file", "stamp", "image", "masks"} <= record.keys():
+        raise UserError(f"{place} is damaged: delete it, or give --overwrite")
+    return record
+
+
+def gather_records(folder: Path, done: dict[str, Record]) -> list[Record]:
+    """Records of all images that are done in a folder, by name.
+
+    Args:
+        folder: of the results.
+        done: by stem; an earlier record of the same image under another name makes way for it.
+
+    Raises:
+        UserError: a record is damaged.
+    """
+    files = {record["file"] for record in done.values()}
+    records = list(done.values())
+    for place in (folder / RECORDS).rglob("*.json"):
+        if _stem_of(folder, place) in done:
+            continue
+        record = _parse(place)
+        if record["file"] in files:
+            _forget(folder, place)
+        elif record["stamp"]:
+            records.append(record)
+    return sorted(records, key=lambda record: str(record["image"]["file_name"]))
 
 
 def _stamp(path: Path) -> list[int]:
@@ -77,10 +156,19 @@ def _stamp(path: Path) -> list[int]:
 
 
 def write_results(
-    folder: Path, stem: str, path: Path, image: ImageArray, found: Sequence[Candidate],
-    with_overlay: bool,
+    folder: Path, stem: str, path: Path, name: str, image: ImageArray,
+    found: Sequence[Candidate], with_overlay: bool,
 ) -> Record:  # fmt: skip
     """Write `STEM.png` (labels), `STEM_overlay.png` if wanted, and `records/STEM.json`.
+
+    Args:
+        folder: of the results.
+        stem: of the files.
+        path: of the image.
+        name: of the image in the COCO file.
+        image: (H, W, 3).
+        found: its masks.
+        with_overlay: draw them as well.
 
     Returns:
         The record.
@@ -90,16 +178,18 @@ def write_results(
     """
     ranked = sorted(found, key=lambda candidate: -candidate.predicted_iou)
     labels = to_labels(ranked, image.shape[:2])
-    write_bytes(folder / f"{stem}.png", to_png(labels))
-    if with_overlay:
-        write_bytes(folder / f"{stem}_overlay.png", to_png(tint(image, labels)))
     record = {
         "file": str(path.resolve()),
         "stamp": _stamp(path),
-        "image": {"file_name": path.name, "height": image.shape[0], "width": image.shape[1]},
+        "image": {"file_name": name, "height": image.shape[0], "width": image.shape[1]},
         "masks": [_annotation(candidate) for candidate in ranked],
     }
-    write_json(folder / RECORDS / f"{stem}.json", record)
+    # says whose the pictures are, should they be all that is written before a crash
+    write_json(_place(folder, stem), {**record, "stamp": [], "masks": []})
+    write_bytes(folder / f"{stem}.png", to_png(labels))
+    if with_overlay:
+        write_bytes(folder / f"{stem}_overlay.png", to_png(tint(image, labels)))
+    write_json(_place(folder, stem), record)
     return record
 
 

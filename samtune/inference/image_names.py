@@ -63,6 +63,29 @@ def _is_text(name: str) -> bool:
     return True
 
 
+def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """File names of images; where one repeats, with as many folders before it as tell them apart.
+
+    They do not depend on the order; one file that is given twice has one name.
+    """
+    parts = {path: (path.parent.resolve() / path.name).parts for path in paths}
+    names: dict[Path, str] = {}
+    for name in dict.fromkeys(path.name for path in paths):
+        same = [path for path in paths if path.name == name]
+        count, depth = len({parts[path] for path in same}), 1
+        while len({parts[path][-depth:] for path in same}) < count:
+            depth += 1
+        names |= {path: "/".join(parts[path][-depth:]) for path in same}
+    return names
+
+
+def distinct_stems(names: dict[Path, str]) -> dict[Path, str]:
+    """Names without their endings, but where that would make two of them one."""
+    stems = {path: str(PurePosixPath(name).with_suffix("")) for path, name in names.items()}
+    counts = Counter(stems[path] for path in {name: path for path, name in names.items()}.values())
+    return {path: stem if counts[stem] == 1 else names[path] for path, stem in stems.items()}
+
+
 def match_names(wanted: Iterable[str], images: dict[str, Path]) -> tuple[dict[str, str], set[str]]:
     """Find which image each name of a file means.
 

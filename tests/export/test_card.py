@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from samtune.errors import UserError
 from samtune.export.card import Facts, metadata, write_card
 from samtune.export.exported import Exported
 from samtune.models.backend import BaseIdentity
+from samtune.models.thresholds import FittedThresholds, MaskThresholds
 from tests.models.families.tiny import build_member
 
 EXPORTED = Exported(
@@ -96,3 +98,12 @@ def test_what_is_not_known_is_not_told(card):
 @pytest.mark.parametrize("settings", [{"model": None, "data": None}, {"data": {"recipe": "x: y"}}])
 def test_settings_that_say_little_make_a_card_all_the_same(card, settings):
     assert "## Training" in card(replace(FACTS, settings=settings))
+
+
+def test_damaged_figures_of_thresholds_are_told(sam, card, monkeypatch):
+    fitted = FittedThresholds(MaskThresholds(), 32, {"results": {"val": {}}})
+    monkeypatch.setattr(sam, "thresholds", fitted)
+    with pytest.raises(UserError, match="run samtune thresholds again"):
+        card()
+    monkeypatch.setattr(sam, "thresholds", FittedThresholds(MaskThresholds(), 32))
+    assert "32 x 32 points (`thresholds.json`" in card()

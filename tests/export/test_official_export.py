@@ -1,5 +1,7 @@
 """The authors' file: their keys and shapes, tensors alone, the same answers."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -58,6 +60,35 @@ def test_mobile_sam_has_every_published_key_and_shape(tuned_of_size, out):
     assert shapes_of(out / "mobile.pth") == published("mobile_sam")
 
 
+def load_as_told(usage, folder, shapes):
+    """Run a card's code with sam2's builder stood for; returns the keys that were loaded.
+
+    As sam2/build_sam.py: without a file nothing is loaded, a file is loaded strictly.
+    """
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loaded = set()
+
+        def load_state_dict(self, state, strict=True):
+            assert not strict or state.keys() == shapes.keys(), "sam2's loading is strict"
+            self.loaded = state.keys() & shapes.keys()
+
+    def build_sam2(config, file):
+        model = Model()
+        if file is not None:
+            model.load_state_dict(torch.load(file, weights_only=True)["model"])
+        return model
+
+    code = usage.removeprefix("```python").removesuffix("```")
+    code = code.replace("from sam2.build_sam import build_sam2", "")
+    names = {"build_sam2": build_sam2, "config": "sam2.1_hiera_t.yaml"}
+    with contextlib.chdir(folder):
+        exec(code, names)  # noqa: S102
+    return names["model"].loaded
+
+
 def test_sam2_has_every_published_key_but_those_for_videos(tuned_of_size, out):
     exported = export_official(tuned_of_size("sam2.1_tiny", 128), out, ExportSettings("small"))
     found, expected = shapes_of(out / "small.pth"), published("sam2.1_tiny")
@@ -66,6 +97,7 @@ def test_sam2_has_every_published_key_but_those_for_videos(tuned_of_size, out):
     assert missing
     assert all(key.startswith(VIDEO) for key in missing)
     assert "videos are missing" in " ".join(exported.notes)
+    assert load_as_told(exported.usage, out, expected) == found.keys()
 
 
 def test_sam2_takes_the_parts_for_videos_from_the_base_s_file(tuned_of_size, out, tmp_path):
@@ -78,6 +110,7 @@ def test_sam2_takes_the_parts_for_videos_from_the_base_s_file(tuned_of_size, out
     state = torch.load(out / "all.pth", weights_only=True)["model"]
     assert all(bool((value == 0.5).all()) == key.startswith(VIDEO) for key, value in state.items())
     assert "videos" not in " ".join(exported.notes)
+    assert load_as_told(exported.usage, out, expected) == expected.keys()
 
 
 def test_a_base_s_file_that_became_another_is_an_error(tuned_of_size, out, tmp_path):

@@ -3,7 +3,12 @@
 import pytest
 
 from samtune.errors import UserError
-from samtune.inference.image_names import list_images, match_names
+from samtune.inference.image_names import (
+    distinct_names,
+    distinct_stems,
+    list_images,
+    match_names,
+)
 
 
 @pytest.fixture
@@ -70,3 +75,22 @@ def test_an_image_of_another_folder_is_not_taken_for_the_one_at_hand(folder):
     images = list_images([folder / "val"])
     found, _ = match_names(["train/b.jpg", "val/b.jpg"], images)
     assert found == {"val/b.jpg": "b.jpg"}
+
+
+def test_names_are_as_long_as_they_must_be_in_any_order(tmp_path):
+    paths = [tmp_path / name for name in ("a/in/x.png", "b/in/x.png", "b/y.png", "b/y.jpg")]
+    names = ["a/in/x.png", "b/in/x.png", "y.png", "y.jpg"]
+    for each in (paths, paths[::-1]):
+        found = distinct_names(each)
+        assert [found[path] for path in paths] == names
+        stems = distinct_stems(found)
+        assert [stems[path] for path in paths] == ["a/in/x", "b/in/x", "y.png", "y.jpg"]
+
+
+def test_a_name_never_leads_out_of_a_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    paths = [tmp_path / "b" / "x.png", tmp_path / "a" / ".." / "b" / "x.png", tmp_path / "x.png"]
+    found = distinct_names(paths)
+    assert found[paths[0]] == found[paths[1]] == "b/x.png"
+    assert distinct_stems(found)[paths[0]] == "b/x"
+    assert ".." not in "".join(found.values())

@@ -8,7 +8,9 @@ import yaml
 
 from samtune.cli import main
 from samtune.export import official
+from samtune.models.calibration import Calibration
 from samtune.models.loading import load_model
+from samtune.models.thresholds import FittedThresholds, MaskThresholds
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +18,11 @@ def evaluated(lora_run, tmp_path_factory):
     """A copy of the run with an evaluation of two protocols."""
     run = tmp_path_factory.mktemp("evaluated") / "discs"
     shutil.copytree(lora_run, run)
+    Calibration((0.0, 1.0), (0.1, 0.9), "isotonic", 5).save(run / "adapter")
+    scores = {"before": {"scores": {"msa": 0.1}}, "after": {"scores": {"msa": 0.4321}}}
+    about = {"data": str(run.parent), "tile": 48, "split": "val"}
+    about["results"] = {split: {**scores, "num_images": 7} for split in ("val", "test")}
+    FittedThresholds(MaskThresholds(0.51, 0.62, 0.33), 16, about).save(run / "adapter")
     flags = ["--protocols", "box", "point", "--general", "none", "--device", "cpu"]
     assert main(["evaluate", str(run), *flags]) == 0
     return run
@@ -35,9 +42,15 @@ def test_every_target_comes_with_its_card(evaluated, tmp_path, capsys, target):
     assert "`nano`" in card
     assert "Prompts it was trained on: recipe `mixed`" in card
     assert str(evaluated.parent) not in card
+    assert "`pred_iou_thresh` 0.51 (segment_anything's: 0.88)" in card
+    assert "16 x 16 points in each tile of 48 pixels" in card
+    assert "- test: 0.100 with segment_anything's, 0.432 with these, 7 images or tiles" in card
+    assert "measured on 5 masks of the val split (isotonic" in card
     told = capsys.readouterr().out
     assert "largest difference" in told
     assert all(line in card for line in told.splitlines() if "largest difference" in line)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"calibration.json", "thresholds.json"} <= names
     for path in (tmp_path / "out").iterdir():
         assert f"`{path.name}" in card or path.name == "README.md"
 
@@ -49,12 +62,46 @@ def test_int8_is_measured_on_the_run_s_validation_split(evaluated, tmp_path, cap
     assert "int8" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_where_the_run_s_data_are_gone_it_says_what_it_measures_on(evaluated, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(evaluated, run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["path"] = str(tmp_path / "gone")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert export(run, "onnx", tmp_path / "out", "--int8", "--max-images", 1) == 0
+    told = capsys.readouterr().out
+    assert "NOTE: the loss is measured on drawn scenes" in told
+    assert str(tmp_path / "gone") in told, "and why"
+    assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()
+    assert export(run, "onnx", tmp_path / "plain") == 0
+    assert "NOTE" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("target", ["adapter", "hf", "official"])
+def test_data_are_refused_where_nothing_is_measured(evaluated, tmp_path, capsys, target):
+    assert export(evaluated, target, tmp_path / "out", "--data.path", tmp_path) == 2
+    assert (
+        f"--data.path is for --to onnx and annotation, not for {target}" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_without_its_run_is_tuned_all_the_same(evaluated, tmp_path):
+    shutil.copytree(evaluated / "adapter", tmp_path / "adapter")
+    assert export(tmp_path / "adapter", "hf", tmp_path / "out") == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "It was tuned; more is not known" in card
+    assert "tuned with samtune" in card
+    assert "Nothing is known of it" not in card
+
+
 def test_results_of_other_weights_are_not_claimed(evaluated, tmp_path):
     assert export(evaluated, "hf", tmp_path / "out", "--scale", 0.5) == 0
     card = (tmp_path / "out" / "README.md").read_text()
     assert "other weights than these" in card
     assert "| box |" not in card
     assert "at scale 0.5" in card
+    assert card.count("before the scale was set") == 2
 
 
 def test_a_base_is_exported_without_a_run(tmp_path):

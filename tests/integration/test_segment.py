@@ -146,6 +146,70 @@ def test_images_are_never_replaced(images, capsys):
     assert (images / "0.png").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["0.png", "0_overlay.png", "predictions.json", "settings.json"])
+def test_files_of_others_are_never_replaced(images, tmp_path, capsys, name):
+    """A folder of true masks has the very names that are written."""
+    out = tmp_path / "labels"
+    out.mkdir()
+    (out / name).write_text("{}")
+    for more in ([], ["--overwrite"]):
+        assert segment(images, out, "--overlay", *more) == 2
+        assert "not written by samtune segment" in capsys.readouterr().err
+        assert [path.name for path in out.iterdir()] == [name]
+        assert (out / name).read_text() == "{}"
+
+
+def test_nor_where_one_of_them_was_missing_and_made_here(images, tmp_path, capsys):
+    out = tmp_path / "labels"
+    assert segment(images / "0.png", out) == 0
+    (out / "1.png").write_text("true")
+    assert segment(images, out, "--overwrite") == 2
+    assert "1.png was not written" in capsys.readouterr().err
+    assert (out / "1.png").read_text() == "true"
+
+
+def test_a_crash_between_picture_and_record_is_gone_on_from(images, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("samtune.inference.automatic_outputs.tint", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            segment(images, out, "--overlay")
+    assert (out / "0.png").exists()
+    assert segment(images / "1.png", out) == 0
+    assert len(COCO(out / "predictions.json").imgs) == 1, "what was begun is not done"
+    assert segment(images, out, "--overlay") == 0
+    assert len(COCO(out / "predictions.json").imgs) == 2
+
+
+def test_the_coco_file_keeps_what_other_calls_found(images, tmp_path):
+    out = tmp_path / "out"
+    assert segment(images, out) == 0
+    complete = (out / "predictions.json").read_bytes()
+    assert segment(images / "1.png", out, "--overwrite") == 0
+    assert (out / "predictions.json").read_bytes() == complete
+    (images / "0.png").write_text("no image any more")
+    assert segment(images / "0.png", out) == 1
+    assert (out / "predictions.json").read_bytes() == complete
+
+
+def test_images_of_one_name_have_the_folders_that_tell_them_apart(images, tmp_path):
+    for name, number in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        shutil.copy(images / f"{number}.png", tmp_path / name / "x.png")
+    assert segment(tmp_path / "a", tmp_path / "out") == 0
+    files = []
+    for order in ("ab", "ba"):
+        for out in (tmp_path / "out", tmp_path / order):
+            folders = [str(tmp_path / name) for name in order]
+            assert main(["segment", "nano", *folders, "--out", str(out), *EASY]) == 0
+            places = (path for path in out.rglob("*") if path.is_file())
+            files.append({str(p.relative_to(out)): p.read_bytes() for p in places})
+    assert files[0] == files[1] == files[2] == files[3]
+    names = [i["file_name"] for i in COCO(tmp_path / "out" / "predictions.json").dataset["images"]]
+    assert names == ["a/x.png", "b/x.png"]
+    assert {"a/x.png", "b/x.png", "records/a/x.json"} <= files[0].keys()
+
+
 def test_a_tuned_model_gives_the_masks_of_the_reference(lora_run, images, load_script):
     sam, image = load_model(lora_run), read_image(images / "0.png")
     limits = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.5}
