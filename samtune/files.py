@@ -46,6 +46,20 @@ def _umask() -> int:
     return current
 
 
+def try_writing(path: Path) -> None:
+    """See before long work whether a file could be written; its folder is made.
+
+    Raises:
+        UserError: it could not.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
 def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 

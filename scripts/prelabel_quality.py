@@ -84,7 +84,7 @@ def main() -> int:
     source = data.whole_source(options.split)
     num_images = write_boxes(source, options.out, options.noise, data.min_area)
     start = time.perf_counter()
-    arguments = ["prelabel", options.model, str(options.out / "images")]
+    arguments = ["prelabel", options.model, str(options.out / "images"), "--segmentation", "rle"]
     arguments += ["--boxes", str(options.out / "boxes.csv"), "-o", str(options.out / "coco.json")]
     if code := samtune(arguments):
         return code

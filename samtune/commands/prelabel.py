@@ -16,13 +16,13 @@ from samtune.commands.prelabel_summary import Summary
 from samtune.commands.prelabel_writing import Done, beside, folder_of, write_prelabels
 from samtune.data.writing import Target
 from samtune.errors import UserError
-from samtune.files import is_file, write_json
+from samtune.files import is_file, is_folder, try_writing, write_json
 from samtune.inference.detection_text import read_detections
 from samtune.inference.detections import Detections
 from samtune.inference.image_names import list_images
 from samtune.inference.prelabel_files import Segmentation
 from samtune.inference.prelabel_plan import PlannedImage, plan
-from samtune.inference.prelabel_store import PrelabelStore, is_kept
+from samtune.inference.prelabel_store import REJECTED, PrelabelStore, is_kept
 from samtune.inference.review import choose_threshold
 from samtune.models.calibration import Calibration, Threshold
 from samtune.models.loading import load_model
@@ -51,7 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--min-score", type=float, default=0.0, help="of detections; those below are left out"
     )
-    parser.add_argument("--segmentation", choices=get_args(Segmentation), default="rle")
+    parser.add_argument(
+        "--segmentation", choices=get_args(Segmentation), default="polygons",
+        help="polygons, which more labelling tools open, or run lengths (default: polygons)",
+    )  # fmt: skip
     parser.add_argument(
         "--tolerance", type=float, default=0.0, metavar="PIXELS",
         help="simplify polygons by so much (default: 0, exact along the pixels)",
@@ -99,8 +102,10 @@ def main(arguments: list[str]) -> None:
     made = [folder_of(options, target) for target in options.to]
     made += [options.cutouts] if options.cutouts else []
     images = plan(found, list_images(options.images, without=made))
+    for file in [options.out] + ([options.cutouts / "x.png"] if options.cutouts else []):
+        try_writing(file)
     if not any(image.detections for image in images):
-        _refuse(options, found)
+        _refuse(options, found, kept)
     sam = load_model(
         options.model, options.checkpoint, options.image_size or None, choose_device(options.device)
     ).eval()
@@ -125,20 +130,16 @@ def _check(options: argparse.Namespace) -> Path:
     Raises:
         UserError: a file would be lost, or flags do not go together.
     """
-    if options.out.is_dir() or options.out.suffix.lower() != ".json":
-        raise UserError(f"{options.out} is no name for a COCO file: end it in .json")
-    if options.tile is not None and options.tile < 0:
-        raise UserError(f"--tile is {options.tile}: give pixels, 0 for the whole image")
-    if not options.tolerance >= 0 or options.margin < 0 or options.show < 0:
-        raise UserError("--tolerance, --margin and --show are 0 or more")
-    if options.tolerance and options.segmentation == "rle":
-        raise UserError("--tolerance is of polygons: add --segmentation polygons")
-    if "labels" in options.to and not options.no_overlap:
-        raise UserError("a label map cannot hold objects that overlap: add --no-overlap")
-    places = [options.out, beside(options, "review.csv"), beside(options, "review.html")]
-    places += [folder_of(options, target) for target in options.to]
+    _check_flags(options)
+    beside_it = ("review.csv", "review.html", "rejected.json")
+    files = [options.out, *(beside(options, name) for name in beside_it)]
+    places = [*files, *(folder_of(options, target) for target in options.to)]
+    for file in filter(is_folder, files):
+        raise UserError(f"{file} is a folder, where a file is to be written: name another -o")
     kept = beside(options, f"{options.out.stem}.parts")
-    there = [str(place) for place in places if place.exists()]
+    there = [str(place) for place in places if is_file(place) or is_folder(place)]
+    if options.cutouts and is_folder(options.cutouts) and any(options.cutouts.iterdir()):
+        there.append(f"files in {options.cutouts}")
     if there and not options.overwrite and not kept.is_dir():
         raise UserError(f"{', '.join(there)}: there already; name another -o, or add --overwrite")
     for source in (options.boxes, options.images_json):
@@ -147,11 +148,30 @@ def _check(options: argparse.Namespace) -> Path:
     return kept
 
 
-def _refuse(options: argparse.Namespace, found: Detections) -> None:
+def _check_flags(options: argparse.Namespace) -> None:
+    if is_folder(options.out):
+        raise UserError(
+            f"-o {options.out} is a folder: name a file in it, such as {options.out / 'coco.json'}"
+        )
+    if options.out.suffix.lower() != ".json":
+        raise UserError(
+            f"-o {options.out} is no name for a COCO file, which is JSON: end it in .json"
+        )
+    if options.tile is not None and options.tile < 0:
+        raise UserError(f"--tile is {options.tile}: give pixels, 0 for the whole image")
+    if not options.tolerance >= 0 or options.margin < 0 or options.show < 0:
+        raise UserError("--tolerance, --margin and --show are 0 or more")
+    if options.tolerance and options.segmentation == "rle":
+        raise UserError("--tolerance is of polygons: leave out --segmentation rle")
+    if "labels" in options.to and not options.no_overlap:
+        raise UserError("a label map cannot hold objects that overlap: add --no-overlap")
+
+
+def _refuse(options: argparse.Namespace, found: Detections, kept: Path) -> None:
     """Nothing is left to segment: write why, and stop."""
     told = f"of {found.num_read:,} detections in {options.boxes} none can be used"
     if found.rejected:
-        place = beside(options, "rejected.json")
+        place = kept / REJECTED
         rows = [asdict(each) for each in found.rejected]
         write_json(place, {"detections": rows, "images": []})
         first = found.rejected[0]

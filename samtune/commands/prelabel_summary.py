@@ -28,6 +28,7 @@ class Summary:
         self.failed = failed
         self.rejected: list[Rejected] = list(found.rejected)
         self.accept_from = None if threshold is None else threshold.score
+        self.num_older_cutouts = 0
         self._num_images = self._num_cut = self._num_empty = 0
         self._decisions: Counter[str] = Counter()
 
@@ -61,9 +62,10 @@ class Summary:
         if self.threshold is None or self.accept_from is None:
             return f"{told} All are to be reviewed."
         return (
-            f"{told} {accepted:,} score {self.accept_from:.3f} or more and are marked accept (of such "
-            f"masks {self.threshold.share:.0%} had an IoU of {self.threshold.iou:.2f} or more in "
-            f"calibration), {total - accepted:,} are to be reviewed."
+            f"{told} {accepted:,} score {self.accept_from:.3f} or more without a reason for doubt and "
+            f"are marked accept (of all masks with such a score {self.threshold.share:.0%} had an IoU "
+            f"of {self.threshold.iou:.2f} or more in calibration), {total - accepted:,} are to be "
+            "reviewed."
         )
 
     @property
@@ -82,6 +84,8 @@ class Summary:
             notes.append(
                 f"{self._num_cut:,} boxes reached over the edge of their image and were cut"
             )
+        if self.num_older_cutouts:
+            notes.append(f"{self.num_older_cutouts:,} older files stay among the cut-outs")
         if self.found.num_below:
             notes.append(f"{self.found.num_below:,} detections left out by --min-score")
         if self.calibration is None:

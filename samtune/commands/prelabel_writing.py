@@ -55,6 +55,7 @@ def write_prelabels(
     """
     names = category_names(summary.found.categories)
     rows: list[ReviewRow] = []
+    older = {file.name for file in options.cutouts.iterdir()} if options.cutouts else set[str]()
     with ExitStack() as stack:
         coco = CocoStream(
             stack.enter_context(stack.enter_context(replacing_file(options.out)).open("wb")),
@@ -73,12 +74,13 @@ def write_prelabels(
             coco.add(labelled)
             rows += _rows(labelled, names, summary.accept_from)
             if options.cutouts or writers:
-                _write_images(options, store, image, labelled, names, writers)
+                older -= {*_write_images(options, store, image, labelled, names, writers)}
         coco.finish(summary.found.categories)
         for writer in writers:
             writer.finish()
     rows.sort(key=lambda row: row.order)
     summary.count(rows)
+    summary.num_older_cutouts = len(older)
     write_text(beside(options, "review.csv"), review_csv(rows))
     rejected = [asdict(each) for each in summary.rejected]
     write_json(beside(options, "rejected.json"), {"detections": rejected, "images": summary.failed})
@@ -98,16 +100,16 @@ def _rows(
 def _write_images(
     options: argparse.Namespace, store: PrelabelStore, image: PlannedImage,
     labelled: LabelledImage, names: dict[int, str], writers: list[Writer],
-) -> None:  # fmt: skip
-    """What needs the pixels: cut-outs, and formats that come with the images."""
+) -> list[str]:  # fmt: skip
+    """What needs the pixels: cut-outs, whose names are returned, and formats with images."""
     pixels = store.read_image(image.path)
-    if options.cutouts:
-        write_cutouts(options.cutouts, labelled, pixels, names, options.margin)
-    if not writers:
-        return
-    sample = labelled.to_sample(pixels, names)
-    for writer in writers:
-        writer.add("train", Record(sample.image_id, image.path), sample)
+    if writers:
+        sample = labelled.to_sample(pixels, names)
+        for writer in writers:
+            writer.add("train", Record(sample.image_id, image.path), sample)
+    if not options.cutouts:
+        return []
+    return write_cutouts(options.cutouts, labelled, pixels, names, options.margin)
 
 
 def _pictures(

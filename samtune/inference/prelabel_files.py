@@ -47,16 +47,17 @@ class LabelledImage:
 
 
 def finish(name: str, image_id: int, found: ImagePrelabels, without_overlap: bool) -> LabelledImage:
-    """Decode the masks of an image; without overlap, each pixel goes to the highest score."""
-    masks = [label.mask for label in found.objects]
+    """Decode the masks of an image; without overlap, each pixel goes to the highest score, and the
+    fit of mask and box is that of what is left."""
+    objects, masks = found.objects, [label.mask for label in found.objects]
     if without_overlap:
         taken = np.zeros(found.hw, np.bool_)
-        for place in sorted(range(len(masks)), key=lambda n: -found.objects[n].score):
+        for place in sorted(range(len(masks)), key=lambda n: -objects[n].score):
             mask, window = masks[place], masks[place].window(found.hw)
             masks[place] = PlacedMask.of(mask.part & ~taken[window], mask.top, mask.left)
             taken[window] |= mask.part
-    pairs = list(zip(found.objects, masks, strict=True))
-    return LabelledImage(name, image_id, found.hw, pairs)
+        objects = [label.fitted_to(mask) for label, mask in zip(objects, masks, strict=True)]
+    return LabelledImage(name, image_id, found.hw, list(zip(objects, masks, strict=True)))
 
 
 class CocoStream:
@@ -130,8 +131,8 @@ def _json(content: Any) -> str:
 
 def write_cutouts(
     folder: Path, labelled: LabelledImage, image: ImageArray, names: dict[int, str], margin: int
-) -> int:
-    """Write `IMAGE_OBJECT_CLASS.png` for each object; returns how many.
+) -> list[str]:
+    """Write `IMAGE_OBJECT_CLASS.png` for each object; returns these names.
 
     Args:
         folder: where to.
@@ -141,15 +142,15 @@ def write_cutouts(
         margin: pixels around the object, as far as the image reaches.
     """
     stem = safe_name(labelled.name.rsplit(".", 1)[0], 120)
-    count = 0
+    written = []
     for label, mask in labelled.objects:
         if mask.area:
             name = f"{stem}_{label.number}_{safe_name(names[label.category], 60)}.png"
             window = mask.window(labelled.hw, margin)
             picture = cutout(image[window], mask.within(window), margin)
             write_bytes(folder / name, to_png(picture), is_durable=False)
-            count += 1
-    return count
+            written.append(name)
+    return written
 
 
 def safe_name(text: str, most: int) -> str:

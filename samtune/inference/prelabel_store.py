@@ -22,6 +22,8 @@ from samtune.models.backend import Sam
 from samtune.models.loading import describe, tuned_sha256
 from samtune.types import ImageArray
 
+# What could not be used, of a run in which nothing could.
+REJECTED = "rejected.json"
 _FORMAT = 1
 
 
@@ -82,7 +84,7 @@ class PrelabelStore:
     def remove(self) -> None:
         """Forget everything; what others have put into the folder stays."""
         for file in self.folder.glob("*.json"):
-            if re.fullmatch(r"[0-9a-f]{64}", file.stem):
+            if re.fullmatch(r"[0-9a-f]{64}", file.stem) or file.name == REJECTED:
                 file.unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()

@@ -1,7 +1,7 @@
 """Masks for the detections of one image, and what tells how far each may be wrong."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,13 @@ class Prelabel:
     def mask(self) -> PlacedMask:
         top, left = self.corner
         return PlacedMask(top, left, rle_to_mask(self.rle))
+
+    def fitted_to(self, mask: PlacedMask) -> "Prelabel":
+        """The same object with `box_fill` and `box_iou` of what was left of its mask."""
+        if not self.box:
+            return self
+        fill, fit = _fit(mask, np.asarray(self.box, np.float32))
+        return replace(self, box_fill=fill, box_iou=fit)
 
     @property
     def prompt(self) -> Prompt:
@@ -217,17 +224,21 @@ def _describe(
     detection: Detection, prompt: Prompt, mask: PlacedMask, score: float,
     agreement: float | None, has_object: bool,
 ) -> Prelabel:  # fmt: skip
-    box, own = prompt.box_xyxy, mask.box
-    fill = fit = None
-    if box is not None:
-        fill = mask.area / max(1.0, box_area(box))
-        fit = 0.0 if own is None else box_iou(box, own)
+    box = prompt.box_xyxy
+    fill, fit = (None, None) if box is None else _fit(mask, box)
     points = [] if prompt.point_coords is None else prompt.point_coords.tolist()
     return Prelabel(
         detection.number, detection.category, detection.score, score,
         mask_to_rle(mask.part), [mask.top, mask.left], [] if box is None else box.tolist(),
         points, agreement, fill, fit, has_object,
     )  # fmt: skip
+
+
+def _fit(mask: PlacedMask, box: FloatArray) -> tuple[float, float]:
+    """`box_fill` and `box_iou`."""
+    own = mask.box
+    fit = 0.0 if own is None else box_iou(box, own)
+    return mask.area / max(1.0, box_area(box)), fit
 
 
 def box_area(box: FloatArray) -> float:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields
 from samtune.inference.prelabelling import Prelabel
 from samtune.models.calibration import Calibration, Threshold
 
-# Below these a reason is given: the masks are of different things, or this one is not what the box is
-# around.
-LEAST_AGREEMENT, LEAST_BOX_IOU = 0.5, 0.5
+# Below these a reason is given: the masks are of different things, this one is not what the box is
+# around, or of a mask that was right so much is gone that its IoU is no longer 0.8.
+LEAST_AGREEMENT, LEAST_BOX_IOU, LEAST_KEPT = 0.5, 0.5, 0.8
 ACCEPT, REVIEW = "accept", "review"
+# How formulas begin for a spreadsheet: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class ReviewRow:
 
     Attributes:
         decision: `accept` or `review`.
-        score: predicted IoU, calibrated where the model has a calibration.
+        score: predicted IoU, calibrated where the model has a calibration; of the mask as the model
+            gave it, before anything was cut from it.
         trust: score times `box_iou`, by which the queue is sorted; the score where there is no box.
         area: of the mask, pixels; 0 where there is none.
         reasons: for doubt, besides the score.
@@ -48,25 +51,37 @@ class ReviewRow:
 def review_row(
     image: str, label: Prelabel, area: int, category: str, accept_from: float | None
 ) -> ReviewRow:
-    """The row of one object; it is accepted from a score on, unless there is no mask."""
-    is_accepted = accept_from is not None and area > 0 and label.score >= accept_from
+    """The row of one object; it is accepted from a score on, unless there is a reason for doubt.
+
+    Args:
+        image: its name.
+        label: the object; its fit is that of the final mask.
+        area: of the final mask, pixels.
+        category: its name.
+        accept_from: the score; `None` accepts nothing.
+    """
+    reasons = "; ".join(_reasons(label, area))
+    is_accepted = accept_from is not None and not reasons and label.score >= accept_from
     trust = label.score if label.box_iou is None else label.score * label.box_iou
     return ReviewRow(
         image, label.number, category, ACCEPT if is_accepted else REVIEW, trust, label.score,
         label.detection_score, label.agreement, label.box_fill, label.box_iou, area,
-        "; ".join(_reasons(label, area)),
+        reasons,
     )  # fmt: skip
 
 
 def _reasons(label: Prelabel, area: int) -> Iterable[str]:
+    whole = label.mask.area
     if not area:
-        yield "no mask"
+        yield "wholly under others" if whole else "no mask"
     if not label.has_object:
         yield "no object found"
     if area and label.agreement is not None and label.agreement < LEAST_AGREEMENT:
         yield "masks disagree"
     if area and label.box_iou is not None and label.box_iou < LEAST_BOX_IOU:
         yield "does not fit its box"
+    if 0 < area < LEAST_KEPT * whole:
+        yield "partly under others"
 
 
 def choose_threshold(calibration: Calibration | None, iou: float, share: float) -> Threshold | None:
@@ -77,7 +92,10 @@ def choose_threshold(calibration: Calibration | None, iou: float, share: float) 
 
 
 def review_csv(rows: Sequence[ReviewRow]) -> str:
-    """A table of the rows in their order, numbers with six digits."""
+    """A table of the rows in their order, numbers with six digits.
+
+    Names that a spreadsheet would take for a formula have a `'` before them.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [field.name for field in fields(ReviewRow)]
@@ -88,4 +106,6 @@ def review_csv(rows: Sequence[ReviewRow]) -> str:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
     return f"{value:.6f}" if isinstance(value, float) else "" if value is None else value

@@ -1,6 +1,7 @@
 """Masks for detections: those of the predictor, in windows or not, and what tells doubt."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from samtune.inference.detections import Detection
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.prelabel_files import CocoStream, finish, safe_name, write_cutouts
 from samtune.inference.prelabelling import ImagePrelabels, Prelabel, prelabel
+from samtune.inference.review import review_row
 from samtune.models.calibration import Calibration
 
 HALVED = Calibration((0.0, 1.0), (0.0, 0.5), "isotonic", 300)
@@ -129,6 +131,31 @@ def test_without_overlap_a_pixel_goes_to_the_highest_score(squares):
     assert (sum(mask.whole((30, 40)).astype(int) for _, mask in parted) <= 1).all()
 
 
+def test_without_overlap_fit_is_that_of_what_is_left(squares):
+    whole = finish("a.png", 1, squares, without_overlap=False).objects
+    assert [(label.box_fill, label.box_iou) for label, _ in whole] == [(1.0, 1.0)] * 3
+    first, second, third = (
+        label for label, _ in finish("a.png", 1, squares, without_overlap=True).objects
+    )
+    assert (first.box_fill, first.box_iou) == (1.0, pytest.approx(25 / 175))
+    assert (second.box_fill, second.box_iou) == (0.74, 0.0)
+    assert (third.box_fill, third.box_iou) == (0.0, 0.0)
+
+
+def test_what_lies_under_others_is_reviewed(squares):
+    objects = finish("a.png", 1, squares, without_overlap=True).objects
+    rows = [review_row("a.png", label, mask.area, "cell", 0.0) for label, mask in objects]
+    assert ["under others" in row.reasons for row in rows] == [False, True, True]
+    assert {row.decision for row in rows[1:]} == {"review"}
+    assert [row.trust for row in rows[1:]] == [0, 0]
+
+
+def test_points_have_no_fit_whatever_is_left(squares):
+    objects = [replace(label, box=[], points=[[1.0, 1.0]]) for label in squares.objects]
+    cut = finish("a.png", 1, replace(squares, objects=objects), without_overlap=True).objects
+    assert [label for label, _ in cut] == objects
+
+
 @pytest.mark.parametrize("segmentation", ["rle", "polygons"])
 def test_coco_holds_the_masks_exactly(squares, tmp_path, segmentation):
     image = finish("x/a.png", 6, squares, without_overlap=True)
@@ -165,8 +192,9 @@ def test_cutouts_have_safe_names_and_a_margin(squares, tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)
     image = finish("../x/a b.png", 1, squares, without_overlap=True)
     names = {4: "cell/../../" + "é" * 200}
-    assert write_cutouts(tmp_path / "out", image, picture, names, 7) == 2
+    written = write_cutouts(tmp_path / "out", image, picture, names, 7)
     files = sorted((tmp_path / "out").iterdir())
+    assert sorted(written) == [file.name for file in files]
     assert [file.name[:10] for file in files] == ["x_a_b_1_ce", "x_a_b_2_ce"]
     assert all(len(file.name.encode()) < 255 for file in files)
     pixels = np.asarray(Image.open(files[0]))

@@ -11,14 +11,17 @@ from samtune.inference.prelabelling import Prelabel
 from samtune.inference.review import choose_threshold, review_csv, review_row
 from samtune.models.calibration import Calibration, Threshold
 
-RLE = mask_to_rle(np.ones((4, 4), np.bool_))
+FULL, EMPTY = mask_to_rle(np.ones((4, 5), np.bool_)), mask_to_rle(np.zeros((1, 1), np.bool_))
 
 
-def row(number, score, area=16, agreement=0.9, box_iou=0.9, has_object=True, accept_from=0.8):
+def row(
+    number, score, area=20, agreement=0.9, box_iou=0.9, has_object=True, accept_from=0.8, rle=FULL,
+    image="a.png", category="cell",
+):  # fmt: skip
     label = Prelabel(
-        number, 1, None, score, RLE, [0, 0], [0, 0, 3, 3], [], agreement, 1.0, box_iou, has_object
+        number, 1, None, score, rle, [0, 0], [0, 0, 3, 3], [], agreement, 1.0, box_iou, has_object
     )
-    return review_row("a.png", label, area, "cell", accept_from)
+    return review_row(image, label, area, category, accept_from)
 
 
 def test_no_mask_comes_first_then_the_least_trusted():
@@ -35,7 +38,11 @@ def test_without_a_box_the_score_alone_is_trusted():
     ("change", "decision"),
     [
         ({}, "accept"),
+        ({"area": 0, "rle": EMPTY}, "review"),
         ({"area": 0}, "review"),
+        ({"area": 15}, "review"),
+        ({"score": 0.95, "box_iou": 0.05, "has_object": False}, "review"),
+        ({"score": 0.95, "agreement": 0.4}, "review"),
         ({"score": 0.79}, "review"),
         ({"accept_from": None}, "review"),
     ],
@@ -48,7 +55,10 @@ def test_what_is_accepted(change, decision):
     ("change", "reasons"),
     [
         ({}, ""),
-        ({"area": 0, "box_iou": 0.0}, "no mask"),
+        ({"area": 0, "box_iou": 0.0, "rle": EMPTY}, "no mask"),
+        ({"area": 0, "box_iou": 0.0}, "wholly under others"),
+        ({"area": 16}, ""),
+        ({"area": 15}, "partly under others"),
         ({"agreement": 0.4}, "masks disagree"),
         ({"agreement": None, "box_iou": None}, ""),
         ({"box_iou": 0.4, "has_object": False}, "no object found; does not fit its box"),
@@ -67,6 +77,16 @@ def test_the_table_has_a_rank_and_a_column_for_each_measure():
         "0.900000",
         "",
     )
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_names_are_no_formulas_of_a_spreadsheet(begin):
+    name = f'{begin}HYPERLINK("http://x";"y")'
+    (read,) = csv.DictReader(
+        io.StringIO(review_csv([row(1, -0.5, image=name, category=name)]), newline="")
+    )
+    assert (read["image"], read["category"]) == (f"'{name}", f"'{name}")
+    assert read["score"] == "-0.500000"
 
 
 def test_the_threshold_that_was_asked():

@@ -11,6 +11,25 @@ from samtune.cli import main
 from samtune.commands.bench import extra_memory
 
 
+@pytest.fixture
+def in_this_process(monkeypatch, capsys):
+    """What would have a process of its own, without the seconds that it takes to start one."""
+
+    def run(command, **_):
+        assert command[:3] == [sys.executable, "-m", "samtune.cli"]
+        code = main(command[3:])
+        return subprocess.CompletedProcess(command, code, *capsys.readouterr())
+
+    monkeypatch.setattr("samtune.commands.bench.subprocess.run", run)
+
+
+def test_a_model_is_measured_in_a_process_of_its_own(discs, capsys):
+    image = discs / "test" / "images" / "0.png"
+    assert main(["bench", "nano", "--images", str(image), "--boxes", "1", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("| nano | 3.8M | 256 |")
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_each_model_has_a_row_and_its_figures(discs, lora_run, tmp_path, capsys):
     out = tmp_path / "figures.json"
     arguments = ["bench", "nano", str(lora_run), "--images", str(discs / "test" / "images")]
@@ -40,6 +59,7 @@ def test_mistakes_are_told_in_a_line(arguments, message, capsys, tmp_path, monke
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_model_that_is_not_there_is_named(discs, capsys):
     assert main(["bench", "no_model", "--images", str(discs / "test" / "images")]) == 2
     assert "no_model: there is no model 'no_model'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 
 import pytest
 from torch._subclasses.fake_tensor import FakeTensor
@@ -13,29 +14,43 @@ LAST = ["--model.lora.encoder", "last", "--model.lora.last_blocks", "2"]
 FRESH = ["--trainer.max_epochs", "2", "--data.val_objects", "2"]
 
 
+def train(data, run, *flags):
+    """The losses of all steps."""
+    assert main(["fit", "--data.path", str(data), "--run", str(run), *FRESH, *flags]) == 0
+    with (run / "metrics.csv").open() as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+def keeping(folder, mode="fp32"):
+    """Flags."""
+    return ["--data.cache.mode", mode, "--data.cache.folder", str(folder / "cache")]
+
+
 @pytest.fixture
 def fit(discs, tmp_path, fast):
     """A function that trains with the last two blocks adapted and gives the losses of all steps."""
+    return lambda name, *more: train(discs, tmp_path / name, *fast, *(more or LAST))
 
-    def run(name, *more):
-        folder = tmp_path / name
-        arguments = ["fit", "--data.path", str(discs), "--run", str(folder), *FRESH, *fast]
-        assert main([*arguments, *(more or LAST)]) == 0
-        with (folder / "metrics.csv").open() as file:
-            return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
-    return run
+@pytest.fixture(scope="module")
+def plain(discs, fast, tmp_path_factory):
+    """The losses without a cache."""
+    return train(discs, tmp_path_factory.mktemp("plain") / "run", *fast, *LAST)
 
 
 @pytest.fixture
 def cached(tmp_path):
     """Flags that keep in single precision."""
-    return ["--data.cache.mode", "fp32", "--data.cache.folder", str(tmp_path / "cache")]
+    return keeping(tmp_path)
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """From which to which step each pass through the encoder went."""
+    return spy_on(monkeypatch)
+
+
+def spy_on(monkeypatch):
     passes, advance = [], Sam._advance
 
     def spy(sam, features, first, last):
@@ -51,29 +66,44 @@ def entries(tmp_path):
     return sorted((tmp_path / "cache").rglob("*.safetensors"))
 
 
-def test_losses_are_those_without_a_cache_while_it_is_built_and_after(fit, cached):
-    plain = fit("plain")
-    assert fit("building", *LAST, *cached) == pytest.approx(plain, rel=1e-5)
+@pytest.fixture(scope="module")
+def built(discs, fast, tmp_path_factory):
+    """A folder with the cache that a run has built, the losses and the passes of this run."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        passes = spy_on(patch)
+        losses = train(discs, folder / "run", *fast, *LAST, *keeping(folder))
+    return folder, losses, passes
+
+
+@pytest.fixture
+def copied(built, tmp_path):
+    """A copy of that cache, where `cached` looks for it."""
+    shutil.copytree(built[0] / "cache", tmp_path / "cache")
+
+
+def test_while_it_is_built_losses_are_those_without_and_each_image_is_computed_once(built, plain):
+    folder, losses, passes = built
+    assert losses == pytest.approx(plain, rel=1e-5)
+    assert passes.count((0, 4)) == 6  # four training and two validation images
+    assert len(entries(folder)) == 6
+
+
+@pytest.mark.usefixtures("copied")
+def test_after_that_the_frozen_part_is_not_computed_and_losses_are_the_same(
+    fit, cached, calls, plain
+):
     assert fit("reading", *LAST, *cached) == pytest.approx(plain, rel=1e-5)
-
-
-def test_the_frozen_part_is_computed_once_for_each_image(fit, cached, calls, tmp_path):
-    fit("first", *LAST, *cached)
-    assert calls.count((0, 4)) == 6  # four training and two validation images
-    assert len(entries(tmp_path)) == 6
-    calls.clear()
-    fit("second", *LAST, *cached)
     assert (0, 4) not in calls
     assert (4, 7) in calls
 
 
-def test_a_damaged_entry_is_made_again(fit, cached, calls, tmp_path):
-    plain = fit("first", *LAST, *cached)
+@pytest.mark.usefixtures("copied")
+def test_a_damaged_entry_is_made_again(fit, cached, calls, tmp_path, plain):
     damaged, lost = entries(tmp_path)[:2]
     damaged.write_bytes(damaged.read_bytes()[:-9] + b"012345678")
     lost.unlink()
-    calls.clear()
-    assert fit("second", *LAST, *cached) == pytest.approx(plain, rel=1e-5)
+    assert fit("again", *LAST, *cached) == pytest.approx(plain, rel=1e-5)
     assert calls.count((0, 4)) == 2
     assert len(entries(tmp_path)) == 6
 
@@ -86,9 +116,8 @@ def test_a_frozen_encoder_is_not_run_at_all(fit, cached, calls):
     assert set(calls) == {(7, 7)}
 
 
+@pytest.mark.usefixtures("copied")
 def test_another_depth_does_not_take_these_entries(fit, cached, calls, tmp_path):
-    fit("two", *LAST, *cached)
-    calls.clear()
     fit("one", "--model.lora.encoder", "last", "--model.lora.last_blocks", "1", *cached)
     assert calls.count((0, 5)) == 6
     assert len(entries(tmp_path)) == 12
@@ -143,17 +172,15 @@ def test_what_cannot_be_kept_is_said_before_training(
         assert message in capsys.readouterr().err
 
 
-def test_a_full_disk_limit_only_costs_time(fit, cached, tmp_path):
-    plain = fit("plain")
+def test_a_full_disk_limit_only_costs_time(fit, cached, tmp_path, plain):
     found = fit("limited", *LAST, *cached, "--data.cache.limit_gb", "0.0004")
     assert found == pytest.approx(plain, rel=1e-5)
     assert 0 < len(entries(tmp_path)) < 6
 
 
-def test_half_precision_moves_a_loss_by_its_rounding_only(fit, tmp_path):
-    flags = ["--data.cache.mode", "fp16", "--data.cache.folder", str(tmp_path / "cache")]
-    plain = fit("plain")
-    fit("building", *LAST, *flags)
+def test_half_precision_moves_a_loss_by_its_rounding_only(discs, fast, fit, tmp_path, plain):
+    flags = keeping(tmp_path, "fp16")
+    assert main(["cache", "--data.path", str(discs), *fast, *LAST, *flags]) == 0
     found = fit("reading", *LAST, *flags)
     gaps = [abs(a - b) / b for a, b in zip(found, plain, strict=True)]
     assert max(gaps[:4]) < 2e-3  # later steps start from other weights

@@ -323,8 +323,17 @@ class TestLearningCurve:
         config = tmp_path / "curve.yaml"
         config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
         out = tmp_path / "curve"
-        arguments = ["learning-curve", str(config), "--sizes", "1,all", "--seeds", "2", *fast]
-        assert main([*arguments, "--out", str(out)]) == 0
+        command = [
+            "learning-curve",
+            str(config),
+            "--out",
+            str(out),
+            *fast,
+            "--data.batch_size",
+            "2",
+        ]
+        arguments = [*command, "--sizes", "1,all", "--seeds", "2"]
+        assert main(arguments) == 0
         runs = sorted(path.name for path in out.iterdir() if path.is_dir())
         assert runs == ["images1-seed0", "images1-seed1", "images4-seed0", "images4-seed1"]
         curve = json.loads((out / "curve.json").read_text())["curves"]
@@ -334,22 +343,22 @@ class TestLearningCurve:
             assert all(len(point["by_seed"]) == 2 for point in points)
             assert points[0]["by_seed"][0] != points[0]["by_seed"][1]
         told = capsys.readouterr().out
-        assert "4 runs of 4 steps each, sizes [1, 4]" in told
+        assert "4 runs of 2 steps each, sizes [1, 4]" in told
         # as many steps for one image as for four
         steps = [(out / name / "metrics.csv").read_text().count("\n") for name in runs]
         assert len(set(steps)) == 1
-        asked = [*arguments, "--protocols", "box", "--out", str(out)]
-        assert main(asked) == 0
-        assert list(json.loads((out / "curve.json").read_text())["curves"]) == ["box"]
-        capsys.readouterr()
-        assert main([*arguments, "--trainer.max_epochs", "2", "--out", str(out)]) == 2
+        assert main([*arguments, "--trainer.max_epochs", "2"]) == 2
         assert "holds a curve with other settings and steps" in capsys.readouterr().err
-        assert main([*arguments, "--out", str(out)]) == 0
         shutil.rmtree(out / "images1-seed1")
         before = (out / "images4-seed0" / "evaluation" / "objects.csv").stat().st_mtime_ns
-        assert main([*arguments, "--out", str(out)]) == 0
+        assert main(arguments) == 0
         assert (out / "images4-seed0" / "evaluation" / "objects.csv").stat().st_mtime_ns == before
         assert json.loads((out / "curve.json").read_text())["curves"] == curve
+        # other protocols are asked of the runs that are there
+        assert main([*command, "--sizes", "1", "--seeds", "1", "--protocols", "box"]) == 0
+        (asked,) = json.loads((out / "curve.json").read_text())["curves"].items()
+        assert asked[0] == "box"
+        assert asked[1][0]["by_seed"] == curve["box"][0]["by_seed"][:1]
 
     @pytest.mark.parametrize(
         ("flags", "reason"),

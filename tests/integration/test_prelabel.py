@@ -77,8 +77,22 @@ def test_all_files_and_nothing_else(place, capsys):
     assert "not calibrated" in told
 
 
-def test_the_coco_file_opens_again_with_equal_masks(place):
+def test_by_default_segmentations_are_lists_of_polygons_as_labelling_tools_want_them(place):
     assert run(place) == 0
+    for each in read(place)["annotations"]:
+        assert isinstance(each["segmentation"], list)
+        for polygon in each["segmentation"]:
+            assert len(polygon) >= 6
+            assert len(polygon) % 2 == 0
+            assert all(isinstance(value, int) for value in polygon)
+    assert run(place, "--segmentation", "rle", out="rle/coco.json") == 0
+    polygons, runs = Coco(place / "coco.json"), Coco(place / "rle" / "coco.json")
+    for index in range(4):
+        np.testing.assert_array_equal(polygons.read(index).labels, runs.read(index).labels)
+
+
+def test_the_coco_file_opens_again_with_equal_masks(place):
+    assert run(place, "--segmentation", "rle") == 0
     content, source = read(place), Coco(place / "coco.json")
     for index, image in enumerate(content["images"]):
         sample = source.read(index)
@@ -177,6 +191,32 @@ def test_nothing_is_written_over_without_being_asked(place, capsys):
     assert outputs(place) == expected
 
 
+def test_what_others_have_rejected_is_not_written_over(place, capsys):
+    (place / "rejected.json").write_text("of the user")
+    assert run(place) == 2
+    assert "rejected.json: there already" in capsys.readouterr().err
+    assert (place / "rejected.json").read_text() == "of the user"
+
+
+def test_older_cutouts_stay_and_are_told(place, capsys):
+    cut = place / "cut"
+    cut.mkdir()
+    assert run(place, "--cutouts", cut) == 0
+    assert "older files" not in capsys.readouterr().out
+    count = len(list(cut.iterdir()))
+    (cut / "notes.txt").write_text("of the user")
+    for name in outputs(place):
+        (place / name).unlink()
+    assert run(place, "--cutouts", cut) == 2
+    assert f"files in {cut}: there already" in capsys.readouterr().err
+    rows = (place / "boxes.csv").read_text().splitlines()
+    (place / "boxes.csv").write_text("\n".join(rows[:4]))
+    assert run(place, "--cutouts", cut, "--overwrite") == 0
+    kept = len(read(place)["annotations"])
+    assert f"{count + 1 - kept} older files stay" in capsys.readouterr().out
+    assert len(list(cut.iterdir())) == count + 1
+
+
 def test_cutouts_show_the_objects(place):
     assert run(place, "--cutouts", place / "images" / "cut", "--margin", 2) == 0
     annotations = read(place)["annotations"]
@@ -265,20 +305,48 @@ def test_ids_of_a_coco_file_stay(place):
     [
         (["--boxes", "no.json"], "no.json"),
         (["--to", "labels"], "--no-overlap"),
-        (["--tolerance", "2"], "--segmentation polygons"),
-        (["--tolerance", "nan", "--segmentation", "polygons"], "--tolerance"),
+        (["--tolerance", "2", "--segmentation", "rle"], "--segmentation rle"),
+        (["--tolerance", "nan"], "--tolerance"),
         (["--margin", "-1"], "--margin"),
         (["--tile", "-5"], "--tile"),
         (["--min-score", "0.9"], "below --min-score"),
-        (["--out", "folder"], ".json"),
+        (["--out", "folder"], "end it in .json"),
+        (["--out", "x.parquet"], "-o x.parquet is no name for a COCO file"),
+        (
+            ["--out", "{place}/images"],
+            "is a folder: name a file in it, such as {place}/images/coco",
+        ),
+        (["--out", "{place}/boxes.csv/coco.json"], "boxes.csv/coco.json cannot be written: "),
+        (
+            ["--out", "{place}/" + "x" * 250 + ".json"],
+            ".json cannot be written: File name too long",
+        ),
+        (["--cutouts", "{place}/boxes.csv"], "cannot be written: "),
         (["--images-json", "x.json"], "--images-json"),
     ],
 )
-def test_mistakes_are_one_line(place, capsys, flags, part):
-    assert run(place, *flags) == 2
+def test_mistakes_are_one_line_before_the_work(place, capsys, monkeypatch, flags, part):
+    monkeypatch.setattr(prelabel, "load_model", lambda *_: pytest.fail("the work has begun"))
+    assert run(place, *(flag.format(place=place) for flag in flags)) == 2
     message = capsys.readouterr().err.strip()
-    assert part in message
+    assert part.format(place=place) in message
     assert "\n" not in message
+
+
+def test_a_folder_that_nobody_may_write_to_is_told_before_the_work(place, capsys, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("samtune.files.tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr(prelabel, "load_model", lambda *_: pytest.fail("the work has begun"))
+    assert run(place) == 2
+    assert "coco.json cannot be written: Permission denied" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_name_of_an_output_is_told(place, capsys):
+    (place / "review.csv").mkdir()
+    assert run(place, "--overwrite") == 2
+    assert "review.csv is a folder" in capsys.readouterr().err
 
 
 def test_detections_of_other_images_are_told(place, capsys):
@@ -286,9 +354,11 @@ def test_detections_of_other_images_are_told(place, capsys):
     boxes.write_text(boxes.read_text().replace(".png", "x.png"))
     assert run(place) == 2
     assert "unknown image" in capsys.readouterr().err
-    assert len(read(place, "rejected.json")["detections"]) == 10
+    assert len(read(place, "coco.parts/rejected.json")["detections"]) == 10
     boxes.write_text(boxes.read_text().replace("x.png", ".png"))
     assert run(place) == 0
+    assert len(read(place, "rejected.json")["detections"]) == 1
+    assert not (place / "coco.parts").exists()
 
 
 def test_detections_are_not_written_over(place, capsys):

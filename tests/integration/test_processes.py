@@ -85,7 +85,8 @@ class TestTraining:
         assert together[1].count("the run is in") == 1
 
     def test_the_run_may_be_used_by_one_process(self, together):
-        assert main(["evaluate", str(together[0]), "--device", "cpu"]) == 0
+        asked = ["--general", "none", "--protocols", "box", "--device", "cpu"]
+        assert main(["evaluate", str(together[0]), *asked]) == 0
 
 
 def test_several_processes_must_be_told_the_folder(uneven, capsys, monkeypatch):
