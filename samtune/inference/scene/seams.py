@@ -62,9 +62,11 @@ class Seams:
         a, b = (self._labels(c)[inside(shared, c.window)].ravel() for c in (one, other))
         sizes_a, sizes_b = np.bincount(a), np.bincount(b)
         is_both = (a > 0) & (b > 0)
-        pairs, overlaps = np.unique(np.stack([a[is_both], b[is_both]]), axis=1, return_counts=True)
-        ious = overlaps / (sizes_a[pairs[0]] + sizes_b[pairs[1]] - overlaps)
-        for x, y in pairs[:, ious >= _SAME].T.tolist():
+        pairs = a[is_both].astype(np.int64) * len(sizes_b) + b[is_both]
+        pairs, overlaps = np.unique(pairs, return_counts=True)
+        in_a, in_b = np.divmod(pairs, len(sizes_b))
+        is_same = overlaps >= _SAME * (sizes_a[in_a] + sizes_b[in_b] - overlaps)
+        for x, y in zip(in_a[is_same].tolist(), in_b[is_same].tolist(), strict=True):
             self._unite(self._start[one] + x - 1, self._start[other] + y - 1)
 
     def _unite(self, one: int, other: int) -> None:
