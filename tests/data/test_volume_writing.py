@@ -1,15 +1,20 @@
 """Labels go back to where their image is stored: every orientation, format, and DICOM SEG."""
 
+from dataclasses import replace
+from functools import partial
+
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
+from samtune.data import dicom_seg
 from samtune.data.geometry3d import LPS_TO_RAS
+from samtune.data.segment_codes import parse_property
 from samtune.data.segments import Segment, merged
 from samtune.data.volume_io import read_geometry, read_volume_labels, read_voxels
-from samtune.data.volume_writing import require_writable, write_volume_labels
+from samtune.data.volume_writing import may_overlap, require_writable, write_volume_labels
 from samtune.errors import UserError
 
 sitk = pytest.importorskip("SimpleITK")
@@ -188,6 +193,62 @@ class TestDicomSeg:
         write_volume_labels(tmp_path / "b.dcm", image, [segment(1, empty, "e")])
         with pytest.raises(UserError, match="none was found"):
             write_volume_labels(tmp_path / "c.dcm", image, [])
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_names_of_any_script_are_one_value_each(self, tmp_path, write_slices):
+        values, name = np.zeros((5, 8, 6)), "Müller^Jörg"
+        image = write_slices("ct", values, SpecificCharacterSet="ISO_IR 100", PatientName=name)
+        mask = self.masks()[0]
+        names = ["腫瘍", "a\\b", "x\ty\x07", "é" * 70, "\ud800", "\\"]
+        segments = [segment(n, mask, name) for n, name in enumerate(names, start=1)]
+        write_volume_labels(tmp_path / "seg.dcm", image, segments)
+        dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+        assert dataset.SpecificCharacterSet == "ISO_IR 192"
+        assert dataset.PatientName == name
+        labels = [item.SegmentLabel for item in dataset.SegmentSequence]
+        assert labels == ["腫瘍", "a/b", "x y", "é" * 64, "5", "/"]
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_what_an_object_is_can_be_said(self, tmp_path, write_slices):
+        image, mask = self.image(write_slices), self.masks()[0]
+        lesion = replace(segment(1, mask), kind=parse_property("SCT:52988006:Lesion"))
+        write_volume_labels(tmp_path / "seg.dcm", image, [lesion, segment(2, ~mask)])
+        items = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
+        told = [
+            (item.SegmentedPropertyCategoryCodeSequence[0].CodeValue,
+             item.SegmentedPropertyTypeCodeSequence[0].CodeValue)
+            for item in items
+        ]  # fmt: skip
+        assert told == [("49755003", "52988006"), ("85756007", "85756007")]
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("is_automatic", [True, False])
+    def test_many_that_overlap_are_never_all_in_memory(
+        self, tmp_path, write_slices, monkeypatch, is_automatic
+    ):
+        """Found ones become one label volume, prompted ones too where there are too many voxels."""
+        monkeypatch.setattr(
+            dicom_seg, "_MOST_BYTES", 2**30 if is_automatic else 20 * 5 * 64 * 64 - 1
+        )
+        image = write_slices("ct", np.zeros((5, 64, 64)))
+        shape, path = (64, 64, 5), tmp_path / "seg.dcm"
+        boxes = [np.s_[n : n + 20, n : 60 - n, :] for n in range(20)]
+
+        def drawn(box):
+            mask = np.zeros(shape, np.bool_)
+            mask[box] = True
+            return mask
+
+        segments = [
+            Segment(n, str(n), int(drawn(box).sum()), partial(drawn, box), is_automatic)
+            for n, box in enumerate(boxes, start=1)
+        ]
+        monkeypatch.setattr(dicom_seg, "_stacked", lambda *_: pytest.fail("all at once"))
+        write_volume_labels(path, image, segments)
+        found = read_volume_labels(path, image).layers
+        np.testing.assert_array_equal(found, merged(segments, shape)[None])
+        assert not is_automatic or may_overlap(path, len(segments), 5 * 64 * 64)
+        assert not may_overlap(tmp_path / "l.nii", 2, 5)
 
     def test_a_series_can_have_nifti_labels(self, tmp_path, write_slices):
         image, mask = self.image(write_slices), self.masks()[0]

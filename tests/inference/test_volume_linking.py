@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from samtune.data.volume_slices import SliceStack, slice_of
 from samtune.geometry import mask_to_rle
-from samtune.inference.volume_linking import link_slices, segment_slices
+from samtune.inference.volume_linking import SliceMask, link_slices, segment_slices
 from samtune.inference.volume_objects import to_voxels
 
 
@@ -89,24 +89,24 @@ def test_objects_of_a_volume_from_a_finder(axis):
     stack = SliceStack((truth > 0) * 255.0, axis, 0.0, 255.0)
     seen = []
 
-    def find(picture):
-        labels, count = ndimage.label(picture[..., 1] > 128)
-        return [mask_to_rle(labels == n) for n in range(1, count + 1)] + [
-            mask_to_rle(np.zeros(picture.shape[:2], np.bool_))
-        ]
+    def find(number):
+        labels, count = ndimage.label(stack.picture(number)[..., 1] > 128)
+        masks = [labels == n for n in range(1, count + 1)] + [np.zeros(stack.hw, np.bool_)]
+        return [SliceMask(mask_to_rle(mask), number / 10) for mask in masks]
 
     def progress(slices):
         seen.extend(slices)
         return slices
 
-    objects = segment_slices(stack, find, progress=progress)
+    objects = segment_slices(len(stack), find, progress=progress)
     assert seen == list(range(6))
     assert [found.object_id for found in objects] == [1, 2]
+    assert all(found.scores == {n: n / 10 for n in range(6)} for found in objects)
     found = sorted(to_voxels(o.masks, stack).sum() for o in objects)
     assert found == [(truth == 1).sum(), (truth == 2).sum()]
     masks = [to_voxels(o.masks, stack) for o in objects]
     for value in (1, 2):
         assert any(np.array_equal(mask, truth == value) for mask in masks)
-    with_specks = segment_slices(stack, find, min_slices=1)
+    with_specks = segment_slices(len(stack), find, min_slices=1)
     assert len(with_specks) == 3
     assert slice_of(to_voxels(with_specks[-1].masks, stack), axis, 3).sum() == 4

@@ -2,17 +2,18 @@
 
 import json
 import shutil
-import sys
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from scipy import ndimage
 
 from samtune.cli import main
 from samtune.data.volume_io import read_volume_labels, read_voxels
-from samtune.geometry import mask_to_rle
+from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.candidates import Candidate, box_and_bits
+from samtune.models.thresholds import FittedThresholds, MaskThresholds
 
 AFFINE = np.diag([-0.5, 0.5, 2.0, 1.0])  # stored left, anterior, superior
 
@@ -131,29 +132,169 @@ def test_a_dicom_series_becomes_seg(write_slices, tmp_path):
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
 
 
-def test_without_a_prompt_a_finder_is_asked(place, tmp_path, monkeypatch):
-    """The search for objects, here a threshold, is linked through the slices."""
+def candidate(mask, score):
+    return Candidate(*box_and_bits(mask), mask.shape, score, 1.0, (0.0, 0.0), (0, 0, *mask.shape[::-1]))
 
-    class Generator:
-        def __init__(self, sam):
-            assert sam.image_size == 256
 
-        def search(self, picture):
-            labels, count = ndimage.label(picture[..., 1] > 128)
-            rles = [mask_to_rle(labels == n) for n in range(1, count + 1)]
-            return [SimpleNamespace(rle=lambda rle=rle: rle) for rle in rles]
+@pytest.fixture
+def searched(monkeypatch):
+    """The search for objects, here a threshold; gives the slices that were looked at."""
+    seen = []
 
-    module = SimpleNamespace(AutomaticMaskGenerator=Generator)
-    monkeypatch.setitem(sys.modules, "samtune.inference.automatic", module)
-    out = tmp_path / "out.mha"
-    assert segment(place, "--out", out, "--largest-part", "--min-iou", "0.3") == 0
-    found = read_voxels(out)
-    truth = read_voxels(place / "labels.nii.gz")
-    for value in (3, 5):
-        numbers, counts = np.unique(found[truth == value], return_counts=True)
-        best = numbers[counts.argmax()]
-        assert best > 0
-        assert (found == best).sum() == pytest.approx((truth == value).sum(), rel=0.25)
+    def search(generator, picture):
+        seen.append(picture)
+        labels, count = ndimage.label(picture[..., 1] > 128)
+        parts = [labels == n for n in range(1, count + 1)]
+        return [candidate(part, 0.5) for part in parts if part.sum() > 20]
+
+    monkeypatch.setattr(AutomaticMaskGenerator, "search", search)
+    return seen
+
+
+class TestWithoutAPrompt:
+    def test_a_search_is_linked_through_the_slices(self, place, tmp_path, searched):
+        out = tmp_path / "out.mha"
+        assert segment(place, "-o", out, "--largest-part", "--min-iou", "0.3") == 0
+        found = read_voxels(out)
+        truth = read_voxels(place / "labels.nii.gz")
+        for value in (3, 5):
+            numbers, counts = np.unique(found[truth == value], return_counts=True)
+            best = numbers[counts.argmax()]
+            assert best > 0
+            assert (found == best).sum() == pytest.approx((truth == value).sum(), rel=0.25)
+        report = json.loads((tmp_path / "out.json").read_text())
+        assert report["rule"] is None
+        for entry in report["objects"]:
+            assert entry["num_voxels"] == (found == entry["label"]).sum()
+            assert (entry["score"], set(entry["slices"].values())) == (0.5, {0.5})
+
+    def test_the_generator_takes_options_and_fitted_thresholds(self, place, lora_run, tmp_path):
+        run = shutil.copytree(lora_run, tmp_path / "run")
+        FittedThresholds(MaskThresholds(0.1, 0.2, 0.6), 4).save(run / "adapter")
+        arguments = ["segment-volume", str(run), str(place / "image.nii.gz")]
+        flags = ["--points-per-side", "4", "--stability-score-thresh", "0.25"]
+        assert main([*arguments, "--out", str(tmp_path / "a.nii.gz"), *flags]) == 0
+        report = json.loads((tmp_path / "a.json").read_text())
+        expected = {
+            "points_per_side": 4, "pred_iou_thresh": 0.1, "stability_score_thresh": 0.25,
+            "box_nms_thresh": 0.6,
+        }  # fmt: skip
+        assert expected.items() <= report["search"].items()
+        assert report["objects"]
+        assert all(0.1 < entry["score"] <= 1.5 for entry in report["objects"])
+        labels = np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj)
+        counts = np.bincount(labels.ravel(), minlength=1 + len(report["objects"]))
+        assert [e["num_voxels"] for e in report["objects"]] == counts[1:].tolist()
+
+    def test_an_interrupted_run_goes_on(self, place, tmp_path, searched, monkeypatch, capsys):
+        out, whole = tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"
+        assert segment(place, "--out", whole) == 0
+        ready = AutomaticMaskGenerator.search
+        searched.clear()
+
+        def breaks(generator, picture):
+            if len(searched) == 3:
+                raise KeyboardInterrupt
+            return ready(generator, picture)
+
+        monkeypatch.setattr(AutomaticMaskGenerator, "search", breaks)
+        assert segment(place, "--out", out) == 2
+        assert "interrupted" in capsys.readouterr().err
+        assert not out.exists()
+        monkeypatch.setattr(AutomaticMaskGenerator, "search", ready)
+        for flags in (["--pred-iou-thresh", "0.5"], ["--value-range", "0", "200"]):
+            assert segment(place, "--out", out, *flags) == 2
+            assert "searched otherwise" in capsys.readouterr().err
+        assert segment(place, "--out", out, "--min-slices", "2") == 0
+        assert len(searched) == 8
+        assert not (tmp_path / "a.partial").exists()
+        np.testing.assert_array_equal(read_voxels(out), read_voxels(whole))
+
+    def test_what_can_be_tried_where_nothing_is_found(self, place, tmp_path, capsys):
+        out = tmp_path / "a.nii.gz"
+        flags = ["--points-per-side", "2", "--pred-iou-thresh", "0.9999"]
+        assert segment(place, "--out", out, *flags) == 0
+        told = capsys.readouterr().out
+        assert "lower --pred-iou-thresh (0.9999) and --stability-score-thresh (0.95)" in told
+        assert not read_voxels(out).any()
+        assert json.loads((tmp_path / "a.json").read_text())["objects"] == []
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_a_report_without_seg(self, write_slices, tmp_path, capsys):
+        folder = write_slices("ct", np.zeros((3, 24, 24)))
+        arguments = ["segment-volume", "nano", str(folder), "-o", str(tmp_path / "a.dcm")]
+        assert main([*arguments, "--points-per-side", "2", "--pred-iou-thresh", "0.9999"]) == 1
+        told = capsys.readouterr()
+        assert "a.dcm is not written: DICOM SEG needs an object" in told.err
+        assert "lower --pred-iou-thresh" in told.out
+        report = json.loads((tmp_path / "a.json").read_text())
+        assert (report["labels"], report["objects"]) == (None, [])
+        assert "none was found" in report["not_written"]
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "ct"]
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_slices_are_kept_where_seg_is_refused(
+        self, write_slices, tmp_path, searched, monkeypatch
+    ):
+        values = np.zeros((3, 24, 24))
+        values[:, 5:15, 5:15] = 100
+        folder = write_slices("ct", values)
+        arguments = ["segment-volume", "nano", str(folder), "-o"]
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "samtune.data.dicom_seg.read_dicom_headers", lambda _: [pydicom.Dataset()]
+            )
+            assert main([*arguments, str(tmp_path / "a.dcm")]) == 1
+        assert len(json.loads((tmp_path / "a.json").read_text())["objects"]) == 1
+        assert len(searched) == 3
+        assert main([*arguments, str(tmp_path / "a.nii.gz"), "--overwrite"]) == 0
+        assert len(searched) == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_told_is_what_was_written(write_slices, tmp_path):
+    """An organ with a lesion in it: the organ keeps less in labels than in SEG."""
+    slices, rows, columns = np.mgrid[:7, :64, :64]
+    organ = (rows - 32) ** 2 + (columns - 32) ** 2 + (4 * (slices - 3)) ** 2 <= 24**2
+    lesion = (rows - 34) ** 2 + (columns - 28) ** 2 + (4 * (slices - 3)) ** 2 <= 9**2
+    values = np.random.default_rng(0).normal(60, 3, organ.shape) + 60 * organ + 90 * lesion
+    folder = write_slices("ct", values)
+    prompts = tmp_path / "p.json"
+    boxes = {4: [8, 8, 56, 56], 6: [19, 25, 37, 43]}
+    named = [{"slice": 3, "box": box, "id": n} for n, box in boxes.items()]
+    prompts.write_text(json.dumps(named))
+    reports = {}
+    for name in ("seg.dcm", "labels.nii.gz"):
+        out = ["--prompts", str(prompts), "-o", str(tmp_path / name)]
+        assert main(["segment-volume", "nano", str(folder), *out]) == 0
+        entries = json.loads((tmp_path / f"{name.split('.')[0]}.json").read_text())["objects"]
+        written = read_volume_labels(tmp_path / name, folder).layers
+        for entry in entries:
+            assert entry["num_voxels"] == (written == entry["label"]).sum() > 0
+            assert entry["millilitres"] == pytest.approx(entry["num_voxels"] * 1.2 / 1000)
+        reports[name] = entries
+    assert [entry["label"] for entry in reports["seg.dcm"]] == [1, 2]
+    assert [entry["label"] for entry in reports["labels.nii.gz"]] == [4, 6]
+    seg, labels = ([e["num_voxels"] for e in entries] for entries in reports.values())
+    assert seg[1] == labels[1]
+    assert 0.9 * labels[1] < seg[0] - labels[0] <= labels[1]
+
+
+def test_scores_are_of_the_labels(place, tmp_path, monkeypatch):
+    """Two objects that share all their voxels: one of them keeps nothing, and is measured so."""
+    labels, out = place / "labels.nii.gz", tmp_path / "out.nii.gz"
+    same = {"slice": 3, "box": [6, 23, 30, 47]}
+    prompts = tmp_path / "p.json"
+    prompts.write_text(json.dumps([{**same, "id": 3}, {**same, "id": 5}]))
+    assert segment(place, "--prompts", prompts, "--truth", labels, "-o", out) == 0
+    found, truth = (np.asarray(nib.load(file).dataobj) for file in (out, labels))
+    for entry in json.loads((tmp_path / "out.json").read_text())["objects"]:
+        mask, expected = found == entry["id"], truth == entry["id"]
+        dice = 2 * (mask & expected).sum() / (mask.sum() + expected.sum())
+        assert entry["truth"]["dice"] == pytest.approx(dice)
+        assert entry["num_voxels"] == mask.sum()
+        assert (entry["score"] is None) == (not mask.any())
+    assert set(np.unique(found)) == {0, 5}
 
 
 class TestMistakes:
@@ -207,11 +348,14 @@ class TestMistakes:
             (["--truth", "LABELS"], ["--truth goes with prompts"]),
             (["--from-labels", "SMALL"], ["4x4x4 voxels", "64x56x8"]),
             (["--from-labels", "EMPTY"], ["are empty"]),
-            ([], ["there is no prompt", "--from-labels"]),
+            (["--slice", "2", "--box", "9,9,9,9"], ["--slice 2", "no width or no height"]),
+            (["--slice", "2", "--box", "9,9,9,20"], ["no width or no height"]),
+            (["--slice", "2", "--point", "9,9,0"], ["not of the object", "add a box"]),
+            (["--slice", "2", "--box", "1,1,9,9", "--segment-code", "SCT:1:a"], ["for DICOM SEG"]),
+            (["--points-per-side", "0"], ["points_per_side is 0"]),
         ],
     )
-    def test_of_prompts_and_numbers(self, capsys, place, tmp_path, flags, parts, monkeypatch):
-        monkeypatch.setitem(sys.modules, "samtune.inference.automatic", None)
+    def test_of_prompts_and_numbers(self, capsys, place, tmp_path, flags, parts):
         for name, shape in (("SMALL", (4, 4, 4)), ("EMPTY", (64, 56, 8))):
             nib.save(nib.Nifti1Image(np.zeros(shape, np.uint8), AFFINE), tmp_path / f"{name}.nii")
         files = {name: tmp_path / f"{name}.nii" for name in ("SMALL", "EMPTY")}
@@ -230,6 +374,8 @@ class TestMistakes:
             ("[7]", "object 1: expected"),
             ('[{"slice": 1.5, "box": [1, 1, 4, 4]}]', "'slice', a whole number"),
             ('[{"slice": 1, "box": [1, 1, 4]}]', "a box is"),
+            ('[{"slice": 1, "box": [4, 4, 4, 4]}]', "object 1: the box"),
+            ('[{"slice": 1, "points": [[4, 4]], "labels": [0]}]', "not of the object"),
             ('[{"slice": 1, "id": 0, "box": [1, 1, 4, 4]}]', "'id' is 0"),
             (
                 '[{"slice": 1, "id": 2, "box": [1, 1, 4, 4]}, {"slice": 1, "box": [1, 1, 4, 4]}]',
