@@ -7,6 +7,7 @@ from samtune.errors import UserError
 from samtune.files import (
     read_json,
     replacing_folder,
+    try_writing,
     write_bytes,
     write_json,
     write_text,
@@ -136,3 +137,16 @@ def test_an_error_in_the_block_leaves_no_new_folder(tmp_path):
     with pytest.raises(RuntimeError, match="half way"):
         write_half(tmp_path / "run")
     assert names_in(tmp_path) == []
+
+
+def test_trying_makes_the_folder_and_leaves_nothing_in_it(tmp_path):
+    try_writing(tmp_path / "a" / "b" / "c.json")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["file/c.json", "x" * 251 + ".json", "file/a/c.json"])
+def test_what_cannot_be_written_is_told_in_a_line(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"^\S+\.json cannot be written: [A-Z][a-z ]+$"):
+        try_writing(tmp_path / place)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
