@@ -133,7 +133,9 @@ def test_a_dicom_series_becomes_seg(write_slices, tmp_path):
 
 
 def candidate(mask, score):
-    return Candidate(*box_and_bits(mask), mask.shape, score, 1.0, (0.0, 0.0), (0, 0, *mask.shape[::-1]))
+    return Candidate(
+        *box_and_bits(mask), mask.shape, score, 1.0, (0.0, 0.0), (0, 0, *mask.shape[::-1])
+    )
 
 
 @pytest.fixture
