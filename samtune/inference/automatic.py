@@ -6,7 +6,7 @@ what is enlarged lies in memory a few at a time, of a mask only the bits in its 
 lengths are made of those that stay in the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any, Literal, get_args
@@ -35,8 +35,9 @@ OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
 # Pixels of masks that are enlarged at once: on a CPU few, so that they stay in the cache.
 _PIXELS_ON_CPU, _PIXELS_ON_GPU = 2**19, 2**26
-# A box so near an edge of its crop is cut off there, pixels.
-_NEAR_EDGE = 20
+# A box so near an edge of its crop is cut off there, pixels. Crops are beside the whole image, which
+# has what they leave out; tiles are all there is.
+_NEAR_CROP, _NEAR_TILE = 20, 4
 
 
 class AutomaticMaskGenerator:
@@ -130,38 +131,61 @@ class AutomaticMaskGenerator:
         found = self.search(self.predictor.stretched(image))
         return [self._record(candidate) for candidate in found]
 
-    def search(self, image: ImageArray) -> list[Candidate]:
+    def search(self, image: ImageArray, tiles: Sequence[CropBox] = ()) -> list[Candidate]:
         """What `generate` finds, as boxes with the bits in them.
 
         Args:
             image: (H, W, 3) uint8 RGB, stretched already: a window of a scene, a slice of a volume.
+            tiles: looked at in place of the whole image and the layers of crops, each with the first
+                grid; (x0, y0, x1, y1) with the ends outside. An object that no tile sees whole is
+                not found. What they find is thinned out as if it were of one image.
 
         Raises:
             UserError: the model answers with NaN.
         """
-        layers = crop_boxes(image.shape[:2], self.crop_n_layers, self.crop_overlap_ratio)
-        found: list[Candidate] = []
-        for crops, grid in zip(layers, self.point_grids, strict=True):
-            for crop in crops:
-                raw = list(self.candidates(image, crop, grid))
-                scores = [candidate.predicted_iou for candidate in raw]
-                found += thin_out(raw, scores, self.thresholds.box_nms_thresh)
-        if len(layers) > 1:
-            small_first = [1 / _area(candidate.crop_xyxy) for candidate in found]
-            found = thin_out(found, small_first, self.crop_nms_thresh)
+        found = self._search_tiles(image, tiles) if tiles else self._search_layers(image)
         if self.min_mask_region_area > 0:
             threshold = max(self.thresholds.box_nms_thresh, self.crop_nms_thresh)
             found = without_small_regions(found, self.min_mask_region_area, threshold)
         return found
 
+    def _search_tiles(self, image: ImageArray, tiles: Sequence[CropBox]) -> list[Candidate]:
+        grid = self.point_grids[0]
+        found = [
+            each for tile in tiles for each in self._search_crop(image, tile, grid, _NEAR_TILE)
+        ]
+        scores = [candidate.predicted_iou for candidate in found]
+        return thin_out(found, scores, self.thresholds.box_nms_thresh)
+
+    def _search_layers(self, image: ImageArray) -> list[Candidate]:
+        layers = crop_boxes(image.shape[:2], self.crop_n_layers, self.crop_overlap_ratio)
+        found: list[Candidate] = []
+        for crops, grid in zip(layers, self.point_grids, strict=True):
+            for crop in crops:
+                found += self._search_crop(image, crop, grid, _NEAR_CROP)
+        if len(layers) > 1:
+            small_first = [1 / _area(candidate.crop_xyxy) for candidate in found]
+            found = thin_out(found, small_first, self.crop_nms_thresh)
+        return found
+
+    def _search_crop(
+        self, image: ImageArray, crop: CropBox, grid: Grid, near: int
+    ) -> list[Candidate]:
+        raw = list(self.candidates(image, crop, grid, near))
+        scores = [candidate.predicted_iou for candidate in raw]
+        return thin_out(raw, scores, self.thresholds.box_nms_thresh)
+
     @torch.no_grad()
-    def candidates(self, image: ImageArray, crop: CropBox, grid: Grid) -> Iterator[Candidate]:
+    def candidates(
+        self, image: ImageArray, crop: CropBox, grid: Grid, near: int = _NEAR_CROP
+    ) -> Iterator[Candidate]:
         """Masks of one crop that pass the thresholds, doubles included, in the order of the points.
 
         Args:
             image: (H, W, 3) uint8, stretched already.
             crop: (x0, y0, x1, y1) with the ends outside.
             grid: (N, 2) xy in 0..1 of the crop.
+            near: masks so near an edge of the crop that is none of the image are left out, pixels.
         """
         x0, y0, x1, y1 = crop
         predictor = self.predictor
@@ -173,7 +197,7 @@ class AutomaticMaskGenerator:
             for mask, predicted_iou, stability, index in self._ask(part):
                 box, bits = box_and_bits(mask)
                 box += (x0, y0, x0, y0)
-                if not _is_cut_off(box, crop, image.shape[:2]):
+                if not _is_cut_off(box, crop, image.shape[:2], near):
                     x, y = (part[index] + (x0, y0)).tolist()
                     yield Candidate(
                         box, bits, image.shape[:2], predicted_iou, stability, (x, y), crop
@@ -259,10 +283,10 @@ def _area(crop: CropBox) -> int:
     return (crop[2] - crop[0]) * (crop[3] - crop[1])
 
 
-def _is_cut_off(box: NDArray[np.int64], crop: CropBox, hw: tuple[int, ...]) -> bool:
+def _is_cut_off(box: NDArray[np.int64], crop: CropBox, hw: tuple[int, ...], near: int) -> bool:
     """Whether a box comes near an edge of its crop that is no edge of the image."""
-    is_near_crop = np.abs(box - crop) <= _NEAR_EDGE
-    is_near_image = np.abs(box - (0, 0, hw[1], hw[0])) <= _NEAR_EDGE
+    is_near_crop = np.abs(box - crop) <= near
+    is_near_image = np.abs(box - (0, 0, hw[1], hw[0])) <= near
     return bool((is_near_crop & ~is_near_image).any())
 
 

@@ -10,6 +10,7 @@ from samtune.data.procedural import ProceduralScenes
 from samtune.errors import UserError
 from samtune.geometry import logits_to_original, rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.crops import tile_boxes
 from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
 from samtune.models.thresholds import FittedThresholds, MaskThresholds
@@ -162,6 +163,41 @@ def test_crops_are_of_the_image_stretched_as_a_whole():
     expected = AutomaticMaskGenerator(plain, **settings).generate(to_uint8(scene, "percentile"))
     assert len(expected) > 5
     assert AutomaticMaskGenerator(tuned, **settings).generate(scene) == expected
+
+
+class TestTiles:
+    @pytest.mark.parametrize("side", [256, 400])
+    def test_one_tile_is_the_whole_image(self, sam, scene, side):
+        generator = AutomaticMaskGenerator(sam, 10, **EASY, min_mask_region_area=30)
+        whole = generator.search(scene)
+        tiled = generator.search(scene, tile_boxes(scene.shape[:2], side, 64))
+        assert len(whole) > 5
+        assert [(c.rle(), c.predicted_iou, c.stability_score, c.point_xy) for c in tiled] == [
+            (c.rle(), c.predicted_iou, c.stability_score, c.point_xy) for c in whole
+        ]
+
+    @pytest.mark.parametrize(("side", "overlap"), [(128, 64), (96, 40)])
+    def test_objects_over_seams_come_once_and_whole(self, sam, side, overlap):
+        rows, columns = np.mgrid[:256, :256]
+        image = np.full((256, 256, 3), 45, np.uint8)
+        places = [(y, x) for y in (32, 96, 160, 224) for x in (32, 96, 160, 224)]
+        discs = [(rows - y) ** 2 + (columns - x) ** 2 < 14**2 for y, x in places]
+        image[np.any(discs, axis=0)] = 200
+        generator = AutomaticMaskGenerator(sam, 12, **EASY, box_nms_thresh=0.3)
+        tiles = tile_boxes((256, 256), side, overlap)
+        num_cut = sum(disc[:, x0 - 1 : x0 + 1].all(1).any() for disc in discs for x0, *_ in tiles)
+        assert num_cut > 3, "some lie on seams"
+        masks = [candidate.mask() for candidate in generator.search(image, tiles)]
+        ious = np.array([[(m & d).sum() / (m | d).sum() for d in discs] for m in masks])
+        assert (ious > 0.9).sum(axis=0).tolist() == [1] * len(discs)
+
+    def test_what_a_tile_cuts_off_is_left_out(self, sam, scene):
+        generator = AutomaticMaskGenerator(sam, 10, **EASY)
+        found = generator.search(scene, tile_boxes((256, 256), 128, 32))
+        assert len({candidate.crop_xyxy for candidate in found}) > 1
+        for candidate in found:
+            near = np.abs(candidate.box_xyxy - candidate.crop_xyxy) <= 4
+            assert not (near & (np.array(candidate.crop_xyxy) % 256 > 0)).any()
 
 
 class TestMistakes:
