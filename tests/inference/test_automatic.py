@@ -165,6 +165,27 @@ def test_crops_are_of_the_image_stretched_as_a_whole():
     assert AutomaticMaskGenerator(tuned, **settings).generate(scene) == expected
 
 
+def test_numbers_and_grids_of_numpy_are_taken(sam, scene):
+    plain = AutomaticMaskGenerator(sam, 5, 5, 0.4, 0.6, output_mode="coco_rle")
+    numpy = AutomaticMaskGenerator(
+        sam, None, np.int64(5), np.float32(0.4), np.float64(0.6), output_mode="coco_rle",
+        point_grids=np.array(plain.point_grids),
+    )  # fmt: skip
+    assert len(plain.generate(scene)) > 2
+    assert numpy.generate(scene) == plain.generate(scene)
+
+
+def test_thresholds_may_be_set_later_as_notebooks_do(sam, scene):
+    generator = AutomaticMaskGenerator(sam, 6, output_mode="coco_rle")
+    generator.pred_iou_thresh, generator.stability_score_thresh = 0.3, 0.5
+    generator.box_nms_thresh = 0.4
+    assert generator.thresholds == MaskThresholds(0.3, 0.5, 0.4)
+    expected = AutomaticMaskGenerator(sam, 6, 64, 0.3, 0.5, 1.0, 0.4, output_mode="coco_rle")
+    found = generator.generate(scene)
+    assert found == expected.generate(scene)
+    assert len(found) > len(AutomaticMaskGenerator(sam, 6).generate(scene))
+
+
 class TestTiles:
     @pytest.mark.parametrize("side", [256, 400])
     def test_one_tile_is_the_whole_image(self, sam, scene, side):
@@ -215,12 +236,30 @@ class TestMistakes:
             ({"crop_overlap_ratio": 1.0}, "crop_overlap_ratio is 1.0"),
             ({"output_mode": "png"}, "output_mode is 'png'"),
             ({"points_per_side": None, "point_grids": [np.zeros((3, 3))]}, "shape"),
+            ({"points_per_side": None, "point_grids": np.zeros((3, 2))}, "shape"),
+            ({"points_per_side": None, "point_grids": []}, "1 grids of shape"),
+            ({"points_per_side": None, "point_grids": 7}, "something else than numbers"),
+            ({"points_per_side": None, "point_grids": [[["a", "b"]]]}, "else than numbers"),
+            ({"points_per_side": None, "point_grids": [np.array([[128, 64]])]}, "divide pixels"),
+            ({"points_per_side": None, "point_grids": [[[np.nan, 0.5]]]}, "xy in 0..1"),
+            ({"points_per_side": 4.5}, "points_per_side is 4.5: give a whole number"),
+            ({"points_per_side": "4"}, "points_per_side is '4': give a whole number"),
+            ({"points_per_batch": 2.5}, "points_per_batch is 2.5: give a whole number"),
+            ({"points_per_batch": True}, "points_per_batch is True"),
+            ({"crop_n_layers": 1.0}, "crop_n_layers is 1.0: give a whole number from 0"),
+            ({"crop_n_points_downscale_factor": None}, "downscale_factor is None"),
+            ({"pred_iou_thresh": "0.5"}, "pred_iou_thresh is '0.5': give a number"),
+            ({"stability_score_offset": None}, "stability_score_offset is None"),
+            ({"crop_overlap_ratio": -0.1}, "crop_overlap_ratio is -0.1"),
+            ({"crop_overlap_ratio": "a"}, "crop_overlap_ratio is 'a'"),
+            ({"min_mask_region_area": -3}, "min_mask_region_area is -3: give a number from 0"),
         ],
     )  # fmt: skip
     def test_are_told(self, sam, arguments, message):
         with pytest.raises(UserError, match=message):
             AutomaticMaskGenerator(sam, **arguments)
 
-    def test_an_image_of_another_kind(self, sam):
+    @pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), None, "a.png", [[[0, 0, 0]]]])
+    def test_an_image_of_another_kind(self, sam, image):
         with pytest.raises(UserError, match="expected"):
-            AutomaticMaskGenerator(sam, 2).generate(np.zeros((5, 5), np.uint8))
+            AutomaticMaskGenerator(sam, 2).generate(image)
