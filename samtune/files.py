@@ -24,11 +24,36 @@ def write_bytes(path: Path, content: bytes, is_durable: bool = True) -> None:
             os.fsync(file.fileno())
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none.
+
+    Raises:
+        UserError: a file is in its place, or it may not be made there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(path, error) from error
+
+
+def _no_folder(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"nothing can be written into a folder {path} ({error.strerror}): give another name"
+    )
+
+
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a temporary file that takes the place of `path` when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Give a temporary file that takes the place of `path` when the block ends without error.
+
+    Raises:
+        UserError: its folder cannot be made, or not be written to.
+    """
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _no_folder(path.parent, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -124,9 +149,16 @@ def find_file(folder: Path, places: Iterable[tuple[str, ...]]) -> Path | None:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of `path` when the block ends without error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    """Give a temporary folder that takes the place of `path` when the block ends without error.
+
+    Raises:
+        UserError: the folder that it is in cannot be made, or not be written to.
+    """
+    make_folder(path.parent)
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise _no_folder(path.parent, error) from error
     temporary.chmod(0o777 & ~_umask())
     try:
         yield temporary

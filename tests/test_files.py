@@ -5,6 +5,7 @@ import pytest
 
 from samtune.errors import UserError
 from samtune.files import (
+    make_folder,
     read_json,
     replacing_folder,
     try_writing,
@@ -23,6 +24,34 @@ def umask_027():
 
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("place", ["file", "file/inner/x"])
+def test_a_file_where_a_folder_should_be_is_a_user_s_error(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="nothing can be written into a folder"):
+        write_bytes(tmp_path / place / "a.txt", b"x")
+    with (
+        pytest.raises(UserError, match="give another name"),
+        replacing_folder(tmp_path / place / "a"),
+    ):
+        pass
+    with pytest.raises(UserError, match="file"):
+        make_folder(tmp_path / place)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_a_folder_that_refuses_files_is_told(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(UserError, match="Permission denied"):
+        write_bytes(tmp_path / "a.txt", b"x")
+    with pytest.raises(UserError, match="Permission denied"), replacing_folder(tmp_path / "b"):
+        pass
 
 
 def write_half(folder):

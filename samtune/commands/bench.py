@@ -19,6 +19,7 @@ from typing import Any
 from samtune.commands.options import choose_device, parse_alone, quieten
 from samtune.data.image_io import IMAGE_SUFFIXES, read_image
 from samtune.errors import UserError
+from samtune.files import make_folder
 
 
 def extra_memory(call: Callable[[], Any], device: str) -> float:
@@ -79,7 +80,7 @@ def main(arguments: list[str]) -> None:
         return
     find_images(options.images, options.num_images)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out.parent)
     results = {model: _in_own_process(model, options) for model in options.models}
     print(to_markdown(results))
     if options.out:

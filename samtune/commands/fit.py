@@ -151,7 +151,6 @@ def fit(arguments: list[str]) -> Path:
             )
         _fit_memory(cli)
     if is_first():
-        cli.run.mkdir(parents=True, exist_ok=True)
         write_text(cli.run / "config.yaml", cli.settings_text)
         os.environ[_RUN_OF_PROCESSES] = str(cli.run.resolve())
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path or None)

@@ -11,7 +11,7 @@ from typing import get_args
 
 from tqdm import tqdm
 
-from samtune.commands.options import choose_device, parse_alone, quieten, read_settings
+from samtune.commands.options import choose_device, parse_alone, quieten, tile_of
 from samtune.commands.prelabel_summary import Summary
 from samtune.commands.prelabel_writing import Done, beside, folder_of, write_prelabels
 from samtune.data.writing import Target
@@ -110,7 +110,7 @@ def main(arguments: list[str]) -> None:
         options.model, options.checkpoint, options.image_size or None, choose_device(options.device)
     ).eval()
     threshold = _threshold(sam.calibration, options)
-    store = PrelabelStore(kept, sam, options.bands, _tile(options))
+    store = PrelabelStore(kept, sam, options.bands, tile_of(options.model, options.tile))
     if options.overwrite:
         store.remove()
     done, failed = _segment(store, images)
@@ -177,16 +177,6 @@ def _refuse(options: argparse.Namespace, found: Detections, kept: Path) -> None:
         first = found.rejected[0]
         told += f": {first.where} ({first.image!r}): {first.reason} (all are in {place})"
     raise UserError(f"{told}; {found.num_below:,} are below --min-score {options.min_score:g}")
-
-
-def _tile(options: argparse.Namespace) -> int:
-    """The side of windows: given, or that of the tiles that a run was trained on."""
-    if options.tile is not None:
-        return int(options.tile)
-    config = Path(options.model) / "config.yaml"
-    data = (read_settings(config).get("data") if is_file(config) else None) or {}
-    tile = data.get("tile", 0) if isinstance(data, dict) else 0
-    return tile if isinstance(tile, int) else 0
 
 
 def _threshold(calibration: Calibration | None, options: argparse.Namespace) -> Threshold | None:

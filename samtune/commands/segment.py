@@ -12,7 +12,7 @@ from samtune.commands.generator_options import (
     make_generator,
     thresholds_hint,
 )
-from samtune.commands.options import choose_device, parse_alone, quieten
+from samtune.commands.options import choose_device, parse_alone, quieten, tile_of
 from samtune.commands.predict import find_images
 from samtune.commands.segment_scene import (
     add_scene_options,
@@ -32,7 +32,9 @@ from samtune.inference.automatic_outputs import (
     write_coco,
     write_results,
 )
+from samtune.inference.crops import tile_boxes
 from samtune.inference.image_names import distinct_names, distinct_stems
+from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 
 _EPILOG = """Writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is background),
@@ -40,10 +42,16 @@ and predictions.json, a COCO file with the run lengths and scores of all masks, 
 Images that are done are skipped: a run that broke off goes on. An image that cannot be read is
 reported, the others are segmented, and the exit code is 1.
 
+A run that was trained on tiles looks at tiles of that side here, too, each with its own grid of points
+(--tile 0: at the whole image); an object wider than --overlap that no tile sees whole is not found.
+
 With --out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segmented window by window:
 an object that reaches over several comes out as one, with score, square metres and perimeter; --prompts
 segments what the boxes and points of a vector file show instead (several points of one feature are of
 one object; an area's bounds are its box). Such a run goes on, too."""
+# Of the options for scenes those that mean nothing for images.
+_SCENE = ("min_area", "simplify", "class_column", "class_name", "prompts", "cog")
+_LEAST_TILE = 32
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,25 +76,73 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     quieten()
-    options = parse_alone(_parser(), arguments)
+    parser = _parser()
+    options = parse_alone(parser, arguments)
     is_scene = is_scene_output(options)
     names = {} if is_scene else distinct_names(find_images(options.images))
     if not is_scene:
+        _require_sense(parser, options)
         _require_place(options, names)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands
     generator = make_generator(sam, options)
     settings = generator_settings(generator, options)
+    options.tile = _side(options, sam)
     if is_scene:
         print(segment_one_scene(generator, settings, options))
         return 0
+    options.overlap = _overlap(options)
+    settings |= {"tile": options.tile, "overlap": options.overlap}
     open_results(options.out, settings, options.overwrite)
     done, failures = segment(generator, names, options)
     if done:
         write_coco(options.out / COCO_FILE, gather_records(options.out, done))
-    _tell(list(done.values()), failures, generator, options.out)
+    _tell(list(done.values()), failures, generator, options)
     return 1 if failures else 0
+
+
+def _require_sense(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Images take no options of scenes.
+
+    Raises:
+        UserError: one was given.
+    """
+    for name in _SCENE:
+        if getattr(options, name) != parser.get_default(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} is for scenes: give --out FILE.gpkg, or leave it out")
+
+
+def _side(options: argparse.Namespace, sam: Sam) -> int:
+    """Of tiles: given, or that which the run was trained on or the thresholds are of; 0 for none."""
+    side = tile_of(options.model, options.tile)
+    if options.tile is None and not side and sam.thresholds:  # an adapter or export without its run
+        found = sam.thresholds.provenance.get("tile")
+        side = found if isinstance(found, int) else 0
+    return side
+
+
+def _overlap(options: argparse.Namespace) -> int:
+    """Of the tiles of an image.
+
+    Raises:
+        UserError: they make no sense.
+    """
+    side = int(options.tile)
+    overlap = options.overlap if options.overlap >= 0 else side // 4
+    if side == 0:
+        return 0
+    if side < _LEAST_TILE or overlap >= side:
+        raise UserError(
+            f"--tile {side} --overlap {overlap}: give {_LEAST_TILE} pixels or more (0: the whole "
+            "image) and an overlap below that"
+        )
+    if options.crop_n_layers:
+        raise UserError(
+            f"--crop-n-layers is for whole images, not for tiles of {side}: add --tile 0"
+        )
+    return int(overlap)
 
 
 def _require_place(options: argparse.Namespace, names: dict[Path, str]) -> None:
@@ -134,15 +190,18 @@ def _segment_one(
 ) -> Record:  # fmt: skip
     sam = generator.predictor.model
     image = read_image(path, sam.bands, sam.stretch, sam.value_range)
-    found = generator.search(image)
+    tiles = tile_boxes(image.shape[:2], options.tile, options.overlap) if options.tile else ()
+    found = generator.search(image, tiles)
     return write_results(options.out, stem, path, name, image, found, options.overlay)
 
 
 def _tell(
-    records: list[Record], failures: int, generator: AutomaticMaskGenerator, out: Path
-) -> None:
+    records: list[Record], failures: int, generator: AutomaticMaskGenerator,
+    options: argparse.Namespace,
+) -> None:  # fmt: skip
     count = sum(len(record["masks"]) for record in records)
-    print(f"{count} masks in {len(records)} images: {out}")
+    tiles = f" in tiles of {options.tile} pixels" if options.tile else ""
+    print(f"{count} masks in {len(records)} images{tiles}: {options.out}")
     empty = [record["image"]["file_name"] for record in records if not record["masks"]]
     if empty:
         hint = thresholds_hint(generator)

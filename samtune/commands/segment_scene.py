@@ -28,9 +28,8 @@ _MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg"
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
     """Options that mean something for scenes only."""
     group = parser.add_argument_group(f"scenes (--out with {', '.join((*DRIVERS, *RASTERS))})")
-    group.add_argument("--tile", type=int, default=0,
-        help="side of windows: larger than the objects (default: what the model was trained on)",
-    )  # fmt: skip
+    tile = "side of windows, larger than the objects (default: what the model was trained on)"
+    group.add_argument("--tile", type=int, help=tile)
     group.add_argument("--overlap", type=int, default=-1, help="of windows (default: a quarter)")
     group.add_argument(
         "--min-area", type=int, default=16, help="smaller objects are left out, pixels"
@@ -46,13 +45,15 @@ def is_scene_output(options: argparse.Namespace) -> bool:
     """Whether the file to write is one of a GIS.
 
     Raises:
-        UserError: scene options without such a file, several scenes for one, or the file is there or
-            is what would be read.
+        UserError: several scenes for one file, options that mean nothing for it, or it is there, is
+            what would be read, or of no known format.
     """
     out: Path = options.out
     is_scene = out.suffix.lower() in (*DRIVERS, *RASTERS)
+    if out.suffix.lower() in _MISTAKEN:
+        known = ", ".join((*DRIVERS, *RASTERS))
+        raise UserError(f"--out {out} is not written: give {known}, or for images a folder")
     if not is_scene:
-        _require_no_scene_options(options)
         return False
     if len(options.images) != 1:
         raise UserError(f"{out} holds one scene: {len(options.images)} were given")
@@ -64,17 +65,6 @@ def is_scene_output(options: argparse.Namespace) -> bool:
         raise UserError("--class-name is for what is found without --prompts: give --class-column")
     _require_free(out, [options.images[0], *filter(None, [options.prompts])], options.overwrite)
     return True
-
-
-def _require_no_scene_options(options: argparse.Namespace) -> None:
-    names = "prompts", "cog", "class_name", "class_column"
-    given = ["--" + name.replace("_", "-") for name in names if getattr(options, name)]
-    if given or options.out.suffix.lower() in _MISTAKEN:
-        found = " ".join(given) or f"--out {options.out}"
-        raise UserError(
-            f"{found}: for a scene give --out FILE with {', '.join((*DRIVERS, *RASTERS))}, for images "
-            "the name of a folder"
-        )
 
 
 def _require_free(out: Path, inputs: list[Path], is_replaced: bool) -> None:

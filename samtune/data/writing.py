@@ -21,7 +21,7 @@ from samtune.data.image_io import IMAGE_SUFFIXES
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Record
 from samtune.errors import UserError
-from samtune.files import write_bytes, write_json, write_text
+from samtune.files import make_folder, write_bytes, write_json, write_text
 from samtune.geometry import mask_to_box, mask_to_rle
 from samtune.outlines import mask_to_polygon
 from samtune.types import MaskArray, Sample
@@ -89,7 +89,7 @@ class Writer(ABC):
         """The image file as it is; of a window, a slice or a drawn scene a PNG of what is seen."""
         folder = self.folder / "images"
         if file is not None and file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             return Path(shutil.copyfile(file, folder / f"{stem}{file.suffix.lower()}"))
         place = folder / f"{stem}.png"
         buffer = io.BytesIO()

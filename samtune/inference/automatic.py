@@ -6,9 +6,8 @@ what is enlarged lies in memory a few at a time, of a mask only the bits in its 
 lengths are made of those that stay in the end.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict
-from math import isfinite
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,7 +24,12 @@ from samtune.inference.candidates import (
     thin_out,
     without_small_regions,
 )
-from samtune.inference.crops import CropBox, Grid, crop_boxes, layer_grids
+from samtune.inference.crops import CropBox, Grid, crop_boxes
+from samtune.inference.generator_arguments import (
+    build_grids,
+    require_numbers,
+    require_whole,
+)
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import Sam
 from samtune.models.thresholds import MaskThresholds
@@ -35,8 +39,9 @@ OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 
 # Pixels of masks that are enlarged at once: on a CPU few, so that they stay in the cache.
 _PIXELS_ON_CPU, _PIXELS_ON_GPU = 2**19, 2**26
-# A box so near an edge of its crop is cut off there, pixels.
-_NEAR_EDGE = 20
+# A box so near an edge of its crop is cut off there, pixels. Crops are beside the whole image, which
+# has what they leave out; tiles are all there is.
+_NEAR_CROP, _NEAR_TILE = 20, 4
 
 
 class AutomaticMaskGenerator:
@@ -44,6 +49,8 @@ class AutomaticMaskGenerator:
 
     Predicted IoU is what the IoU head says, also where the model is calibrated: a calibration is of
     prompts on objects, and points of a grid lie anywhere.
+
+    `pred_iou_thresh`, `stability_score_thresh` and `box_nms_thresh` may be set later too.
 
     Args:
         model: from `load_model` or `sam_model_registry`.
@@ -83,28 +90,37 @@ class AutomaticMaskGenerator:
         min_mask_region_area: int = 0,
         output_mode: OutputMode = "binary_mask",
     ) -> None:
-        _require_sense(points_per_batch, crop_n_layers, crop_n_points_downscale_factor)
+        require_whole(
+            1, points_per_batch=points_per_batch,
+            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
+        )  # fmt: skip
+        require_whole(0, crop_n_layers=crop_n_layers)
         if output_mode not in get_args(OutputMode):
             modes = ", ".join(get_args(OutputMode))
             raise UserError(f"output_mode is {output_mode!r}: choose from {modes}")
         self.predictor = SamPredictor(model)
-        self.point_grids = _grids(
+        self.point_grids = build_grids(
             points_per_side, point_grids, crop_n_layers, crop_n_points_downscale_factor
         )
         fitted = model.thresholds.thresholds if model.thresholds else MaskThresholds()
-        self.thresholds = MaskThresholds(
-            fitted.pred_iou_thresh if pred_iou_thresh is None else pred_iou_thresh,
-            fitted.stability_score_thresh
-            if stability_score_thresh is None
-            else stability_score_thresh,
-            fitted.box_nms_thresh if box_nms_thresh is None else box_nms_thresh,
+        given = {
+            "pred_iou_thresh": pred_iou_thresh,
+            "stability_score_thresh": stability_score_thresh,
+            "box_nms_thresh": box_nms_thresh,
+        }
+        own = {name: value for name, value in given.items() if value is not None}
+        require_numbers(
+            **own, stability_score_offset=stability_score_offset, crop_nms_thresh=crop_nms_thresh
         )
-        _require_finite(
-            **asdict(self.thresholds), stability_score_offset=stability_score_offset,
-            crop_nms_thresh=crop_nms_thresh,
-        )  # fmt: skip
-        if not 0 <= crop_overlap_ratio < 1:
+        require_numbers(
+            0, crop_overlap_ratio=crop_overlap_ratio, min_mask_region_area=min_mask_region_area
+        )
+        if crop_overlap_ratio >= 1:
             raise UserError(f"crop_overlap_ratio is {crop_overlap_ratio}: give 0 to less than 1")
+        chosen = replace(fitted, **own)
+        self.pred_iou_thresh = chosen.pred_iou_thresh
+        self.stability_score_thresh = chosen.stability_score_thresh
+        self.box_nms_thresh = chosen.box_nms_thresh
         self.points_per_batch = points_per_batch
         self.stability_score_offset = stability_score_offset
         self.crop_n_layers = crop_n_layers
@@ -112,6 +128,13 @@ class AutomaticMaskGenerator:
         self.crop_overlap_ratio = crop_overlap_ratio
         self.min_mask_region_area = min_mask_region_area
         self.output_mode = output_mode
+
+    @property
+    def thresholds(self) -> MaskThresholds:
+        """The three that `samtune thresholds` finds, as they are set now."""
+        return MaskThresholds(
+            self.pred_iou_thresh, self.stability_score_thresh, self.box_nms_thresh
+        )
 
     def generate(self, image: ImageArray) -> list[dict[str, Any]]:
         """Masks of an image, best first within each crop.
@@ -130,38 +153,61 @@ class AutomaticMaskGenerator:
         found = self.search(self.predictor.stretched(image))
         return [self._record(candidate) for candidate in found]
 
-    def search(self, image: ImageArray) -> list[Candidate]:
+    def search(self, image: ImageArray, tiles: Sequence[CropBox] = ()) -> list[Candidate]:
         """What `generate` finds, as boxes with the bits in them.
 
         Args:
             image: (H, W, 3) uint8 RGB, stretched already: a window of a scene, a slice of a volume.
+            tiles: looked at in place of the whole image and the layers of crops, each with the first
+                grid; (x0, y0, x1, y1) with the ends outside. An object that no tile sees whole is
+                not found. What they find is thinned out as if it were of one image.
 
         Raises:
             UserError: the model answers with NaN.
         """
+        found = self._search_tiles(image, tiles) if tiles else self._search_layers(image)
+        if self.min_mask_region_area > 0:
+            threshold = max(self.box_nms_thresh, self.crop_nms_thresh)
+            found = without_small_regions(found, self.min_mask_region_area, threshold)
+        return found
+
+    def _search_tiles(self, image: ImageArray, tiles: Sequence[CropBox]) -> list[Candidate]:
+        grid = self.point_grids[0]
+        found = [
+            each for tile in tiles for each in self._search_crop(image, tile, grid, _NEAR_TILE)
+        ]
+        scores = [candidate.predicted_iou for candidate in found]
+        return thin_out(found, scores, self.box_nms_thresh)
+
+    def _search_layers(self, image: ImageArray) -> list[Candidate]:
         layers = crop_boxes(image.shape[:2], self.crop_n_layers, self.crop_overlap_ratio)
         found: list[Candidate] = []
         for crops, grid in zip(layers, self.point_grids, strict=True):
             for crop in crops:
-                raw = list(self.candidates(image, crop, grid))
-                scores = [candidate.predicted_iou for candidate in raw]
-                found += thin_out(raw, scores, self.thresholds.box_nms_thresh)
+                found += self._search_crop(image, crop, grid, _NEAR_CROP)
         if len(layers) > 1:
             small_first = [1 / _area(candidate.crop_xyxy) for candidate in found]
             found = thin_out(found, small_first, self.crop_nms_thresh)
-        if self.min_mask_region_area > 0:
-            threshold = max(self.thresholds.box_nms_thresh, self.crop_nms_thresh)
-            found = without_small_regions(found, self.min_mask_region_area, threshold)
         return found
 
+    def _search_crop(
+        self, image: ImageArray, crop: CropBox, grid: Grid, near: int
+    ) -> list[Candidate]:
+        raw = list(self.candidates(image, crop, grid, near))
+        scores = [candidate.predicted_iou for candidate in raw]
+        return thin_out(raw, scores, self.box_nms_thresh)
+
     @torch.no_grad()
-    def candidates(self, image: ImageArray, crop: CropBox, grid: Grid) -> Iterator[Candidate]:
+    def candidates(
+        self, image: ImageArray, crop: CropBox, grid: Grid, near: int = _NEAR_CROP
+    ) -> Iterator[Candidate]:
         """Masks of one crop that pass the thresholds, doubles included, in the order of the points.
 
         Args:
             image: (H, W, 3) uint8, stretched already.
             crop: (x0, y0, x1, y1) with the ends outside.
             grid: (N, 2) xy in 0..1 of the crop.
+            near: masks so near an edge of the crop that is none of the image are left out, pixels.
         """
         x0, y0, x1, y1 = crop
         predictor = self.predictor
@@ -173,7 +219,7 @@ class AutomaticMaskGenerator:
             for mask, predicted_iou, stability, index in self._ask(part):
                 box, bits = box_and_bits(mask)
                 box += (x0, y0, x0, y0)
-                if not _is_cut_off(box, crop, image.shape[:2]):
+                if not _is_cut_off(box, crop, image.shape[:2], near):
                     x, y = (part[index] + (x0, y0)).tolist()
                     yield Candidate(
                         box, bits, image.shape[:2], predicted_iou, stability, (x, y), crop
@@ -197,7 +243,7 @@ class AutomaticMaskGenerator:
                 "the model answers with NaN: its training has diverged (tune again with a lower "
                 "learning rate, or without 16-bit precision)"
             )
-        threshold = self.thresholds.pred_iou_thresh
+        threshold = self.pred_iou_thresh
         good = (scores > threshold if threshold > 0 else scores == scores).nonzero()[:, 0]
         pixels = _PIXELS_ON_CPU if sam.device.type == "cpu" else _PIXELS_ON_GPU
         for rows in torch.split(good, max(1, pixels // max(hw[0] * hw[1], sam.image_size**2))):
@@ -211,7 +257,7 @@ class AutomaticMaskGenerator:
         threshold, offset = self.predictor.model.mask_threshold, self.stability_score_offset
         inner, outer = (_count(logits > threshold + way * offset) for way in (1, -1))
         stability = inner / outer
-        least = self.thresholds.stability_score_thresh
+        least = self.stability_score_thresh
         is_stable = stability >= least if least > 0 else outer >= 0
         for place in is_stable.nonzero()[:, 0].tolist():
             mask = (logits[place] > threshold).cpu().numpy()
@@ -259,48 +305,11 @@ def _area(crop: CropBox) -> int:
     return (crop[2] - crop[0]) * (crop[3] - crop[1])
 
 
-def _is_cut_off(box: NDArray[np.int64], crop: CropBox, hw: tuple[int, ...]) -> bool:
+def _is_cut_off(box: NDArray[np.int64], crop: CropBox, hw: tuple[int, ...], near: int) -> bool:
     """Whether a box comes near an edge of its crop that is no edge of the image."""
-    is_near_crop = np.abs(box - crop) <= _NEAR_EDGE
-    is_near_image = np.abs(box - (0, 0, hw[1], hw[0])) <= _NEAR_EDGE
+    is_near_crop = np.abs(box - crop) <= near
+    is_near_image = np.abs(box - (0, 0, hw[1], hw[0])) <= near
     return bool((is_near_crop & ~is_near_image).any())
-
-
-def _require_sense(points_per_batch: int, num_layers: int, downscale: int) -> None:
-    for name, value, least in (
-        ("points_per_batch", points_per_batch, 1),
-        ("crop_n_layers", num_layers, 0),
-        ("crop_n_points_downscale_factor", downscale, 1),
-    ):
-        if value < least:
-            raise UserError(f"{name} is {value}: give a whole number from {least} up")
-
-
-def _require_finite(**values: float) -> None:
-    for name, value in values.items():
-        if not isfinite(value):
-            raise UserError(f"{name} is {value}: give a number")
-
-
-def _grids(
-    points_per_side: int | None, grids: list[NDArray[Any]] | None, num_layers: int, downscale: int
-) -> list[Grid]:
-    if (points_per_side is None) == (grids is None):
-        raise UserError("give either points_per_side or point_grids, and the other as None")
-    if points_per_side is not None:
-        if points_per_side < downscale**num_layers:
-            raise UserError(
-                f"points_per_side is {points_per_side}: give {downscale**num_layers} or more, so that "
-                "each layer of crops has a point"
-            )
-        return layer_grids(points_per_side, num_layers, downscale)
-    found = [np.asarray(grid, np.float64) for grid in grids or []]
-    if len(found) != num_layers + 1 or any(grid.ndim != 2 or grid.shape[1] != 2 for grid in found):
-        raise UserError(
-            f"point_grids needs {num_layers + 1} grids of shape (N, 2), one for the image and one for "
-            "each layer of crops"
-        )
-    return found
 
 
 # segment_anything's name of it

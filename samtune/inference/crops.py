@@ -9,6 +9,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.source import tile_starts
+
 Grid = NDArray[np.float64]
 CropBox = tuple[int, int, int, int]
 
@@ -45,6 +47,21 @@ def crop_boxes(hw: tuple[int, int], num_layers: int, overlap_ratio: float) -> li
         columns, rows = _spans(width, count, overlap), _spans(height, count, overlap)
         layers.append([(x0, y0, x1, y1) for (x0, x1), (y0, y1) in product(columns, rows)])
     return layers
+
+
+def tile_boxes(hw: tuple[int, int], side: int, overlap: int) -> list[CropBox]:
+    """Tiles of an image as a run that was trained on tiles saw them, row by row.
+
+    Args:
+        hw: of the image.
+        side: of a tile, pixels; an image may be smaller.
+        overlap: of neighbouring tiles, pixels; more where the last one of a row is moved inwards.
+
+    Returns:
+        (x0, y0, x1, y1) with the ends outside, original frame.
+    """
+    rows, columns = (tile_starts(length, side, overlap) for length in hw)
+    return [(x, y, min(x + side, hw[1]), min(y + side, hw[0])) for y, x in product(rows, columns)]
 
 
 def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:

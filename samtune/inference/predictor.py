@@ -84,6 +84,11 @@ class SamPredictor:
         """
         if image_format not in ("RGB", "BGR"):
             raise UserError(f"image_format is {image_format!r}: give 'RGB' or 'BGR'")
+        if not isinstance(image, np.ndarray):
+            raise UserError(
+                f"the image is a {type(image).__name__}; expected an array (H, W, 3) uint8 "
+                "(samtune.read_image makes that of any file)"
+            )
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise UserError(
                 f"the image has shape {image.shape} and dtype {image.dtype}; expected (H, W, 3) "

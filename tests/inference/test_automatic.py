@@ -10,6 +10,7 @@ from samtune.data.procedural import ProceduralScenes
 from samtune.errors import UserError
 from samtune.geometry import logits_to_original, rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.crops import tile_boxes
 from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
 from samtune.models.thresholds import FittedThresholds, MaskThresholds
@@ -164,6 +165,62 @@ def test_crops_are_of_the_image_stretched_as_a_whole():
     assert AutomaticMaskGenerator(tuned, **settings).generate(scene) == expected
 
 
+def test_numbers_and_grids_of_numpy_are_taken(sam, scene):
+    plain = AutomaticMaskGenerator(sam, 5, 5, 0.4, 0.6, output_mode="coco_rle")
+    numpy = AutomaticMaskGenerator(
+        sam, None, np.int64(5), np.float32(0.4), np.float64(0.6), output_mode="coco_rle",
+        point_grids=np.array(plain.point_grids),
+    )  # fmt: skip
+    assert len(plain.generate(scene)) > 2
+    assert numpy.generate(scene) == plain.generate(scene)
+
+
+def test_thresholds_may_be_set_later_as_notebooks_do(sam, scene):
+    generator = AutomaticMaskGenerator(sam, 6, output_mode="coco_rle")
+    generator.pred_iou_thresh, generator.stability_score_thresh = 0.3, 0.5
+    generator.box_nms_thresh = 0.4
+    assert generator.thresholds == MaskThresholds(0.3, 0.5, 0.4)
+    expected = AutomaticMaskGenerator(sam, 6, 64, 0.3, 0.5, 1.0, 0.4, output_mode="coco_rle")
+    found = generator.generate(scene)
+    assert found == expected.generate(scene)
+    assert len(found) > len(AutomaticMaskGenerator(sam, 6).generate(scene))
+
+
+class TestTiles:
+    @pytest.mark.parametrize("side", [256, 400])
+    def test_one_tile_is_the_whole_image(self, sam, scene, side):
+        generator = AutomaticMaskGenerator(sam, 10, **EASY, min_mask_region_area=30)
+        whole = generator.search(scene)
+        tiled = generator.search(scene, tile_boxes(scene.shape[:2], side, 64))
+        assert len(whole) > 5
+        assert [(c.rle(), c.predicted_iou, c.stability_score, c.point_xy) for c in tiled] == [
+            (c.rle(), c.predicted_iou, c.stability_score, c.point_xy) for c in whole
+        ]
+
+    @pytest.mark.parametrize(("side", "overlap"), [(128, 64), (96, 40)])
+    def test_objects_over_seams_come_once_and_whole(self, sam, side, overlap):
+        rows, columns = np.mgrid[:256, :256]
+        image = np.full((256, 256, 3), 45, np.uint8)
+        places = [(y, x) for y in (32, 96, 160, 224) for x in (32, 96, 160, 224)]
+        discs = [(rows - y) ** 2 + (columns - x) ** 2 < 14**2 for y, x in places]
+        image[np.any(discs, axis=0)] = 200
+        generator = AutomaticMaskGenerator(sam, 12, **EASY, box_nms_thresh=0.3)
+        tiles = tile_boxes((256, 256), side, overlap)
+        num_cut = sum(disc[:, x0 - 1 : x0 + 1].all(1).any() for disc in discs for x0, *_ in tiles)
+        assert num_cut > 3, "some lie on seams"
+        masks = [candidate.mask() for candidate in generator.search(image, tiles)]
+        ious = np.array([[(m & d).sum() / (m | d).sum() for d in discs] for m in masks])
+        assert (ious > 0.9).sum(axis=0).tolist() == [1] * len(discs)
+
+    def test_what_a_tile_cuts_off_is_left_out(self, sam, scene):
+        generator = AutomaticMaskGenerator(sam, 10, **EASY)
+        found = generator.search(scene, tile_boxes((256, 256), 128, 32))
+        assert len({candidate.crop_xyxy for candidate in found}) > 1
+        for candidate in found:
+            near = np.abs(candidate.box_xyxy - candidate.crop_xyxy) <= 4
+            assert not (near & (np.array(candidate.crop_xyxy) % 256 > 0)).any()
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -179,12 +236,30 @@ class TestMistakes:
             ({"crop_overlap_ratio": 1.0}, "crop_overlap_ratio is 1.0"),
             ({"output_mode": "png"}, "output_mode is 'png'"),
             ({"points_per_side": None, "point_grids": [np.zeros((3, 3))]}, "shape"),
+            ({"points_per_side": None, "point_grids": np.zeros((3, 2))}, "shape"),
+            ({"points_per_side": None, "point_grids": []}, "1 grids of shape"),
+            ({"points_per_side": None, "point_grids": 7}, "something else than numbers"),
+            ({"points_per_side": None, "point_grids": [[["a", "b"]]]}, "else than numbers"),
+            ({"points_per_side": None, "point_grids": [np.array([[128, 64]])]}, "divide pixels"),
+            ({"points_per_side": None, "point_grids": [[[np.nan, 0.5]]]}, "xy in 0..1"),
+            ({"points_per_side": 4.5}, "points_per_side is 4.5: give a whole number"),
+            ({"points_per_side": "4"}, "points_per_side is '4': give a whole number"),
+            ({"points_per_batch": 2.5}, "points_per_batch is 2.5: give a whole number"),
+            ({"points_per_batch": True}, "points_per_batch is True"),
+            ({"crop_n_layers": 1.0}, "crop_n_layers is 1.0: give a whole number from 0"),
+            ({"crop_n_points_downscale_factor": None}, "downscale_factor is None"),
+            ({"pred_iou_thresh": "0.5"}, "pred_iou_thresh is '0.5': give a number"),
+            ({"stability_score_offset": None}, "stability_score_offset is None"),
+            ({"crop_overlap_ratio": -0.1}, "crop_overlap_ratio is -0.1"),
+            ({"crop_overlap_ratio": "a"}, "crop_overlap_ratio is 'a'"),
+            ({"min_mask_region_area": -3}, "min_mask_region_area is -3: give a number from 0"),
         ],
     )  # fmt: skip
     def test_are_told(self, sam, arguments, message):
         with pytest.raises(UserError, match=message):
             AutomaticMaskGenerator(sam, **arguments)
 
-    def test_an_image_of_another_kind(self, sam):
+    @pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), None, "a.png", [[[0, 0, 0]]]])
+    def test_an_image_of_another_kind(self, sam, image):
         with pytest.raises(UserError, match="expected"):
-            AutomaticMaskGenerator(sam, 2).generate(np.zeros((5, 5), np.uint8))
+            AutomaticMaskGenerator(sam, 2).generate(image)

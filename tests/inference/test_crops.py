@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samtune.inference.crops import crop_boxes, layer_grids, point_grid
+from samtune.data.datamodule import SamDataModule
+from samtune.inference.crops import crop_boxes, layer_grids, point_grid, tile_boxes
 
 
 def test_a_grid_stands_half_a_step_off_the_edges():
@@ -43,3 +44,12 @@ def test_a_layer_has_four_times_the_crops(layers):
     assert [len(crops) for crops in crop_boxes((64, 64), layers, 0.3)] == [
         4**layer for layer in range(layers + 1)
     ]
+
+
+def test_tiles_are_those_of_the_training(discs):
+    source = SamDataModule(path=str(discs), tile=40, tile_overlap=12).source("test")
+    trained = {record.image_id.partition("@")[2] for record in source.records}
+    tiles = tile_boxes((64, 64), 40, 12)
+    assert {f"{x0},{y0}" for x0, y0, _, _ in tiles} == trained
+    assert all((x1 - x0, y1 - y0) == (40, 40) for x0, y0, x1, y1 in tiles)
+    assert tile_boxes((30, 64), 40, 12) == [(0, 0, 40, 30), (24, 0, 64, 30)]

@@ -94,6 +94,19 @@ def test_config_that_is_no_yaml(capsys, tmp_path):
     fails(capsys, ["fit", "--config", tmp_path / "c.yaml"])
 
 
+@pytest.mark.parametrize("inner", ["", "inner/x"])
+def test_a_file_where_the_outputs_should_go(capsys, discs, tmp_path, fast, inner):
+    (tmp_path / "file").write_text("mine")
+    image, out = discs / "test" / "images" / "0.png", tmp_path / "file" / inner
+    where = (out, "nothing can be written into a folder", "give another name")
+    fails(capsys, ["segment", "nano", image, "--points-per-side", "2", "--out", out], *where)
+    fails(capsys, ["predict", "nano", image, "--point", "9,9", "--out", out], *where)
+    fails(capsys, ["export", "nano", "--to", "hf", "--out", out / "x"], *where)
+    if inner:  # a run that is there already is refused before
+        fails(capsys, ["fit", "--data.path", discs, "--run", out, *fast], *where)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_unknown_base(capsys, discs, tmp_path, fast):
     arguments = ["fit", "--data.path", discs, "--run", tmp_path / "r", *fast]
     fails(capsys, [*arguments, "--model.base", "vit_x"], "vit_x", "vit_b")

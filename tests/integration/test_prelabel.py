@@ -10,6 +10,7 @@ from PIL import Image
 
 from samtune.cli import main
 from samtune.commands import prelabel
+from samtune.commands.options import tile_of
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.labelme import Labelme
@@ -267,11 +268,9 @@ def test_what_is_above_the_threshold_is_accepted(place, calibrated, capsys):
 def test_objects_are_looked_at_in_tiles_as_a_run_was_trained(calibrated):
     config = calibrated / "config.yaml"
     config.write_text(config.read_text().replace("tile: 0", "tile: 48"))
-    options = ["--boxes", "b", "-o", "c.json"]
-    parse = prelabel._parser().parse_args
-    assert prelabel._tile(parse([str(calibrated), "i", *options])) == 48
-    assert prelabel._tile(parse([str(calibrated), "i", *options, "--tile", "0"])) == 0
-    assert prelabel._tile(parse(["nano", "i", *options])) == 0
+    assert tile_of(str(calibrated), None) == 48
+    assert tile_of(str(calibrated), 0) == 0
+    assert tile_of("nano", None) == 0
 
 
 def test_ids_of_a_coco_file_stay(place):

@@ -14,7 +14,7 @@ from samtune.geometry import rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
-from samtune.models.thresholds import MaskThresholds, load_thresholds
+from samtune.models.thresholds import FittedThresholds, MaskThresholds, load_thresholds
 
 EASY = [
     "--points-per-side", "6", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.5",
@@ -137,6 +137,71 @@ def test_a_damaged_record_is_told(images, tmp_path, capsys):
 def test_mistakes(images, tmp_path, capsys, more, message):
     assert segment(images, tmp_path / "out", *more) in (1, 2)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--min-area", "5"], ["--simplify", "0"], ["--class-name", "x"], ["--class-column", "x"],
+     ["--prompts", "x.geojson"], ["--cog"]],
+)  # fmt: skip
+def test_options_of_scenes_are_refused_for_images(images, tmp_path, capsys, flags):
+    assert segment(images, tmp_path / "out", *flags) == 2
+    told = capsys.readouterr().err
+    assert flags[0] in told
+    assert "for scenes" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tile", "16"], "--tile 16"),
+        (["--tile", "-64"], "--tile -64"),
+        (["--tile", "64", "--overlap", "64"], "--overlap 64"),
+        (["--tile", "64", "--crop-n-layers", "1"], "--crop-n-layers is for whole images"),
+    ],
+)
+def test_tiles_that_make_no_sense(images, tmp_path, capsys, flags, message):
+    assert segment(images, tmp_path / "out", *flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_images_are_seen_in_the_tiles_of_the_training(lora_run, images, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(lora_run, run)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("tile: 0\n", "tile: 40\n"))
+    results = {}
+    for name, more in (
+        ("default", []), ("same", ["--tile", "40", "--overlap", "10"]), ("whole", ["--tile", "0"]),
+        ("large", ["--tile", "64"]), ("other", ["--overlap", "20"]),
+    ):  # fmt: skip
+        out = tmp_path / name
+        assert main(["segment", str(run), str(images), "--out", str(out), *EASY, *more]) == 0
+        settings = json.loads((out / "settings.json").read_text())
+        results[name] = (settings["tile"], settings["overlap"]), (out / "0.png").read_bytes()
+        assert ("in tiles of" in capsys.readouterr().out) == (name != "whole")
+    assert [results[name][0] for name in results] == [
+        (40, 10),
+        (40, 10),
+        (0, 0),
+        (64, 16),
+        (40, 20),
+    ]
+    assert results["default"] == results["same"]
+    assert results["whole"][1] == results["large"][1] != results["default"][1]
+    again = ["segment", str(run), str(images), "--out", str(tmp_path / "same"), *EASY]
+    assert main([*again, "--tile", "0"]) == 2
+    assert "other settings (tile, overlap)" in capsys.readouterr().err
+
+
+def test_an_adapter_alone_is_asked_as_its_thresholds_were_found(lora_run, images, tmp_path):
+    shutil.copytree(lora_run / "adapter", tmp_path / "adapter")
+    FittedThresholds(MaskThresholds(), 8, {"tile": 48}).save(tmp_path / "adapter")
+    out = tmp_path / "out"
+    arguments = ["segment", str(tmp_path / "adapter"), str(images), "--out", str(out), *EASY]
+    assert main(arguments) == 0
+    assert json.loads((out / "settings.json").read_text())["tile"] == 48
 
 
 def test_images_are_never_replaced(images, capsys):

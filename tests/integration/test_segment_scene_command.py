@@ -72,8 +72,8 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
     ("arguments", "said"),
     [
         (("{scene}", "{scene}", "-o", "a.gpkg"), "holds one scene: 2"),
-        (("{scene}", "--prompts", "boxes.gpkg"), "for a scene give --out FILE"),
-        (("{scene}", "-o", "{tmp}/a.parquet"), "for a scene give --out FILE"),
+        (("{scene}", "--prompts", "boxes.gpkg"), "is for scenes: give --out FILE"),
+        (("{scene}", "-o", "{tmp}/a.parquet"), "is not written: give .gpkg"),
         (("{scene}", "-o", "{scene}", "--overwrite"), "is what is read"),
         (
             ("{scene}", "-o", "{tmp}/boxes.gpkg", "--prompts", "{tmp}/boxes.gpkg", "--overwrite"),
