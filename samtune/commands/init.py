@@ -76,9 +76,8 @@ def main(arguments: list[str]) -> None:
     write_text(out, config_text(out, found, choices))
     for choice in choices:
         if choice.is_off:
-            print(
-                f"NOTE: {choice.name} {choice.value} is left out, take the # away {choice.reason}"
-            )
+            setting = f"{choice.name} {choice.value}"
+            print(f"NOTE: {setting} is commented out in {out}: take the # away {choice.reason}")
     place = shlex.quote(str(out))
     print(f"wrote {out}; next: samtune data check {place}   then: samtune fit --config {place}")
 
