@@ -6,6 +6,7 @@ Any --data. setting that is given is kept as it is.
 import argparse
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,12 @@ def main(arguments: list[str]) -> None:
         *choose_model(base, found, torch.cuda.is_available()),
     ]
     write_text(out, config_text(out, found, choices))
-    print(f"wrote {out}; next: samtune data check {out}   then: samtune fit --config {out}")
+    for choice in choices:
+        if choice.is_off:
+            setting = f"{choice.name} {choice.value}"
+            print(f"NOTE: {setting} is commented out in {out}: take the # away {choice.reason}")
+    place = shlex.quote(str(out))
+    print(f"wrote {out}; next: samtune data check {place}   then: samtune fit --config {place}")
 
 
 def _name(source: Path) -> str:
@@ -131,7 +137,8 @@ def _ask(question: str, answers: list[str], default: str) -> str:
 
 def config_text(out: Path, found: Survey, choices: list[Choice]) -> str:
     """YAML by section, a comment on each choice."""
-    lines = [f"# samtune fit --config {out}", "#", f"# By samtune init, for {found.format} data."]
+    place = shlex.quote(str(out))
+    lines = [f"# samtune fit --config {place}", "#", f"# By samtune init, for {found.format} data."]
     for section in ("model", "data", "trainer"):
         lines.append(f"{section}:")
         its = [(c.name.split(".")[1:], c) for c in choices if c.name.startswith(f"{section}.")]
@@ -151,7 +158,7 @@ def _lines(choices: list[tuple[list[str], Choice]], depth: int) -> Iterator[str]
             yield from _lines(nested, depth + 1)
         else:
             choice = inner[-1][1]
-            line = f"{'  ' * depth}{name}: {_as_yaml(choice.value)}"
+            line = f"{'  ' * depth}{'# ' * choice.is_off}{name}: {_as_yaml(choice.value)}"
             yield f"{line:<28} # {choice.reason}"
 
 

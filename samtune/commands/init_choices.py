@@ -16,6 +16,8 @@ Ask = Callable[[str, list[str], str], str]
 _DARK = 40.0
 # So many steps are a first run that shows whether tuning helps.
 _STEPS = {"nano": 1500, "other": 1000}
+# A trial of so many epochs is validated, too.
+_TRIAL_EPOCHS = 3
 # An object has this many separate parts on average, where each may be one of its own.
 _PARTS = 1.5
 _FEW_IMAGES, _FEW_WINDOWS = 20, 12
@@ -23,11 +25,12 @@ _FEW_IMAGES, _FEW_WINDOWS = 20, 12
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting, its value, and why."""
+    """A setting, its value, and why; one that is off stands in the config as a comment."""
 
     name: str
     value: Any
     reason: str
+    is_off: bool = False
 
 
 def choose_data(found: Survey, side: int, given: set[str], ask: Ask) -> list[Choice]:
@@ -113,9 +116,11 @@ def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 
 
 def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
-    if found.is_split or found.format in ("volumes", "geo"):
+    if found.format in ("volumes", "geo"):
         return
-    if found.group_column:
+    if found.is_split:
+        yield from _groups_of_splits(found, ask)
+    elif found.group_column:
         yield Choice(
             "data.group_column", found.group_column, "what belongs together stays in one split"
         )
@@ -126,6 +131,30 @@ def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
         )
         if ask(question, ["yes", "no"], "yes") == "yes":
             yield Choice("data.group_regex", found.group_regex, "images of one name stay together")
+
+
+def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
+    """Where splits are named, groups say what counts as independent: wrong ones do harm, too."""
+    if found.is_grouped or not (found.group_column or found.group_regex):
+        return
+    name, value = "data.group_regex", found.group_regex
+    what = f"names such as {found.seen[0].image_id}"
+    if found.group_column:
+        name, value = "data.group_column", found.group_column
+        what = f"the manifest's column {value}"
+    question = (
+        f"Does {what} tell which images are of one patient, slide or video, so that evaluate must not "
+        "count them as independent (and not only of one kind)?"
+    )
+    answer = ask(question, ["yes", "no", "unsure"], "unsure")
+    if answer == "yes":
+        yield Choice(name, value, "evaluate counts what belongs together as one")
+    elif answer == "unsure":
+        reason = (
+            f"if {what} tells what is of one patient, slide or video: evaluate counts images as "
+            "independent without it"
+        )
+        yield Choice(name, value, reason, is_off=True)
 
 
 def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
@@ -151,13 +180,14 @@ def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     num_train = found.sizes.get("train", 1)
     wanted = _STEPS["nano" if is_nano else "other"] * batch / max(1, num_train)
     epochs = int(np.clip(round(wanted), 4, 100))
+    every = min(_TRIAL_EPOCHS, max(1, epochs // 10))
     few = num_train < _FEW_IMAGES
     choices = [
         Choice("model.base", base, "samtune models lists the others"),
         Choice("data.batch_size", batch, "images at a time; --auto true fits it to the memory"),
         Choice("trainer.max_epochs", epochs, f"about {epochs * -(-num_train // batch)} steps"),
         Choice(
-            "trainer.check_val_every_n_epoch", max(1, epochs // 10), "the best step is kept"
+            "trainer.check_val_every_n_epoch", every, "the best step is kept"
             + ("; few images: results will be unsure" if few else ""),
         ),
     ]  # fmt: skip

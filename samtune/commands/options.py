@@ -4,6 +4,7 @@ import argparse
 import logging
 import re
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ def parse_known(
     Raises:
         UserError: an option is unknown or wrong.
     """
-    arguments, data = _take_data(arguments)
+    others, data = _take_data(arguments)
     try:
-        options, rest = parser.parse_known_args(arguments)
+        options, rest = parser.parse_known_args(others)
     except argparse.ArgumentError as error:
         raise UserError(f"{parser.prog}: {error}") from error
     except SystemExit as error:
@@ -33,7 +34,8 @@ def parse_known(
             raise
         raise UserError(f"{parser.prog}: something is missing (see --help)") from error
     if rest:
-        raise UserError(f"{parser.prog}: unknown option {rest[0]} (see --help)")
+        hint = _list_hint(arguments, rest[0]) or "see --help"
+        raise UserError(f"{parser.prog}: unknown option {rest[0]} ({hint})")
     return options, data
 
 
@@ -47,6 +49,16 @@ def _take_data(arguments: list[str]) -> tuple[list[str], list[str]]:
         (data if is_flag or is_value else others).append(argument)
         is_value = is_flag and "=" not in argument
     return others, data
+
+
+def _list_hint(arguments: list[str], unknown: str) -> str:
+    """How a list is written, where a `--data.` flag was given one with blanks; else empty."""
+    place = arguments.index(unknown)
+    flag = arguments[max(0, place - 2)]
+    if not flag.startswith("--data.") or "=" in flag or unknown.startswith("-"):
+        return ""
+    values = takewhile(lambda word: not word.startswith("--"), arguments[place - 1 :])
+    return f"a list is one value: {flag} '[{','.join(values)}]'"
 
 
 def parse_alone(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

@@ -52,6 +52,7 @@ class Survey:
         is_interpolated: masks seem to hold grey levels between what they mean.
         columns: of the manifest.
         group_column, group_regex: what seems to tie images together; empty for nothing.
+        is_grouped: the images that an evaluation is of are tied together without a setting.
         notes: what the reader noted.
     """
 
@@ -66,6 +67,7 @@ class Survey:
     columns: tuple[str, ...]
     group_column: str
     group_regex: str
+    is_grouped: bool
     notes: tuple[str, ...]
 
 
@@ -91,6 +93,7 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
         notes.append(f"{missing} of {len(places)} images cannot be read and are left out")
     found = recognise(data.path) if data.format == "auto" else data.format
     records = [r for name in sizes for r in data.whole_source(name).records]
+    evaluated = data.whole_source("test" if "test" in sizes else split).records
     columns = tuple(dict.fromkeys(name for record in records for name, _ in record.columns))
     columns = tuple(c for c in columns if c not in (*SPACING_COLUMNS, "id", "split"))
     return Survey(
@@ -99,6 +102,7 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
         len(values), is_interpolated, columns,
         next((name for name in _GROUP_COLUMNS if name in columns), ""),
         find_group_regex([record.image_id for record in records]),
+        any(record.group not in ("", record.image_id) for record in evaluated),
         tuple(notes),
     )  # fmt: skip
 

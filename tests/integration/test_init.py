@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ def test_a_config_with_a_reason_for_each_choice(tmp_path, discs, capsys):
     assert settings["data"]["path"] == str(discs)
     assert settings["data"]["labels"] == "instances"
     assert settings["model"]["optim"]["lr"] == 5e-4
+    assert settings["trainer"]["max_epochs"] == 100
+    assert settings["trainer"]["check_val_every_n_epoch"] == 3, "a short trial is validated, too"
     lines = [line for line in (tmp_path / "made.yaml").read_text().splitlines()[3:]
              if not line.endswith(":")]  # fmt: skip
     assert len(lines) >= 8
@@ -49,6 +52,68 @@ def test_classes_in_parts_and_groups_in_names(tmp_path):
     data = written(tmp_path, tmp_path / "d")["data"]
     assert (data["labels"], data["with_components"]) == ("binary", True)
     assert data["group_regex"].startswith("^")
+
+
+def with_splits(folder, column, values):
+    """Twelve images with splits that a manifest names, and a column beside."""
+    write_masks(folder, [squares(255)] * 12)
+    rows = [
+        f"x{number:02d},{'train' if number < 8 else 'test'},{values[number]}"
+        for number in range(12)
+    ]
+    (folder / "manifest.csv").write_text("\n".join([f"id,split,{column}", *rows]) + "\n")
+    return folder
+
+
+def test_groups_of_named_splits_are_no_guess(tmp_path, capsys):
+    """Frames of a video are not independent, kinds of pictures are: only the user knows."""
+    data = with_splits(tmp_path / "d", "sequence", [number // 3 for number in range(12)])
+    assert "group_column" not in written(tmp_path, data)["data"]
+    (line,) = [n for n in (tmp_path / "made.yaml").read_text().splitlines() if "group_column" in n]
+    assert line.startswith("  # group_column: sequence")
+    assert "evaluate counts images as independent without it" in line
+    told = capsys.readouterr().out
+    assert "NOTE: data.group_column sequence is commented out" in told
+    text = (tmp_path / "made.yaml").read_text().replace("# group_column", "group_column")
+    assert yaml.safe_load(text)["data"]["group_column"] == "sequence"
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_groups_of_named_splits_are_asked_for(tmp_path, monkeypatch, capsys, answer):
+    data = with_splits(tmp_path / "d", "group", [f"kind{number % 2}" for number in range(12)])
+    asked = []
+
+    def reply(question):
+        asked.append(question)
+        return answer if "the manifest's column group" in question else ""
+
+    monkeypatch.setattr("builtins.input", reply)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    out = tmp_path / "made.yaml"
+    assert main(["init", str(data), "--base", "nano", "--out", str(out)]) == 0
+    assert any("count them as independent" in question for question in asked)
+    settings = yaml.safe_load(out.read_text())["data"]
+    assert settings.get("group_column") == ("group" if answer == "yes" else None)
+    assert "NOTE: data.group_column" not in capsys.readouterr().out
+
+
+def test_groups_that_count_already_are_not_asked_for(tmp_path, capsys):
+    data = with_splits(tmp_path / "d", "group", [number // 2 for number in range(12)])
+    written(tmp_path, data)
+    assert "group_column" not in (tmp_path / "made.yaml").read_text()
+    assert "group_column" not in capsys.readouterr().out
+
+
+def test_a_path_with_blanks_can_be_copied_from_what_is_told(tmp_path, discs, capsys):
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    written(folder, discs)
+    place = shlex.quote(str(folder / "made.yaml"))
+    assert place.startswith("'")
+    assert f"samtune data check {place}   then: samtune fit --config {place}" in (
+        capsys.readouterr().out
+    )
+    assert (folder / "made.yaml").read_text().startswith(f"# samtune fit --config {place}\n")
 
 
 def write_masks(folder, masks, kind="masks", size=96):
@@ -182,6 +247,9 @@ def test_mistakes(tmp_path, discs, capsys):
         ([tmp_path / "nothing"], "there is no data"),
         ([tmp_path], "not recognised"),
         ([discs, "--base", "vit_x", "--out", tmp_path / "b.yaml"], "no model 'vit_x'"),
+        ([discs, "--data.bands", "0", "1", "2"], "a list is one value: --data.bands '[0,1,2]'"),
+        ([discs, "--data.bands", "0", "1", "--data.tile", "9"], "--data.bands '[0,1]'"),
+        ([discs, "more"], "unknown option more (see --help)"),
     ]:
         assert main(["init", *map(str, arguments), "--yes"]) == 2
         assert said in capsys.readouterr().err
