@@ -122,7 +122,10 @@ def search(
     generator: AutomaticMaskGenerator, source: Source, min_area: int, rules: Sequence[Rule],
     max_images: int = 0, what: str = "search",
 ) -> list[SearchedImage]:  # fmt: skip
-    """Look for everything in all images that have an object.
+    """Look for everything in all images.
+
+    An image without an object is one in which nothing should be found: its mSA is 0 where anything is,
+    else 1. One whose objects are all too small to count is passed over.
 
     Args:
         generator: its thresholds of predicted IoU and stability must be 0, or at least no higher than
@@ -140,7 +143,8 @@ def search(
     images = []
     for number in tqdm(range(count), desc=what, unit="image", disable=None):
         sample = source.read(number)
-        if not (places := find_objects(sample.labels, min_area)):
+        places = find_objects(sample.labels, min_area)
+        if not places and sample.labels.any():
             continue
         height, width = sample.image.shape[:2]
         grid, whole = generator.point_grids[0], (0, 0, width, height)
@@ -155,7 +159,7 @@ def search(
                 kept,
             )
         )
-    if not images:
+    if not any(image.truths for image in images):
         raise UserError("there is no object to choose thresholds by: the masks are empty")
     return images
 
@@ -182,7 +186,7 @@ def _match(
     Where they do, a mask takes the best object that is left, which may be a little less than mSA's
     best assignment.
     """
-    is_apart = int(np.count_nonzero(labels, axis=0).max()) == 1
+    is_apart = int(np.count_nonzero(labels, axis=0).max()) <= 1
     areas = {place.object_id: place.area for place in places}
     taken = {object_id: np.zeros(len(THRESHOLDS), np.bool_) for object_id in areas}
     hits, is_there = (
@@ -236,7 +240,10 @@ def _accuracies(image: SearchedImage, rule: Rule) -> Values:
     counts = [_passing(kept, threshold) for threshold in PREDICTED_IOUS]
     hits = np.concatenate([np.zeros((1, len(THRESHOLDS))), np.cumsum(kept.hits, axis=0)])[counts]
     found = np.append(0, np.cumsum(kept.is_there))[counts][:, None]
-    return np.asarray((hits / (found + len(image.truths) - hits)).mean(axis=1))
+    union = found + len(image.truths) - hits
+    is_any = union > 0  # nothing found where nothing is cannot be better
+    accuracies: Values = np.divide(hits, union, out=np.ones_like(hits), where=is_any)
+    return np.asarray(accuracies.mean(axis=1))
 
 
 def judge(images: Sequence[SearchedImage], chosen: MaskThresholds, seed: int) -> Judgement:

@@ -1,5 +1,7 @@
 """Thresholds are tried on what was found once, as if the generator had been asked with each."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,39 @@ def test_objects_that_overlap(sam):
             thresholds = MaskThresholds(float(PREDICTED_IOUS[threshold]), 0.0, 0.7)
             exact = segmentation_accuracy(image.instances(thresholds))
             assert 0.9 * exact <= _accuracies(image, (0.0, 0.7))[threshold] <= exact
+
+
+class Emptied(Subset):
+    """The first image without objects, the second with objects too small to count."""
+
+    def read(self, index):
+        sample = super().read(index)
+        labels = np.zeros_like(sample.labels)
+        if index == 1:
+            labels[0, 5, 5] = 1
+        return replace(sample, labels=labels if index < 2 else sample.labels)
+
+
+def test_finding_something_where_nothing_is_costs(sam, source, images):
+    found = search_all(sam, Emptied(source, range(4)))
+    assert [len(image.truths) > 0 for image in found] == [False, True, True]
+    for rule in ((0.0, 0.9), (0.7, 0.3)):
+        count = np.array([
+            len(found[0].instances(MaskThresholds(float(each), *rule)).predictions)
+            for each in PREDICTED_IOUS
+        ])  # fmt: skip
+        assert count.min() == 0 < count.max()
+        np.testing.assert_array_equal(_accuracies(found[0], rule), np.where(count, 0.0, 1.0))
+    for thresholds in (MaskThresholds(0.0, 0.0, 0.9), MaskThresholds(0.9, 0.97, 0.1)):
+        instances = found[0].instances(thresholds)
+        assert segmentation_accuracy(instances) == (0.0 if instances.predictions else 1.0)
+    result = judge(found, choose(found), seed=0)
+    expected = np.mean([segmentation_accuracy(i.instances(choose(found))) for i in found])
+    assert result.after.scores["msa"] == pytest.approx(expected)
+    assert result.num_images == 3
+    # an image in which everything is false asks for stricter thresholds
+    many = [found[0]] * 20 + images
+    assert choose(many).pred_iou_thresh > choose(images).pred_iou_thresh
 
 
 def test_without_objects_nothing_can_be_chosen(sam, source):

@@ -123,7 +123,7 @@ def _matched_scores(images: Sequence[Instances]) -> dict[str, float]:
 
 
 def segmentation_accuracy(image: Instances) -> float:
-    """mSA of one image with an object or a prediction."""
+    """mSA of one image; 1 where there is no object and none is predicted."""
     return _accuracy(_ious(_counted(image)[0], image.truths))
 
 
@@ -176,6 +176,8 @@ def _matched(ious: NDArray[np.float64], threshold: float) -> NDArray[np.float64]
 
 def _accuracy(ious: NDArray[np.float64]) -> float:
     """TP / (TP + FP + FN), the mean over thresholds."""
+    if not sum(ious.shape):
+        return 1.0
     hits = np.array([len(_matched(ious, threshold)) for threshold in THRESHOLDS])
     return float(np.mean(hits / (sum(ious.shape) - hits)))
 
