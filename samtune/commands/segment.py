@@ -70,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", help="official weights for a registry name")
     parser.add_argument("--image-size", type=int, default=0, help="of a base model; 0: its own")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, auto")
+    tile = (
+        "side of tiles, larger than the objects (default: as trained; 0: the whole image, or for "
+    )
+    parser.add_argument(
+        "--tile", type=int, help=tile + "a scene windows as large as the model's input)"
+    )
+    parser.add_argument("--overlap", type=int, default=-1, help="of tiles (default: a quarter)")
     add_scene_options(parser)
     return parser
 

@@ -28,9 +28,6 @@ _MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg"
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
     """Options that mean something for scenes only."""
     group = parser.add_argument_group(f"scenes (--out with {', '.join((*DRIVERS, *RASTERS))})")
-    tile = "side of windows, larger than the objects (default: what the model was trained on)"
-    group.add_argument("--tile", type=int, help=tile)
-    group.add_argument("--overlap", type=int, default=-1, help="of windows (default: a quarter)")
     group.add_argument(
         "--min-area", type=int, default=16, help="smaller objects are left out, pixels"
     )
