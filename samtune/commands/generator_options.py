@@ -4,6 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from samtune.errors import UserError
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.models.backend import Sam
 from samtune.models.loading import tuned_sha256
@@ -30,6 +31,18 @@ def add_generator_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--crop-overlap-ratio", type=float, default=512 / 1500)
     parser.add_argument("--crop-n-points-downscale-factor", type=int, default=1)
     parser.add_argument("--min-mask-region-area", type=int, default=0, help="pixels")
+
+
+def refuse_generator_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Where prompts say what is looked for, nothing is searched.
+
+    Raises:
+        UserError: an option of the search was given.
+    """
+    for name in _GENERATOR:
+        if getattr(options, name) != parser.get_default(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} is for a search without prompts: leave it or the prompts out")
 
 
 def make_generator(sam: Sam, options: argparse.Namespace) -> AutomaticMaskGenerator:

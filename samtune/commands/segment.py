@@ -10,6 +10,7 @@ from samtune.commands.generator_options import (
     add_generator_options,
     generator_settings,
     make_generator,
+    refuse_generator_options,
     thresholds_hint,
 )
 from samtune.commands.options import choose_device, parse_alone, quieten, tile_of
@@ -90,6 +91,8 @@ def main(arguments: list[str]) -> int:
     if not is_scene:
         _require_sense(parser, options)
         _require_place(options, names)
+    if options.prompts is not None:
+        refuse_generator_options(parser, options)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     sam.bands = options.bands or sam.bands

@@ -8,6 +8,7 @@ from functools import partial
 
 from tqdm import tqdm
 
+from samtune.commands.generator_options import refuse_generator_options
 from samtune.commands.options import choose_device, parse_alone, quieten
 from samtune.commands.volume_options import (
     kind_of,
@@ -39,11 +40,14 @@ from samtune.models.loading import load_model
 
 def main(arguments: list[str]) -> int:
     quieten()
-    options = parse_alone(volume_parser(), arguments)
+    parser = volume_parser()
+    options = parse_alone(parser, arguments)
     _require_place(options)
     kind = kind_of(options)
     stack = open_stack(options.volume, read_settings_for(options))
     seeds = seeds_of(options, stack)
+    if seeds:
+        refuse_generator_options(parser, options)
     for seed in seeds:
         require_inside(seed, stack)
     truth = _read_truth(options, seeds)

@@ -82,6 +82,18 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
         (("{scene}", "-o", "{tmp}/d.gpkg", "--overwrite"), "is a folder"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--class-column", "kind"), "attribute of --prompts"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--overlay"), "is for images"),
+        (
+            (
+                "{scene}",
+                "-o",
+                "{tmp}/a.gpkg",
+                "--prompts",
+                "{tmp}/boxes.gpkg",
+                "--crop-n-layers",
+                "1",
+            ),
+            "--crop-n-layers is for a search without prompts",
+        ),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--tile", "64", "--overlap", "64"), "below the tile"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--simplify", "-1"), "cannot be below 0"),
         (("{tmp}/none.tif", "-o", "{tmp}/a.gpkg"), "cannot be read as a raster"),

@@ -306,6 +306,8 @@ class TestMistakes:
         prompt = ["--slice", "3", "--box", "6,23,30,47"]
         fails(capsys, say(*prompt, "--out", tmp_path / "o.png"), "o.png", ".nii.gz")
         fails(capsys, say(*prompt, "--out", tmp_path / "o.dcm"), "DICOM")
+        search = ["--points-per-side", "4", "--out", out]
+        fails(capsys, say(*prompt, *search), "--points-per-side is for a search without prompts")
         missing = tmp_path / "no.nii"
         fails(capsys, ["segment-volume", "nano", missing, "--out", out], "no.nii")
         out.write_bytes(b"precious")
