@@ -46,7 +46,7 @@ def test_pixels_that_touch_at_a_corner_are_parts_of_their_own():
     assert [area(ring) for ring in mask_to_rings(np.eye(3, dtype=bool))] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("mask", masks(), ids=lambda mask: "x".join(map(str, mask.shape)))
+@pytest.mark.parametrize("mask", list(masks()), ids=lambda mask: "x".join(map(str, mask.shape)))
 def test_what_is_traced_is_filled_again_to_the_pixel(mask):
     rings = mask_to_rings(mask)
     assert sum(area(ring) for ring in rings) == mask.sum()
@@ -65,7 +65,7 @@ def test_an_empty_mask_has_no_outline():
         mask_to_polygon(empty)
 
 
-@pytest.mark.parametrize("mask", masks(), ids=lambda mask: "x".join(map(str, mask.shape)))
+@pytest.mark.parametrize("mask", list(masks()), ids=lambda mask: "x".join(map(str, mask.shape)))
 def test_a_polygon_for_each_part_and_all_of_them_are_the_mask(mask):
     polygons = mask_to_polygons(mask)
     assert len(polygons) == ndimage.label(mask)[1]
