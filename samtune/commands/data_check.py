@@ -18,7 +18,7 @@ from samtune.data.datamodule import SamDataModule
 from samtune.data.source import Source, Subset
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
-from samtune.evaluation.compare import EvaluationSettings, compare
+from samtune.evaluation.compare import compare
 from samtune.evaluation.contestants import BASE, Contestants
 from samtune.evaluation.report.data_page import (
     draw_batch,
@@ -27,6 +27,7 @@ from samtune.evaluation.report.data_page import (
     write_data_page,
 )
 from samtune.evaluation.report.tables import markdown_table
+from samtune.evaluation.settings import EvaluationSettings
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 from samtune.models.registry import REGISTRY

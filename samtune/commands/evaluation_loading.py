@@ -11,7 +11,7 @@ from samtune.commands.options import choose_device
 from samtune.commands.processes import own_device
 from samtune.data.datamodule import SamDataModule
 from samtune.data.source import Source
-from samtune.evaluation.compare import EvaluationSettings
+from samtune.evaluation.settings import EvaluationSettings
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 

@@ -13,9 +13,9 @@ from samtune.data.datamodule import SamDataModule
 from samtune.data.procedural import ProceduralScenes
 from samtune.data.source import Source
 from samtune.errors import UserError
-from samtune.evaluation.compare import EvaluationSettings
 from samtune.evaluation.forgetting import NUM_GENERAL
 from samtune.evaluation.own_prompts import OwnPrompts
+from samtune.evaluation.settings import EvaluationSettings
 from samtune.inference.prompt_files import read_prompts
 from samtune.models.backend import Sam
 from samtune.models.loading import find_tuned

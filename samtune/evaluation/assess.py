@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from samtune.evaluation.calibration import check_threshold, expected_error
-from samtune.evaluation.compare import Comparison, EvaluationSettings
+from samtune.evaluation.compare import Comparison
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.forgetting import mark_trained, warnings_of
 from samtune.evaluation.rows import Row
+from samtune.evaluation.settings import EvaluationSettings
 from samtune.evaluation.summary import summarise
 from samtune.evaluation.verdict import headline
 from samtune.models.backend import Sam

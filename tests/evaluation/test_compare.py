@@ -11,9 +11,9 @@ from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Subset
 from samtune.errors import UserError
 from samtune.evaluation import session as session_module
-from samtune.evaluation.compare import EvaluationSettings
 from samtune.evaluation.compare import compare as compare_whole
 from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.settings import EvaluationSettings
 from samtune.geometry import logits_to_original, scale_xy
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import Sam

@@ -11,7 +11,7 @@ from samtune.drawing import BASE as BASE_COLOUR
 from samtune.drawing import TRUTH as TRUTH_COLOUR
 from samtune.drawing import TUNED as TUNED_COLOUR
 from samtune.drawing import comparison
-from samtune.evaluation.compare import Answer
+from samtune.evaluation.asking import Answer
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.rows import Row
 from samtune.prompts.seeding import object_rng

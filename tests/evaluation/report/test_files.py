@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samtune.evaluation.asking import Answer
 from samtune.evaluation.assess import assess
-from samtune.evaluation.compare import Answer, Comparison, EvaluationSettings
+from samtune.evaluation.compare import Comparison
 from samtune.evaluation.report.files import examples_picture, write_report
 from samtune.evaluation.report.gallery import Gallery
 from samtune.evaluation.report.page import render
 from samtune.evaluation.report.tables import to_csv
+from samtune.evaluation.settings import EvaluationSettings
 from samtune.models.calibration import Calibration, Threshold
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.types import Prompt, Sample
@@ -68,13 +70,11 @@ def about():
 
 def fill(rows):
     gallery = Gallery(size=12, side=24)
-    truth = np.zeros((40, 40), np.bool_)
-    truth[10:20, 10:30] = True
-    image = np.full((40, 40, 3), 120, np.uint8)
-    prompt = Prompt(np.array([[15, 15]], np.float32), np.array([1]))
+    prompt = Prompt(np.array([[15, 1]], np.float32), np.array([1]))
     for row in rows:
-        sample = Sample(row.key.image_id, image, truth[None].astype(np.int32))
-        gallery.add(Answer(row, sample, truth, prompt, dict.fromkeys(row.scores, truth)))
+        image, labels = np.full((*row.hw, 3), 120, np.uint8), np.zeros((1, *row.hw), np.int32)
+        sample = Sample(row.key.image_id, image, labels)
+        gallery.add(Answer(row, sample, lambda: prompt))
     return gallery
 
 
@@ -150,11 +150,12 @@ class TestFiles:
         write_report(tmp_path, rows, assessed(rows, about), gallery)
         picture = np.asarray(Image.open(tmp_path / "examples.png"))
         assert len(gallery.gains) == 2
-        assert picture.shape == (2 * (24 + 4), 5 * 24 + 4 * 4, 3)
+        # panels of 24 x 2 pixels, as images of 100 x 10 become
+        assert picture.shape == (2 * (2 + 4), 5 * 24 + 4 * 4, 3)
 
     def test_without_gains_the_losses_are_shown(self, make_row):
         gallery = fill([make_row("a", 0.5, 0.4)])
-        assert examples_picture(gallery).shape[0] == 24 + 4
+        assert examples_picture(gallery).shape[0] == 2 + 4
         assert examples_picture(Gallery()) is None
 
 

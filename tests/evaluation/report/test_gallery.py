@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from samtune.evaluation.compare import Answer
+from samtune.evaluation.asking import Answer
 from samtune.evaluation.report.gallery import Gallery, difference
 from samtune.types import Prompt, Sample
 
@@ -15,13 +15,10 @@ def answer(make_row):
     """A function that makes an answer with given IoUs, the object's id telling which it is."""
 
     def make(object_id, base, tuned=None):
-        image = np.full((80, 100, 3), 90, np.uint8)
-        truth = np.zeros((80, 100), np.bool_)
-        truth[20:40, 30:60] = True
         row = make_row("a", base, tuned, object_id=object_id)
-        masks = dict.fromkeys(row.scores, truth)
-        prompt = Prompt(box_xyxy=np.array([30, 20, 59, 39], np.float32))
-        return Answer(row, Sample("a", image, truth[None].astype(np.int32)), truth, prompt, masks)
+        image, labels = np.full((*row.hw, 3), 90, np.uint8), np.zeros((1, *row.hw), np.int32)
+        prompt = Prompt(box_xyxy=np.array([0, object_id % 10, 99, object_id % 10], np.float32))
+        return Answer(row, Sample("a", image, labels), lambda: prompt)
 
     return make
 
@@ -84,7 +81,8 @@ def test_a_picture_has_a_panel_for_the_prompt_the_truth_and_each_contestant(answ
     gallery = Gallery(size=3, side=32)
     gallery.add(answer(1, 0.5, tuned))
     (picture,) = gallery.gains
-    assert picture.image.shape == (32, panels * 32 + (panels - 1) * 4, 3)
+    # the image of 10 x 100 pixels becomes 3 x 32
+    assert picture.image.shape == (3, panels * 32 + (panels - 1) * 4, 3)
     assert picture.image.dtype == np.uint8
 
 

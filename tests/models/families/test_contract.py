@@ -8,8 +8,9 @@ from peft import PeftModel
 from samtune.data.features import FeatureStore
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.errors import UserError
-from samtune.evaluation.compare import EvaluationSettings, compare
+from samtune.evaluation.compare import compare
 from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.settings import EvaluationSettings
 from samtune.inference.predictor import SamPredictor
 from samtune.models.families.table import FAMILIES, family_of_official
 from samtune.models.loading import load_model
