@@ -71,6 +71,11 @@ def _umask() -> int:
     return current
 
 
+def partial_folder(out: Path) -> Path:
+    """Where the parts of a result that are done lie, until all are and it is written."""
+    return out.with_name(f"{out.name}.partial")
+
+
 def try_writing(path: Path) -> None:
     """See before long work whether a file could be written; its folder is made.
 

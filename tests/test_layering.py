@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "samtune"
-BASE = {"types", "errors", "files", "geometry", "outlines", "drawing"}
+BASE = {"types", "errors", "files", "result_store", "geometry", "outlines", "drawing"}
 LOWER = BASE | {"prompts", "models", "data"}
 ALLOWED = {
     "types": set(),
     "errors": set(),
     "files": {"errors"},
+    "result_store": {"errors", "files"},
     "geometry": {"types"},
     "outlines": {"types"},
     "drawing": {"types"},

@@ -7,7 +7,7 @@ which score on so many of the masks are so good.
 
 import argparse
 
-from samtune.commands.evaluation_loading import load_evaluation
+from samtune.commands.evaluation_loading import kept_rows, load_evaluation
 from samtune.commands.evaluation_options import (
     add_model_options,
     add_protocol_options,
@@ -34,11 +34,12 @@ def main(arguments: list[str]) -> None:
     folder = require_tuned(options.model)
     found = load_evaluation(options, data_arguments)
     contestants = Contestants(found.sam, is_tuned=True, with_base=False)
-    rows = compare(contestants, found.source, found.settings).rows
-    calibration = fit_calibration(rows, TUNED, options.split)
+    with kept_rows(folder / "calibration") as store_of:
+        rows = compare(contestants, found.source, found.settings, store=store_of(contestants)).rows
+        calibration = fit_calibration(rows, TUNED, options.split)
+        path = calibration.save(folder)
     before = expected_error(rows, TUNED)
     after = expected_error(rows, TUNED, calibration.of_array)
-    path = calibration.save(folder)
     print(
         f"{calibration.method} fit on {calibration.num_masks:,} masks of the split "
         f"'{options.split}': expected calibration error {before['ece']:.3f}, on the same masks "

@@ -6,11 +6,13 @@ bands); data and split are those of the first run, or of --config FILE.
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from samtune.commands.evaluation_loading import kept_rows
 from samtune.commands.evaluation_options import (
     add_data_options,
     add_protocol_options,
@@ -27,6 +29,7 @@ from samtune.evaluation.contestants import BASE, TUNED, Contestants
 from samtune.evaluation.ranking import rank
 from samtune.evaluation.report.short_page import write_short_page
 from samtune.evaluation.report.tables import VERDICTS, interval_text, markdown_table
+from samtune.evaluation.row_store import RowStore
 from samtune.files import write_json
 from samtune.models.loading import load_model
 
@@ -52,13 +55,17 @@ def main(arguments: list[str]) -> None:
         raise UserError("there is nothing to compare: name two models or more")
     torch.set_flush_denormal(True)
     unseen = _unseen(models, options, data_arguments)
-    answers = {model: _evaluate(model, models, unseen, options, data_arguments) for model in models}
-    if len({comparison.num_objects for comparison, _ in answers.values()}) > 1:
-        raise UserError(
-            "the models were asked for different objects: the data have changed meanwhile"
-        )
-    ranking = rank({m: (c.rows, name) for m, (c, name) in answers.items()}, options.seed)
-    _tell(ranking, options.out)
+    with kept_rows(options.out) as store_of:
+        answers = {
+            model: _evaluate(model, models, unseen, options, data_arguments, store_of)
+            for model in models
+        }
+        if len({comparison.num_objects for comparison, _ in answers.values()}) > 1:
+            raise UserError(
+                "the models were asked for different objects: the data have changed meanwhile"
+            )
+        ranking = rank({m: (c.rows, name) for m, (c, name) in answers.items()}, options.seed)
+        _tell(ranking, options.out)
 
 
 def _unseen(
@@ -98,6 +105,7 @@ def _evaluate(
     unseen: list[int] | None,
     options: argparse.Namespace,
     data_arguments: list[str],
+    store_of: Callable[..., RowStore],
 ) -> tuple[Comparison, str]:
     """Rows of one model, and the name that it has there."""
     sam = load_model(model, device=choose_device(options.device))
@@ -108,7 +116,7 @@ def _evaluate(
         data = build_data(first, options.config, [*data_arguments, *_as_trained(sam)])
     contestants = Contestants(sam, is_tuned(model), with_base=False)
     source = data.source(options.split, unseen)
-    comparison = compare(contestants, source, settings, what=model)
+    comparison = compare(contestants, source, settings, what=model, store=store_of(contestants))
     return comparison, TUNED if is_tuned(model) else BASE
 
 

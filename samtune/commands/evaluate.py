@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from samtune.commands.evaluation_loading import Evaluation, load_evaluation
+from samtune.commands.evaluation_loading import Evaluation, kept_rows, load_evaluation
 from samtune.commands.evaluation_options import (
     add_model_options,
     add_protocol_options,
@@ -90,16 +90,20 @@ def _evaluate(
     gallery = Gallery(options.gallery if rank == 0 else 0)
     if rank == 0:
         _say_what(sam, options, len(found.source))
-    domain = compare(contestants, found.source, settings, gallery.add)
-    general = general_set and compare(contestants, *general_set, what="what was lost")
-    if rank != 0:
-        return {}, Path()
-    results = assess(
-        domain, general, options.general, settings, recipe_of(run), sam.calibration
-    ) | {"about": _about(options, found, domain, command)}
-    results["warnings"] += _data_warnings(options, found, domain)
     folder = Path(options.out) if options.out else _default_folder(run, Path(options.model))
-    results = write_report(folder, domain.rows, results, gallery)
+    with kept_rows(folder, rank) as store_of:
+        store = store_of(contestants)
+        domain = compare(contestants, found.source, settings, gallery.add, store=store)
+        general = general_set and compare(
+            contestants, *general_set, what="what was lost", store=store
+        )
+        if rank != 0:
+            return {}, Path()
+        results = assess(
+            domain, general, options.general, settings, recipe_of(run), sam.calibration
+        ) | {"about": _about(options, found, domain, command)}
+        results["warnings"] += _data_warnings(options, found, domain)
+        results = write_report(folder, domain.rows, results, gallery)
     if run is not None and run == Path(options.model) and (run / "wandb_id.txt").exists():
         logging = read_settings(run / "config.yaml").get("logging", {})
         log_evaluation(run, logging, is_offline(logging.get("wandb", "auto")), results)

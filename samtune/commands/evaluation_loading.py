@@ -1,7 +1,11 @@
-"""What a command that evaluates one model begins with: the network, its data, how it is asked."""
+"""What commands that evaluate begin with: network, data, how it is asked, and what is done already."""
 
 import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,9 +15,12 @@ from samtune.commands.options import choose_device
 from samtune.commands.processes import own_device
 from samtune.data.datamodule import SamDataModule
 from samtune.data.source import Source
+from samtune.evaluation.row_store import RowStore
 from samtune.evaluation.settings import EvaluationSettings
+from samtune.files import partial_folder
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
+from samtune.result_store import ResultStore
 
 
 @dataclass(frozen=True)
@@ -59,3 +66,24 @@ def load_network(options: argparse.Namespace) -> Sam:
     torch.set_flush_denormal(True)
     device = choose_device(own_device() if options.device == "auto" else options.device)
     return load_model(options.model, options.checkpoint, options.image_size or None, device)
+
+
+@contextmanager
+def kept_rows(results: Path, rank: int = 0) -> Iterator[Callable[..., RowStore]]:
+    """Make stores, of contestants, that keep what is done beside the results until the block ends.
+
+    Where the block is left early, what is done stays for the same command to go on with.
+
+    Args:
+        results: file or folder that the block writes.
+        rank: of this process; the first one tidies up.
+    """
+    folder = partial_folder(results)
+    try:
+        yield partial(RowStore, folder)
+    except KeyboardInterrupt:
+        if rank == 0 and folder.exists():
+            print("samtune: the same command goes on where this one stops", file=sys.stderr)
+        raise
+    if rank == 0:
+        ResultStore(folder).remove()

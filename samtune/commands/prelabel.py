@@ -204,7 +204,7 @@ def _segment(store: PrelabelStore, images: list[PlannedImage]) -> tuple[Done, li
         for image in tqdm(images, desc="prelabel", unit="image", disable=None):
             try:
                 image.require_size()
-                place = store.place(image.path, image.detections)
+                place = store.place_of(image.path, image.detections)
                 if not is_kept(place):
                     store.make(place, image.path, image.detections)
                 done.append((image, place))

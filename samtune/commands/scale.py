@@ -7,11 +7,17 @@ untouched.
 
 import argparse
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from samtune.commands.evaluation_loading import Evaluation, load_evaluation, load_network
+from samtune.commands.evaluation_loading import (
+    Evaluation,
+    kept_rows,
+    load_evaluation,
+    load_network,
+)
 from samtune.commands.evaluation_options import (
     add_model_options,
     add_protocol_options,
@@ -28,6 +34,7 @@ from samtune.evaluation.pairing import Answers, answers_of, difference_of
 from samtune.evaluation.report.plots import Series, line_chart
 from samtune.evaluation.report.short_page import Chart, write_short_page
 from samtune.evaluation.report.tables import interval_text, markdown_table
+from samtune.evaluation.row_store import RowStore
 from samtune.evaluation.tradeoff import ScalePoint, find_knee
 from samtune.files import write_json
 from samtune.models.backend import Sam
@@ -68,7 +75,9 @@ def main(arguments: list[str]) -> None:
         return
     for value in options.scales:
         _require_scale(value, "--scales")
-    _tell(sweep(options, load_evaluation(options, data_arguments)), folder)
+    evaluation = load_evaluation(options, data_arguments)
+    with kept_rows(folder) as store_of:
+        _tell(sweep(options, evaluation, store_of), folder)
 
 
 def scale_of(sam: Sam) -> TunedScale:
@@ -77,7 +86,9 @@ def scale_of(sam: Sam) -> TunedScale:
     return TunedScale(sam, base)
 
 
-def sweep(options: argparse.Namespace, evaluation: Evaluation) -> list[ScalePoint]:
+def sweep(
+    options: argparse.Namespace, evaluation: Evaluation, store_of: Callable[..., RowStore]
+) -> list[ScalePoint]:
     """Measure the domain and the general set at every scale; 0 and 1 are always among them."""
     sam, settings = evaluation.sam, evaluation.settings
     sources = {
@@ -88,9 +99,11 @@ def sweep(options: argparse.Namespace, evaluation: Evaluation) -> list[ScalePoin
     found: dict[float, dict[str, Answers]] = {}
     for value in sorted({0.0, 1.0, *options.scales}):
         scale.set(value)
+        store = store_of(contestants, value)
         found[value] = {
             name: answers_of(
-                compare(contestants, *pair, what=f"scale {value:g}, {name}").rows, TUNED
+                compare(contestants, *pair, what=f"scale {value:g}, {name}", store=store).rows,
+                TUNED,
             )
             for name, pair in sources.items()
         }

@@ -10,6 +10,7 @@ from samtune.commands.generator_options import thresholds_hint
 from samtune.data.geo.raster import open_scene
 from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
+from samtune.files import partial_folder
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.scene.files import DRIVERS, RASTERS
@@ -19,7 +20,6 @@ from samtune.inference.scene.segment import (
     segment_prompted,
     segment_scene,
 )
-from samtune.inference.scene.store import partial_folder
 
 # Files that people ask for, and that are not written.
 _MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg", ".jp2")

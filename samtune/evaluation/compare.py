@@ -6,6 +6,7 @@ Measured at the original resolution.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from samtune.data.source import Source
 from samtune.errors import UserError
 from samtune.evaluation.asking import Answer, AskedImage
 from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.row_store import RowStore
 from samtune.evaluation.rows import Row
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.types import InputFrame, Sample
@@ -64,6 +66,7 @@ def compare(
     settings: EvaluationSettings,
     watch: Callable[[Answer], None] | None = None,
     what: str = "evaluate",
+    store: RowStore | None = None,
 ) -> Comparison:
     """Evaluate the contestants on every object of a source.
 
@@ -71,8 +74,9 @@ def compare(
         contestants: base, and tuned if there is one.
         source: held-out images.
         settings: protocols and the rest.
-        watch: is shown each answer while its masks exist (the report's gallery).
+        watch: is shown each answer (the report's gallery).
         what: stands before the progress bar.
+        store: keeps the rows of each image that is done, and has those of an interrupted evaluation.
 
     Raises:
         UserError: an image cannot be read and `on_error` is `fail`, or there are no objects.
@@ -82,9 +86,9 @@ def compare(
     grid = contestants.sam.frame.with_side(contestants.sam.mask_side)
     for number, sample, pixel_values in _read(contestants, source, settings, what):
         digests[number] = _digest(sample)
-        features = contestants.encode(pixel_values[None].to(contestants.sam.device))
         image = AskedImage(sample, source.records[number], settings, grid)
-        for row in image.rows(contestants, features):
+        measured = partial(_measure, contestants, image, pixel_values)
+        for row in measured() if store is None else store.rows(image, digests[number], measured):
             rows.append((number, row))
             if watch is not None:
                 watch(image.answer(row))
@@ -101,6 +105,11 @@ def compare(
     together = "".join(digests[number] for number in sorted(digests))
     digest = hashlib.sha256(together.encode()).hexdigest()
     return Comparison([row for _, row in rows], digest)
+
+
+def _measure(contestants: Contestants, image: AskedImage, pixel_values: Tensor) -> list[Row]:
+    features = contestants.encode(pixel_values[None].to(contestants.sam.device))
+    return list(image.rows(contestants, features))
 
 
 def _digest(sample: Sample) -> str:

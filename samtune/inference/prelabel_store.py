@@ -1,25 +1,18 @@
-"""What was made of each image, kept in a folder until all are done, so that a broken run goes on.
+"""What was made of each image: it comes from model, settings, image file, and detections."""
 
-A file is named by all that its content comes from: model, settings, image file, detections. What has
-changed since is made again, the rest is not; nothing else has to be compared.
-"""
-
-import hashlib
-import json
-import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from samtune.data.image_io import image_hw, read_image
 from samtune.errors import UserError
-from samtune.files import read_json, write_bytes
+from samtune.files import read_json
 from samtune.inference.detections import Detection, Rejected
 from samtune.inference.prelabelling import ImagePrelabels, Prelabel, prelabel
 from samtune.models.backend import Sam
 from samtune.models.loading import describe, tuned_sha256
+from samtune.result_store import ResultStore
 from samtune.types import ImageArray
 
 # What could not be used, of a run in which nothing could.
@@ -27,7 +20,7 @@ REJECTED = "rejected.json"
 _FORMAT = 1
 
 
-class PrelabelStore:
+class PrelabelStore(ResultStore):
     """Segments images, or reads what was made of them before.
 
     Args:
@@ -40,13 +33,13 @@ class PrelabelStore:
     def __init__(
         self, folder: Path, sam: Sam, bands: Sequence[int] | None = None, tile: int = 0
     ) -> None:
-        self.folder, self.sam, self.tile = folder, sam, tile
+        self.sam, self.tile = sam, tile
         self.bands = list(bands) if bands else sam.bands
         calibration = sam.calibration and asdict(sam.calibration)
         about = {**describe(sam), "bands": self.bands, "side": sam.image_size, "tile": tile}
-        self._about = [_FORMAT, tuned_sha256(sam), about, calibration]
+        super().__init__(folder, _FORMAT, tuned_sha256(sam), about, calibration)
 
-    def place(self, image: Path, detections: list[Detection]) -> Path:
+    def place_of(self, image: Path, detections: list[Detection]) -> Path:
         """Where the result for an image is, or will be.
 
         Raises:
@@ -57,9 +50,7 @@ class PrelabelStore:
         except OSError as error:
             raise UserError(f"{image} cannot be read: {error.strerror}") from error
         parts = [asdict(each) for each in detections]
-        known = [self._about, str(image.absolute()), state.st_size, state.st_mtime_ns, parts]
-        text = json.dumps(known, sort_keys=True, default=str)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+        return self.place(str(image.absolute()), state.st_size, state.st_mtime_ns, parts)
 
     def make(self, place: Path, image: Path, detections: list[Detection]) -> None:
         """Segment the detections of an image and keep the result.
@@ -71,7 +62,7 @@ class PrelabelStore:
             result = prelabel(self.sam, self.read_image(image), detections, self.tile)
         else:
             result = ImagePrelabels(image_hw(image), [], [], 0)
-        write_bytes(place, json.dumps(asdict(result)).encode(), is_durable=False)
+        self.write(place, asdict(result))
 
     def read_image(self, image: Path) -> ImageArray:
         """(H, W, 3) as the model was trained on.
@@ -82,12 +73,9 @@ class PrelabelStore:
         return read_image(image, self.bands, self.sam.stretch, self.sam.value_range)
 
     def remove(self) -> None:
-        """Forget everything; what others have put into the folder stays."""
-        for file in self.folder.glob("*.json"):
-            if re.fullmatch(r"[0-9a-f]{64}", file.stem) or file.name == REJECTED:
-                file.unlink(missing_ok=True)
-        with suppress(OSError):
-            self.folder.rmdir()
+        """Forget everything, also what could not be used."""
+        (self.folder / REJECTED).unlink(missing_ok=True)
+        super().remove()
 
 
 def is_kept(place: Path) -> bool:

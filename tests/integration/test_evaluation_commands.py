@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from samtune.cli import main
 from samtune.commands.evaluation_options import build_data
 from samtune.data.datamodule import SamDataModule
+from samtune.evaluation.asking import AskedImage
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.models.saving import save_tuned
@@ -402,3 +403,65 @@ class TestTrainingImages:
             for seed in range(5)
         }  # fmt: skip
         assert len(set(map(tuple, tests.values()))) == 1
+
+
+class TestInterrupted:
+    """A command that broke off goes on where it stopped, to the same results."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """Images that are asked; the process is interrupted where `stop_at` says."""
+        images, rows = [], AskedImage.rows
+
+        def watched(image, *arguments):
+            if len(images) == watched.stop_at:
+                raise KeyboardInterrupt
+            images.append(image.sample.image_id)
+            return rows(image, *arguments)
+
+        watched.stop_at = 1
+        monkeypatch.setattr(AskedImage, "rows", watched)
+        return images, watched
+
+    @pytest.fixture
+    def broken_off(self, asked, capsys):
+        """A function that runs a command, breaks it off, and runs it again."""
+
+        def run(command, num_left):
+            images, watched = asked
+            assert main(command) == 2
+            assert "the same command goes on where this one stops" in capsys.readouterr().err
+            watched.stop_at = -1
+            images.clear()
+            assert main(command) == 0
+            assert len(images) == num_left
+
+        return run
+
+    def test_evaluate(self, run, tmp_path, broken_off, monkeypatch):
+        monkeypatch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 1)
+        out = tmp_path / "out"
+        command = ["evaluate", str(run), "--protocols", "box", "point", "--out", str(out)]
+        broken_off(command, num_left=2)
+        assert not out.with_name("out.partial").exists()
+        found = {file.name: file.read_bytes() for file in out.iterdir()}
+        assert main(command) == 0
+        assert len(found) == 5
+        assert found == {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def test_compare(self, run, tmp_path, broken_off):
+        out = tmp_path / "out"
+        command = ["compare", str(run), "nano", "--protocols", "box", "--out", str(out)]
+        broken_off(command, num_left=3)
+        assert not out.with_name("out.partial").exists()
+
+    def test_calibrate(self, run, broken_off):
+        command = ["calibrate", str(run), "--protocols", "box_jitter", "--repeats", "4"]
+        broken_off(command, num_left=1)
+        assert not list(run.rglob("*.partial"))
+
+    def test_scale(self, run, broken_off, monkeypatch):
+        monkeypatch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 1)
+        command = ["scale", str(run), "--protocols", "box", "--scales", "0", "1"]
+        broken_off(command, num_left=5)
+        assert not list(run.rglob("*.partial"))

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from samtune.data.geo.raster import Scene, Window, has_data, read_window
 from samtune.data.geo.vector import Polygons
+from samtune.files import partial_folder
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.scene.files import (
@@ -25,7 +26,7 @@ from samtune.inference.scene.polygons import measure_on_ground, on_the_map
 from samtune.inference.scene.prompted import PromptedObjects, ScenePrompts
 from samtune.inference.scene.seams import Seams
 from samtune.inference.scene.specks import without_specks
-from samtune.inference.scene.store import Arrays, WindowStore, partial_folder
+from samtune.inference.scene.store import Arrays, WindowStore
 from samtune.inference.scene.tracing import Traced, trace_objects
 from samtune.types import ImageArray
 

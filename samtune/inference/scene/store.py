@@ -22,11 +22,6 @@ _MEMORY = 2**27
 Arrays = dict[str, NDArray[Any]]
 
 
-def partial_folder(out: Path) -> Path:
-    """Where windows lie until the file is written."""
-    return out.with_name(f"{out.name}.partial")
-
-
 class WindowStore:
     """A folder with one file for each window that is done.
 
