@@ -105,6 +105,17 @@ def mask_to_rle(mask: MaskArray) -> dict[str, Any]:
     }
 
 
+def mask_to_runs(mask: MaskArray) -> list[int]:
+    """Lengths of the runs of an (H, W) mask, column by column, beginning with the background.
+
+    COCO's uncompressed run-length encoding.
+    """
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs: list[int] = np.diff(np.concatenate([[0], ends, [len(flat)]])).tolist()
+    return [0, *runs] if flat[0] else runs
+
+
 def rle_to_mask(rle: dict[str, Any]) -> MaskArray:
     """Decode a COCO run-length encoding, compressed or not, to (H, W) boolean.
 

@@ -53,7 +53,8 @@ def build(options: argparse.Namespace) -> Any:
 
 
 def wrap(network: Any) -> Any:
-    from samtune.models.backend import BaseIdentity, Sam
+    from samtune.models.backend import Sam
+    from samtune.models.identity import BaseIdentity
 
     return Sam(network, BaseIdentity("benchmark", "", 0, "0", True)).to(network.device)
 

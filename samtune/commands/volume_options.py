@@ -8,7 +8,7 @@ from typing import Any
 from samtune.commands.evaluation_options import find_run
 from samtune.commands.generator_options import add_generator_options
 from samtune.commands.options import parse_numbers, read_settings
-from samtune.data.datamodule import as_range
+from samtune.data.image_io import as_range
 from samtune.data.segment_codes import TISSUE, SegmentProperty, parse_property
 from samtune.data.source import ReadSettings
 from samtune.data.volume_io import read_volume_labels

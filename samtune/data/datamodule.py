@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from samtune.data.dataset import TARGET_SIDE, OnError, PromptedDataset, PromptSettings
 from samtune.data.features import CacheSettings, FeatureStore, open_store
 from samtune.data.formats import Format, open_splits
+from samtune.data.image_io import as_range
 from samtune.data.loader import BatchLoader
 from samtune.data.source import ReadSettings, Source, Subset, Tiles
 from samtune.data.splits import SplitSettings
@@ -281,19 +282,6 @@ class SamDataModule(pl.LightningDataModule):
             model.frame, int(model.mask_side), self.target_side, max_objects,
             self.min_area, self.augment, self.seed, self.on_error, self.views,
         )  # fmt: skip
-
-
-def as_range(values: list[float] | None) -> tuple[float, float] | None:
-    """Two numbers of a setting, in order.
-
-    Raises:
-        UserError: they are not.
-    """
-    if values is None:
-        return None
-    if len(values) != 2 or not values[0] < values[1]:
-        raise UserError(f"data.value_range is {values}: give two numbers, the lower one first")
-    return values[0], values[1]
 
 
 def _choose_num_workers(number: int) -> int:

@@ -264,3 +264,16 @@ def _read_palette_indices(path: ImageFile) -> NDArray[np.int32] | None:
             return np.asarray(image).astype(np.int32) if image.mode == "P" else None
     except (*_DAMAGED, Image.DecompressionBombError):  # whatever is wrong, `read_pixels` says it
         return None
+
+
+def as_range(values: list[float] | None) -> tuple[float, float] | None:
+    """Two numbers of a setting, in order.
+
+    Raises:
+        UserError: they are not.
+    """
+    if values is None:
+        return None
+    if len(values) != 2 or not values[0] < values[1]:
+        raise UserError(f"data.value_range is {values}: give two numbers, the lower one first")
+    return values[0], values[1]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from samtune.models.backend import Sam
 from samtune.models.loading import load_base
+from samtune.models.steps import frozen_depth
 from samtune.types import Features
 
 BASE, TUNED = "base", "tuned"
@@ -48,7 +49,7 @@ class Contestants:
         """Image embeddings for each contestant; what the adapter does not change is computed once."""
         if len(self.names) < 2 or not self.sam.is_adapted:
             return {name: self._encode(name, pixel_values) for name in self.names}
-        depth = self.sam.frozen_depth
+        depth = frozen_depth(self.sam)
         if depth < 0:
             return {name: self._encode(name, pixel_values) for name in self.names}
         shared, features = self.sam.encode_until(pixel_values, depth), {}

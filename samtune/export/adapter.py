@@ -11,7 +11,8 @@ from samtune.errors import UserError
 from samtune.export.checking import require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings
 from samtune.export.extras import write_extras
-from samtune.models.backend import BaseIdentity, Sam
+from samtune.models.backend import Sam
+from samtune.models.identity import BaseIdentity
 from samtune.models.loading import BASE_FOLDER, load_model, load_start
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_transformers, write_adapter

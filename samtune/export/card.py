@@ -15,7 +15,8 @@ import yaml
 from samtune.export.exported import Exported, public_base
 from samtune.export.extras import tell_extras
 from samtune.files import write_text
-from samtune.models.backend import BaseIdentity, Sam
+from samtune.models.backend import Sam
+from samtune.models.identity import BaseIdentity
 from samtune.models.registry import REGISTRY
 from samtune.prompts.protocols import RECIPES
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samtune.data.source import Source
-from samtune.models.backend import BaseIdentity
+from samtune.models.identity import BaseIdentity
 
 
 @dataclass(frozen=True)

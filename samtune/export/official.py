@@ -15,8 +15,9 @@ from samtune.errors import UserError
 from samtune.export.checking import merge_checked, require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings
 from samtune.export.extras import write_extras
-from samtune.models.backend import BaseIdentity, Sam
+from samtune.models.backend import Sam
 from samtune.models.families.sam import OFFICIAL_DECODER_EPS
+from samtune.models.identity import BaseIdentity
 from samtune.models.loading import load_model
 from samtune.models.registry import REGISTRY
 from samtune.models.weights import read_weights, set_decoder_eps

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from samtune.data.preprocess import resize_to_frame
 from samtune.errors import UserError
-from samtune.geometry import logits_to_original
+from samtune.geometry import logits_to_original, mask_to_runs
 from samtune.inference.candidates import (
     Candidate,
     box_and_bits,
     thin_out,
     without_small_regions,
 )
-from samtune.inference.crops import CropBox, Grid, crop_boxes
+from samtune.inference.crops import CropBox, Grid, crop_area, crop_boxes, is_cut_off
 from samtune.inference.generator_arguments import (
     build_grids,
     require_numbers,
@@ -186,7 +186,7 @@ class AutomaticMaskGenerator:
             for crop in crops:
                 found += self._search_crop(image, crop, grid, _NEAR_CROP)
         if len(layers) > 1:
-            small_first = [1 / _area(candidate.crop_xyxy) for candidate in found]
+            small_first = [1 / crop_area(candidate.crop_xyxy) for candidate in found]
             found = thin_out(found, small_first, self.crop_nms_thresh)
         return found
 
@@ -219,7 +219,7 @@ class AutomaticMaskGenerator:
             for mask, predicted_iou, stability, index in self._ask(part):
                 box, bits = box_and_bits(mask)
                 box += (x0, y0, x0, y0)
-                if not _is_cut_off(box, crop, image.shape[:2], near):
+                if not is_cut_off(box, crop, image.shape[:2], near):
                     x, y = (part[index] + (x0, y0)).tolist()
                     yield Candidate(
                         box, bits, image.shape[:2], predicted_iou, stability, (x, y), crop
@@ -283,7 +283,7 @@ class AutomaticMaskGenerator:
             return candidate.mask()
         if self.output_mode == "coco_rle":
             return candidate.rle()
-        return {"size": list(candidate.image_hw), "counts": _run_lengths(candidate.mask())}
+        return {"size": list(candidate.image_hw), "counts": mask_to_runs(candidate.mask())}
 
 
 def _count(mask: Tensor) -> Tensor:
@@ -291,25 +291,6 @@ def _count(mask: Tensor) -> Tensor:
     if mask.device.type != "cpu":
         return mask.flatten(1).sum(1, dtype=torch.int32)
     return torch.tensor([np.count_nonzero(each) for each in mask.numpy()], dtype=torch.int32)
-
-
-def _run_lengths(mask: MaskArray) -> list[int]:
-    """Lengths of the runs of an (H, W) mask, column by column, beginning with the background."""
-    flat = mask.T.ravel()
-    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate([[0], ends, [len(flat)]])).tolist()
-    return [0, *runs] if flat[0] else runs
-
-
-def _area(crop: CropBox) -> int:
-    return (crop[2] - crop[0]) * (crop[3] - crop[1])
-
-
-def _is_cut_off(box: NDArray[np.int64], crop: CropBox, hw: tuple[int, ...], near: int) -> bool:
-    """Whether a box comes near an edge of its crop that is no edge of the image."""
-    is_near_crop = np.abs(box - crop) <= near
-    is_near_image = np.abs(box - (0, 0, hw[1], hw[0])) <= near
-    return bool((is_near_crop & ~is_near_image).any())
 
 
 # segment_anything's name of it

@@ -64,6 +64,17 @@ def tile_boxes(hw: tuple[int, int], side: int, overlap: int) -> list[CropBox]:
     return [(x, y, min(x + side, hw[1]), min(y + side, hw[0])) for y, x in product(rows, columns)]
 
 
+def crop_area(crop: CropBox) -> int:
+    return (crop[2] - crop[0]) * (crop[3] - crop[1])
+
+
+def is_cut_off(box: NDArray[np.int64], crop: CropBox, hw: tuple[int, ...], near: int) -> bool:
+    """Whether a box comes near an edge of its crop that is no edge of the image."""
+    is_near_crop = np.abs(box - crop) <= near
+    is_near_image = np.abs(box - (0, 0, hw[1], hw[0])) <= near
+    return bool((is_near_crop & ~is_near_image).any())
+
+
 def _spans(length: int, count: int, overlap: int) -> list[tuple[int, int]]:
     span = ceil((overlap * (count - 1) + length) / count)
     starts = [(span - overlap) * number for number in range(count)]

@@ -5,18 +5,14 @@ segment_anything's `Sam` know: `device`, `preprocess`, `postprocess_masks`,
 `forward(batched_input, multimask_output)`.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
@@ -26,6 +22,7 @@ from samtune.models.calibration import Calibration
 from samtune.models.chunking import cut_objects, join_predictions
 from samtune.models.families.base import Family
 from samtune.models.families.table import find_family
+from samtune.models.identity import BaseIdentity
 from samtune.models.thresholds import FittedThresholds
 from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch
 
@@ -33,25 +30,6 @@ from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch
 # (floats of the finest map: 2 million an object at 1024 px, an eighth of a million for nano).
 _OBJECTS_ON_GPU = 64
 _FLOATS_ON_CPU = 2**21
-
-
-@dataclass(frozen=True)
-class BaseIdentity:
-    """Which base a network was made from, so that an adapter never meets the wrong one.
-
-    Attributes:
-        name: what `load_model` was given: registry name, hub id, absolute path of folder or file.
-        checkpoint: absolute path of official weights given beside a registry name; empty without.
-        image_size: side of the square input after interpolation, pixels.
-        sha256: over the names and bytes of all weights, before interpolation and tuning.
-        is_random: the weights are a seeded random initialisation.
-    """
-
-    name: str
-    checkpoint: str
-    image_size: int
-    sha256: str
-    is_random: bool = False
 
 
 class Sam(nn.Module):
@@ -133,41 +111,6 @@ class Sam(nn.Module):
     def depth(self) -> int:
         """Steps of the encoder: its blocks, and what makes image embeddings of the last one."""
         return len(self.family.blocks) + 1
-
-    @property
-    def frozen_depth(self) -> int:
-        """Leading steps of the encoder that neither an adapter nor training changes.
-
-        -1: not even what stands before the first block.
-        """
-        changed = [
-            self.step_of(name) for name, p in self.core.named_parameters() if p.requires_grad
-        ]
-        if isinstance(self.network, PeftModel):
-            configs = self.network.peft_config.values()
-            if any(getattr(config, "bias", "none") != "none" for config in configs):
-                return -1
-            changed += [
-                self.step_of(f"{name}.")
-                for name, module in self.core.named_modules()
-                if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper)
-            ]
-        return min(changed, default=self.depth)
-
-    def step_of(self, name: str) -> int:
-        """The step of the encoder that a parameter belongs to, by any name that ends in its own.
-
-        -1 stands before the first block, `depth` is outside the encoder.
-        """
-        if match := re.search(rf"\b{self.family.blocks_path}\.(\d+)\.", name):
-            return int(match[1])
-        if "vision_encoder." not in name:
-            return self.depth
-        return self.depth - 1 if ".neck." in name else -1
-
-    def blocks_after(self, name: str) -> int:
-        """How many blocks a gradient passes from the decoder to a parameter; 0 outside the encoder."""
-        return max(0, self.depth - 1 - self.step_of(name))
 
     @contextmanager
     def base_weights(self) -> Iterator[None]:

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from samtune.errors import UserError
 from samtune.files import read_json
-from samtune.models.backend import BaseIdentity, Sam
+from samtune.models.backend import Sam
 from samtune.models.calibration import load_calibration
 from samtune.models.families.table import find_family
+from samtune.models.identity import BaseIdentity
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.registry import REGISTRY
 from samtune.models.thresholds import load_thresholds

@@ -4,6 +4,7 @@ import torch
 
 from samtune.data.features import FeatureStore, FrozenPart, join_features
 from samtune.models.backend import Sam
+from samtune.models.steps import frozen_depth
 from samtune.types import Batch, Features
 
 
@@ -31,7 +32,7 @@ def frozen_part(sam: Sam, precision: str) -> FrozenPart | None:
 
 def kept_depth(sam: Sam) -> int:
     """After how many steps of the encoder its answer is kept; -1 if it is trained from the start."""
-    depth = sam.frozen_depth
+    depth = frozen_depth(sam)
     if depth == sam.depth and not sam.family.with_kept_embeddings:
         return depth - 1  # of EdgeTAM that is 0: its whole backbone stands before the first block
     # before the first block there is next to nothing to save

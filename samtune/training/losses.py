@@ -4,6 +4,7 @@ Every loss is a mean over an object's own pixels first and over objects afterwar
 large objects nor full batches weigh more.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from samtune.errors import UserError
 from samtune.prompts.protocols import IouLoss, PixelLoss, Recipe
-from samtune.types import MaskPrediction
+from samtune.types import MaskPrediction, ObjectKey
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 
@@ -174,3 +176,23 @@ def compute_losses(
         best=best,
         chosen=scores.argmax(dim=1),
     )
+
+
+def require_finite(loss: Tensor, step: int, keys: Iterable[ObjectKey]) -> None:
+    """Stop a training that has diverged.
+
+    Args:
+        loss: of a batch.
+        step: of the optimizer.
+        keys: objects of the batch.
+
+    Raises:
+        UserError: the loss is infinite or no number.
+    """
+    if not torch.isfinite(loss):
+        images = ", ".join(sorted({key.image_id for key in keys}))
+        raise UserError(
+            f"the loss is {loss.item()} at step {step}, in the batch with the images {images}: lower "
+            "optim.lr, clip gradients (trainer.gradient_clip_val) or train in fp32; the last "
+            "checkpoint is from before"
+        )

@@ -5,6 +5,7 @@ Checkpoints hold the trained parameters only, and all that is needed to rebuild 
 
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,22 +16,19 @@ from samtune.data.features import FeatureStore, FrozenPart
 from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.loading import describe, load_start, load_trained
-from samtune.models.lora import (
-    DecoderMode,
-    LoraSettings,
-    Mode,
-    prepare_for_training,
-)
+from samtune.models.lora import DecoderMode, LoraSettings, Mode, prepare_for_training
 from samtune.models.quantize import Quantization
 from samtune.models.quantize import quantize as quantize_encoder
+from samtune.models.steps import blocks_after
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
 from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.extents import ExtentHead, extent_loss, extent_targets
-from samtune.training.losses import LossSettings, LossWeights
+from samtune.training.losses import LossSettings, LossWeights, require_finite
 from samtune.training.memory import is_out_of_memory
 from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
-from samtune.training.rounds import run_rounds
+from samtune.training.processes import share_of, touch_all
+from samtune.training.rounds import mean_of, run_rounds
 from samtune.training.validation import ValidationScores, score_batch
 from samtune.types import Batch, InputFrame, Stretch
 
@@ -152,7 +150,7 @@ class SamTuner(pl.LightningModule):
         return self.network.mask_side
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        share = self._share(len(batch.keys))  # once: all processes take part
+        share = share_of(len(batch.keys), self.trainer.world_size, self.device)  # all take part
         try:
             return self._take_step(batch, batch_idx, share)
         except (RuntimeError, MemoryError) as error:
@@ -209,25 +207,16 @@ class SamTuner(pl.LightningModule):
         features = encode_batch(self.network, batch, self.store) if len(batch.valid) else None
         if features is None or not batch.keys:  # nothing to learn, but the step must count
             self._log_step({}, 0.0, 1)
-            return self._touch_all()
+            return touch_all(self.network)
         if self.extent_head is not None:
-            return self._with_all(self._warm_up(self.extent_head(features.main), batch))
+            return self._joined(self._warm_up(self.extent_head(features.main), batch))
         rounds = run_rounds(
             self.network, features, batch, self.recipe, self.loss_weights, self.objects_per_chunk
         )
-        loss = torch.stack([result.parts.total.mean() for result in rounds]).mean()
-        self._stop_if_not_finite(loss, batch)
-        values = {"loss": loss.detach(), "miou": rounds[0].parts.ious.mean()}
-        for name in ("pixel", "dice", "iou"):
-            parts = [getattr(result.parts, name).mean() for result in rounds]
-            values[f"{name}_loss"] = torch.stack(parts).mean().detach()
-        values["miou_corrected"] = rounds[-1].parts.ious.mean()
-        self._log_step(values, share, len(batch.keys))
-        return self._with_all(loss * share)
-
-    def _with_all(self, loss: Tensor) -> Tensor:
-        """Among several processes no trained weight may be left out."""
-        return loss + self._touch_all() if self.trainer.world_size > 1 else loss
+        values = mean_of(rounds)
+        require_finite(values["loss"], self.global_step, batch.keys)
+        self._log_step({k: v.detach() for k, v in values.items()}, share, len(batch.keys))
+        return self._joined(values["loss"] * share)
 
     def _log_step(self, values: dict[str, Tensor], share: float, size: int) -> None:
         """Log a step; among several processes one without objects adds nothing, but takes part."""
@@ -244,35 +233,16 @@ class SamTuner(pl.LightningModule):
                 batch_size=size, sync_dist=world > 1,
             )  # fmt: skip
 
-    def _share(self, num_objects: int) -> float:
-        """What makes the mean over processes, which is what is trained, the mean over all objects."""
-        world = self.trainer.world_size
-        if world == 1:
-            return 1.0
-        total = torch.tensor(float(num_objects), device=self.device)
-        torch.distributed.all_reduce(total)
-        return num_objects * world / max(1.0, float(total))
-
-    def _touch_all(self) -> Tensor:
-        """Zero, through every trained weight, so that no process waits for another's gradient."""
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        return torch.stack([parameter.flatten()[0] for parameter in trained]).sum() * 0
+    def _joined(self, loss: Tensor) -> Tensor:
+        """Among several processes no trained weight may be left out."""
+        return loss + touch_all(self.network) if self.trainer.world_size > 1 else loss
 
     def _warm_up(self, maps: Tensor, batch: Batch) -> Tensor:
         targets = extent_targets(batch.targets, batch.image_index, len(batch.pixel_values))
         loss = extent_loss(maps, targets, batch.valid)
-        self._stop_if_not_finite(loss, batch)
+        require_finite(loss, self.global_step, batch.keys)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.pixel_values))
         return loss
-
-    def _stop_if_not_finite(self, loss: Tensor, batch: Batch) -> None:
-        if not torch.isfinite(loss):
-            images = ", ".join(sorted({key.image_id for key in batch.keys}))
-            raise UserError(
-                f"the loss is {loss.item()} at step {self.global_step}, in the batch with the "
-                f"images {images}: lower optim.lr, clip gradients (trainer.gradient_clip_val) or "
-                "train in fp32; the last checkpoint is from before"
-            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if batch.keys:
@@ -295,7 +265,7 @@ class SamTuner(pl.LightningModule):
             )  # fmt: skip
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self, self.optim_settings, self.network.blocks_after)
+        optimizer = build_optimizer(self, self.optim_settings, partial(blocks_after, self.network))
         num_steps = int(self.trainer.estimated_stepping_batches)
         schedule = build_schedule(optimizer, self.optim_settings, num_steps)
         return {

@@ -50,6 +50,23 @@ def run_rounds(
     return results
 
 
+def mean_of(rounds: list[RoundResult]) -> dict[str, Tensor]:
+    """Loss of a batch and its parts over all rounds, IoU of the first round and of the last.
+
+    Returns:
+        `loss`, with gradient; `pixel_loss`, `dice_loss`, `iou_loss`, `miou`, `miou_corrected`.
+    """
+    values = {
+        "loss": torch.stack([result.parts.total.mean() for result in rounds]).mean(),
+        "miou": rounds[0].parts.ious.mean(),
+        "miou_corrected": rounds[-1].parts.ious.mean(),
+    }
+    for name in ("pixel", "dice", "iou"):
+        parts = [getattr(result.parts, name).mean() for result in rounds]
+        values[f"{name}_loss"] = torch.stack(parts).mean()
+    return values
+
+
 def plan_rounds(recipe: Recipe, seed: tuple[int | str, ...]) -> list[bool]:
     """Which rounds after the first bring a click.
 

@@ -18,6 +18,7 @@ from samtune.geometry import logits_to_original, scale_xy
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import Sam
 from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.steps import frozen_depth
 from samtune.prompts.protocols import PROTOCOLS, find_protocols
 from samtune.types import ObjectKey
 
@@ -195,7 +196,7 @@ class TestFairness:
             target_modules=["iou_prediction_head.proj_in"], modules_to_save=["neck"]
         )
         sam.network = get_peft_model(sam.core, config).requires_grad_(False)
-        assert sam.frozen_depth == sam.depth - 1
+        assert frozen_depth(sam) == sam.depth - 1
 
     @pytest.mark.parametrize(
         ("settings", "counts"),

@@ -8,7 +8,7 @@ import yaml
 from samtune.errors import UserError
 from samtune.export.card import Facts, metadata, write_card
 from samtune.export.exported import Exported
-from samtune.models.backend import BaseIdentity
+from samtune.models.identity import BaseIdentity
 from samtune.models.thresholds import FittedThresholds, MaskThresholds
 from tests.models.families.tiny import build_member
 

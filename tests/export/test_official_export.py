@@ -9,7 +9,8 @@ from samtune.errors import UserError
 from samtune.export.checking import largest_difference, sample_answers
 from samtune.export.exported import ExportSettings
 from samtune.export.official import export_official
-from samtune.models.backend import BaseIdentity, Sam
+from samtune.models.backend import Sam
+from samtune.models.identity import BaseIdentity
 from samtune.models.initialise import build_network
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, prepare_for_training

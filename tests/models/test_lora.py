@@ -19,6 +19,7 @@ from samtune.models.lora import (
     prepare_for_training,
 )
 from samtune.models.saving import save_tuned
+from samtune.models.steps import frozen_depth
 
 # Every way to train: name -> arguments of `prepare_for_training` after the network.
 WAYS = {
@@ -111,7 +112,7 @@ class TestPlacement:
     def test_without_an_encoder_adapter_only_the_decoder_is_trained(self, prepared, base):
         sam = prepared("lora", LoraSettings(encoder="none"), "full")
         assert plain_names(trainable(sam)) == part_names(base, "mask_decoder")
-        assert sam.frozen_depth == sam.depth == 5
+        assert frozen_depth(sam) == sam.depth == 5
 
     def test_a_whole_decoder_is_trained_beside_the_encoder_s_lora(self, prepared, base):
         sam = prepared("lora", LoraSettings(rank=2), "full")
@@ -119,7 +120,7 @@ class TestPlacement:
         assert lora_layers(sam) == layers
         whole = {name for name in trainable(sam) if ".lora_" not in name}
         assert plain_names(whole) == part_names(base, "mask_decoder")
-        assert sam.frozen_depth == 0
+        assert frozen_depth(sam) == 0
 
     def test_decoder_lora_sits_in_every_linear_layer_of_the_decoder(self, prepared, base):
         sam = prepared("lora", LoraSettings(rank=2, encoder="none"), "lora")
@@ -130,7 +131,7 @@ class TestPlacement:
         }
         assert len(linears) == 2 * 14 + 4 + 5 * 3
         assert lora_layers(sam) == linears
-        assert sam.frozen_depth == sam.depth
+        assert frozen_depth(sam) == sam.depth
 
     def test_the_prompt_encoder_is_trained_whole_but_for_its_matrix(self, prepared, base):
         sam = prepared("lora", LoraSettings(encoder="none"), "frozen", True)

@@ -1,12 +1,14 @@
 """Muon and AdamW as one optimizer: each steps its own groups as torch's own would."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from samtune.errors import UserError
+from samtune.models import steps
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.training.muon import MuonAdamW
@@ -94,7 +96,9 @@ def test_without_muon_lr_it_is_plain_adamw(network):
 def test_lora_layers_are_left_to_adamw():
     sam = load_model("nano", image_size=64)
     prepare_for_training(sam, "lora", LoraSettings(rank=2), "frozen")
-    assert type(build_optimizer(sam, SETTINGS, sam.blocks_after)) is torch.optim.AdamW
+    assert (
+        type(build_optimizer(sam, SETTINGS, partial(steps.blocks_after, sam))) is torch.optim.AdamW
+    )
 
 
 def test_the_schedule_reaches_both(network):

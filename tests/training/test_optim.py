@@ -1,12 +1,14 @@
 """Who learns how fast, who decays, and how the learning rate moves."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from samtune.errors import UserError
+from samtune.models import steps
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.training.optim import (
@@ -78,7 +80,9 @@ class TestGroups:
     def test_every_trainable_parameter_of_a_tuned_network_is_in_exactly_one_group(self):
         sam = load_model("nano", image_size=64)
         prepare_for_training(sam, "lora", LoraSettings(rank=2), "full")
-        optimizer = build_optimizer(sam, OptimSettings(layer_decay=0.8), sam.blocks_after)
+        optimizer = build_optimizer(
+            sam, OptimSettings(layer_decay=0.8), partial(steps.blocks_after, sam)
+        )
         held = [id(p) for group in optimizer.param_groups for p in group["params"]]
         assert len(held) == len(set(held))
         assert set(held) == {id(p) for p in sam.parameters() if p.requires_grad}

@@ -16,6 +16,7 @@ from samtune.models.families.table import FAMILIES, family_of_official
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.saving import save_transformers, save_tuned
+from samtune.models.steps import frozen_depth
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.losses import LossSettings, LossWeights
@@ -196,7 +197,7 @@ class TestDecoding:
             fresh.encode(pixels)
         prepare_for_training(fresh, "full", LoraSettings())
         fresh.train().encode(pixels).main.square().mean().backward()
-        assert fresh.frozen_depth == -1
+        assert frozen_depth(fresh) == -1
 
 
 class TestTuning:
@@ -252,7 +253,7 @@ class TestTuning:
                 prepare_for_training(fresh, "lora", settings, "frozen")
             return
         prepare_for_training(fresh, "lora", settings, "frozen")
-        assert fresh.frozen_depth == fresh.depth - 2
+        assert frozen_depth(fresh) == fresh.depth - 2
 
     def test_a_tuned_model_is_the_base_without_its_adapter(self, lora, member, ask, shake):
         shake(lora)
