@@ -50,6 +50,23 @@ class InputFrame:
         return replace(self, side=side)
 
 
+@dataclass(frozen=True)
+class View:
+    """What part of a file was one image in training, and how it was shown; the same at inference.
+
+    Attributes:
+        tile: side of tiles or windows, pixels; 0 is the whole image.
+        window: of the intensities of a volume or of DICOM, by name or as CENTRE,WIDTH.
+        axis: that a volume was cut across.
+        with_neighbours: a slice's neighbours were its red and blue.
+    """
+
+    tile: int = 0
+    window: str = ""
+    axis: str = "auto"
+    with_neighbours: bool = False
+
+
 @dataclass
 class Sample:
     """One image with its objects, as a source reads it (original frame).

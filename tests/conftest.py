@@ -1,6 +1,7 @@
 """What all tests share: small pictures with discs, the real images, one thread each."""
 
 import importlib.util
+import json
 import os
 from pathlib import Path
 
@@ -139,3 +140,11 @@ def write_slices(tmp_path):
         return place
 
     return write
+
+
+def set_view(run, **view):
+    """Let the model of a run be one that saw its images otherwise."""
+    file = run / "adapter" / "samtune.json"
+    content = json.loads(file.read_text())
+    content["view"] |= view
+    file.write_text(json.dumps(content))

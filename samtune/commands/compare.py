@@ -124,7 +124,9 @@ def _as_trained(sam: Any) -> list[str]:
     """How the images of a tuned model are read."""
     as_yaml = {"bands": sam.bands, "value_range": sam.value_range}
     lists = [f"--data.{n}={json.dumps(v and list(v))}" for n, v in as_yaml.items()]
-    return [f"--data.stretch={sam.stretch}", *lists]
+    shown = [f"--data.window={sam.view.window}"]
+    shown.append(f"--data.with_neighbours={str(sam.view.with_neighbours).lower()}")
+    return [f"--data.stretch={sam.stretch}", *lists, *shown]
 
 
 def _tell(ranking: dict[str, list[dict[str, Any]]], folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`samtune fit`: settings in, a run folder out."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.loggers import LoggingSettings, build_loggers
 from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
+from samtune.types import View
 
 # How the processes that Lightning starts learn where the first one writes
 _RUN_OF_PROCESSES = "SAMTUNE_RUN"
@@ -75,6 +77,8 @@ class FitCLI(LightningCLI):
         parser.link_arguments("data.stretch", "model.stretch")
         parser.link_arguments("data.bands", "model.bands")
         parser.link_arguments("data.value_range", "model.value_range")
+        for field in fields(View):
+            parser.link_arguments(f"data.{field.name}", f"model.view.{field.name}")
         parser.link_arguments("seed_everything", "data.seed")
 
     def before_instantiate_classes(self) -> None:

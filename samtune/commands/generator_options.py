@@ -64,7 +64,8 @@ def generator_settings(
     sam: Sam = generator.predictor.model
     values = {name: getattr(options, name) for name in _GENERATOR}
     reading = {"bands": sam.bands, "stretch": sam.stretch, "value_range": sam.value_range}
-    settings = {"weights": tuned_sha256(sam), **values, **asdict(generator.thresholds), **reading}
+    weights = {"weights": tuned_sha256(sam), "side": sam.image_size}
+    settings = {**weights, **values, **asdict(generator.thresholds), **reading}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
 
 

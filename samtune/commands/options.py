@@ -13,7 +13,6 @@ import transformers
 import yaml
 
 from samtune.errors import UserError
-from samtune.files import is_file
 
 
 def parse_known(
@@ -88,24 +87,6 @@ def read_settings(file: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"{file} holds no settings")
     return settings
-
-
-def tile_of(model: str, given: int | None) -> int:
-    """The side of tiles or windows: given, or as a run was trained; 0 is the whole image.
-
-    Args:
-        model: as a command was told it: a run folder, or anything else.
-        given: by `--tile`.
-
-    Raises:
-        UserError: the run's settings cannot be read.
-    """
-    if given is not None:
-        return given
-    config = Path(model) / "config.yaml"
-    data = (read_settings(config).get("data") if is_file(config) else None) or {}
-    tile = data.get("tile", 0) if isinstance(data, dict) else 0
-    return tile if isinstance(tile, int) else 0
 
 
 def one_line(message: str) -> str:

@@ -13,7 +13,7 @@ from samtune.commands.generator_options import (
     refuse_generator_options,
     thresholds_hint,
 )
-from samtune.commands.options import choose_device, parse_alone, quieten, tile_of
+from samtune.commands.options import choose_device, parse_alone, quieten
 from samtune.commands.predict import find_images
 from samtune.commands.segment_scene import (
     add_scene_options,
@@ -125,12 +125,8 @@ def _require_sense(parser: argparse.ArgumentParser, options: argparse.Namespace)
 
 
 def _side(options: argparse.Namespace, sam: Sam) -> int:
-    """Of tiles: given, or that which the run was trained on or the thresholds are of; 0 for none."""
-    side = tile_of(options.model, options.tile)
-    if options.tile is None and not side and sam.thresholds:  # an adapter or export without its run
-        found = sam.thresholds.provenance.get("tile")
-        side = found if isinstance(found, int) else 0
-    return side
+    """Of tiles: given, or as the model was trained; 0 for none."""
+    return sam.view.tile if options.tile is None else int(options.tile)
 
 
 def _overlap(options: argparse.Namespace) -> int:

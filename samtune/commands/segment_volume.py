@@ -44,15 +44,15 @@ def main(arguments: list[str]) -> int:
     options = parse_alone(parser, arguments)
     _require_place(options)
     kind = kind_of(options)
-    stack = open_stack(options.volume, read_settings_for(options))
+    device = choose_device(options.device)
+    sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
+    stack = open_stack(options.volume, read_settings_for(options, sam))
     seeds = seeds_of(options, stack)
     if seeds:
         refuse_generator_options(parser, options)
     for seed in seeds:
         require_inside(seed, stack)
     truth = _read_truth(options, seeds)
-    device = choose_device(options.device)
-    sam = load_model(options.model, options.checkpoint, options.image_size or None, device)
     search = None if seeds else VolumeSearch(sam, stack, options)
     began = time.perf_counter()
     objects = search.objects(_progress) if search else _carried(options, sam, stack, seeds)

@@ -3,11 +3,9 @@
 import argparse
 import math
 from pathlib import Path
-from typing import Any
 
-from samtune.commands.evaluation_options import find_run
 from samtune.commands.generator_options import add_generator_options
-from samtune.commands.options import parse_numbers, read_settings
+from samtune.commands.options import parse_numbers
 from samtune.data.image_io import as_range
 from samtune.data.segment_codes import TISSUE, SegmentProperty, parse_property
 from samtune.data.source import ReadSettings
@@ -18,6 +16,7 @@ from samtune.errors import UserError
 from samtune.inference.prompt_files import build_prompt
 from samtune.inference.volume_prompts import read_seeds, require_object, seeds_from_labels
 from samtune.inference.volumes import Carrier, Seed, StopRule
+from samtune.models.backend import Sam
 
 _DESCRIPTION = """Segment objects of a volume (NIfTI, NRRD, MetaImage, a folder of DICOM slices or a
 multi-frame file). An object is prompted on one slice and carried through its neighbours: the box of
@@ -149,27 +148,23 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def read_settings_for(options: argparse.Namespace) -> ReadSettings:
-    """How slices are read: the data section of the model's run, overridden by flags.
+def read_settings_for(options: argparse.Namespace, sam: Sam) -> ReadSettings:
+    """How slices are read: as the model was trained, unless a flag says otherwise.
 
     Raises:
-        UserError: a number makes no sense, or the run's config cannot be read.
+        UserError: a number makes no sense.
     """
     _require_sense(options)
-    run = find_run(Path(options.model))
-    data: dict[str, Any] = {}
-    if run is not None:
-        data = dict(read_settings(run / "config.yaml").get("data") or {})
-    if options.window is not None:
-        data |= {"window": options.window, "value_range": None}
-    for name in ("axis", "value_range", "with_neighbours"):
-        if getattr(options, name) is not None:
-            data[name] = getattr(options, name)
+    view, value_range = sam.view, sam.value_range
+    if options.window is not None or options.value_range is not None:
+        value_range = as_range(options.value_range)
     return ReadSettings(
-        value_range=as_range(data.get("value_range")),
-        window=str(data.get("window") or ""),
-        axis=str(data.get("axis") or "auto"),
-        with_neighbours=bool(data.get("with_neighbours", False)),
+        value_range=value_range,
+        window=view.window if options.window is None else options.window,
+        axis=options.axis or view.axis,
+        with_neighbours=(
+            view.with_neighbours if options.with_neighbours is None else options.with_neighbours
+        ),
     )
 
 

@@ -156,6 +156,8 @@ def _read_nifti(path: Path, take: Callable[[Any], Any]) -> Any:
 
 
 def _itk_geometry(path: Path) -> Geometry:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder without a DICOM slice: give one with, or a file")
     reader = _itk_reader(path)
     try:
         reader.ReadImageInformation()

@@ -19,6 +19,7 @@ from samtune.models.backend import Sam
 from samtune.models.identity import BaseIdentity
 from samtune.models.registry import REGISTRY
 from samtune.prompts.protocols import RECIPES
+from samtune.types import View
 
 # Settings of a run that say what was trained
 _TRAINED = ("mode", "decoder", "with_prompt_encoder")
@@ -179,6 +180,20 @@ def _data(data: Mapping[str, Any]) -> str:
     return f"Data: {', '.join(facts)}."
 
 
+def _view(view: View) -> list[str]:
+    """What part of a file was one image."""
+    lines = []
+    if view.window:
+        lines.append(f"Volumes are seen through the window {view.window}.")
+    if view.axis != "auto":
+        lines.append(f"Their slices are cut across the axis {view.axis}.")
+    if view.with_neighbours:
+        lines.append("Of a slice's channels the outer ones are its neighbours.")
+    if view.tile:
+        lines.append(f"Large images are seen in tiles of {view.tile} pixels.")
+    return lines
+
+
 def _images(sam: Sam) -> str:
     bands = f"channels {sam.bands}" if sam.bands else "the first three channels (grey thrice)"
     stretch = {
@@ -191,6 +206,7 @@ def _images(sam: Sam) -> str:
         lines.append(
             f"Values from {sam.value_range[0]:g} to {sam.value_range[1]:g} become 0 to 255."
         )
+    lines += _view(sam.view)
     frame = sam.frame
     lines.append(
         f"Then the longest side becomes {frame.side} pixels, padded right and below."

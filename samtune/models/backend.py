@@ -24,7 +24,7 @@ from samtune.models.families.base import Family
 from samtune.models.families.table import find_family
 from samtune.models.identity import BaseIdentity
 from samtune.models.thresholds import FittedThresholds
-from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch
+from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch, View
 
 # Objects decoded at once on a GPU; on a CPU so many that what they need stays near the cache
 # (floats of the finest map: 2 million an object at 1024 px, an eighth of a million for nano).
@@ -55,6 +55,7 @@ class Sam(nn.Module):
         self.stretch: Stretch = "none"
         self.bands: list[int | str] | None = None
         self.value_range: tuple[float, float] | None = None
+        self.view = View()
         self.with_multimask = True
         # What measured IoU the predicted one stands for, as far as it was fitted.
         self.calibration: Calibration | None = None

@@ -34,6 +34,7 @@ from samtune.models.weights import (
     tensors_sha256,
     weights_sha256,
 )
+from samtune.types import View
 
 METADATA_FILE = "samtune.json"
 METADATA_FORMAT = 1
@@ -113,6 +114,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
         metadata = read_json(folder / METADATA_FILE)
         try:
             BaseIdentity(**metadata["base"])
+            View(**metadata.get("view", {}))
             if metadata["format"] > METADATA_FORMAT:
                 raise UserError(f"{folder} was written by a newer samtune: upgrade this one")
         except (TypeError, KeyError) as error:
@@ -260,6 +262,7 @@ def _with_settings(sam: Sam, metadata: dict[str, Any]) -> Sam:
     sam.bands = metadata.get("bands", sam.bands)
     if found := metadata.get("value_range"):
         sam.value_range = (float(found[0]), float(found[1]))
+    sam.view = View(**metadata.get("view", {}))
     sam.with_multimask = metadata.get("with_multimask", sam.with_multimask)
     return sam
 
@@ -272,6 +275,7 @@ def describe(sam: Sam) -> dict[str, Any]:
         "stretch": sam.stretch,
         "bands": sam.bands,
         "value_range": sam.value_range,
+        "view": asdict(sam.view),
         "with_multimask": sam.with_multimask,
     }
 

@@ -30,7 +30,7 @@ from samtune.training.optim import OptimSettings, build_optimizer, build_schedul
 from samtune.training.processes import share_of, touch_all
 from samtune.training.rounds import mean_of, run_rounds
 from samtune.training.validation import ValidationScores, score_batch
-from samtune.types import Batch, InputFrame, Stretch
+from samtune.types import Batch, InputFrame, Stretch, View
 
 
 class SamTuner(pl.LightningModule):
@@ -50,6 +50,7 @@ class SamTuner(pl.LightningModule):
         stretch: of the images; the command line takes it from `data.stretch`.
         bands: of the images; the command line takes them from `data.bands`.
         value_range: of the images; the command line takes it from `data.value_range`.
+        view: of the images; the command line takes it from the section `data`.
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
         with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
             before anything else, for a network that starts from nothing.
@@ -73,6 +74,7 @@ class SamTuner(pl.LightningModule):
         stretch: Stretch = "none",
         bands: list[int | str] | None = None,
         value_range: list[float] | None = None,
+        view: View = View(),  # noqa: B008
         num_corrections: int = -1,
         with_encoder_warmup: bool = False,
         loss: LossSettings = LossSettings(),  # noqa: B008
@@ -104,6 +106,7 @@ class SamTuner(pl.LightningModule):
         self.stretch: Stretch = stretch
         self.bands = bands
         self.value_range = (value_range[0], value_range[1]) if value_range else None
+        self.view = view
         self.loss_weights = LossWeights.from_settings(loss, self.recipe)
         self.optim_settings = optim
         self.with_checkpointing = with_checkpointing
@@ -122,7 +125,7 @@ class SamTuner(pl.LightningModule):
             return
         self.sam = load_start(self.base, self.checkpoint, self.input_side or None)
         self.sam.stretch, self.sam.bands = self.stretch, self.bands
-        self.sam.value_range = self.value_range
+        self.sam.value_range, self.sam.view = self.value_range, self.view
         self.sam.with_multimask = self.recipe.with_multimask
         quantize_encoder(self.sam, self.quantize)
         prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)

@@ -14,7 +14,7 @@ from samtune.models.loading import load_model
 from samtune.models.saving import save_transformers
 from samtune.models.steps import frozen_depth
 from samtune.training.module import SamTuner
-from samtune.types import Prompts
+from samtune.types import Prompts, View
 
 
 def read_metrics(run):
@@ -234,3 +234,11 @@ def test_what_lightning_cannot_do_is_told_in_a_line(discs, tmp_path, capsys, fla
         pytest.skip("there is a GPU")
     assert main(["fit", "--data.path", str(discs), "--model.base", "nano", flag, value]) == 2
     assert capsys.readouterr().err.startswith("samtune: ")
+
+
+def test_the_model_says_how_its_images_were_seen(discs, tmp_path, fast):
+    run = tmp_path / "run"
+    arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
+    assert main([*arguments, "--data.tile", "32", "--data.tile_overlap", "8"]) == 0
+    for model in (run, run / "adapter", run / "checkpoints" / "last.ckpt"):
+        assert load_model(str(model)).view == View(tile=32)

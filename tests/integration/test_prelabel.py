@@ -10,7 +10,6 @@ from PIL import Image
 
 from samtune.cli import main
 from samtune.commands import prelabel
-from samtune.commands.options import tile_of
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.labelme import Labelme
@@ -19,7 +18,7 @@ from samtune.data.readers.yolo import Yolo
 from samtune.geometry import rle_to_mask
 from samtune.inference.prelabel_store import PrelabelStore
 from samtune.models.calibration import Calibration, Threshold
-from tests.conftest import write_discs
+from tests.conftest import set_view, write_discs
 
 
 @pytest.fixture
@@ -265,12 +264,26 @@ def test_what_is_above_the_threshold_is_accepted(place, calibrated, capsys):
     assert "choose from 0.8 0.9, 0.9 0.95" in capsys.readouterr().err
 
 
-def test_objects_are_looked_at_in_tiles_as_a_run_was_trained(calibrated):
-    config = calibrated / "config.yaml"
-    config.write_text(config.read_text().replace("tile: 0", "tile: 48"))
-    assert tile_of(str(calibrated), None) == 48
-    assert tile_of(str(calibrated), 0) == 0
-    assert tile_of("nano", None) == 0
+def test_objects_are_looked_at_in_tiles_as_the_model_was_trained(
+    calibrated, place, tmp_path, monkeypatch
+):
+    set_view(calibrated, tile=48)
+    tiles = []
+    monkeypatch.setattr(
+        PrelabelStore, "make", lambda store, *_: tiles.append(store.tile) or interrupt()
+    )
+    exported = tmp_path / "exported"
+    assert main(["export", str(calibrated), "--to", "adapter", "--out", str(exported)]) == 0
+    for model, more in (
+        (calibrated, ()), (calibrated / "adapter", ()), (exported, ()), (exported, ("--tile", 0)),
+        ("nano", ()),
+    ):  # fmt: skip
+        assert run(place, *more, model=model) == 2
+    assert tiles == [48, 48, 48, 0, 0]
+
+
+def interrupt():
+    raise KeyboardInterrupt
 
 
 def test_ids_of_a_coco_file_stay(place):

@@ -14,7 +14,8 @@ from samtune.geometry import rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.models.loading import load_model
-from samtune.models.thresholds import FittedThresholds, MaskThresholds, load_thresholds
+from samtune.models.thresholds import MaskThresholds, load_thresholds
+from tests.conftest import set_view
 
 EASY = [
     "--points-per-side", "6", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.5",
@@ -82,6 +83,8 @@ def test_other_settings_need_another_folder(images, tmp_path, capsys):
     assert segment(images, out) == 0
     assert segment(images, out, "--points-per-side", "5") == 2
     assert "other settings (points_per_side)" in capsys.readouterr().err
+    assert segment(images, out, "--image-size", "64") == 2
+    assert "side)" in capsys.readouterr().err  # of the input; not every family's weights differ
     assert segment(images / "0.png", out, "--points-per-side", "5", "--overwrite") == 0
     assert set(records(out)) == {"0"}  # those of the other settings are gone
 
@@ -169,8 +172,7 @@ def test_tiles_that_make_no_sense(images, tmp_path, capsys, flags, message):
 def test_images_are_seen_in_the_tiles_of_the_training(lora_run, images, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(lora_run, run)
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("tile: 0\n", "tile: 40\n"))
+    set_view(run, tile=40)
     results = {}
     for name, more in (
         ("default", []), ("same", ["--tile", "40", "--overlap", "10"]), ("whole", ["--tile", "0"]),
@@ -195,11 +197,11 @@ def test_images_are_seen_in_the_tiles_of_the_training(lora_run, images, tmp_path
     assert "other settings (tile, overlap)" in capsys.readouterr().err
 
 
-def test_an_adapter_alone_is_asked_as_its_thresholds_were_found(lora_run, images, tmp_path):
-    shutil.copytree(lora_run / "adapter", tmp_path / "adapter")
-    FittedThresholds(MaskThresholds(), 8, {"tile": 48}).save(tmp_path / "adapter")
+def test_an_adapter_alone_sees_images_in_the_tiles_of_its_training(lora_run, images, tmp_path):
+    run = shutil.copytree(lora_run, tmp_path / "run")
+    set_view(run, tile=48)
     out = tmp_path / "out"
-    arguments = ["segment", str(tmp_path / "adapter"), str(images), "--out", str(out), *EASY]
+    arguments = ["segment", str(run / "adapter"), str(images), "--out", str(out), *EASY]
     assert main(arguments) == 0
     assert json.loads((out / "settings.json").read_text())["tile"] == 48
 

@@ -98,10 +98,13 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
         (("{scene}", "-o", "{tmp}/a.gpkg", "--simplify", "-1"), "cannot be below 0"),
         (("{tmp}/none.tif", "-o", "{tmp}/a.gpkg"), "cannot be read as a raster"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/no.gpkg"), "cannot be read as vec"),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/empty.json"), "nothing to go by"),
+        (("{scene}", "-o", "{scene}/a.gpkg"), "nothing can be written into a folder"),
     ],
 )
 def test_mistakes_are_one_line(scene, tmp_path, capsys, arguments, said):
     (tmp_path / "d.gpkg").mkdir()
+    (tmp_path / "empty.json").write_text('{"type": "FeatureCollection", "features": []}')
     before = scene.read_bytes(), (tmp_path / "boxes.gpkg").read_bytes()
     filled = [argument.format(scene=scene, tmp=tmp_path) for argument in arguments]
     assert run(*filled) == 2

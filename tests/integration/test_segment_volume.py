@@ -14,6 +14,7 @@ from samtune.data.volume_io import read_volume_labels, read_voxels
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.candidates import Candidate, box_and_bits
 from samtune.models.thresholds import FittedThresholds, MaskThresholds
+from tests.conftest import set_view
 
 AFFINE = np.diag([-0.5, 0.5, 2.0, 1.0])  # stored left, anterior, superior
 
@@ -94,16 +95,29 @@ def test_a_file_of_prompts_and_another_axis(place, tmp_path):
     assert set(np.unique(read_voxels(out))) <= {0, 300}
 
 
-def test_slices_are_seen_as_the_run_was_trained(place, lora_run, tmp_path):
-    """Settings of the run's data count, and flags before them."""
-    run = shutil.copytree(lora_run, tmp_path / "run")
-    config = (run / "config.yaml").read_text()
-    assert "axis: auto" in config
-    config = config.replace("axis: auto", "axis: coronal").replace(
-        "window: ''", "window: '100,300'"
+def test_a_folder_of_pictures_is_no_volume(discs, tmp_path, capfd):
+    folder = discs / "test" / "images"
+    assert main(["segment-volume", "nano", str(folder), "-o", str(tmp_path / "a.nii.gz")]) == 2
+    assert capfd.readouterr().err.endswith(
+        "is a folder without a DICOM slice: give one with, or a file\n"
     )
-    (run / "config.yaml").write_text(config)
-    arguments = ["segment-volume", str(run), str(place / "image.nii.gz"), "--slice", "20", "--box"]
+
+
+def test_slices_are_seen_as_the_run_was_trained(place, lora_run, tmp_path):
+    """What the model says of its training counts, also without its run, and flags before that."""
+    run = shutil.copytree(lora_run, tmp_path / "run")
+    set_view(run, axis="coronal", window="100,300")
+    model = tmp_path / "exported"
+    assert main(["export", str(run), "--to", "adapter", "--out", str(model)]) == 0
+    assert "seen through the window 100,300" in (model / "README.md").read_text()
+    arguments = [
+        "segment-volume",
+        str(model),
+        str(place / "image.nii.gz"),
+        "--slice",
+        "20",
+        "--box",
+    ]
     arguments += ["5,1,30,6", "--out", str(tmp_path / "a.nii.gz")]
     assert main(arguments) == 0
     report = json.loads((tmp_path / "a.json").read_text())

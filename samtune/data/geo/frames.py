@@ -26,10 +26,11 @@ def metres_per_pixel(scene: Scene) -> tuple[float, float] | None:
 def ground_steps(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | None:
     """(N, 2, 2) metres to the east and north (rows) of a pixel in x and in y (columns), at (N, 2) xy.
 
-    `None` without a CRS, or with one that lies nowhere on the earth. Measured on the ellipsoid, for
-    the metres of Mercator's projection, say, are not those on the ground: differences of longitude
-    and latitude times the radii of curvature (Snyder, "Map Projections: A Working Manual", 1987,
-    equations 4-18 and 4-20).
+    `None` without a CRS. One that lies nowhere on the earth, such as that of a building site, has
+    metres (or feet) of its own. Of others it is measured on the ellipsoid, for the metres of
+    Mercator's projection, say, are not those on the ground: differences of longitude and latitude
+    times the radii of curvature (Snyder, "Map Projections: A Working Manual", 1987, equations 4-18
+    and 4-20).
     """
     if not scene.crs:
         return None
@@ -37,7 +38,7 @@ def ground_steps(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | No
     try:
         places = to_crs(pixel_to_crs(scene, moved), scene.crs, WGS84)
     except UserError:
-        return None
+        return _steps_of_site(scene, len(points))
     here, *beside = np.split(np.radians(places), 3)
     bent = 1 - _ECCENTRICITY2 * np.sin(here[:, 1]) ** 2
     east = np.cos(here[:, 1]) * _AXIS / bent**0.5
@@ -45,6 +46,14 @@ def ground_steps(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | No
     radii = np.stack([east, north], axis=1)
     # the step over the 180th meridian is as short as any other
     return np.stack([_wrapped(to - here) * radii for to in beside], axis=2)
+
+
+def _steps_of_site(scene: Scene, count: int) -> NDArray[np.float64] | None:
+    """The same, everywhere alike, of a CRS that lies nowhere on the earth; `None` if it has no unit."""
+    axes = require("pyproj", "geo").CRS.from_user_input(scene.crs).axis_info
+    unit = axes[0].unit_conversion_factor if axes else 0.0
+    a, b, _, d, e, _ = scene.transform
+    return np.broadcast_to(np.array([[a, b], [d, e]]) * unit, (count, 2, 2)) if unit else None
 
 
 def _wrapped(angles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.image_io import STRETCH_PERCENTILES, to_uint8
+from samtune.data.image_io import DARK_BELOW, STRETCH_PERCENTILES, to_uint8
 from samtune.errors import UserError, require
 from samtune.types import ImageArray, LabelArray, MaskArray, Stretch
 
@@ -79,7 +79,7 @@ def open_scene(
     with opened(path) as file:
         _require_readable(file, path)
         chosen = _choose_bands(file, bands, path)
-        if value_range is None and _is_to_be_stretched(file, stretch):
+        if value_range is None and _is_to_be_stretched(file, chosen, stretch):
             value_range = _percentiles(file, chosen)
         elif value_range is None and set(file.dtypes) != {"uint8"}:
             value_range = _plain_range(file, chosen)
@@ -162,10 +162,12 @@ def _named_rgb(file: Any) -> tuple[int, ...] | None:
     return None
 
 
-def _is_to_be_stretched(file: Any, stretch: Stretch) -> bool:
-    if stretch == "auto":
-        return set(file.dtypes) != {"uint8"}
-    return stretch == "percentile"
+def _is_to_be_stretched(file: Any, bands: tuple[int, ...], stretch: Stretch) -> bool:
+    """As `to_uint8` decides it for one image: of 8 bits only what is dark."""
+    if stretch != "auto" or set(file.dtypes) != {"uint8"}:
+        return stretch != "none"
+    found = _percentiles(file, bands)
+    return found is not None and found[1] < DARK_BELOW
 
 
 def _percentiles(file: Any, bands: tuple[int, ...]) -> tuple[float, float] | None:

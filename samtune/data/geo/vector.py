@@ -241,6 +241,8 @@ def _outline(window: Window) -> NDArray[np.float64]:
 
 def lie_apart(polygons: Polygons, scene: Scene) -> str:
     """What to say of polygons that meet no part of a scene."""
+    if not len(polygons):
+        return f"{polygons.path} holds nothing to go by: no polygon, and no point"
     corners = pixel_to_crs(scene, np.array([[0, 0], [scene.width, scene.height]]))
     low, high = corners.min(0), corners.max(0)
     theirs = (*polygons.bounds[:, :2].min(0), *polygons.bounds[:, 2:].max(0))

@@ -45,8 +45,8 @@ def simplify_together(outlines: NDArray[np.object_], tolerance: float) -> NDArra
 
 def measure_on_ground(
     scene: Scene, outlines: NDArray[np.object_], simple: NDArray[np.object_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Areas in square metres and perimeters in metres; in pixels without a CRS.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Areas and perimeters, and their unit: `m`, or `px` where the scene has none of the ground.
 
     Args:
         scene: says how large a pixel is, at each object's own place.
@@ -57,11 +57,11 @@ def measure_on_ground(
     areas = shapely.area(outlines)
     steps = ground_steps(scene, shapely.get_coordinates(shapely.centroid(outlines)))
     if steps is None:
-        return areas, shapely.length(simple)
+        return areas, shapely.length(simple), "px"
     corners, owners = shapely.get_coordinates(simple, return_index=True)
     metres = np.einsum("nij,nj->ni", steps[owners], corners)
     lengths = shapely.length(shapely.set_coordinates(simple.copy(), metres))
-    return areas * abs(np.linalg.det(steps)), lengths
+    return areas * abs(np.linalg.det(steps)), lengths, "m"
 
 
 def on_the_map(scene: Scene, outlines: NDArray[np.object_]) -> NDArray[np.object_]:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from samtune.data.geo.raster import Scene, Window, has_data, read_window
 from samtune.data.geo.vector import Polygons
-from samtune.files import partial_folder
+from samtune.files import partial_folder, try_writing
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.scene.files import (
@@ -137,7 +137,7 @@ def _open_store(
     scene: Scene, out: Path, settings: SceneSettings, provenance: dict[str, Any]
 ) -> WindowStore:
     require_format(out, scene)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try_writing(out)
     about = scene.path.stat()
     depends = {
         "scene": str(scene.path.resolve()), "bytes": about.st_size, "changed": about.st_mtime_ns,
@@ -171,11 +171,10 @@ def _write(
 
 def _on_map(scene: Scene, traced: Traced, about: dict[str, NDArray[Any]]) -> MapObjects:
     """Objects as polygons of the map, with what is known about them, and their sizes."""
-    areas, perimeters = measure_on_ground(scene, traced.outlines, traced.simple)
-    unit = "m" if scene.crs else "px"
+    areas, perimeters, unit = measure_on_ground(scene, traced.outlines, traced.simple)
     columns: dict[str, NDArray[Any]] = {"id": traced.numbers}
     columns |= {name: values[traced.numbers - 1] for name, values in about.items()}
     columns["score"] = np.round(columns["score"].astype(np.float64), 4)
-    columns["area_m2" if scene.crs else "area_px"] = np.round(areas, 2)
+    columns["area_m2" if unit == "m" else "area_px"] = np.round(areas, 2)
     columns[f"perim_{unit}"] = np.round(perimeters, 2)
     return MapObjects(on_the_map(scene, traced.simple), columns)

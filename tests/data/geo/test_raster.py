@@ -5,6 +5,7 @@ import pytest
 
 from samtune.data.geo.frames import crs_to_pixel, metres_per_pixel, pixel_to_crs
 from samtune.data.geo.raster import Window, has_data, open_scene, read_label_window, read_window
+from samtune.data.image_io import read_image
 from samtune.errors import UserError
 
 WHOLE = Window(0, 0, 6, 8)
@@ -64,6 +65,14 @@ class TestValues:
         scene = open_scene(write_scene("a.tif", values), stretch="auto")
         np.testing.assert_array_equal(read_window(scene, WHOLE)[0], np.moveaxis(values, 0, 2))
 
+    @pytest.mark.parametrize("top", [100, 200])
+    def test_dark_8_bits_are_stretched_as_those_of_one_image_are(self, write_scene, top):
+        values = np.linspace(0, top, 144).reshape(3, 6, 8).astype(np.uint8)
+        path = write_scene("a.tif", values)
+        found = read_window(open_scene(path, stretch="auto"), WHOLE)[0]
+        np.testing.assert_array_equal(found, read_image(path, stretch="auto"))
+        assert found.max() == (255 if top == 100 else 200)
+
     def test_nodata_is_black_and_not_stretched_over(self, write_scene):
         values = np.full((1, 6, 8), 1000, np.uint16)
         values[0, :, :4] = 0
@@ -109,6 +118,12 @@ class TestGround:
     ):
         path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs, size, corner)
         assert metres_per_pixel(open_scene(path)) == pytest.approx(expected, abs=within)
+
+    @pytest.mark.parametrize(("unit", "metres"), [('"metre",1', 0.5), ('"foot",0.3048', 0.1524)])
+    def test_a_site_has_a_unit_of_its_own(self, write_scene, unit, metres):
+        crs = f'LOCAL_CS["site",UNIT[{unit}],AXIS["E",EAST],AXIS["N",NORTH]]'
+        path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs, 0.5, (0.0, 0.0))
+        assert metres_per_pixel(open_scene(path)) == pytest.approx((metres, metres))
 
     def test_unknown_without_georeference(self, write_scene):
         path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs=None)

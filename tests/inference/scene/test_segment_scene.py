@@ -121,6 +121,14 @@ class TestPolygons:
         shapes, _, _ = read(tmp_path / "a.gpkg")
         assert shapely.area(shapes).sum() == (discs_image > 0).sum() * 4
 
+    def test_on_a_site_sizes_are_in_metres_too(self, make_scene, discs_image, tmp_path):
+        crs = 'LOCAL_CS["site",UNIT["foot",0.3048],AXIS["E",EAST],AXIS["N",NORTH]]'
+        segment_scene(make_scene(discs_image, crs=crs), find_bright, tmp_path / "a.gpkg", SMALL, {})
+        _, columns, _ = read(tmp_path / "a.gpkg")
+        expected = (discs_image > 0).sum() * (2 * 0.3048) ** 2
+        assert columns["area_m2"].sum() == pytest.approx(expected, abs=0.1)
+        assert "perim_m" in columns
+
     def test_without_a_crs_sizes_are_pixels(self, make_scene, discs_image, tmp_path):
         scene = make_scene(discs_image, crs=None)
         segment_scene(scene, find_bright, tmp_path / "a.gpkg", SMALL, {})
