@@ -1,7 +1,8 @@
 """labelme: a JSON file with shapes beside each image.
 
 PATH/a.json     shapes with label, points and type (polygon, rectangle, circle, mask); those of one
-                group_id are one object
+                group_id are one object; a rectangle has two opposite corners, or all four
+                (X-AnyLabeling)
 PATH/a.png      the image that `imagePath` names; or only inside the JSON, as `imageData`
 """
 
@@ -144,9 +145,11 @@ def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskA
         raise UserError(
             f"{where}: a {kind} needs {needed[kind]} finite points, found {len(points)}"
         )
+    if kind == "rectangle" and len(points) not in (2, 4):
+        raise UserError(f"{where}: a rectangle has 2 or 4 corners, found {len(points)}")
     if kind == "mask":
         return _pasted(shape.get("mask"), points[0], hw, where)
-    if kind == "rectangle":
+    if kind == "rectangle" and len(points) == 2:
         points = box_corners(*points[0], *points[1])
     elif kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))

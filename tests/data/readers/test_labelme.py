@@ -52,7 +52,8 @@ def window(rows, columns):
 
 def test_polygons_and_rectangles_cover_the_pixels_between_their_corners(labelme):
     expected = window(slice(5, 10), slice(5, 15))
-    for each in (shape(SQUARE), shape([[15, 10], [5, 5]], kind="rectangle")):
+    rectangles = ([[15, 10], [5, 5]], SQUARE)  # of labelme, and of X-AnyLabeling
+    for each in (shape(SQUARE), *(shape(points, kind="rectangle") for points in rectangles)):
         np.testing.assert_array_equal(labelme(each).read(0).labels[0], expected)
 
 
@@ -110,6 +111,7 @@ def test_it_is_recognised_with_splits_as_folders_or_in_the_manifest(labelme, tmp
         (shape([[1, 1]], kind="point"), "is a point, which has no area"),
         (shape([[1, 1], [2, 2]]), "needs 3 finite points, found 2"),
         (shape([[1, 1], [2, float("nan")], [3, 3]]), "needs 3 finite points"),
+        (shape(SQUARE[:3], kind="rectangle"), "a rectangle has 2 or 4 corners, found 3"),
         (shape("x"), "no list of"),
         (shape(SQUARE, kind="blob"), "is a blob: expected polygon"),
         (shape([[1, 1], [3, 3]], kind="mask", mask="AAAA"), "its mask is no image"),
