@@ -65,7 +65,8 @@ def _is_dicom(file: Path) -> bool:
     return file.suffix.lower() in DICOM_SUFFIXES
 
 
-def _is_tiff(file: ImageFile) -> bool:
+def is_tiff(file: ImageFile) -> bool:
+    """Whether an image is a TIFF, which Pillow often cannot open."""
     if isinstance(file, EncodedImage):
         return file.content.startswith(_TIFF_BEGINS)
     return file.suffix.lower() in (".tif", ".tiff")
@@ -121,7 +122,7 @@ def read_pixels(path: ImageFile) -> NDArray[Any]:
 def _read_raster(path: ImageFile) -> NDArray[Any]:
     if isinstance(path, Path) and _is_dicom(path):
         return read_dicom_picture(path)
-    if _is_tiff(path):
+    if is_tiff(path):
         found = read_tiff(path if isinstance(path, Path) else path.content, str(path))
         return found if isinstance(found, np.ndarray) else _from_pillow(found)
     with Image.open(_stream(path)) as image:

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from samtune.cli import main
 from samtune.commands.evaluation_options import build_data
@@ -127,6 +129,20 @@ def test_windows_and_slices_come_back_to_the_pixel(tmp_path, request, kind, targ
         np.testing.assert_array_equal(image, expected[key][0])
         np.testing.assert_array_equal(masks, expected[key][1])
         assert group == expected[key][2]
+
+
+def test_images_of_16_bits_inside_a_tar_stay_what_they_are(tmp_path):
+    values = np.random.default_rng(0).integers(0, 500, (3, 24, 32), dtype=np.uint16)
+    labels = np.pad(np.ones((8, 8), np.uint8), ((4, 12), (4, 20)))
+    with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
+        for number, image in enumerate(values):
+            for name, pixels in ((f"{number}.png", image), (f"{number}.seg.png", labels)):
+                Image.fromarray(pixels).save(tmp_path / name)
+                tar.add(tmp_path / name, name)
+    out = ["--to", "labels", "--out", str(tmp_path / "out")]
+    assert main(["data", "convert", str(tmp_path / "train-0.tar"), *out]) == 0
+    files = sorted((tmp_path / "out" / "images").iterdir())
+    np.testing.assert_array_equal([np.asarray(Image.open(file)) for file in files], values)
 
 
 def test_groups_whose_splits_are_drawn_anew_stay_together(tmp_path, volumes):
