@@ -1,7 +1,7 @@
 """Writing samples as COCO, label maps, YOLO or labelme, so that they read back equal.
 
-Image ids, object ids and classes are kept as far as a format can hold them; splits and groups
-always, and the columns of the manifest where the format has one.
+Image ids, object ids and classes are kept as far as a format can hold them; splits, groups and the
+columns of the manifest (spacing among them) always.
 """
 
 import csv
@@ -90,7 +90,7 @@ class Writer(ABC):
 
 
 class CocoWriter(Writer):
-    """`SPLIT.json` with run lengths, which hold every mask exactly, and the images' groups."""
+    """`SPLIT.json` with run lengths, which hold every mask exactly; groups and columns of images."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -100,9 +100,11 @@ class CocoWriter(Writer):
     def _add(self, split: str, image: Path, sample: Sample) -> None:
         content = self._contents.setdefault(split, {"images": [], "annotations": []})
         number, (height, width) = len(content["images"]) + 1, sample.image.shape[:2]
+        group = _group_of(sample)
+        columns = {k: v for k, v in self._rows[image.stem].items() if k not in ("split", *group)}
         content["images"].append(
             {"id": number, "file_name": f"images/{image.name}", "height": height, "width": width,
-             "sample_id": sample.image_id, **_group_of(sample)}
+             "sample_id": sample.image_id, **group, "columns": columns}
         )  # fmt: skip
         for object_id, name, mask in objects_of(sample):
             box = mask_to_box(mask)

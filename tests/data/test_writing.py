@@ -14,7 +14,7 @@ from samtune.data.readers.coco import Coco
 from samtune.data.readers.labelme import Labelme
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.readers.yolo import Yolo
-from samtune.data.source import Record
+from samtune.data.source import Record, spacing_columns
 from samtune.data.writing import WRITERS
 from samtune.errors import UserError
 from samtune.types import Sample
@@ -100,16 +100,19 @@ def test_a_file_is_copied_and_a_part_of_one_is_written_as_it_is_seen(tmp_path, w
         np.testing.assert_array_equal(source.stored(0), expected)
 
 
-def test_groups_and_columns_stay_in_the_manifest(tmp_path):
+@pytest.mark.parametrize("target", WRITERS)
+@pytest.mark.parametrize("group", ["patient 1", ""])
+def test_groups_and_columns_are_kept(tmp_path, target, group):
     labels = np.ones((1, 6, 8), np.int32)
-    sample = Sample("a", np.zeros((6, 8, 3), np.uint8), labels, group="patient 1")
-    writer = WRITERS["labels"](tmp_path / "out")
-    columns = (("id", "a"), ("split", "x"), ("stain", 'h, "e"'))
-    writer.add("val", Record("a", Path("nowhere"), columns=columns), sample, None)
+    sample = Sample("a", np.zeros((6, 8, 3), np.uint8), labels, group=group)
+    writer = WRITERS[target](tmp_path / "out")
+    columns = {"stain": 'h, "e"', "group": "kind 1", **spacing_columns(0.5, 0.25, "mm")}
+    given = (("id", "a"), ("split", "x"), *columns.items())
+    writer.add("test", Record("a", Path("nowhere"), columns=given), sample, None)
     writer.finish()
-    (record,) = MaskFolder(tmp_path / "out").records
-    expected = {"id": "a", "split": "val", "stain": 'h, "e"', "group": "patient 1"}
-    assert dict(record.columns) == expected
+    (record,) = READERS[target](tmp_path / "out").records
+    found = {"group": record.group} | dict(record.columns)
+    assert {name: found[name] for name in columns} == columns | {"group": group or "kind 1"}
 
 
 def test_two_images_never_get_one_name(tmp_path):

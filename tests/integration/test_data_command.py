@@ -18,12 +18,13 @@ FORMATS = ("coco", "labels", "yolo", "labelme")
 
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory):
-    """Twelve images with a manifest that names splits."""
+    """Twelve images with a manifest that names splits and the size of pixels."""
     folder = tmp_path_factory.mktemp("flat")
     write_discs(folder, "data", 12)
     data = folder / "data"
-    rows = [f"{n},{('train', 'val', 'test')[n % 3]}" for n in range(12)]
-    (data / "manifest.csv").write_text("\n".join(["id,split", *rows]) + "\n")
+    rows = [f"{n},{('train', 'val', 'test')[n % 3]},0.5,{0.25 + n},mm" for n in range(12)]
+    head = "id,split,spacing_row,spacing_column,spacing_unit"
+    (data / "manifest.csv").write_text("\n".join([head, *rows]) + "\n")
     return data
 
 
@@ -40,6 +41,7 @@ def scores(data, out):
     arguments = ["evaluate", "nano", "--data.path", str(data), "--gallery", "0", "--protocols"]
     assert main([*arguments, "box_jitter", "points_3", "clicks_2", "--out", str(out)]) == 0
     found = json.loads((out / "results.json").read_text())["protocols"]
+    assert all(block["base"]["hd95"] for block in found.values())  # in millimetres
     # classes are what formats differ in: without any, YOLO and labelme call objects "object"
     return {
         name: (block["base"], block["clicks"], block["num_objects"])

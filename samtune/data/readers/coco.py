@@ -2,8 +2,9 @@
 
 Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects: they are
 left out. Images with one `group` (a string or number, which `samtune data convert` writes) belong
-together. Only the places of annotations in the file are kept, so that millions of objects fit in
-memory and are handed to worker processes cheaply.
+together; `columns` (an object, which it writes too) are those of a manifest. Only the places of
+annotations in the file are kept, so that millions of objects fit in memory and are handed to worker
+processes cheaply.
 """
 
 from pathlib import Path
@@ -35,6 +36,7 @@ class _Image(msgspec.Struct):
     width: int | float | None = None
     sample_id: _Id = None
     group: Any = None
+    columns: Any = None
 
 
 class _Category(msgspec.Struct):
@@ -99,6 +101,7 @@ class Coco(Source):
                 root / image.file_name,
                 split,
                 str(image.group) if isinstance(image.group, str | int) else "",
+                _columns(image.columns),
             )
             for image in self._images
         ]
@@ -224,6 +227,12 @@ def _notes_of(owners: NDArray[np.int64], num_boxes: int, file: Path) -> list[str
     if num_lost := int((owners < 0).sum()):
         notes.append(f"{num_lost} annotations of {file} are of images that it does not name")
     return notes
+
+
+def _columns(columns: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(columns, dict):
+        return ()
+    return tuple((name, str(v)) for name, v in columns.items() if isinstance(v, str | int | float))
 
 
 def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:
