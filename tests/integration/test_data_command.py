@@ -1,7 +1,9 @@
 """`samtune data convert`: the same data in every format, the same prompts, the same figures."""
 
 import json
+import os
 import shutil
+import sys
 import tarfile
 
 import numpy as np
@@ -175,6 +177,28 @@ def test_mistakes_are_said_and_nothing_is_left_behind(flat, tmp_path, capsys):
     assert main(["data", "burn"]) == 2
     assert "there is no command 'data burn'" in capsys.readouterr().err
     assert main(["data"]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+@pytest.mark.parametrize("command", ["check", "init", *FORMATS])
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_name_that_is_no_text_is_one_line_and_nothing_is_written(
+    flat, tmp_path, capsys, command, place
+):
+    is_file = place == "file"
+    data = shutil.copytree(flat, tmp_path / ("data" if is_file else os.fsdecode(b"caf\xe9")))
+    (data / "manifest.csv").unlink()
+    if is_file:
+        for folder in ("images", "labels"):
+            (data / folder / "3.png").rename(data / folder / os.fsdecode(b"caf\xe9.png"))
+    out, before = str(tmp_path / "out"), set(tmp_path.iterdir())
+    arguments = {"check": ["data", "check", str(data)], "init": ["init", str(data), "--out", out]}
+    convert = ["data", "convert", str(data), "--to", command, "--out", out]
+    assert main(arguments.get(command, convert)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"caf\udce9" in line
+    assert "is not UTF-8: rename it" in line
+    assert set(tmp_path.iterdir()) == before
 
 
 class TestCheck:
