@@ -19,8 +19,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "samtune data convert",
         description="Write a data set in another format. Splits are kept; images are copied as they "
-        "are, tiles and slices of volumes become 8-bit PNG. Any --data. setting says how to read "
-        "(--data.labels, --data.tile, ...).",
+        "are, also out of tars and tables; tiles and slices of volumes become 8-bit PNG. Any --data. "
+        "setting says how to read (--data.labels, --data.tile, ...).",
         exit_on_error=False,
     )
     parser.add_argument("source", help="what data.path could be")
@@ -56,7 +56,8 @@ def _write_all(data: SamDataModule, writer: Writer) -> dict[str, tuple[int, int]
         num_objects = 0
         for index in tqdm(range(len(source)), desc=split, unit="image", disable=None):
             sample = source.read(index)
-            writer.add(split, source.records[index], sample, source.is_part)
+            file = None if source.is_part else source.image_file(index)
+            writer.add(split, source.records[index], sample, file)
             num_objects += sum(len(set(layer.ravel().tolist()) - {0}) for layer in sample.labels)
         counts[split] = (len(source), num_objects)
     writer.finish()

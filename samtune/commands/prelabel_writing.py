@@ -106,7 +106,7 @@ def _write_images(
     if writers:
         sample = labelled.to_sample(pixels, names)
         for writer in writers:
-            writer.add("train", Record(sample.image_id, image.path), sample)
+            writer.add("train", Record(sample.image_id, image.path), sample, image.path)
     if not options.cutouts:
         return []
     return write_cutouts(options.cutouts, labelled, pixels, names, options.margin)

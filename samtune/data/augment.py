@@ -179,7 +179,8 @@ def _endoscopy() -> list[Any]:
     """Endoscopy: the tip turns freely, its lamp is near and moves, wet tissue mirrors it.
 
     Quarter turns keep all of a wide picture; only the rest of the rotation cuts corners off. All
-    factors, so that the surround of the round field stays black.
+    factors, so that the surround of the round field stays black. Motion blurs to both sides alike: one
+    to a side would move the picture off its masks.
     """
     return [
         A.SquareSymmetry(p=1.0),
@@ -187,7 +188,7 @@ def _endoscopy() -> list[Any]:
         A.RandomBrightnessContrast(0, 0.25, p=0.5),
         A.HueSaturationValue(5, 20, 0, p=0.3),
         GainField((0.05, 0.2), p=0.3),
-        A.MotionBlur((3, 9), p=0.15),
+        A.MotionBlur((3, 9), direction_range=(0, 0), allow_shifted=False, p=0.15),
         A.GaussianBlur((3, 7), p=0.1),
         Highlights(p=0.3),
     ]

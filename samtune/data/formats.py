@@ -44,10 +44,33 @@ def open_splits(
     """Open the data at `path` and divide it into `train`, `val` and `test`.
 
     Raises:
-        UserError: the path does not exist, or its format is not recognised.
+        UserError: the path does not exist, its format is not recognised, or a name is no text.
     """
     if data_format == "procedural":
         return procedural_splits(splits.seed)
+    sources = _open(path, data_format, settings, splits)
+    _require_text(str(path))
+    for source in sources.values():
+        for record in source.records:
+            _require_text(f"the image {record.image_id} ({record.path.name})")
+    return sources
+
+
+def _require_text(name: str) -> None:
+    """Refuse the name of a file that cannot be written into JSON, tables and pages."""
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = name.encode(errors="backslashreplace").decode()
+            raise UserError(
+                f"{shown} has a name that is not UTF-8: rename it (convmv renames whole folders)"
+            ) from None
+
+
+def _open(
+    path: Path, data_format: Format, settings: ReadSettings, splits: SplitSettings
+) -> dict[str, Source]:
     if not is_hub_name(path) and not path.exists():
         raise UserError(f"there is no data at {path}: set data.path to your folder or file")
     found = recognise(path) if data_format == "auto" else data_format

@@ -35,6 +35,7 @@ DARK_BELOW = 128
 _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error, zlib.error)
 # A malicious header could otherwise claim a picture larger than memory.
 Image.MAX_IMAGE_PIXELS = 2**30
+_LARGEST_LABEL = 2**31 - 1
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -65,7 +66,8 @@ def _is_dicom(file: Path) -> bool:
     return file.suffix.lower() in DICOM_SUFFIXES
 
 
-def _is_tiff(file: ImageFile) -> bool:
+def is_tiff(file: ImageFile) -> bool:
+    """Whether an image is a TIFF, which Pillow often cannot open."""
     if isinstance(file, EncodedImage):
         return file.content.startswith(_TIFF_BEGINS)
     return file.suffix.lower() in (".tif", ".tiff")
@@ -121,7 +123,7 @@ def read_pixels(path: ImageFile) -> NDArray[Any]:
 def _read_raster(path: ImageFile) -> NDArray[Any]:
     if isinstance(path, Path) and _is_dicom(path):
         return read_dicom_picture(path)
-    if _is_tiff(path):
+    if is_tiff(path):
         found = read_tiff(path if isinstance(path, Path) else path.content, str(path))
         return found if isinstance(found, np.ndarray) else _from_pillow(found)
     with Image.open(_stream(path)) as image:
@@ -243,7 +245,7 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
     grey.
 
     Raises:
-        UserError: the file is missing, damaged, or of no known kind.
+        UserError: the file is missing, damaged, of no known kind, or holds labels beyond 32 bits.
     """
     if (indices := _read_palette_indices(path)) is not None:
         return indices
@@ -254,6 +256,12 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
         pixels = pixels[..., :1]
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = np.rint(np.nan_to_num(pixels))
+    for value in (float(pixels.max(initial=0)), float(pixels.min(initial=0))):
+        if not -_LARGEST_LABEL - 1 <= value <= _LARGEST_LABEL:
+            raise UserError(
+                f"{path} holds the label {value:.12g}, but labels go up to {_LARGEST_LABEL}: number "
+                "its objects 1, 2, 3, ..."
+            )
     pixels = pixels.astype(np.int32)
     return pixels[..., 0] if pixels.shape[2] in (1, 2) else pixels
 

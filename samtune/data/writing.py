@@ -1,12 +1,11 @@
 """Writing samples as COCO, label maps, YOLO or labelme, so that they read back equal.
 
-Image ids, object ids and classes are kept as far as a format can hold them; splits and groups
-always, and the columns of the manifest where the format has one.
+Image ids, object ids and classes are kept as far as a format can hold them; splits, groups and the
+columns of the manifest (spacing among them) always.
 """
 
 import csv
 import io
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +16,12 @@ import tifffile
 import yaml
 from PIL import Image
 
-from samtune.data.image_io import IMAGE_SUFFIXES
+from samtune.data.image_io import ImageFile
+from samtune.data.image_writing import write_image
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Record
 from samtune.errors import UserError
-from samtune.files import make_folder, write_bytes, write_json, write_text
+from samtune.files import write_bytes, write_json, write_text
 from samtune.geometry import mask_to_box, mask_to_rle
 from samtune.outlines import mask_to_polygon
 from samtune.types import MaskArray, Sample
@@ -50,17 +50,19 @@ class Writer(ABC):
         folder: where to.
     """
 
+    _images_folder = "images"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rows: dict[str, dict[str, str]] = {}
 
-    def add(self, split: str, record: Record, sample: Sample, is_part: bool = False) -> None:
+    def add(self, split: str, record: Record, sample: Sample, file: ImageFile | None) -> None:
         """Write one image with its objects.
 
         Args:
             split: `train`, `val`, `test`.
             record, sample: the image.
-            is_part: the record's file holds more than this image, so it cannot be copied.
+            file: with the pixels of this image alone; `None` for a part of a larger one.
 
         Raises:
             UserError: another image would get the same name, or the format cannot hold the objects.
@@ -71,7 +73,8 @@ class Writer(ABC):
         others = {name: value for name, value in record.columns if name not in ("id", "split")}
         others |= _group_of(sample)
         self._rows[stem] = {"split": split, **others}
-        self._add(split, self._write_image(None if is_part else record.path, sample, stem), sample)
+        image = write_image(file, sample.image, self.folder / self._images_folder / stem)
+        self._add(split, image, sample)
 
     @abstractmethod
     def _add(self, split: str, image: Path, sample: Sample) -> None: ...
@@ -85,21 +88,9 @@ class Writer(ABC):
         writer.writerows({"id": stem, **row} for stem, row in self._rows.items())
         write_text(self.folder / "manifest.csv", text.getvalue())
 
-    def _write_image(self, file: Path | None, sample: Sample, stem: str) -> Path:
-        """The image file as it is; of a window, a slice or a drawn scene a PNG of what is seen."""
-        folder = self.folder / "images"
-        if file is not None and file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
-            make_folder(folder)
-            return Path(shutil.copyfile(file, folder / f"{stem}{file.suffix.lower()}"))
-        place = folder / f"{stem}.png"
-        buffer = io.BytesIO()
-        Image.fromarray(sample.image).save(buffer, "PNG")
-        write_bytes(place, buffer.getvalue(), is_durable=False)
-        return place
-
 
 class CocoWriter(Writer):
-    """`SPLIT.json` with run lengths, which hold every mask exactly, and the images' groups."""
+    """`SPLIT.json` with run lengths, which hold every mask exactly; groups and columns of images."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -109,9 +100,11 @@ class CocoWriter(Writer):
     def _add(self, split: str, image: Path, sample: Sample) -> None:
         content = self._contents.setdefault(split, {"images": [], "annotations": []})
         number, (height, width) = len(content["images"]) + 1, sample.image.shape[:2]
+        group = _group_of(sample)
+        columns = {k: v for k, v in self._rows[image.stem].items() if k not in ("split", *group)}
         content["images"].append(
             {"id": number, "file_name": f"images/{image.name}", "height": height, "width": width,
-             "sample_id": sample.image_id, **_group_of(sample)}
+             "sample_id": sample.image_id, **group, "columns": columns}
         )  # fmt: skip
         for object_id, name, mask in objects_of(sample):
             box = mask_to_box(mask)
@@ -188,11 +181,7 @@ class YoloWriter(Writer):
 class LabelmeWriter(Writer):
     """`ID.json` beside `ID.png`; a polygon is an object, in the order of their ids."""
 
-    def _write_image(self, file: Path | None, sample: Sample, stem: str) -> Path:
-        place = super()._write_image(file, sample, stem)
-        beside = self.folder / place.name
-        place.replace(beside)
-        return beside
+    _images_folder = ""
 
     def _add(self, split: str, image: Path, sample: Sample) -> None:
         shapes = [
@@ -206,11 +195,6 @@ class LabelmeWriter(Writer):
             {"version": "5.0.0", "flags": {}, "shapes": shapes, "imagePath": image.name,
              "imageData": None, "imageHeight": height, "imageWidth": width},
         )  # fmt: skip
-
-    def finish(self) -> None:
-        super().finish()
-        if (self.folder / "images").is_dir():
-            (self.folder / "images").rmdir()
 
 
 WRITERS: dict[Target, type[Writer]] = {

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from albumentations import Compose, MotionBlur
 from scipy import ndimage
 
 from samtune.data.augment import PRESETS, augment, build_augmentation
@@ -85,6 +86,18 @@ def test_a_grey_picture_stays_grey(preset):
     for seed in range(24):
         image = augmented(three_marks(), preset, seed).image
         assert (image == image[..., :1]).all()
+
+
+def test_a_blur_moves_nothing():
+    marks = three_marks()
+    marks.image[:] = 200 * (marks.labels[0] > 0)[..., None]
+    centre = ndimage.center_of_mass(marks.image[..., 0])
+    (blur,) = [step for step in build_augmentation("endoscopy") if isinstance(step, MotionBlur)]
+    blur.p = 1
+    for seed in range(40):
+        result = augment(marks, Compose([blur]), np.random.default_rng(seed))
+        moved = np.subtract(ndimage.center_of_mass(result.image[..., 0]), centre)
+        assert np.abs(moved).max() < 0.25
 
 
 @pytest.mark.parametrize("preset", UPRIGHT)

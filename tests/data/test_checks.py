@@ -152,6 +152,19 @@ def test_dark_images_ask_for_a_stretch():
     assert looked(dark, *rest, stretch="auto").findings == []
 
 
+def test_images_without_a_finite_value_are_told_apart_from_flat_ones(tmp_path):
+    for number, values in enumerate((np.full((32, 32), np.nan), np.full((32, 32), 0.5))):
+        for folder, pixels in (("images", values.astype(np.float32)), ("labels", np.eye(32))):
+            place = tmp_path / folder / f"{number}.tif"
+            place.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels.astype(np.float32)).save(place)
+    result = check({"train": MaskFolder(tmp_path)}, 64, "none", 1)
+    assert (result.splits["train"].num_flat, result.splits["train"].num_not_finite) == (1, 1)
+    told = texts(result, "warning")
+    assert "1 images of train hold nothing but NaN or infinity, and are seen as black" in told
+    assert "1 images of train are of one colour: nothing is in them" in told
+
+
 def test_flat_images_are_counted_and_are_no_duplicates():
     result = looked([sample(n, value=90) for n in range(3)], [sample(3)], [sample(4)])
     assert texts(result, "warning") == ["3 images of train are of one colour: nothing is in them"]

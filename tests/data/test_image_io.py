@@ -373,6 +373,20 @@ def test_float_labels_become_whole_numbers(tmp_path):
     assert read_labels(path).tolist() == [[0, 1, 3, 0]]
 
 
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [(np.uint32([[2**31 + 5]]), "2147483653"), (np.uint64([[2**63]]), "9.22337203685e\\+18"),
+     (np.float32([[0, np.inf]]), "3.40282346639e\\+38"), (np.float32([[2**31]]), "2147483648"),
+     (np.int64([[-(2**31) - 5]]), "-2147483653")],
+)  # fmt: skip
+def test_labels_beyond_32_bits_are_named_with_the_limit(tmp_path, values, found):
+    path = save_tiff(tmp_path / "a.tif", values)
+    with pytest.raises(UserError, match=f"holds the label {found}, but labels go up to 2147483647"):
+        read_labels(path)
+    ends = [[-(2**31), 2**31 - 1]]
+    assert read_labels(save_tiff(tmp_path / "b.tif", np.int64(ends))).tolist() == ends
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp"])
 def test_palette_labels_are_their_numbers(tmp_path, name):
     values = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)

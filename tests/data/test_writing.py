@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from samtune.data.image_io import EncodedImage
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.labelme import Labelme
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.readers.yolo import Yolo
-from samtune.data.source import Record
+from samtune.data.source import Record, spacing_columns
 from samtune.data.writing import WRITERS
 from samtune.errors import UserError
 from samtune.types import Sample
@@ -37,7 +38,7 @@ def without_gaps(values):
 def round_trip(folder, target, sample):
     shutil.rmtree(folder, ignore_errors=True)
     writer = WRITERS[target](folder)
-    writer.add("test", Record(sample.image_id, Path("nowhere.tif")), sample)
+    writer.add("test", Record(sample.image_id, Path("nowhere.tif")), sample, None)
     writer.finish()
     source = READERS[target](folder)
     assert len(source) == 1
@@ -84,35 +85,40 @@ def test_large_ids_go_to_a_tiff_and_overlaps_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("target", WRITERS)
-def test_a_part_of_a_file_is_written_and_not_the_file(tmp_path, write, target):
-    """Tiles, slices of volumes and images inside JSON share a file with others, or are none."""
+def test_a_file_is_copied_and_a_part_of_one_is_written_as_it_is_seen(tmp_path, write, target):
+    """Tiles and slices of volumes share a file with others."""
     sample = Sample("scan@0,8", np.full((6, 8, 3), 7, np.uint8), np.ones((1, 6, 8), np.int32))
-    write(tmp_path / "scan.png", np.zeros((60, 80, 3), np.uint8))
-    (tmp_path / "scan.nii.gz").write_bytes(b"voxels")
-    for file, is_part in (("scan.png", True), ("scan.nii.gz", False)):
-        writer = WRITERS[target](tmp_path / target / file)
-        writer.add("test", Record("scan@0,8", tmp_path / file), sample, is_part)
+    whole = np.random.default_rng(0).integers(0, 60_000, (6, 8), dtype=np.uint16)
+    file = write(tmp_path / "scan.png", whole)
+    inside = EncodedImage("scan of row 3", file.read_bytes())
+    for name, each in (("part", None), ("file", file), ("inside", inside)):
+        writer = WRITERS[target](tmp_path / target / name)
+        writer.add("test", Record("scan@0,8", file), sample, each)
         writer.finish()
-        again = READERS[target](tmp_path / target / file).read(0)
-        np.testing.assert_array_equal(again.image, sample.image)
+        source = READERS[target](tmp_path / target / name)
+        expected = sample.image if each is None else whole[..., None]
+        np.testing.assert_array_equal(source.stored(0), expected)
 
 
-def test_groups_and_columns_stay_in_the_manifest(tmp_path):
+@pytest.mark.parametrize("target", WRITERS)
+@pytest.mark.parametrize("group", ["patient 1", ""])
+def test_groups_and_columns_are_kept(tmp_path, target, group):
     labels = np.ones((1, 6, 8), np.int32)
-    sample = Sample("a", np.zeros((6, 8, 3), np.uint8), labels, group="patient 1")
-    writer = WRITERS["labels"](tmp_path / "out")
-    columns = (("id", "a"), ("split", "x"), ("stain", 'h, "e"'))
-    writer.add("val", Record("a", Path("nowhere"), columns=columns), sample)
+    sample = Sample("a", np.zeros((6, 8, 3), np.uint8), labels, group=group)
+    writer = WRITERS[target](tmp_path / "out")
+    columns = {"stain": 'h, "e"', "group": "kind 1", **spacing_columns(0.5, 0.25, "mm")}
+    given = (("id", "a"), ("split", "x"), *columns.items())
+    writer.add("test", Record("a", Path("nowhere"), columns=given), sample, None)
     writer.finish()
-    (record,) = MaskFolder(tmp_path / "out").records
-    expected = {"id": "a", "split": "val", "stain": 'h, "e"', "group": "patient 1"}
-    assert dict(record.columns) == expected
+    (record,) = READERS[target](tmp_path / "out").records
+    found = {"group": record.group} | dict(record.columns)
+    assert {name: found[name] for name in columns} == columns | {"group": group or "kind 1"}
 
 
 def test_two_images_never_get_one_name(tmp_path):
     labels = np.ones((1, 6, 8), np.int32)
     writer = WRITERS["labels"](tmp_path / "out")
     first, second = (Sample(n, np.zeros((6, 8, 3), np.uint8), labels) for n in ("a/b", "a_b"))
-    writer.add("val", Record("a/b", Path("nowhere")), first)
+    writer.add("val", Record("a/b", Path("nowhere")), first, None)
     with pytest.raises(UserError, match="two images would be called a_b"):
-        writer.add("val", Record("a_b", Path("nowhere")), second)
+        writer.add("val", Record("a_b", Path("nowhere")), second, None)

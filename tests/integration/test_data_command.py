@@ -1,10 +1,14 @@
 """`samtune data convert`: the same data in every format, the same prompts, the same figures."""
 
 import json
+import os
 import shutil
+import sys
+import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from samtune.cli import main
 from samtune.commands.evaluation_options import build_data
@@ -16,12 +20,13 @@ FORMATS = ("coco", "labels", "yolo", "labelme")
 
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory):
-    """Twelve images with a manifest that names splits."""
+    """Twelve images with a manifest that names splits and the size of pixels."""
     folder = tmp_path_factory.mktemp("flat")
     write_discs(folder, "data", 12)
     data = folder / "data"
-    rows = [f"{n},{('train', 'val', 'test')[n % 3]}" for n in range(12)]
-    (data / "manifest.csv").write_text("\n".join(["id,split", *rows]) + "\n")
+    rows = [f"{n},{('train', 'val', 'test')[n % 3]},0.5,{0.25 + n},mm" for n in range(12)]
+    head = "id,split,spacing_row,spacing_column,spacing_unit"
+    (data / "manifest.csv").write_text("\n".join([head, *rows]) + "\n")
     return data
 
 
@@ -38,6 +43,7 @@ def scores(data, out):
     arguments = ["evaluate", "nano", "--data.path", str(data), "--gallery", "0", "--protocols"]
     assert main([*arguments, "box_jitter", "points_3", "clicks_2", "--out", str(out)]) == 0
     found = json.loads((out / "results.json").read_text())["protocols"]
+    assert all(block["base"]["hd95"] for block in found.values())  # in millimetres
     # classes are what formats differ in: without any, YOLO and labelme call objects "object"
     return {
         name: (block["base"], block["clicks"], block["num_objects"])
@@ -129,6 +135,20 @@ def test_windows_and_slices_come_back_to_the_pixel(tmp_path, request, kind, targ
         assert group == expected[key][2]
 
 
+def test_images_of_16_bits_inside_a_tar_stay_what_they_are(tmp_path):
+    values = np.random.default_rng(0).integers(0, 500, (3, 24, 32), dtype=np.uint16)
+    labels = np.pad(np.ones((8, 8), np.uint8), ((4, 12), (4, 20)))
+    with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
+        for number, image in enumerate(values):
+            for name, pixels in ((f"{number}.png", image), (f"{number}.seg.png", labels)):
+                Image.fromarray(pixels).save(tmp_path / name)
+                tar.add(tmp_path / name, name)
+    out = ["--to", "labels", "--out", str(tmp_path / "out")]
+    assert main(["data", "convert", str(tmp_path / "train-0.tar"), *out]) == 0
+    files = sorted((tmp_path / "out" / "images").iterdir())
+    np.testing.assert_array_equal([np.asarray(Image.open(file)) for file in files], values)
+
+
 def test_groups_whose_splits_are_drawn_anew_stay_together(tmp_path, volumes):
     for target in ("coco", "labels"):
         out = tmp_path / target
@@ -157,6 +177,28 @@ def test_mistakes_are_said_and_nothing_is_left_behind(flat, tmp_path, capsys):
     assert main(["data", "burn"]) == 2
     assert "there is no command 'data burn'" in capsys.readouterr().err
     assert main(["data"]) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+@pytest.mark.parametrize("command", ["check", "init", *FORMATS])
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_name_that_is_no_text_is_one_line_and_nothing_is_written(
+    flat, tmp_path, capsys, command, place
+):
+    is_file = place == "file"
+    data = shutil.copytree(flat, tmp_path / ("data" if is_file else os.fsdecode(b"caf\xe9")))
+    (data / "manifest.csv").unlink()
+    if is_file:
+        for folder in ("images", "labels"):
+            (data / folder / "3.png").rename(data / folder / os.fsdecode(b"caf\xe9.png"))
+    out, before = str(tmp_path / "out"), set(tmp_path.iterdir())
+    arguments = {"check": ["data", "check", str(data)], "init": ["init", str(data), "--out", out]}
+    convert = ["data", "convert", str(data), "--to", command, "--out", out]
+    assert main(arguments.get(command, convert)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"caf\udce9" in line
+    assert "is not UTF-8: rename it" in line
+    assert set(tmp_path.iterdir()) == before
 
 
 class TestCheck:

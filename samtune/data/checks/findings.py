@@ -36,6 +36,7 @@ class SplitFacts:
     num_objects: int = 0
     num_without_objects: int = 0
     num_flat: int = 0
+    num_not_finite: int = 0
     num_too_small: int = 0
     num_touching: int = 0
     num_interpolated: int = 0
@@ -56,7 +57,8 @@ def facts_of(seen: list[Seen], num_images: int) -> SplitFacts:
         num_looked_at=len(seen),
         num_objects=len(areas),
         num_without_objects=sum(count == 0 for count in counts),
-        num_flat=sum(image.is_flat for image in seen),
+        num_flat=sum(image.is_flat and image.stored.is_finite for image in seen),
+        num_not_finite=sum(not image.stored.is_finite for image in seen),
         num_too_small=sum(image.num_too_small for image in seen),
         num_touching=sum(image.num_touching for image in seen),
         num_interpolated=sum(image.is_interpolated for image in seen),
@@ -134,6 +136,9 @@ def _findings_of(
         )
     if its.num_flat:
         yield "warning", f"{its.num_flat} images of {split} are of one colour: nothing is in them"
+    if its.num_not_finite:
+        number = f"{its.num_not_finite} images of {split}"
+        yield "warning", f"{number} hold nothing but NaN or infinity, and are seen as black"
     if its.num_too_small > its.num_objects / 10:
         advice = "a smaller data.tile" if tile else "data.tile, or a larger model.image_size"
         yield (

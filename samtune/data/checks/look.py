@@ -22,12 +22,13 @@ _LEVELS = 12
 
 @dataclass(frozen=True)
 class Stored:
-    """Values of an image as its file has them."""
+    """Values of an image as its file has them; it may have none but NaN and infinity."""
 
     num_channels: int
     dtype: str
     lowest: float
     highest: float
+    is_finite: bool = True
 
 
 @dataclass
@@ -93,7 +94,7 @@ def _stored(source: Source, index: int) -> Stored:
     values = source.stored(index)
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return Stored(values.shape[2], str(values.dtype), low, high)
+    return Stored(values.shape[2], str(values.dtype), low, high, finite.size > 0)
 
 
 def is_interpolated(labels: LabelArray) -> bool:

@@ -2,8 +2,9 @@
 
 Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects: they are
 left out. Images with one `group` (a string or number, which `samtune data convert` writes) belong
-together. Only the places of annotations in the file are kept, so that millions of objects fit in
-memory and are handed to worker processes cheaply.
+together; `columns` (an object, which it writes too) are those of a manifest. Only the places of
+annotations in the file are kept, so that millions of objects fit in memory and are handed to worker
+processes cheaply.
 """
 
 from pathlib import Path
@@ -22,6 +23,9 @@ from samtune.geometry import polygons_to_mask, rle_to_mask
 from samtune.types import LabelArray, MaskArray, Sample
 
 _LARGEST_ID = 2**31 - 1
+# Bytes of the shortest outline; `[]`, `[[]]` and `null` are shorter.
+_SHORTEST = 8
+_SHOWN = 10
 _Id = int | float | str | None
 
 
@@ -32,6 +36,7 @@ class _Image(msgspec.Struct):
     width: int | float | None = None
     sample_id: _Id = None
     group: Any = None
+    columns: Any = None
 
 
 class _Category(msgspec.Struct):
@@ -45,10 +50,13 @@ class _Content(msgspec.Struct):
     categories: list[_Category] = []
 
 
-class _Owner(msgspec.Struct):
-    """Of an annotation, the image that it belongs to."""
+class _Head(msgspec.Struct):
+    """Of an annotation, what is known before it is asked for."""
 
     image_id: _Id
+    category_id: _Id = None
+    iscrowd: Any = 0
+    segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class Coco(Source):
@@ -60,7 +68,8 @@ class Coco(Source):
         split: name of the split that this file is, if it is one.
 
     Raises:
-        UserError: the file is not COCO, or names images that do not exist.
+        UserError: the file is not COCO, names images that do not exist or two by one id, or its
+            annotations have categories that it does not list or ids of images of another type.
     """
 
     def __init__(
@@ -78,8 +87,9 @@ class Coco(Source):
         self._images = content.images
         if not self._images:
             raise UserError(f"{annotations} names no images")
-        self._rows = {image.id: row for row, image in enumerate(self._images)}
-        owners = _owners(content.annotations, self._rows, annotations)
+        self._rows = _rows(self._images, annotations)
+        owners, num_boxes = _owners(content, self._rows, annotations)
+        self._notes = _notes_of(owners, num_boxes, annotations)
         order = np.argsort(owners, kind="stable")
         self._spans = find_spans(content.annotations, buffer)[order]
         self._first = np.searchsorted(owners[order], np.arange(len(self._images) + 1))
@@ -91,9 +101,14 @@ class Coco(Source):
                 root / image.file_name,
                 split,
                 str(image.group) if isinstance(image.group, str | int) else "",
+                _columns(image.columns),
             )
             for image in self._images
         ]
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
@@ -156,16 +171,68 @@ def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -
     return mask
 
 
-def _owners(annotations: list[msgspec.Raw], rows: dict[_Id, int], file: Path) -> NDArray[np.int64]:
-    """For each annotation the row of its image, -1 where the file has no such image."""
-    decode = msgspec.json.Decoder(_Owner).decode
-    owners = np.empty(len(annotations), np.int64)
-    for number, annotation in enumerate(annotations):
+def _rows(images: list[_Image], file: Path) -> dict[_Id, int]:
+    """The row of each image by its id."""
+    rows: dict[_Id, int] = {}
+    for row, image in enumerate(images):
+        first = images[rows.setdefault(image.id, row)]
+        if first is not image:
+            raise UserError(
+                f"{file}: the images {first.file_name} and {image.file_name} both have the id "
+                f"{image.id!r}: number them anew, for their annotations cannot be told apart"
+            )
+    return rows
+
+
+def _owners(content: _Content, rows: dict[_Id, int], file: Path) -> tuple[NDArray[np.int64], int]:
+    """For each annotation the row of its image, -1 without one; and how many have but a box."""
+    decode = msgspec.json.Decoder(_Head).decode
+    categories = {category.id for category in content.categories}
+    owners, num_boxes = np.empty(len(content.annotations), np.int64), 0
+    for number, annotation in enumerate(content.annotations):
         try:
-            owners[number] = rows.get(decode(annotation).image_id, -1)
+            head = decode(annotation)
         except msgspec.DecodeError as error:
             raise UserError(f"{file}: entry {number} of 'annotations': {error}") from error
-    return owners
+        owner = owners[number] = rows.get(head.image_id, -1)
+        if owner < 0:
+            _require_one_type(head.image_id, rows, f"{file}: entry {number} of 'annotations'")
+        if categories and head.category_id is not None and head.category_id not in categories:
+            known = ", ".join(repr(each) for each in list(categories)[:_SHOWN])
+            raise UserError(
+                f"{file}: entry {number} of 'annotations' has the category_id "
+                f"{head.category_id!r}, which 'categories' does not list: it has {known}"
+            )
+        num_boxes += not head.iscrowd and len(memoryview(head.segmentation)) < _SHORTEST
+    return owners, num_boxes
+
+
+def _require_one_type(image_id: _Id, rows: dict[_Id, int], where: str) -> None:
+    """Refuse the id of an image that is there as text but not as a number, or the other way."""
+    other = next(iter(rows))
+    if isinstance(image_id, str) != isinstance(other, str):
+        raise UserError(
+            f"{where} has the image_id {image_id!r}, but the ids of 'images' are such as {other!r}: "
+            "write both as numbers or both as text"
+        )
+
+
+def _notes_of(owners: NDArray[np.int64], num_boxes: int, file: Path) -> list[str]:
+    notes = []
+    if num_boxes:
+        notes.append(
+            f"{num_boxes} of {len(owners)} annotations of {file} have no outline, only a box at "
+            "most, and are left out: samtune prelabel makes masks for boxes"
+        )
+    if num_lost := int((owners < 0).sum()):
+        notes.append(f"{num_lost} annotations of {file} are of images that it does not name")
+    return notes
+
+
+def _columns(columns: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(columns, dict):
+        return ()
+    return tuple((name, str(v)) for name, v in columns.items() if isinstance(v, str | int | float))
 
 
 def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:

@@ -3,7 +3,8 @@
 PATH/NAME.json      polygons, rectangles and ellipses (turned or not) in percent, and brush strokes
 PATH/images/...     the images under their own names; or beside the JSON
 
-Of each task the first annotation that was not cancelled is taken; tasks without one are left out.
+Of each task the first annotation that was not cancelled is taken; tasks without one are left out, and
+so are results that have no area, such as key points.
 What else a task's `data` holds becomes columns, so that `split` or `patient` can be named there.
 Formats: https://labelstud.io/guide/export, https://labelstud.io/tags/brushlabels
 """
@@ -21,7 +22,14 @@ from samtune.data.image_io import IMAGE_SUFFIXES
 from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
 from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.shapes import Points, box_corners, ellipse_corners, fill, rotated
+from samtune.data.shapes import (
+    Points,
+    box_corners,
+    ellipse_corners,
+    fill,
+    rotated,
+    told_as_left_out,
+)
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
 from samtune.files import find_file, is_file, plain_parts
@@ -29,7 +37,8 @@ from samtune.types import MaskArray, Sample
 
 _AREAS = ("polygon", "rectangle", "ellipse", "brush")
 _Plain = str | int | float
-_OTHERS = ("keypoint", "vector", "bitmask", "cuboid")
+_NO_AREAS = ("keypoint", "vector", "cuboid")
+_OTHERS = ("bitmask",)
 # What Label Studio puts before the name of a file that is uploaded.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 
@@ -43,6 +52,10 @@ class _Task(msgspec.Struct):
     data: dict[str, Any]
     annotations: list[_Annotation]
     id: int | str | None = None
+
+
+class _Result(msgspec.Struct):
+    type: Any = None
 
 
 class LabelStudio(Source):
@@ -69,6 +82,9 @@ class LabelStudio(Source):
         if not chosen:
             raise UserError(f"{self.file} has no task with an annotation")
         self._spans = find_spans([annotation.result for _, annotation in chosen], buffer)
+        self._left_out = Counter(
+            k for _, annotation in chosen for k in _no_areas(annotation.result)
+        )
         self._images = [_find_image(task, self.file) for task, _ in chosen]
         if not any(is_file(image) for _, image in self._images):
             raise UserError(self._not_found(0))
@@ -88,6 +104,10 @@ class LabelStudio(Source):
                     columns.get("split", ""), columns=tuple(columns.items()),
                 )
             )  # fmt: skip
+
+    @property
+    def notes(self) -> list[str]:
+        return told_as_left_out(self._left_out, self.file)
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
@@ -117,6 +137,16 @@ def label_studio_file(folder: Path) -> Path | None:
 
 def _choose(task: _Task) -> _Annotation | None:
     return next((each for each in task.annotations if not each.was_cancelled), None)
+
+
+def _no_areas(results: msgspec.Raw) -> list[str]:
+    """Kinds of results without an area; of damaged ones none, for they are named when read."""
+    try:
+        found = msgspec.json.decode(results, type=list[_Result])
+    except msgspec.DecodeError:
+        return []
+    kinds = (str(each.type).lower().removesuffix("labels") for each in found)
+    return [kind for kind in kinds if kind in _NO_AREAS]
 
 
 def _find_image(task: _Task, file: Path) -> tuple[str, Path]:

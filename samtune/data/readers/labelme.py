@@ -1,12 +1,16 @@
 """labelme: a JSON file with shapes beside each image.
 
 PATH/a.json     shapes with label, points and type (polygon, rectangle, circle, mask); those of one
-                group_id are one object
-PATH/a.png      the image that `imagePath` names; or only inside the JSON, as `imageData`
+                group_id are one object; a rectangle has two opposite corners, or all four
+                (X-AnyLabeling); points and lines have no area, and are left out
+PATH/a.png      the image that `imagePath` names, beside the JSON or elsewhere in PATH; or only
+                inside the JSON, as `imageData`
 """
 
 import base64
 import binascii
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from samtune.data.json_index import decode_json
 from samtune.data.label_maps import foreground
 from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups
+from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups, told_as_left_out
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.errors import UserError
 from samtune.files import is_file, read_json
@@ -39,23 +43,29 @@ class Labelme(Source):
     """
 
     def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+        self.path, self.settings = path, settings or ReadSettings()
         self.files = labelme_files(path)
         if not self.files:
             raise UserError(f"{path} holds no JSON files of labelme")
         rows, self.records = read_manifest(path), []
+        self._left_out: Counter[str] = Counter()
         for file in self.files:
             split = file.parent.name if file.parent != path else ""
             row = rows.get(file.stem) or {}
-            named = str(read_json(file).get("imagePath") or "").replace("\\", "/")
-            image = file.parent / Path(named).name
+            content = read_json(file)
+            self._left_out.update(_kind(shape) for shape in content["shapes"] if _is_no_area(shape))
+            image = _find_image(file, str(content.get("imagePath") or ""), path)
             self.records.append(
                 Record(
                     f"{split}/{file.stem}" if split else file.stem,
-                    image if is_file(image) else file, split or row.get("split", ""),
+                    image or file, split or row.get("split", ""),
                     columns=tuple(row.items()),
                 )
             )  # fmt: skip
+
+    @property
+    def notes(self) -> list[str]:
+        return told_as_left_out(self._left_out, self.path)
 
     def read(self, index: int) -> Sample:
         record, file = self.records[index], self.files[index]
@@ -115,10 +125,30 @@ def _is_labelme(file: Path) -> bool:
     return True
 
 
+def _find_image(file: Path, named: str, folder: Path) -> Path | None:
+    """The image where the JSON names it, if that is inside the folder, or beside the JSON."""
+    parts = named.replace("\\", "/")
+    inside = Path(os.path.relpath(file.parent / parts, folder))
+    places = [file.parent / Path(parts).name]
+    if ".." not in inside.parts:
+        places.insert(0, folder / inside)
+    return next((place for place in places if is_file(place)), None)
+
+
+def _is_no_area(shape: Any) -> bool:
+    return isinstance(shape, dict) and _kind(shape) in _NO_AREAS
+
+
+def _kind(shape: dict[str, Any]) -> str:
+    return str(shape.get("shape_type") or "polygon")
+
+
 def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, MaskArray]]:
-    """(label, mask) of each object; shapes of one group are one."""
+    """(label, mask) of each object; shapes of one group are one, and those without an area none."""
     found = []
     for number, shape in enumerate(shapes or []):
+        if _is_no_area(shape):
+            continue
         where = f"{file}, shape {number}"
         if not isinstance(shape, dict):
             raise UserError(f"{where} is no shape")
@@ -130,9 +160,7 @@ def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, Ma
 
 
 def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskArray:
-    kind = str(shape.get("shape_type") or "polygon")
-    if kind in _NO_AREAS:
-        raise UserError(f"{where} is a {kind}, which has no area: only areas can be trained on")
+    kind = _kind(shape)
     try:
         points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -144,9 +172,11 @@ def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskA
         raise UserError(
             f"{where}: a {kind} needs {needed[kind]} finite points, found {len(points)}"
         )
+    if kind == "rectangle" and len(points) not in (2, 4):
+        raise UserError(f"{where}: a rectangle has 2 or 4 corners, found {len(points)}")
     if kind == "mask":
         return _pasted(shape.get("mask"), points[0], hw, where)
-    if kind == "rectangle":
+    if kind == "rectangle" and len(points) == 2:
         points = box_corners(*points[0], *points[1])
     elif kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))

@@ -44,7 +44,7 @@ class Yolo(Source):
         root = self.file.parent / str(content.get("path") or ".")
         root = root if is_folder(root) else self.file.parent
         files = {
-            split: _image_files(root, content[key], self.file)
+            split: _image_files(root, content[key], self.file, split)
             for split in _SPLITS
             if (key := "valid" if split == "val" and "valid" in content else split) in content
             and content[key]
@@ -52,6 +52,14 @@ class Yolo(Source):
         self.records = _records(files, read_manifest(self.file.parent))
         if not self.records:
             raise UserError(f"{self.file} names no images under train, val or test")
+        self._lacks_test = files.get("test") == []
+
+    @property
+    def notes(self) -> list[str]:
+        told = (
+            f"{self.file} names a folder or list under test that holds no images, or is not there"
+        )
+        return [told] if self._lacks_test else []
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
@@ -105,8 +113,8 @@ def _class_names(names: Any, file: Path) -> dict[int, str]:
     raise UserError(f"{file}: 'names' is neither a list nor numbers with names")
 
 
-def _image_files(root: Path, places: Any, file: Path) -> list[Path]:
-    """Images of one split: of folders, or listed in text files."""
+def _image_files(root: Path, places: Any, file: Path, split: str) -> list[Path]:
+    """Images of one split: of folders, or listed in text files; `test` may be missing (Roboflow)."""
     found: list[Path] = []
     for entry in places if isinstance(places, list) else [places]:
         place = root / str(entry)
@@ -117,7 +125,7 @@ def _image_files(root: Path, places: Any, file: Path) -> list[Path]:
             found += [each for each in files if each.suffix.lower() in IMAGE_SUFFIXES]
         elif is_file(place):
             found += [place.parent / line for line in read_lines(place)]
-        else:
+        elif split != "test":
             raise UserError(f"{file} names {entry}, which is not there (looked at {place})")
     return found
 

@@ -109,7 +109,7 @@ def test_annotations_without_a_segmentation_are_left_out(coco):
 
 def test_objects_have_the_names_of_their_categories(coco):
     shapes = [[polygon((0, 2), (0, 2))], [polygon((4, 6), (4, 6))], [polygon((7, 9), (7, 9))]]
-    categories = [1, 7, 99]
+    categories = [1, 7, None]
     annotations = [
         annotation(number, shape, category_id=category)
         for number, (shape, category) in enumerate(zip(shapes, categories, strict=True), start=3)
@@ -289,9 +289,49 @@ def test_a_field_of_another_kind_is_named(coco, field, value):
         coco([], images=[entry(1, "a.png") | {field: value}])
 
 
-def test_a_category_that_can_be_none_is_none(coco):
-    sample = coco([annotation(5, [polygon((2, 5), (3, 9))], category_id=[1])]).read(0)
-    assert sample.classes == {5: ""}
+@pytest.mark.parametrize(
+    ("category", "reason"),
+    [
+        (99, r"has the category_id 99, which 'categories' does not list: it has 1, 7$"),
+        ("7", r"has the category_id '7', which 'categories' does not list: it has 1, 7$"),
+        ([1], r"Expected .*category_id"),
+    ],
+)
+def test_a_category_that_is_not_listed_is_named(coco, category, reason):
+    shape = [polygon((2, 5), (3, 9))]
+    with pytest.raises(UserError, match=rf"coco\.json: entry 1 of 'annotations'.*{reason}"):
+        coco([annotation(5, shape), annotation(6, shape, category_id=category)])
+
+
+def test_without_any_categories_objects_have_none(coco):
+    source = coco([annotation(5, [polygon((2, 5), (3, 9))])], categories=[])
+    assert source.read(0).classes == {5: ""}
+
+
+def test_two_images_of_one_id_are_named(coco):
+    with pytest.raises(UserError, match=r"images a\.png and b\.png both have the id 3: number"):
+        coco([], images=[entry(3, "a.png"), entry(3, "b.png")])
+
+
+@pytest.mark.parametrize(("image", "own"), [("1", 1), (1, "1")])
+def test_ids_of_images_as_text_and_as_numbers_are_both_named(coco, image, own):
+    wrong = annotation(5, [polygon((2, 5), (3, 9))], image_id=image)
+    with pytest.raises(UserError, match=f"entry 0 .* image_id {image!r}, .* such as {own!r}"):
+        coco([wrong], images=[entry(own, "a.png")])
+
+
+def test_what_is_left_out_is_told_by_number(coco):
+    shape = [polygon((2, 5), (3, 9))]
+    boxes = [annotation(6, [], bbox=[1, 1, 3, 3]), annotation(7, None), annotation(8, [[]])]
+    del boxes[1]["segmentation"]
+    crowd = annotation(9, [], iscrowd=1)
+    whole = [annotation(5, shape), *boxes, crowd, annotation(10, shape, image_id=9)]
+    outlines, lost = coco(whole).notes
+    assert outlines.startswith("3 of 6 annotations of ")
+    assert "have no outline" in outlines
+    assert lost.startswith("1 annotations of ")
+    assert lost.endswith("are of images that it does not name")
+    assert coco([annotation(5, shape), crowd]).notes == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"images": [', b"[" * 100_000, b"\xff\xd8\xff"])

@@ -191,10 +191,19 @@ def test_tasks_of_one_image_are_told_apart(exported):
     assert [record.image_id for record in source.records] == ["7/a.png", "8/a.png"]
 
 
+def test_results_without_an_area_are_left_out_and_counted(exported):
+    points = [result("keypoint", x=1, y=1)] * 2
+    source = exported(task(*points, polygon()), task(result("vector", vertices=[])))
+    np.testing.assert_array_equal(source.read(0).labels[0] > 0, window(slice(5, 10), slice(5, 15)))
+    (note,) = source.notes
+    assert note.endswith("are left out: 2 of the kind keypoint, 1 of the kind vector")
+    assert exported(polygon()).notes == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (result("keypoint", x=1, y=1), "is a keypoint: expected polygon, rectangle"),
+        (result("bitmask", imageDataURL="x"), "is a bitmask: expected polygon, rectangle"),
         (polygon((1, 1), (2, 2)), "has 2 corners"),
         (polygon((1, 1), (2, float("nan")), (3, 3)), "not finite"),
         (polygon((1, 1), (2, 1e12), (3, 3)), "far outside"),

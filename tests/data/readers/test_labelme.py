@@ -52,7 +52,8 @@ def window(rows, columns):
 
 def test_polygons_and_rectangles_cover_the_pixels_between_their_corners(labelme):
     expected = window(slice(5, 10), slice(5, 15))
-    for each in (shape(SQUARE), shape([[15, 10], [5, 5]], kind="rectangle")):
+    rectangles = ([[15, 10], [5, 5]], SQUARE)  # of labelme, and of X-AnyLabeling
+    for each in (shape(SQUARE), *(shape(points, kind="rectangle") for points in rectangles)):
         np.testing.assert_array_equal(labelme(each).read(0).labels[0], expected)
 
 
@@ -104,12 +105,32 @@ def test_it_is_recognised_with_splits_as_folders_or_in_the_manifest(labelme, tmp
     }  # fmt: skip
 
 
+def test_points_and_lines_are_left_out_and_counted(labelme):
+    lines = [shape(SQUARE[:2], kind="line")] * 2
+    source = labelme(shape([[1, 1]], kind="point"), shape(SQUARE), *lines)
+    np.testing.assert_array_equal(source.read(0).labels[0], window(slice(5, 10), slice(5, 15)))
+    (note,) = source.notes
+    assert note.endswith("without an area are left out: 2 of the kind line, 1 of the kind point")
+    assert labelme(shape(SQUARE)).notes == []
+
+
+@pytest.mark.parametrize("named", ["../images/b.png", "..\\images\\b.png", "../x/../images/b.png"])
+def test_an_image_elsewhere_in_the_folder_is_followed(labelme, tmp_path, write, named):
+    file = labelme(shape(SQUARE), imagePath=named).files[0]
+    image = write(tmp_path / "images" / "b.png", np.full((*HW, 3), 30, np.uint8))
+    (tmp_path / "train").mkdir()
+    file.rename(tmp_path / "train" / "a.json")
+    assert [record.path for record in Labelme(tmp_path).records] == [image]
+    outside = Labelme(tmp_path / "train")
+    assert [record.path for record in outside.records] == outside.files
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (shape([[1, 1]], kind="point"), "is a point, which has no area"),
         (shape([[1, 1], [2, 2]]), "needs 3 finite points, found 2"),
         (shape([[1, 1], [2, float("nan")], [3, 3]]), "needs 3 finite points"),
+        (shape(SQUARE[:3], kind="rectangle"), "a rectangle has 2 or 4 corners, found 3"),
         (shape("x"), "no list of"),
         (shape(SQUARE, kind="blob"), "is a blob: expected polygon"),
         (shape([[1, 1], [3, 3]], kind="mask", mask="AAAA"), "its mask is no image"),

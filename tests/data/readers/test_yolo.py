@@ -66,6 +66,17 @@ def test_roboflow_s_paths_and_names_that_come_twice(folder, write):
     assert ids == ["train/a", "train/b", "val/a", "val/c"]
 
 
+def test_a_test_folder_that_roboflow_names_and_leaves_out_is_told(folder):
+    text = (folder / "data.yaml").read_text()
+    (folder / "data.yaml").write_text(f"{text}test: ../test/images\n")
+    source = Yolo(folder)
+    assert len(source) == 3
+    (note,) = source.notes
+    assert "names a folder or list under test that holds no images" in note
+    (folder / "data.yaml").write_text(text)
+    assert Yolo(folder).notes == []
+
+
 def test_labels_lie_where_the_last_images_is(tmp_path):
     assert label_file(tmp_path / "images" / "x" / "images" / "a.jpg") == (
         tmp_path / "images" / "x" / "labels" / "a.txt"
