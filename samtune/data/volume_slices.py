@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.geometry3d import Geometry
 from samtune.data.source import ReadSettings
 from samtune.data.volume_io import read_geometry, read_voxels, read_window
 from samtune.data.windows import find_range, to_grey
@@ -25,7 +26,7 @@ class SliceStack:
         voxels: (X, Y, Z) intensities in right-anterior-superior order.
         axis: that the slices are cut across.
         low, high: intensities that become 0 and 255.
-        spacing: millimetres between voxels, in the same order.
+        spacing: millimetres between voxels, in the same order; NaN where the file gives none.
         with_neighbours: a slice has its neighbours as red and blue.
     """
 
@@ -64,16 +65,16 @@ def open_stack(path: Path, settings: ReadSettings) -> SliceStack:
     Raises:
         UserError: the file cannot be read, or there is no such window.
     """
-    spacing = read_geometry(path).spacing
-    axis = choose_axis(settings.axis, spacing)
+    geometry = read_geometry(path)
+    axis = choose_axis(settings.axis, geometry)
     voxels = read_voxels(path)
     own = settings.value_range or (None if settings.window else read_window(path))
     low, high = own or find_range(settings.window, voxels)
-    return SliceStack(voxels, axis, low, high, spacing, settings.with_neighbours)
+    return SliceStack(voxels, axis, low, high, geometry.spacing, settings.with_neighbours)
 
 
-def choose_axis(axis: str, spacing: tuple[float, ...]) -> int:
-    """`auto` cuts across the coarsest spacing, so that slices are as they were taken.
+def choose_axis(axis: str, geometry: Geometry) -> int:
+    """`auto` cuts across the file's own frames, else the coarsest spacing: as slices were taken.
 
     Raises:
         UserError: there is no such axis.
@@ -82,8 +83,10 @@ def choose_axis(axis: str, spacing: tuple[float, ...]) -> int:
         return AXES.index(axis)
     if axis != "auto":
         raise UserError(f"data.axis is '{axis}': give auto, {', '.join(AXES)}")
-    coarsest = max(spacing)
-    return max(place for place, size in enumerate(spacing) if size >= coarsest - 1e-6)
+    if geometry.slice_axis is not None:
+        return geometry.slice_axis
+    coarsest = max(geometry.spacing)
+    return max(n for n, size in enumerate(geometry.spacing) if size >= coarsest - 1e-6)
 
 
 def slice_of(volume: NDArray[Any], axis: int, number: int) -> NDArray[Any]:

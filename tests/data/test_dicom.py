@@ -195,7 +195,44 @@ class TestPictures:
         with pytest.raises(UserError, match="3 frames"):
             read_pixels(file)
         np.testing.assert_array_equal(read_voxels(file), in_body_order(frames))
-        assert read_geometry(file).spacing == pytest.approx((0.5, 0.8, 1.0))
+
+
+class TestFilms:
+    """Frames that have no positions."""
+
+    def film(self, write_slices, lacks=(), **attributes):
+        frames = np.arange(3 * 8 * 6, dtype=np.int16).reshape(3, 8, 6)
+        more = {"NumberOfFrames": 3, "PixelData": frames.tobytes(), **attributes}
+        file = TestPictures().picture(write_slices("film", frames[:1]), **more)
+        dataset = pydicom.dcmread(file)
+        for name in (*lacks, "ImagePositionPatient"):
+            delattr(dataset, name)
+        dataset.save_as(file)
+        return file
+
+    @pytest.mark.parametrize(
+        ("given", "distance"),
+        [({"SpacingBetweenSlices": 4}, 4), ({"SpacingBetweenSlices": -4}, 4), ({}, 3)],
+    )
+    def test_frames_are_as_far_apart_as_the_file_says(self, write_slices, given, distance):
+        geometry = read_geometry(self.film(write_slices, **given))
+        assert geometry.spacing == pytest.approx((0.5, 0.8, distance))
+
+    def test_what_the_file_does_not_say_is_not_known(self, write_slices):
+        file = self.film(write_slices, ["SliceThickness"])
+        np.testing.assert_allclose(read_geometry(file).spacing, (0.5, 0.8, np.nan))
+        file = self.film(write_slices, ["SliceThickness", "PixelSpacing"])
+        assert np.isnan(read_geometry(file).spacing).all()
+        assert read_geometry(file).is_regular
+
+    def test_a_single_slice_is_as_thick_as_it_says(self, write_slices, values):
+        folder = write_slices("s", values[:1])
+        assert read_geometry(folder).spacing == pytest.approx((0.5, 0.8, 3.0))
+        (file,) = folder.iterdir()
+        dataset = pydicom.dcmread(file)
+        del dataset.SliceThickness
+        dataset.save_as(file)
+        np.testing.assert_allclose(read_geometry(folder).spacing, (0.5, 0.8, np.nan))
 
 
 def datasets(folder):

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from samtune.data.geometry3d import Geometry
 from samtune.data.readers.volumes import Volumes
 from samtune.data.source import ReadSettings
 from samtune.data.volume_slices import AXES, choose_axis, open_stack, slice_of
@@ -48,4 +49,4 @@ def test_what_is_written_to_a_slice_is_in_the_volume(axis):
 
 def test_an_unknown_axis_is_said():
     with pytest.raises(UserError, match=r"data\.axis is 'z': give auto, sagittal"):
-        choose_axis("z", (1.0, 1.0, 1.0))
+        choose_axis("z", Geometry((1, 1, 1), np.eye(4)))

@@ -90,11 +90,11 @@ class Volumes(Source):
     def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:
         image, _ = self.files[number]
         stem, geometry = volume_id(image), read_geometry(image)
-        axis = choose_axis(self.settings.axis, geometry.spacing)
+        axis = choose_axis(self.settings.axis, geometry)
         across, up = (place for place in range(3) if place != axis)
-        sides = geometry.spacing
+        sides = geometry.spacing[up], geometry.spacing[across]
         row = rows.get(stem, {})
-        columns = {**row, **spacing_columns(sides[up], sides[across], "mm")}
+        columns = {**row, **(spacing_columns(*sides, "mm") if np.isfinite(sides).all() else {})}
         for index in self._slices(number, axis, geometry.ras_shape):
             self._places.append(_Place(number, axis, index))
             self._hws.append((geometry.ras_shape[up], geometry.ras_shape[across]))

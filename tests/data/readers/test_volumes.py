@@ -14,6 +14,7 @@ from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.volumes import Volumes
 from samtune.data.source import ReadSettings
 from samtune.data.splits import SplitSettings
+from samtune.data.volume_io import read_geometry
 from samtune.data.volume_slices import as_seen, from_seen
 from samtune.data.windows import WINDOWS, find_range, to_grey
 from samtune.errors import UserError
@@ -40,6 +41,13 @@ def folder(tmp_path, volume):
     save(tmp_path / "images" / "p1.nii.gz", volume[0])
     save(tmp_path / "labels" / "p1.nii.gz", volume[1])
     return tmp_path
+
+
+def save_labels(folder, geometry):
+    """Labels of one object that fills the volume."""
+    labels = nib.Nifti1Image(np.ones(geometry.ras_shape, np.uint8), geometry.ras_affine)
+    (folder / "labels").mkdir()
+    nib.save(labels, folder / "labels" / "p1.nii.gz")
 
 
 def opened(folder, **more):
@@ -221,6 +229,29 @@ class TestDicom:
         np.testing.assert_array_equal(sample.labels[0], labels[2])
         np.testing.assert_array_equal(sample.image[..., 0], to_grey(values[2], -50, 50))
         assert dict(source.records[0].columns)["spacing_row"] == "0.8"
+
+    @pytest.mark.parametrize("number", [1, 4])
+    def test_frames_are_cut_as_they_are_whatever_is_coarsest(self, tmp_path, write_slices, number):
+        write_slices("images/p1", np.zeros((number, 8, 6), np.int16), (1.0, 2.0, 2.0))
+        geometry = read_geometry(tmp_path / "images" / "p1")
+        save_labels(tmp_path, geometry)
+        source = opened(tmp_path)
+        assert [r.image_id for r in source.records] == [f"p1/axial000{n}" for n in range(number)]
+        assert source.read(0).image.shape == (8, 6, 3)
+        assert opened(tmp_path, axis="sagittal").read(0).image.shape == (number, 8, 3)
+
+    def test_a_film_has_a_spacing_in_its_frames_alone(self, tmp_path, write_slices):
+        (file,) = write_slices("s", np.zeros((1, 8, 6), np.int16), (1.0, 2.0, 2.0)).iterdir()
+        film = pydicom.dcmread(file)
+        film.NumberOfFrames, film.PixelData = 9, np.zeros((9, 8, 6), np.int16).tobytes()
+        del film.ImagePositionPatient, film.SliceThickness
+        (tmp_path / "images").mkdir()
+        film.save_as(tmp_path / "images" / "p1.dcm")
+        save_labels(tmp_path, read_geometry(tmp_path / "images" / "p1.dcm"))
+        (record, *others) = opened(tmp_path).records
+        assert (record.image_id, len(others)) == ("p1/axial0000", 8)
+        assert dict(record.columns)["spacing_row"] == "2"
+        assert not opened(tmp_path, axis="coronal").records[0].columns
 
     def test_a_named_window_or_a_range_goes_before_the_files_own(self, scan):
         folder, values, _ = scan
