@@ -12,19 +12,27 @@ with them.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.geometry3d import Geometry
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
 from samtune.data.volume_files import find_volumes, volume_id
 from samtune.data.volume_io import Labels, read_geometry, read_volume_labels
-from samtune.data.volume_slices import AXES, SliceStack, choose_axis, open_stack, slice_of
+from samtune.data.volume_slices import (
+    AXES,
+    SliceStack,
+    axis_notes,
+    choose_axes,
+    open_stack,
+    slice_of,
+)
 from samtune.errors import UserError, require
 from samtune.types import Sample
 
@@ -76,21 +84,27 @@ class Volumes(Source):
                 f"{path} holds no volumes: expected images/ID.nii.gz with labels/ID.nii.gz"
             )
         rows = read_manifest(path)
+        self._ids = [volume_id(image) for image, _ in self.files]
+        geometries = [read_geometry(image) for image, _ in self.files]
+        self._axes = choose_axes(self.settings.axis, geometries)
+        self._notes = axis_notes(self._ids, geometries) if self.settings.axis == "auto" else []
         self.records: list[Record] = []
         self._places: list[_Place] = []
         self._hws: list[tuple[int, int]] = []
         self._kept: OrderedDict[int, _Volume] = OrderedDict()
-        for number in range(len(self.files)):
-            self._add(number, rows)
+        for number, geometry in enumerate(geometries):
+            self._add(number, geometry, rows)
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes
 
     def __getstate__(self) -> dict[str, Any]:
         """Other processes read volumes themselves."""
         return {**self.__dict__, "_kept": OrderedDict()}
 
-    def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:
-        image, _ = self.files[number]
-        stem, geometry = volume_id(image), read_geometry(image)
-        axis = choose_axis(self.settings.axis, geometry)
+    def _add(self, number: int, geometry: Geometry, rows: dict[str, dict[str, str]]) -> None:
+        (image, _), stem, axis = self.files[number], self._ids[number], self._axes[number]
         across, up = (place for place in range(3) if place != axis)
         sides = geometry.spacing[up], geometry.spacing[across]
         row = rows.get(stem, {})
@@ -150,4 +164,5 @@ class Volumes(Source):
 
     def _load(self, number: int) -> _Volume:
         image, file = self.files[number]
-        return _Volume(open_stack(image, self.settings), read_volume_labels(file, image))
+        settings = replace(self.settings, axis=AXES[self._axes[number]])
+        return _Volume(open_stack(image, settings), read_volume_labels(file, image))

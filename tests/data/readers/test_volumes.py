@@ -127,6 +127,30 @@ class TestSlices:
         np.testing.assert_array_equal(from_seen(as_seen(values)), values)
 
 
+class TestAxis:
+    def write(self, folder, *spacings):
+        for number, spacing in enumerate(spacings):
+            for kind in ("images", "labels"):
+                values = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+                save(folder / kind / f"p{number}.nii", values % 2, spacing)
+
+    def test_planes_are_never_mixed_and_pictures_fit_their_labels(self, tmp_path):
+        self.write(tmp_path, (1, 1, 2.5), (1, 1, 0.6), (4, 1, 1), (1, 1, 4))
+        source = opened(tmp_path)
+        assert {record.image_id[3:8] for record in source.records} == {"axial"}
+        for index in range(len(source)):
+            sample = source.read(index)
+            np.testing.assert_array_equal(sample.image[..., 0] > 0, sample.labels[0] > 0)
+        (note,) = source.notes
+        assert "axial" in note
+        assert "p2 would not be" in note
+
+    def test_what_is_named_is_no_note(self, tmp_path):
+        self.write(tmp_path, (1, 1, 2.5), (4, 1, 1))
+        assert not opened(tmp_path, axis="axial").notes
+        assert opened(tmp_path).notes
+
+
 class TestFormat:
     def test_it_is_recognised_in_both_layouts_and_split_by_volume(self, tmp_path, volume):
         for number in range(6):
