@@ -19,7 +19,7 @@ from samtune.data.dicom_io import (
     read_dicom_voxels,
     read_dicom_window,
 )
-from samtune.data.dicom_labels import read_dicom_labels
+from samtune.data.dicom_labels import read_dicom_label_notes, read_dicom_labels
 from samtune.data.geometry3d import LPS_TO_RAS, Geometry
 from samtune.data.itk_header import require_data_beside
 from samtune.errors import UserError, require
@@ -101,6 +101,11 @@ def read_volume_labels(path: Path, image: Path) -> Labels:
     if not is_whole or values.min() < 0 or float(values.max()) >= 2**31:
         raise UserError(f"{path} holds values that are no labels (fractions or below 0)")
     return Labels(values.astype(np.min_scalar_type(int(values.max())), copy=False)[None], {})
+
+
+def read_label_notes(path: Path) -> list[str]:
+    """What of a file of labels cannot be an object."""
+    return read_dicom_label_notes(path) if is_dicom(path) else []
 
 
 def _require_fit(path: Path, image: Path) -> None:

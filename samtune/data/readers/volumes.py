@@ -24,7 +24,12 @@ from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
 from samtune.data.volume_files import find_volumes, volume_id
-from samtune.data.volume_io import Labels, read_geometry, read_volume_labels
+from samtune.data.volume_io import (
+    Labels,
+    read_geometry,
+    read_label_notes,
+    read_volume_labels,
+)
 from samtune.data.volume_slices import (
     AXES,
     SliceStack,
@@ -88,6 +93,7 @@ class Volumes(Source):
         geometries = [read_geometry(image) for image, _ in self.files]
         self._axes = choose_axes(self.settings.axis, geometries)
         self._notes = axis_notes(self._ids, geometries) if self.settings.axis == "auto" else []
+        self._notes += [note for _, file in self.files for note in read_label_notes(file)]
         self.records: list[Record] = []
         self._places: list[_Place] = []
         self._hws: list[tuple[int, int]] = []

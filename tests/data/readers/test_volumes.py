@@ -277,6 +277,16 @@ class TestDicom:
         assert dict(record.columns)["spacing_row"] == "2"
         assert not opened(tmp_path, axis="coronal").records[0].columns
 
+    @pytest.mark.parametrize("slices", ["labelled", "all"])
+    def test_what_is_no_object_of_a_structure_set_is_noted(self, scan, write_rtstruct, slices):
+        folder, _, _ = scan
+        (folder / "labels" / "p1.nii.gz").unlink()
+        ring = [[10, 20, 36], [12, 20, 36], [12, 25, 36]]
+        write_rtstruct(folder / "labels" / "p1.dcm", {"liver": [ring], "needle": [ring]},
+                         {"needle": "OPEN_PLANAR"})  # fmt: skip
+        (note,) = opened(folder, slices=slices).notes
+        assert "OPEN_PLANAR of needle" in note
+
     def test_a_named_window_or_a_range_goes_before_the_files_own(self, scan):
         folder, values, _ = scan
         shown = opened(folder, window="soft_tissue").read(0).image[..., 0]
