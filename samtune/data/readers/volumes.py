@@ -1,8 +1,9 @@
 """Volumes of scanners, read slice by slice: NIfTI, NRRD, MetaImage and DICOM.
 
 PATH/images/ID.nii.gz     PATH/labels/ID.nii.gz     a number for each class, 0 is background
-PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series (or multi-frame file images/ID.dcm)
-                                                    with SEG or RTSTRUCT, or any of the others
+PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series, at any depth below images/ID (or a
+                                                    multi-frame file images/ID.dcm), with SEG or
+                                                    RTSTRUCT, or any of the others
 PATH/ID_image.nii.gz      PATH/ID_label.nii.gz      the same side by side
 PATH/manifest.csv         optional: a row for each ID, with a split or group column
 
@@ -23,7 +24,7 @@ from samtune.data.geometry3d import Geometry
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
-from samtune.data.volume_files import find_volumes, volume_id
+from samtune.data.volume_files import find_volumes
 from samtune.data.volume_io import (
     Labels,
     read_geometry,
@@ -89,11 +90,11 @@ class Volumes(Source):
                 f"{path} holds no volumes: expected images/ID.nii.gz with labels/ID.nii.gz"
             )
         rows = read_manifest(path)
-        self._ids = [volume_id(image) for image, _ in self.files]
-        geometries = [read_geometry(image) for image, _ in self.files]
+        names = [files.volume_id for files in self.files]
+        geometries = [read_geometry(files.image) for files in self.files]
         self._axes = choose_axes(self.settings.axis, geometries)
-        self._notes = axis_notes(self._ids, geometries) if self.settings.axis == "auto" else []
-        self._notes += [note for _, file in self.files for note in read_label_notes(file)]
+        self._notes = axis_notes(names, geometries) if self.settings.axis == "auto" else []
+        self._notes += [note for files in self.files for note in read_label_notes(files.labels)]
         self.records: list[Record] = []
         self._places: list[_Place] = []
         self._hws: list[tuple[int, int]] = []
@@ -110,18 +111,18 @@ class Volumes(Source):
         return {**self.__dict__, "_kept": OrderedDict()}
 
     def _add(self, number: int, geometry: Geometry, rows: dict[str, dict[str, str]]) -> None:
-        (image, _), stem, axis = self.files[number], self._ids[number], self._axes[number]
+        files, axis = self.files[number], self._axes[number]
         across, up = (place for place in range(3) if place != axis)
         sides = geometry.spacing[up], geometry.spacing[across]
-        row = rows.get(stem, {})
+        row = rows.get(files.volume_id, {})
         columns = {**row, **(spacing_columns(*sides, "mm") if np.isfinite(sides).all() else {})}
         for index in self._slices(number, axis, geometry.ras_shape):
             self._places.append(_Place(number, axis, index))
             self._hws.append((geometry.ras_shape[up], geometry.ras_shape[across]))
             self.records.append(
                 Record(
-                    f"{stem}/{AXES[axis]}{index:04d}", image, row.get("split", ""), stem,
-                    tuple(columns.items()),
+                    f"{files.volume_id}/{AXES[axis]}{index:04d}", files.image,
+                    row.get("split", ""), files.volume_id, tuple(columns.items()),
                 )
             )  # fmt: skip
 
@@ -129,8 +130,8 @@ class Volumes(Source):
         """Slices with an object, or all of them."""
         if self.settings.slices == "all":
             return list(range(shape[axis]))
-        image, file = self.files[number]
-        layers = read_volume_labels(file, image).layers
+        files = self.files[number]
+        layers = read_volume_labels(files.labels, files.image).layers
         others = tuple(place for place in range(4) if place != axis + 1)
         return [int(index) for index in np.flatnonzero(layers.any(axis=others))]
 
@@ -169,6 +170,6 @@ class Volumes(Source):
         return self._kept[number]
 
     def _load(self, number: int) -> _Volume:
-        image, file = self.files[number]
-        settings = replace(self.settings, axis=AXES[self._axes[number]])
-        return _Volume(open_stack(image, settings), read_volume_labels(file, image))
+        files, settings = self.files[number], replace(self.settings, axis=AXES[self._axes[number]])
+        labels = read_volume_labels(files.labels, files.image)
+        return _Volume(open_stack(files.image, settings), labels)

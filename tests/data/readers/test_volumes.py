@@ -277,6 +277,25 @@ class TestDicom:
         assert dict(record.columns)["spacing_row"] == "2"
         assert not opened(tmp_path, axis="coronal").records[0].columns
 
+    @pytest.mark.parametrize("below", ["SE0001", "study/series/1"])
+    def test_a_series_lies_at_any_depth_below_its_name(self, scan, below):
+        folder, values, _ = scan
+        inside = folder / "images" / "p1" / below
+        (folder / "images" / "p1").rename(folder / "other")
+        inside.parent.mkdir(parents=True)
+        (folder / "other").rename(inside)
+        (inside.parent / "round").symlink_to(folder / "images" / "p1", target_is_directory=True)
+        assert recognise(folder) == "volumes"
+        source = opened(folder)
+        assert [record.image_id for record in source.records] == ["p1/axial0002"]
+        np.testing.assert_array_equal(source.stored(0)[..., 0], values[2])
+
+    def test_several_series_below_one_name_are_said(self, scan, write_slices):
+        folder, values, _ = scan
+        write_slices("images/p1/scout", values)
+        with pytest.raises(UserError, match=r"p1 holds 2 DICOM series \(p1, p1/scout\): give each"):
+            opened(folder)
+
     @pytest.mark.parametrize("slices", ["labelled", "all"])
     def test_what_is_no_object_of_a_structure_set_is_noted(self, scan, write_rtstruct, slices):
         folder, _, _ = scan
