@@ -37,6 +37,7 @@ from samtune.data.volume_slices import (
     axis_notes,
     choose_axes,
     open_stack,
+    shown,
     slice_of,
 )
 from samtune.errors import UserError, require
@@ -76,7 +77,8 @@ class Volumes(Source):
             DICOM file is taken, or percentiles of each volume.
 
     Raises:
-        UserError: there are no volumes, one lacks its labels, or a file cannot be read.
+        UserError: there are no volumes, one lacks its labels or all are empty, or a file cannot be
+            read.
     """
 
     is_part = True
@@ -101,6 +103,16 @@ class Volumes(Source):
         self._kept: OrderedDict[int, _Volume] = OrderedDict()
         for number, geometry in enumerate(geometries):
             self._add(number, geometry, rows)
+        self._note_empty(names)
+
+    def _note_empty(self, names: list[str]) -> None:
+        kept = {place.volume for place in self._places}
+        if empty := [name for number, name in enumerate(names) if number not in kept]:
+            found = f"the labels of {len(empty)} of {len(names)} volumes are empty"
+            advice = "data.slices all takes them"
+            if not kept:
+                raise UserError(f"{found}: are these the right labels? ({advice})")
+            self._notes.append(f"{found}, and these left out: {shown(empty)} ({advice})")
 
     @property
     def notes(self) -> list[str]:

@@ -127,6 +127,20 @@ class TestSlices:
         np.testing.assert_array_equal(from_seen(as_seen(values)), values)
 
 
+def test_volumes_with_empty_labels_are_noted(folder, volume):
+    save(folder / "images" / "p2.nii", volume[0])
+    save(folder / "labels" / "p2.nii", volume[1] * 0)
+    (note,) = opened(folder).notes
+    assert "1 of 2 volumes are empty, and these left out: p2 (data.slices all" in note
+    assert {record.group for record in opened(folder).records} == {"p1"}
+    whole = opened(folder, slices="all")
+    assert {record.group for record in whole.records} == {"p1", "p2"}
+    assert not whole.notes
+    save(folder / "labels" / "p1.nii.gz", volume[1] * 0)
+    with pytest.raises(UserError, match="2 of 2 volumes are empty: are these the right labels"):
+        opened(folder)
+
+
 class TestAxis:
     def write(self, folder, *spacings):
         for number, spacing in enumerate(spacings):
