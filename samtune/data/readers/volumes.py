@@ -161,6 +161,8 @@ class Volumes(Source):
         if settings.labels == "binary":
             labels = (labels.max(axis=0, keepdims=True) > 0).astype(np.int32)
             classes = {1: names.get(1, "")}
+        elif settings.labels == "instances":
+            classes = {}
         if settings.with_components:
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, np.ascontiguousarray(labels), classes, record.group)

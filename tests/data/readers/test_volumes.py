@@ -105,6 +105,8 @@ class TestSlices:
         sample = opened(folder, class_names=((2, "lesion"),)).read(0)
         assert (sample.group, sample.classes) == ("p1", {2: "lesion"})
         assert opened(folder, labels="binary").read(0).classes == {1: ""}
+        numbered = opened(folder, labels="instances", class_names=((2, "lesion"),)).read(0)
+        assert (np.unique(numbered.labels).tolist(), numbered.classes) == ([0, 2], {})
         assert not opened(folder, ignore_values=(2,)).read(0).labels.any()
 
     @settings(max_examples=30, deadline=None,
