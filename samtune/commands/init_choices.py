@@ -90,6 +90,8 @@ def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
         question = "The bands have no names: are they stored red, green, blue or blue, green, red?"
         if ask(question, ["rgb", "bgr"], "rgb") == "bgr":
             yield Choice("data.bands", [2, 1, 0], "stored blue, green, red")
+    if found.has_window:  # which goes before any stretch
+        return
     is_dark = float(np.median([image.brightness for image in found.seen])) < _DARK
     if stored.dtype != "uint8" and found.format == "geo":
         yield Choice("data.stretch", "percentile", f"{stored.dtype} values, stretched by scene")
@@ -100,8 +102,10 @@ def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 
 def _window(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     if found.format == "volumes" and found.modality == "ct":
-        answers = [*WINDOWS, "none"]
-        window = ask("CT: which window shows your objects?", answers, "soft_tissue")
+        default = "none" if found.has_window else "soft_tissue"
+        without = "that of the files" if found.has_window else "percentiles"
+        question = f"CT: which window shows your objects (none: {without})?"
+        window = ask(question, [*WINDOWS, "none"], default)
         if window != "none":
             yield Choice("data.window", window, "Hounsfield units that are shown")
 

@@ -50,7 +50,7 @@ def write_report(
             "not_written": not_written or None,
             "axis": AXES[stack.axis],
             "num_slices": len(stack),
-            "spacing_mm": list(stack.spacing),
+            "spacing_mm": [_number(size) for size in stack.spacing],
             "range": [stack.low, stack.high],
             "rule": None if search else {name: getattr(options, name) for name in _RULE},
             "search": search,
@@ -71,10 +71,17 @@ def _entry(found: VolumeObject, stack: SliceStack, scores: VolumeScores | None) 
     slices = {str(number): round(found.scores[number], 4) for number in sorted(found.masks)}
     entry = {
         "id": found.object_id, "name": found.name, "num_voxels": num_voxels(found.masks),
-        "millilitres": _millilitres(found, stack), "score": found.score and round(found.score, 4),
-        "slices": slices, "stops": found.stops,
+        "millilitres": _number(_millilitres(found, stack)),
+        "score": found.score and round(found.score, 4), "slices": slices, "stops": found.stops,
     }  # fmt: skip
-    return entry if scores is None else {**entry, "truth": asdict(scores)}
+    if scores is None:
+        return entry
+    return {**entry, "truth": {name: _number(value) for name, value in asdict(scores).items()}}
+
+
+def _number(value: float) -> float | None:
+    """As JSON has it: what cannot be told without a spacing is null."""
+    return None if math.isnan(value) else value
 
 
 def _millilitres(found: VolumeObject, stack: SliceStack) -> float:
@@ -88,13 +95,19 @@ def told(
     numbers = sorted(found.masks)
     ends = f"slices {numbers[0]} to {numbers[-1]}" if numbers else "nothing found"
     stops = [f"{way}: {reason}" for way, reason in sorted(found.stops.items())]
-    parts = [f"{ends}, {_millilitres(found, stack):.3g} ml", *stops]
+    volume = _millilitres(found, stack)
+    size = f"{num_voxels(found.masks)} voxels" if math.isnan(volume) else f"{volume:.3g} ml"
+    parts = [f"{ends}, {size}", *stops]
     if found.score is not None:
         parts.insert(1, f"score {found.score:.2f}")
     if scores is not None:
-        parts.append(
-            f"Dice {scores.dice:.3f}, IoU {scores.iou:.3f}, NSD {scores.surface_dice:.3f} at "
-            f"{options.tolerance:g} mm, HD95 {scores.hd95:.1f} mm"
-        )
+        parts.append(f"Dice {scores.dice:.3f}, IoU {scores.iou:.3f}{_distances(scores, options)}")
     name = "" if found.name == str(found.object_id) else f" {found.name}"
     return f"{found.object_id}{name}: {'; '.join(parts)}"
+
+
+def _distances(scores: VolumeScores, options: argparse.Namespace) -> str:
+    """What is measured in millimetres; nothing of a film, whose frames have no distance."""
+    if math.isnan(scores.hd95):
+        return ""
+    return f", NSD {scores.surface_dice:.3f} at {options.tolerance:g} mm, HD95 {scores.hd95:.1f} mm"

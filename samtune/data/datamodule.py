@@ -39,7 +39,7 @@ class SamDataModule(pl.LightningDataModule):
         stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
         window: of CT volumes: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield
             units; without one, percentiles of each volume are stretched (MR).
-        axis: that volumes are cut across; `auto` is that of the coarsest spacing.
+        axis: that volumes are cut across; `auto` is that of clearly the coarsest spacing, or axial.
         with_neighbours: a volume's slice has its neighbours as red and blue.
         slices: of volumes, and windows of scenes: those that are `labelled`, or `all`.
         objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie

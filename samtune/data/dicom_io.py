@@ -18,6 +18,8 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE, _MAGIC = 128, b"DICM"
 # What enhanced multi-frame files say of each frame, and of all of them.
 _OF_FRAMES, _OF_ALL = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
+# The stored axis of slices or frames, before rows and columns.
+_FRAMES = 0
 
 
 def is_dicom(path: Path) -> bool:
@@ -111,7 +113,7 @@ def _num_frames(dataset: Any) -> int:
 def read_dicom_geometry(path: Path) -> Geometry:
     """Where the voxels lie, in the order (slice, row, column).
 
-    A multi-frame file without positions (a film) has its frames as slices 1 mm apart.
+    A multi-frame file without positions (a film) has its frames as slices, as far apart as it says.
 
     Raises:
         UserError: damaged files, several series, or slices that are no regular stack.
@@ -119,23 +121,28 @@ def read_dicom_geometry(path: Path) -> Geometry:
     with reading_dicom(path):
         datasets = _series(path, with_pixels=False)
         if _is_multi_frame(datasets):
-            found = _multi_frame_geometry(datasets[0], path)
-        else:
-            found = _stack_geometry(datasets, path)
-    return Geometry(found[0], LPS_TO_RAS @ found[1])
+            return _multi_frame_geometry(datasets[0], path)
+        return _stack_geometry(datasets, path)
 
 
-def _multi_frame_geometry(
-    header: Any, path: Path
-) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
-    shape = (int(header.NumberOfFrames), int(header.Rows), int(header.Columns))
+def _multi_frame_geometry(header: Any, path: Path) -> Geometry:
     if _OF_FRAMES in header:
         geometry = _enhanced(path).get_volume_geometry()
-        return geometry.spatial_shape, geometry.affine
-    rows, columns = (float(v) for v in header.get("PixelSpacing", (1.0, 1.0)))
+        return Geometry(geometry.spatial_shape, LPS_TO_RAS @ geometry.affine, _FRAMES)
+    shape = (int(header.NumberOfFrames), int(header.Rows), int(header.Columns))
+    pixel = header.get("PixelSpacing") or (None, None)
+    sizes = [_frame_distance(header), *pixel]
+    frames, rows, columns = (float(size or 1) for size in sizes)
     # frames, rows (to the back), columns (to the left)
-    affine = np.array([[0, 0, columns, 0], [0, rows, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
-    return shape, affine
+    affine = np.array([[0, 0, columns, 0], [0, rows, 0, 0], [frames, 0, 0, 0], [0, 0, 0, 1.0]])
+    between, down, across = map(bool, sizes)
+    return Geometry(shape, LPS_TO_RAS @ affine, _FRAMES, (between, down, across))
+
+
+def _frame_distance(header: Any) -> float | None:
+    """Millimetres between frames that have no positions; that of nuclear medicine may be negative."""
+    sizes = (header.get("SpacingBetweenSlices"), header.get("SliceThickness"))
+    return next((abs(float(size)) for size in sizes if size), None)
 
 
 def _enhanced(path: Path) -> Any:
@@ -146,9 +153,7 @@ def _enhanced(path: Path) -> Any:
     return image
 
 
-def _stack_geometry(
-    datasets: list[Any], path: Path
-) -> tuple[tuple[int, int, int], NDArray[np.float64]]:
+def _stack_geometry(datasets: list[Any], path: Path) -> Geometry:
     highdicom = require("highdicom", "medical")
     spacing, order = _order(datasets, path)
     first = datasets[order.index(0)]
@@ -158,15 +163,16 @@ def _stack_geometry(
         rows=first.Rows,
         columns=first.Columns,
         pixel_spacing=first.PixelSpacing,
-        spacing_between_slices=spacing,
+        spacing_between_slices=spacing or 1.0,
         number_of_frames=len(datasets),
         coordinate_system="PATIENT",
     )
-    return geometry.spatial_shape, geometry.affine
+    is_measured = (spacing is not None, True, True)
+    return Geometry(geometry.spatial_shape, LPS_TO_RAS @ geometry.affine, _FRAMES, is_measured)
 
 
-def _order(datasets: list[Any], path: Path) -> tuple[float, list[int]]:
-    """Distance of slices, and the place of each in the stack."""
+def _order(datasets: list[Any], path: Path) -> tuple[float | None, list[int]]:
+    """Distance of slices, if known, and the place of each in the stack."""
     first = datasets[0]
     if "ImagePositionPatient" not in first or "PixelSpacing" not in first:
         raise UserError(
@@ -174,8 +180,7 @@ def _order(datasets: list[Any], path: Path) -> tuple[float, list[int]]:
             "they can be read beside masks (images/ID.dcm with masks/ID.png)"
         )
     if len(datasets) == 1:
-        sizes = (first.get("SpacingBetweenSlices"), first.get("SliceThickness"))
-        return float(next((size for size in sizes if size), 1.0)), [0]
+        return _frame_distance(first), [0]
     spatial = require("highdicom.spatial", "medical")
     spacing, order = spatial.get_series_volume_positions(datasets)
     if spacing is None or order is None:

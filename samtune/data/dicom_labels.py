@@ -1,5 +1,6 @@
 """DICOM SEG and RTSTRUCT on the voxels of the image that they were drawn on."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from samtune.types import MaskArray
 # How far from a slice, in slices, the points of a contour may lie that belongs to it.
 _NEAR = 0.2
 _SEG, _RTSTRUCT = "SEG", "RTSTRUCT"
+# Kinds of contours with an area; those of both are combined by even and odd crossings (DICOM PS3.3,
+# section C.8.8.6.3). The others are points and open lines.
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
 def read_dicom_labels(path: Path, image: Geometry) -> tuple[NDArray[Any], dict[int, str]]:
@@ -46,8 +50,45 @@ def read_dicom_labels(path: Path, image: Geometry) -> tuple[NDArray[Any], dict[i
         dtype = np.min_scalar_type(max(names, default=0))
         layers = stack_layers(turned, image.ras_shape, dtype)
         if not layers.any():
-            raise UserError(f"no object of {path} lies on its image: are they of one patient?")
+            why = "; ".join(_open_contours(dataset)) or "are they of one patient?"
+            raise UserError(f"no object of {path} lies on its image: {why}")
     return layers, names
+
+
+def read_dicom_label_notes(path: Path) -> list[str]:
+    """What of a SEG or RTSTRUCT file cannot be an object: contours without an area.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    tags = ["StructureSetROISequence", "ROIContourSequence"]
+    with reading_dicom(path):
+        dataset = require("pydicom", "medical").dcmread(
+            path, stop_before_pixels=True, specific_tags=tags
+        )
+        if found := _open_contours(dataset):
+            return [f"{path}: {'; '.join(found)}: points and open lines have no area"]
+    return []
+
+
+def _open_contours(dataset: Any) -> list[str]:
+    """Regions with contours that enclose nothing, by name."""
+    given = _region_names(dataset)
+    kinds = [
+        (int(region.ReferencedROINumber), str(contour.ContourGeometricType))
+        for region in dataset.get("ROIContourSequence", [])
+        for contour in region.get("ContourSequence", [])
+    ]
+    counts = Counter(kind for kind in kinds if kind[1] not in _CLOSED)
+    return [
+        f"{count} {kind} of {given.get(number) or number} left out"
+        for (number, kind), count in counts.items()
+    ]
+
+
+def _region_names(dataset: Any) -> dict[int, str]:
+    regions = dataset.get("StructureSetROISequence", [])
+    return {int(region.ROINumber): str(region.get("ROIName", "")) for region in regions}
 
 
 def _segments(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[MaskArray]]:
@@ -76,7 +117,7 @@ def _regions(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[Ma
     count from 1.
     Contours on one slice are filled by even and odd crossings, so that inner ones are holes.
     """
-    given = {int(r.ROINumber): str(r.ROIName) for r in dataset.StructureSetROISequence}
+    given = _region_names(dataset)
     regions = list(dataset.ROIContourSequence)
     drawn = [int(region.ReferencedROINumber) for region in regions]
     keeps_numbers = min(drawn, default=1) > 0 and len(set(drawn)) == len(drawn)
@@ -87,7 +128,7 @@ def _regions(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[Ma
             mask = np.zeros(image.shape, np.bool_)
             owner = f"{dataset.filename}: a contour of {given.get(number) or number}"
             for contour in region.get("ContourSequence", []):
-                if contour.ContourGeometricType == "CLOSED_PLANAR":
+                if contour.ContourGeometricType in _CLOSED:
                     points = np.array(contour.ContourData, float).reshape(-1, 3)
                     _fill(mask, points, image, owner)
             yield mask

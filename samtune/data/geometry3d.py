@@ -23,10 +23,14 @@ class Geometry:
     Attributes:
         shape: of the stored array.
         affine: (4, 4): stored index (i, j, k, 1) -> millimetres to the right, front and head.
+        frame_axis: the stored axis along which pictures were taken one by one, if the file says so.
+        is_measured: the stored axes whose distances the file gives; along others voxels count as 1.
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
+    frame_axis: int | None = None
+    is_measured: tuple[bool, bool, bool] = (True, True, True)
 
     @property
     def _orientation(self) -> NDArray[np.float64]:
@@ -70,9 +74,15 @@ class Geometry:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Millimetres between voxels in right-anterior-superior order."""
+        """Millimetres between voxels in right-anterior-superior order; NaN where nobody measured."""
         sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
+        sizes = np.where(self.is_measured, sizes, np.nan)
         return tuple(sizes[np.argsort(self._orientation[:, 0])].tolist())
+
+    @property
+    def slice_axis(self) -> int | None:
+        """The axis of the body that the file's own pictures lie across, if it has such."""
+        return None if self.frame_axis is None else int(self._orientation[self.frame_axis, 0])
 
     def turn(self, values: NDArray[Any]) -> NDArray[Any]:
         """Bring stored voxels into right-anterior-superior order."""

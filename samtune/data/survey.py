@@ -3,18 +3,22 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from samtune.data.checks.look import Seen, look_at
 from samtune.data.datamodule import SamDataModule
+from samtune.data.dicom_io import is_dicom, read_dicom_window
 from samtune.data.formats import Format, recognise
+from samtune.data.image_io import ImageFile
+from samtune.data.modality import guess_modality
 from samtune.data.objects import find_objects, object_mask
-from samtune.data.source import SPACING_COLUMNS, Record, Source
+from samtune.data.source import SPACING_COLUMNS
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
-from samtune.types import ImageArray, Sample
+from samtune.types import Sample
 
 _LOOKED_AT = 24
 # Columns by which images usually belong together, the strongest tie first.
@@ -29,12 +33,6 @@ _GROUP_COLUMNS = (
     "scene",
     "site",
 )
-# Below this mean brightness of 255 a picture is bright things on black.
-_DARK = 45.0
-# Hounsfield units of air: nothing but CT reaches below.
-_AIR = -500.0
-# Satellites see the ground in pixels of half a metre and more; aeroplanes in finer ones, mostly.
-_FINEST_SATELLITE = 0.3
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Survey:
         columns: of the manifest.
         group_column, group_regex: what seems to tie images together; empty for nothing.
         is_grouped: the images that an evaluation is of are tied together without a setting.
+        has_window: DICOM files bring the window that they are shown by.
         notes: what the reader noted.
     """
 
@@ -68,6 +67,7 @@ class Survey:
     group_column: str
     group_regex: str
     is_grouped: bool
+    has_window: bool
     notes: tuple[str, ...]
 
 
@@ -98,11 +98,12 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
     columns = tuple(c for c in columns if c not in (*SPACING_COLUMNS, "id", "split"))
     return Survey(
         found, sizes, any(record.split for record in records), seen,
-        _modality(source, readable, samples, seen), _mean_components(samples, is_interpolated),
-        len(values), is_interpolated, columns,
+        guess_modality(source.records[readable[0]], samples, seen),
+        _mean_components(samples, is_interpolated), len(values), is_interpolated, columns,
         next((name for name in _GROUP_COLUMNS if name in columns), ""),
         find_group_regex([record.image_id for record in records]),
         any(record.group not in ("", record.image_id) for record in evaluated),
+        any(map(_brings_window, {source.image_file(place) for place in readable})),
         tuple(notes),
     )  # fmt: skip
 
@@ -156,41 +157,5 @@ def find_group_regex(names: list[str]) -> str:
     return pattern if is_everywhere and 2 <= len(groups) <= len(names) / 2 else ""
 
 
-def _modality(
-    source: Source, places: list[int], samples: Sequence[Sample], seen: list[Seen]
-) -> str:
-    """The augmentation preset of what the images seem to be; empty where they do not tell."""
-    record = source.records[places[0]]
-    unit = dict(record.columns).get(SPACING_COLUMNS[2])
-    if unit == "m":
-        size = float(dict(record.columns)[SPACING_COLUMNS[0]])
-        return "aerial" if size < _FINEST_SATELLITE else "satellite"
-    if unit == "mm":
-        return "ct" if min(image.stored.lowest for image in seen) < _AIR else "mr"
-    if dicom := _dicom_modality(record):
-        return dicom
-    if float(np.median([image.brightness for image in seen])) < _DARK:
-        return "fluorescence" if all(_is_grey(s.image) for s in samples) else ""
-    return "he" if np.mean([_is_stained(sample.image) for sample in samples]) > 0.7 else ""
-
-
-def _dicom_modality(record: Record) -> str:
-    if record.path.suffix.lower() not in (".dcm", ".dicom", ".ima"):
-        return ""
-    from pydicom import dcmread
-
-    modality = str(dcmread(record.path, stop_before_pixels=True).get("Modality", ""))
-    presets = {"CT": "ct", "MR": "mr", "CR": "xray", "DX": "xray", "MG": "xray", "US": "ultrasound",
-               "ES": "endoscopy", "SM": "he"}  # fmt: skip
-    return presets.get(modality, "")
-
-
-def _is_grey(image: ImageArray) -> bool:
-    return bool((image.max(axis=2).astype(int) - image.min(axis=2) <= 8).mean() > 0.95)
-
-
-def _is_stained(image: ImageArray) -> bool:
-    """Haematoxylin and eosin: light, with more red and blue than green almost everywhere."""
-    red, green, blue = (image[..., band].astype(int) for band in range(3))
-    is_pink = (red > green + 10) & (blue > green + 5)
-    return bool(image.mean() > 110 and is_pink.mean() > 0.35)
+def _brings_window(file: ImageFile) -> bool:
+    return isinstance(file, Path) and is_dicom(file) and read_dicom_window(file) is not None

@@ -19,7 +19,7 @@ from samtune.data.dicom_io import (
     read_dicom_voxels,
     read_dicom_window,
 )
-from samtune.data.dicom_labels import read_dicom_labels
+from samtune.data.dicom_labels import read_dicom_label_notes, read_dicom_labels
 from samtune.data.geometry3d import LPS_TO_RAS, Geometry
 from samtune.data.itk_header import require_data_beside
 from samtune.errors import UserError, require
@@ -27,6 +27,10 @@ from samtune.errors import UserError, require
 NIFTI = (".nii.gz", ".nii")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 VOLUME_SUFFIXES = (*NIFTI, *ITK, *SUFFIXES)
+# Codes of NIfTI's xyzt_units for metres, millimetres and micrometres, as millimetres; the lowest three
+# bits of the field (https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h). 0 is unknown.
+_MILLIMETRES = {1: 1e3, 2: 1.0, 3: 1e-3}
+_SPACE_CODES = 8
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,12 @@ class Labels:
     names: dict[int, str]
 
 
-def read_geometry(path: Path) -> Geometry:
+def read_geometry(path: Path, unit: float = 1.0) -> Geometry:
     """Shape and place of a volume, without its voxels.
+
+    Args:
+        path: the volume.
+        unit: millimetres of a coordinate where a NIfTI file does not say.
 
     Raises:
         UserError: the file is damaged, no volume of three axes, or says no place for its voxels.
@@ -52,7 +60,7 @@ def read_geometry(path: Path) -> Geometry:
     if is_dicom(path):
         geometry = read_dicom_geometry(path)
     elif path.name.lower().endswith(NIFTI):
-        geometry = _read_nifti(path, _nifti_geometry)
+        geometry = _read_nifti(path, lambda image: _nifti_geometry(image, unit))
     else:
         geometry = _itk_geometry(path)
     if not geometry.is_regular:
@@ -103,8 +111,16 @@ def read_volume_labels(path: Path, image: Path) -> Labels:
     return Labels(values.astype(np.min_scalar_type(int(values.max())), copy=False)[None], {})
 
 
+def read_label_notes(path: Path) -> list[str]:
+    """What of a file of labels cannot be an object."""
+    return read_dicom_label_notes(path) if is_dicom(path) else []
+
+
 def _require_fit(path: Path, image: Path) -> None:
-    found, expected = read_geometry(path), read_geometry(image)
+    # nibabel drops the unit of an affine that is handed on
+    is_nifti = image.name.lower().endswith(NIFTI)
+    unit = _read_nifti(image, _nifti_unit) if is_nifti else None
+    found, expected = read_geometry(path, unit or 1.0), read_geometry(image)
     if found.ras_shape != expected.ras_shape:
         raise UserError(
             f"{path} has {_times(found.ras_shape)} voxels, but its image has "
@@ -137,12 +153,18 @@ def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
-def _nifti_geometry(image: Any) -> Geometry:
+def _nifti_unit(image: Any) -> float | None:
+    """Millimetres of a coordinate, if the header says."""
+    return _MILLIMETRES.get(int(image.header["xyzt_units"]) % _SPACE_CODES)
+
+
+def _nifti_geometry(image: Any, unit: float) -> Geometry:
     dtype = image.get_data_dtype()
     if dtype.kind not in "biuf":
         kind = "colours" if dtype.names else f"{dtype} numbers"
         raise UserError(f"has {kind} as voxels: one real number each is needed")
-    return Geometry(_three(image.shape), image.affine)
+    scale = _nifti_unit(image) or unit
+    return Geometry(_three(image.shape), np.diag([scale, scale, scale, 1.0]) @ image.affine)
 
 
 def _read_nifti(path: Path, take: Callable[[Any], Any]) -> Any:

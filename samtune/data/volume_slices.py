@@ -1,5 +1,7 @@
 """A volume as the stack of pictures that a network sees, the same in training and in use."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.geometry3d import Geometry
 from samtune.data.source import ReadSettings
 from samtune.data.volume_io import read_geometry, read_voxels, read_window
 from samtune.data.windows import find_range, to_grey
@@ -15,6 +18,11 @@ from samtune.types import ImageArray
 
 Axis = Literal["auto", "sagittal", "coronal", "axial"]
 AXES = ("sagittal", "coronal", "axial")
+_AXIAL = AXES.index("axial")
+# Slices were taken across the axis whose spacing is at least so many times the next one.
+_CLEARLY = 1.5
+# Of volumes that a note is about, so many are named.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class SliceStack:
         voxels: (X, Y, Z) intensities in right-anterior-superior order.
         axis: that the slices are cut across.
         low, high: intensities that become 0 and 255.
-        spacing: millimetres between voxels, in the same order.
+        spacing: millimetres between voxels, in the same order; NaN where the file gives none.
         with_neighbours: a slice has its neighbours as red and blue.
     """
 
@@ -64,26 +72,67 @@ def open_stack(path: Path, settings: ReadSettings) -> SliceStack:
     Raises:
         UserError: the file cannot be read, or there is no such window.
     """
-    spacing = read_geometry(path).spacing
-    axis = choose_axis(settings.axis, spacing)
+    geometry = read_geometry(path)
+    (axis,) = choose_axes(settings.axis, [geometry])
     voxels = read_voxels(path)
     own = settings.value_range or (None if settings.window else read_window(path))
     low, high = own or find_range(settings.window, voxels)
-    return SliceStack(voxels, axis, low, high, spacing, settings.with_neighbours)
+    return SliceStack(voxels, axis, low, high, geometry.spacing, settings.with_neighbours)
 
 
-def choose_axis(axis: str, spacing: tuple[float, ...]) -> int:
-    """`auto` cuts across the coarsest spacing, so that slices are as they were taken.
+def choose_axes(axis: str, geometries: Sequence[Geometry]) -> list[int]:
+    """The axis that each volume of a data set is cut across.
+
+    `auto` cuts DICOM along its own frames, and all others across one axis, so that planes are not
+    mixed: the one that most volumes were taken across, as far as they tell, or into axial slices.
 
     Raises:
         UserError: there is no such axis.
     """
     if axis in AXES:
-        return AXES.index(axis)
+        return [AXES.index(axis)] * len(geometries)
     if axis != "auto":
         raise UserError(f"data.axis is '{axis}': give auto, {', '.join(AXES)}")
-    coarsest = max(spacing)
-    return max(place for place, size in enumerate(spacing) if size >= coarsest - 1e-6)
+    told = Counter(place for place in map(_taken_across, geometries) if place is not None)
+    common = max(told, key=lambda place: (told[place], place), default=_AXIAL)
+    return [common if g.slice_axis is None else g.slice_axis for g in geometries]
+
+
+def _taken_across(geometry: Geometry) -> int | None:
+    """The axis across the file's own frames, or of clearly the coarsest spacing."""
+    if geometry.slice_axis is not None:
+        return geometry.slice_axis
+    _, next_size, coarsest = sorted(geometry.spacing)
+    is_clear = coarsest >= _CLEARLY * next_size - 1e-6
+    return geometry.spacing.index(coarsest) if is_clear else None
+
+
+def axis_notes(names: Sequence[str], geometries: Sequence[Geometry]) -> list[str]:
+    """What to know of the choice that `auto` makes, where volumes do not agree."""
+    axes = choose_axes("auto", geometries)
+    if len(set(axes)) > 1:
+        planes = "; ".join(
+            f"{AXES[axis]} {shown([n for n, a in zip(names, axes, strict=True) if a == axis])}"
+            for axis in sorted(set(axes))
+        )
+        return [
+            f"volumes are cut in several planes, as their DICOM frames lie ({planes}): data.axis "
+            "names one for all"
+        ]
+    alone = [choose_axes("auto", [geometry])[0] for geometry in geometries]
+    others = [n for n, own, axis in zip(names, alone, axes, strict=True) if own != axis]
+    if not others:
+        return []
+    return [
+        f"all volumes are cut into {AXES[axes[0]]} slices, as most were taken of those that have one "
+        f"clearly coarsest spacing; by themselves {shown(others)} would not be: data.axis names another"
+    ]
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first of many names."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def slice_of(volume: NDArray[Any], axis: int, number: int) -> NDArray[Any]:

@@ -89,6 +89,7 @@ def _nifti_bytes(path: Path, image: Path, geometry: Geometry, labels: NDArray[An
     header, affine = None, geometry.affine
     if image.name.lower().endswith(NIFTI):
         source = nibabel.load(image)
+        affine = source.affine  # in the unit of the header
         if isinstance(source.header, nibabel.Nifti1Header):
             header = nibabel.Nifti1Header.from_header(source.header)
             header.extensions.clear()

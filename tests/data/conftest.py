@@ -96,3 +96,34 @@ def write_polygons(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def write_rtstruct():
+    """Writes an RTSTRUCT file of contours (N, 3) in millimetres, by region; kinds of contours too."""
+    pydicom = pytest.importorskip("pydicom")
+
+    def write(path, regions, kinds=None):
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = pydicom.uid.RTStructureSetStorage
+        meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        dataset = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        dataset.SOPClassUID, dataset.Modality = meta.MediaStorageSOPClassUID, "RTSTRUCT"
+        dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+        dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
+        for number, (name, contours) in enumerate(regions.items(), start=1):
+            region, drawn = pydicom.Dataset(), pydicom.Dataset()
+            region.ROINumber, region.ROIName = number, name
+            drawn.ReferencedROINumber, drawn.ContourSequence = number, []
+            for points in contours:
+                contour = pydicom.Dataset()
+                contour.ContourGeometricType = (kinds or {}).get(name, "CLOSED_PLANAR")
+                contour.ContourData = np.asarray(points, float).ravel().tolist()
+                drawn.ContourSequence.append(contour)
+            dataset.StructureSetROISequence.append(region)
+            dataset.ROIContourSequence.append(drawn)
+        dataset.save_as(path, enforce_file_format=True)
+        return path
+
+    return write

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from samtune.data.dicom_io import is_dicom, read_dicom_window
 from samtune.data.dicom_labels import read_dicom_labels
 from samtune.data.image_io import read_image, read_pixels
-from samtune.data.volume_io import read_geometry, read_volume_labels, read_voxels
+from samtune.data.volume_io import (
+    read_geometry,
+    read_label_notes,
+    read_volume_labels,
+    read_voxels,
+)
 from samtune.errors import UserError
 
 highdicom = pytest.importorskip("highdicom")
@@ -195,7 +200,44 @@ class TestPictures:
         with pytest.raises(UserError, match="3 frames"):
             read_pixels(file)
         np.testing.assert_array_equal(read_voxels(file), in_body_order(frames))
-        assert read_geometry(file).spacing == pytest.approx((0.5, 0.8, 1.0))
+
+
+class TestFilms:
+    """Frames that have no positions."""
+
+    def film(self, write_slices, lacks=(), **attributes):
+        frames = np.arange(3 * 8 * 6, dtype=np.int16).reshape(3, 8, 6)
+        more = {"NumberOfFrames": 3, "PixelData": frames.tobytes(), **attributes}
+        file = TestPictures().picture(write_slices("film", frames[:1]), **more)
+        dataset = pydicom.dcmread(file)
+        for name in (*lacks, "ImagePositionPatient"):
+            delattr(dataset, name)
+        dataset.save_as(file)
+        return file
+
+    @pytest.mark.parametrize(
+        ("given", "distance"),
+        [({"SpacingBetweenSlices": 4}, 4), ({"SpacingBetweenSlices": -4}, 4), ({}, 3)],
+    )
+    def test_frames_are_as_far_apart_as_the_file_says(self, write_slices, given, distance):
+        geometry = read_geometry(self.film(write_slices, **given))
+        assert geometry.spacing == pytest.approx((0.5, 0.8, distance))
+
+    def test_what_the_file_does_not_say_is_not_known(self, write_slices):
+        file = self.film(write_slices, ["SliceThickness"])
+        np.testing.assert_allclose(read_geometry(file).spacing, (0.5, 0.8, np.nan))
+        file = self.film(write_slices, ["SliceThickness", "PixelSpacing"])
+        assert np.isnan(read_geometry(file).spacing).all()
+        assert read_geometry(file).is_regular
+
+    def test_a_single_slice_is_as_thick_as_it_says(self, write_slices, values):
+        folder = write_slices("s", values[:1])
+        assert read_geometry(folder).spacing == pytest.approx((0.5, 0.8, 3.0))
+        (file,) = folder.iterdir()
+        dataset = pydicom.dcmread(file)
+        del dataset.SliceThickness
+        dataset.save_as(file)
+        np.testing.assert_allclose(read_geometry(folder).spacing, (0.5, 0.8, np.nan))
 
 
 def datasets(folder):
@@ -218,31 +260,6 @@ def write_seg(path, folder, masks):
         descriptions, pydicom.uid.generate_uid(), 2, pydicom.uid.generate_uid(), 1, "samtune",
         "test", "1", "0",
     ).save_as(path)  # fmt: skip
-    return path
-
-
-def write_rtstruct(path, regions):
-    """An RTSTRUCT file of contours (N, 3) in millimetres, by name of their region."""
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = pydicom.uid.RTStructureSetStorage
-    meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    dataset = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.Modality = meta.MediaStorageSOPClassUID, "RTSTRUCT"
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
-    for number, (name, contours) in enumerate(regions.items(), start=1):
-        region, drawn = pydicom.Dataset(), pydicom.Dataset()
-        region.ROINumber, region.ROIName = number, name
-        drawn.ReferencedROINumber, drawn.ContourSequence = number, []
-        for points in contours:
-            contour = pydicom.Dataset()
-            contour.ContourGeometricType = "CLOSED_PLANAR"
-            contour.ContourData = np.asarray(points, float).ravel().tolist()
-            drawn.ContourSequence.append(contour)
-        dataset.StructureSetROISequence.append(region)
-        dataset.ROIContourSequence.append(drawn)
-    dataset.save_as(path, enforce_file_format=True)
     return path
 
 
@@ -275,7 +292,9 @@ class TestStructures:
         z = np.full((4, 1), 30 + 3.0 * slice_number)
         return np.hstack([corners * (0.5, 0.8) + (10, 20), z])
 
-    def test_contours_are_filled_and_inner_ones_are_holes(self, tmp_path, write_slices, values):
+    def test_contours_are_filled_and_inner_ones_are_holes(
+        self, tmp_path, write_slices, write_rtstruct, values
+    ):
         folder = write_slices("s", values)
         path = write_rtstruct(
             tmp_path / "rt.dcm",
@@ -290,7 +309,39 @@ class TestStructures:
         np.testing.assert_array_equal(found.layers[0] == 1, in_body_order(target))
         np.testing.assert_array_equal(found.layers[1] == 2, in_body_order(heart))
 
-    def test_those_between_slices_or_elsewhere_are_refused(self, tmp_path, write_slices, values):
+    def test_contours_to_be_combined_are(self, tmp_path, write_slices, write_rtstruct, values):
+        folder = write_slices("s", values)
+        rings = [self.ring(1, 1, 5, 7, 2), self.ring(2, 3, 4, 5, 2)]
+        found = [
+            read_volume_labels(
+                write_rtstruct(tmp_path / f"{kind}.dcm", {"PTV": rings}, {"PTV": kind}), folder
+            ).layers
+            for kind in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+        ]
+        np.testing.assert_array_equal(*found)
+        assert found[1].sum() == 24 - 4
+        assert not read_label_notes(tmp_path / "CLOSEDPLANAR_XOR.dcm")
+
+    def test_points_and_open_lines_are_named(self, tmp_path, write_slices, write_rtstruct, values):
+        folder = write_slices("s", values)
+        regions = {
+            "liver": [self.ring(1, 1, 5, 7, 2)],
+            "iso": [self.ring(1, 1, 5, 7, 2)[:1]],
+            "needle": [self.ring(1, 1, 5, 7, n) for n in (2, 3)],
+        }
+        kinds = {"iso": "POINT", "needle": "OPEN_PLANAR"}
+        path = write_rtstruct(tmp_path / "rt.dcm", regions, kinds)
+        assert read_volume_labels(path, folder).layers.max() == 1
+        (note,) = read_label_notes(path)
+        assert "rt.dcm: 1 POINT of iso left out; 2 OPEN_PLANAR of needle left out" in note
+        del regions["liver"]
+        write_rtstruct(path, regions, kinds)
+        with pytest.raises(UserError, match="lies on its image: 1 POINT of iso left out"):
+            read_volume_labels(path, folder)
+
+    def test_those_between_slices_or_elsewhere_are_refused(
+        self, tmp_path, write_slices, write_rtstruct, values
+    ):
         folder = write_slices("s", values)
         slanted = self.ring(1, 1, 5, 7, 2)
         slanted[0, 2] += 9
@@ -304,7 +355,7 @@ class TestStructures:
         with pytest.raises(UserError, match=r"no object .* lies on its image"):
             read_volume_labels(write_rtstruct(tmp_path / "b.dcm", {"a": far}), folder)
 
-    def test_nearly_on_a_slice_is_on_it(self, tmp_path, write_slices, values):
+    def test_nearly_on_a_slice_is_on_it(self, tmp_path, write_slices, write_rtstruct, values):
         folder = write_slices("s", values)
         contour = self.ring(1, 1, 5, 7, 2)
         contour[:, 2] += 0.5
@@ -313,14 +364,18 @@ class TestStructures:
         ).layers
         assert (layers > 0).sum(axis=(0, 1, 2)).tolist() == [0, 0, 24, 0, 0]
 
-    def test_drawn_finer_than_the_image_is_refused(self, tmp_path, write_slices, values):
+    def test_drawn_finer_than_the_image_is_refused(
+        self, tmp_path, write_slices, write_rtstruct, values
+    ):
         folder = write_slices("s", values)
         contours = [self.ring(1, 1, 5, 7, number / 3) for number in range(3, 9)]
         with pytest.raises(UserError, match="between the slices"):
             read_volume_labels(write_rtstruct(tmp_path / "a.dcm", {"a": contours}), folder)
 
     @pytest.mark.parametrize("given", [(0, 1), (-1, 5), (3, 3)])
-    def test_numbers_that_are_no_labels_become_1_and_2(self, tmp_path, write_slices, values, given):
+    def test_numbers_that_are_no_labels_become_1_and_2(
+        self, tmp_path, write_slices, write_rtstruct, values, given
+    ):
         folder = write_slices("s", values)
         rings = {"PTV": [self.ring(0, 0, 2, 2, 1)], "heart": [self.ring(3, 1, 6, 4, 2)]}
         path = write_rtstruct(tmp_path / "rt.dcm", rings)
@@ -336,7 +391,7 @@ class TestStructures:
             assert found.names == {1: "PTV", 2: "heart"}
         assert [(found.layers == number).sum() for number in (1, 2)] == [4, 9]
 
-    def test_many_that_overlap_take_a_byte_a_voxel(self, tmp_path, write_slices):
+    def test_many_that_overlap_take_a_byte_a_voxel(self, tmp_path, write_slices, write_rtstruct):
         shape = (20, 64, 64)
         folder = write_slices("s", np.zeros(shape, np.int16))
         rings = {str(number): [self.ring(1, 1, 60, 60, 2)] for number in range(12)}

@@ -71,6 +71,27 @@ def test_what_is_written_is_read_back_equal(tmp_path, seed, shape, suffix, dtype
     np.testing.assert_array_equal(read_voxels(path), written)
 
 
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("unit", "millimetres"), [("meter", 1000), ("mm", 1), ("micron", 0.001), (None, 1)]
+    )
+    def test_are_brought_to_millimetres(self, tmp_path, values, unit, millimetres):
+        image = nib.Nifti1Image(values, np.diag([5.0, 5, 5, 1]))
+        image.header.set_xyzt_units(unit)
+        nib.save(image, tmp_path / "i.nii.gz")
+        geometry = read_geometry(tmp_path / "i.nii.gz")
+        assert geometry.spacing == pytest.approx((5 * millimetres,) * 3)
+        nib.save(nib.Nifti1Image((values > 0).astype(np.uint8), image.affine), tmp_path / "l.nii")
+        layers = read_volume_labels(tmp_path / "l.nii", tmp_path / "i.nii.gz").layers
+        np.testing.assert_array_equal(layers[0], values > 0)
+
+    def test_that_no_standard_knows_are_millimetres(self, tmp_path, values):
+        image = nib.Nifti1Image(values, AFFINE)
+        image.header["xyzt_units"] = 7 + 8
+        nib.save(image, tmp_path / "i.nii")
+        assert read_geometry(tmp_path / "i.nii").spacing == pytest.approx(SPACING)
+
+
 class TestLabels:
     def test_fit_whatever_order_they_are_stored_in(self, tmp_path, values):
         image = save(tmp_path / "i.nrrd", *stored(values, "LPS"))

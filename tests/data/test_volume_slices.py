@@ -4,9 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from samtune.data.geometry3d import Geometry
 from samtune.data.readers.volumes import Volumes
 from samtune.data.source import ReadSettings
-from samtune.data.volume_slices import AXES, choose_axis, open_stack, slice_of
+from samtune.data.volume_slices import AXES, axis_notes, choose_axes, open_stack, slice_of
 from samtune.errors import UserError
 
 
@@ -48,4 +49,53 @@ def test_what_is_written_to_a_slice_is_in_the_volume(axis):
 
 def test_an_unknown_axis_is_said():
     with pytest.raises(UserError, match=r"data\.axis is 'z': give auto, sagittal"):
-        choose_axis("z", (1.0, 1.0, 1.0))
+        choose_axes("z", [geometry(1, 1, 1)])
+
+
+def geometry(*spacing, frame_axis=None):
+    return Geometry((9, 9, 9), np.diag([*spacing, 1.0]), frame_axis)
+
+
+SAGITTAL, CORONAL, AXIAL = range(3)
+
+
+class TestAuto:
+    @pytest.mark.parametrize(
+        ("spacing", "axis"),
+        [
+            ((0.98, 0.98, 2.5), AXIAL),
+            ((0.98, 0.98, 0.625), AXIAL),
+            ((1, 1, 1), AXIAL),
+            ((1.2, 1, 1), AXIAL),
+            ((3, 2, 1), SAGITTAL),
+            ((0.5, 3, 0.5), CORONAL),
+            ((1, 1, 0.2), AXIAL),
+        ],
+    )
+    def test_another_plane_than_the_axial_only_where_its_spacing_is_clearly_coarsest(
+        self, spacing, axis
+    ):
+        assert choose_axes("auto", [geometry(*spacing)]) == [axis]
+
+    def test_one_plane_for_all_volumes(self):
+        thick, thin = geometry(4, 0.5, 0.5), geometry(1, 1, 1)
+        assert choose_axes("auto", [thin, thick, thin, thin]) == [SAGITTAL] * 4
+        assert choose_axes("auto", [thick, geometry(1, 5, 1), geometry(1, 5, 1)]) == [CORONAL] * 3
+        assert choose_axes("auto", [thick, geometry(1, 1, 5)]) == [AXIAL] * 2
+
+    def test_frames_stay_whole(self):
+        frames = geometry(1, 1, 0.5, frame_axis=0)
+        assert choose_axes("auto", [frames, geometry(1, 1, 5), geometry(1, 1, 5)]) == [0, 2, 2]
+        assert choose_axes("auto", [frames, geometry(1, 1, 1)]) == [SAGITTAL] * 2
+        assert choose_axes("axial", [frames]) == [AXIAL]
+
+    def test_what_is_noted(self):
+        thick, thin = geometry(4, 0.5, 0.5), geometry(1, 1, 1)
+        assert axis_notes("ab", [thick, thick]) == axis_notes("ab", [thin, geometry(1, 1, 5)]) == []
+        (note,) = axis_notes("abc", [thick, thin, thick])
+        assert "all volumes are cut into sagittal slices" in note
+        assert "by themselves b would not be: data.axis" in note
+        (note,) = axis_notes("ab", [geometry(1, 1, 1, frame_axis=0), geometry(1, 1, 5)])
+        assert "several planes, as their DICOM frames lie (sagittal a; axial b)" in note
+        (note,) = axis_notes("abcdefgh", [thin] * 7 + [thick])
+        assert "a, b, c, d, e and 2 more" in note

@@ -273,6 +273,23 @@ class TestDicomSeg:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_labels_of_an_image_in_micrometres_lie_on_it(tmp_path, suffix):
+    source = nib.Nifti1Image(np.zeros((5, 4, 3), np.int16), np.diag([5.0, 5, 20, 1]))
+    source.header.set_xyzt_units("micron")
+    nib.save(source, tmp_path / "i.nii.gz")
+    mask = np.zeros((5, 4, 3), np.bool_)
+    mask[1:3, 2] = True
+    path = tmp_path / f"l{suffix}"
+    write_volume_labels(path, tmp_path / "i.nii.gz", [segment(1, mask)])
+    np.testing.assert_array_equal(read_volume_labels(path, tmp_path / "i.nii.gz").layers[0], mask)
+    assert read_geometry(path).spacing == pytest.approx((0.005, 0.005, 0.02))
+    if suffix == ".nii.gz":
+        written = nib.load(path)
+        np.testing.assert_array_equal(written.affine, source.affine)
+        assert written.header.get_xyzt_units()[0] == "micron"
+
+
 def test_an_unknown_suffix_is_said(tmp_path):
     with pytest.raises(UserError, match=r"l\.png has no suffix that is known: give \.nii\.gz"):
         require_writable(tmp_path / "l.png", tmp_path)

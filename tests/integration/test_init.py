@@ -4,6 +4,7 @@ import contextlib
 import json
 import shlex
 
+import nibabel as nib
 import numpy as np
 import pytest
 import yaml
@@ -192,6 +193,64 @@ def test_nested_settings_make_one_mapping(tmp_path, discs):
     nested = ["--data.cache.mode", "fp16", "--data.cache.views", "2"]
     data = written(tmp_path, discs, *nested)["data"]
     assert data["cache"] == {"mode": "fp16", "views": 2}
+
+
+@pytest.fixture
+def dicom_pictures(tmp_path, write_slices):
+    """Writes twelve DICOM pictures with masks, with attributes."""
+
+    def write(**attributes):
+        rng = np.random.default_rng(0)
+        series = write_slices("raw", rng.integers(0, 4000, (12, 64, 64)), **attributes)
+        folder = write_masks(tmp_path / "d", [squares(255, size=64)] * 12, size=64)
+        for number, file in enumerate(sorted(series.iterdir())):
+            (folder / "images" / f"x{number:02d}.png").unlink()
+            file.rename(folder / "images" / f"x{number:02d}.dcm")
+        return folder
+
+    return write
+
+
+def test_the_window_of_a_dicom_file_is_kept(tmp_path, dicom_pictures):
+    folder = dicom_pictures(WindowCenter=1500, WindowWidth=1000, Modality="DX")
+    data = written(tmp_path, folder)["data"]
+    assert "stretch" not in data
+    assert (data["format"], data["augment"]) == ("mask_folder", "xray")
+
+
+def test_dicom_files_without_a_window_are_stretched(tmp_path, dicom_pictures):
+    assert written(tmp_path, dicom_pictures())["data"]["stretch"] == "auto"
+
+
+def write_series(folder, write_slices, **attributes):
+    """Three series of phases from -4096 to 4095."""
+    for name in "abc":
+        values = np.random.default_rng(0).integers(-4096, 4095, (4, 64, 64))
+        write_slices(folder / "images" / name, values, **attributes)
+        affine = np.diag([-0.5, -0.8, 3, 1.0])
+        affine[:3, 3] = -10, -20, 30
+        labels = np.zeros((64, 64, 4), np.uint8)
+        labels[10:30, 10:30] = 1
+        (folder / "labels").mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(labels, affine), folder / "labels" / f"{name}.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("modality", "augment"),
+    [("MR", "mr"), ("US", "ultrasound"), ("CT", "ct"), ("PT", "light"), ("OT", "ct")],
+)
+def test_what_a_dicom_volume_says_it_is_goes_before_its_values(
+    tmp_path, write_slices, modality, augment
+):
+    write_series(tmp_path / "d", write_slices, Modality=modality)
+    data = written(tmp_path, tmp_path / "d")["data"]
+    assert data["augment"] == augment
+    assert data.get("window") == ("soft_tissue" if augment == "ct" else None)
+
+
+def test_the_window_of_ct_series_is_kept(tmp_path, write_slices):
+    write_series(tmp_path / "d", write_slices, WindowCenter=-600, WindowWidth=1500)
+    assert "window" not in written(tmp_path, tmp_path / "d")["data"]
 
 
 def test_bands_with_names_are_left_alone(tmp_path, write_geo):

@@ -296,6 +296,29 @@ def test_what_is_told_is_what_was_written(write_slices, tmp_path):
     assert 0.9 * labels[1] < seg[0] - labels[0] <= labels[1]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_film_has_no_millimetres(write_slices, tmp_path, capsys):
+    frames = np.random.default_rng(0).normal(60, 5, (3, 48, 48)).astype(np.int16)
+    frames[:, 10:30, 10:30] += 100
+    (file,) = write_slices("s", frames[:1]).iterdir()
+    film = pydicom.dcmread(file)
+    film.NumberOfFrames, film.PixelData = 3, frames.tobytes()
+    del film.ImagePositionPatient, film.SliceThickness
+    film.save_as(file)
+    labels, out = tmp_path / "labels.nii.gz", tmp_path / "out.nii.gz"
+    arguments = ["segment-volume", "nano", str(file), "--slice", "1", "--box", "9,9,30,30"]
+    assert main([*arguments, "--out", str(labels)]) == 0
+    assert main([*arguments, "--truth", str(labels), "--out", str(out)]) == 0
+    report = json.loads((tmp_path / "out.json").read_text())
+    (entry,) = report["objects"]
+    assert report["spacing_mm"] == [0.5, 0.8, None]
+    assert entry["millilitres"] is entry["truth"]["hd95"] is None
+    assert entry["truth"]["dice"] == 1
+    told = capsys.readouterr().out
+    assert f"{entry['num_voxels']} voxels" in told
+    assert "nan" not in told
+
+
 def test_scores_are_of_the_labels(place, tmp_path, monkeypatch):
     """Two objects that share all their voxels: one of them keeps nothing, and is measured so."""
     labels, out = place / "labels.nii.gz", tmp_path / "out.nii.gz"

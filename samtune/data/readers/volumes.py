@@ -1,8 +1,9 @@
 """Volumes of scanners, read slice by slice: NIfTI, NRRD, MetaImage and DICOM.
 
 PATH/images/ID.nii.gz     PATH/labels/ID.nii.gz     a number for each class, 0 is background
-PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series (or multi-frame file images/ID.dcm)
-                                                    with SEG or RTSTRUCT, or any of the others
+PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series, at any depth below images/ID (or a
+                                                    multi-frame file images/ID.dcm), with SEG or
+                                                    RTSTRUCT, or any of the others
 PATH/ID_image.nii.gz      PATH/ID_label.nii.gz      the same side by side
 PATH/manifest.csv         optional: a row for each ID, with a split or group column
 
@@ -12,19 +13,33 @@ with them.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.geometry3d import Geometry
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source, spacing_columns
-from samtune.data.volume_files import find_volumes, volume_id
-from samtune.data.volume_io import Labels, read_geometry, read_volume_labels
-from samtune.data.volume_slices import AXES, SliceStack, choose_axis, open_stack, slice_of
+from samtune.data.volume_files import find_volumes
+from samtune.data.volume_io import (
+    Labels,
+    read_geometry,
+    read_label_notes,
+    read_volume_labels,
+)
+from samtune.data.volume_slices import (
+    AXES,
+    SliceStack,
+    axis_notes,
+    choose_axes,
+    open_stack,
+    shown,
+    slice_of,
+)
 from samtune.errors import UserError, require
 from samtune.types import Sample
 
@@ -62,7 +77,8 @@ class Volumes(Source):
             DICOM file is taken, or percentiles of each volume.
 
     Raises:
-        UserError: there are no volumes, one lacks its labels, or a file cannot be read.
+        UserError: there are no volumes, one lacks its labels or all are empty, or a file cannot be
+            read.
     """
 
     is_part = True
@@ -76,32 +92,49 @@ class Volumes(Source):
                 f"{path} holds no volumes: expected images/ID.nii.gz with labels/ID.nii.gz"
             )
         rows = read_manifest(path)
+        names = [files.volume_id for files in self.files]
+        geometries = [read_geometry(files.image) for files in self.files]
+        self._axes = choose_axes(self.settings.axis, geometries)
+        self._notes = axis_notes(names, geometries) if self.settings.axis == "auto" else []
+        self._notes += [note for files in self.files for note in read_label_notes(files.labels)]
         self.records: list[Record] = []
         self._places: list[_Place] = []
         self._hws: list[tuple[int, int]] = []
         self._kept: OrderedDict[int, _Volume] = OrderedDict()
-        for number in range(len(self.files)):
-            self._add(number, rows)
+        for number, geometry in enumerate(geometries):
+            self._add(number, geometry, rows)
+        self._note_empty(names)
+
+    def _note_empty(self, names: list[str]) -> None:
+        kept = {place.volume for place in self._places}
+        if empty := [name for number, name in enumerate(names) if number not in kept]:
+            found = f"the labels of {len(empty)} of {len(names)} volumes are empty"
+            advice = "data.slices all takes them"
+            if not kept:
+                raise UserError(f"{found}: are these the right labels? ({advice})")
+            self._notes.append(f"{found}, and these left out: {shown(empty)} ({advice})")
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes
 
     def __getstate__(self) -> dict[str, Any]:
         """Other processes read volumes themselves."""
         return {**self.__dict__, "_kept": OrderedDict()}
 
-    def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:
-        image, _ = self.files[number]
-        stem, geometry = volume_id(image), read_geometry(image)
-        axis = choose_axis(self.settings.axis, geometry.spacing)
+    def _add(self, number: int, geometry: Geometry, rows: dict[str, dict[str, str]]) -> None:
+        files, axis = self.files[number], self._axes[number]
         across, up = (place for place in range(3) if place != axis)
-        sides = geometry.spacing
-        row = rows.get(stem, {})
-        columns = {**row, **spacing_columns(sides[up], sides[across], "mm")}
+        sides = geometry.spacing[up], geometry.spacing[across]
+        row = rows.get(files.volume_id, {})
+        columns = {**row, **(spacing_columns(*sides, "mm") if np.isfinite(sides).all() else {})}
         for index in self._slices(number, axis, geometry.ras_shape):
             self._places.append(_Place(number, axis, index))
             self._hws.append((geometry.ras_shape[up], geometry.ras_shape[across]))
             self.records.append(
                 Record(
-                    f"{stem}/{AXES[axis]}{index:04d}", image, row.get("split", ""), stem,
-                    tuple(columns.items()),
+                    f"{files.volume_id}/{AXES[axis]}{index:04d}", files.image,
+                    row.get("split", ""), files.volume_id, tuple(columns.items()),
                 )
             )  # fmt: skip
 
@@ -109,8 +142,8 @@ class Volumes(Source):
         """Slices with an object, or all of them."""
         if self.settings.slices == "all":
             return list(range(shape[axis]))
-        image, file = self.files[number]
-        layers = read_volume_labels(file, image).layers
+        files = self.files[number]
+        layers = read_volume_labels(files.labels, files.image).layers
         others = tuple(place for place in range(4) if place != axis + 1)
         return [int(index) for index in np.flatnonzero(layers.any(axis=others))]
 
@@ -128,6 +161,8 @@ class Volumes(Source):
         if settings.labels == "binary":
             labels = (labels.max(axis=0, keepdims=True) > 0).astype(np.int32)
             classes = {1: names.get(1, "")}
+        elif settings.labels == "instances":
+            classes = {}
         if settings.with_components:
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, np.ascontiguousarray(labels), classes, record.group)
@@ -149,5 +184,6 @@ class Volumes(Source):
         return self._kept[number]
 
     def _load(self, number: int) -> _Volume:
-        image, file = self.files[number]
-        return _Volume(open_stack(image, self.settings), read_volume_labels(file, image))
+        files, settings = self.files[number], replace(self.settings, axis=AXES[self._axes[number]])
+        labels = read_volume_labels(files.labels, files.image)
+        return _Volume(open_stack(files.image, settings), labels)

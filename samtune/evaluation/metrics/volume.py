@@ -20,6 +20,8 @@ class VolumeScores:
         dice, iou: over voxels.
         surface_dice: share of both surfaces' voxels within the tolerance of the other surface (NSD).
         hd95: 95th percentile of the distances between the surfaces, in the unit of the spacing.
+
+    Without a spacing the two distances are NaN.
     """
 
     dice: float
@@ -38,11 +40,13 @@ def volume_scores(
 
     Args:
         predicted, truth: masks of the volume.
-        spacing: distance between voxels along each axis.
+        spacing: distance between voxels along each axis; NaN where it is not known.
         tolerance: of surface Dice, in the unit of `spacing`.
     """
     iou, dice = iou_and_dice(torch.from_numpy(predicted)[None], torch.from_numpy(truth)[None])
-    if not predicted.any() or not truth.any():
+    if np.isnan(spacing).any():
+        agreement = (np.nan, np.nan)
+    elif not predicted.any() or not truth.any():
         is_equal = predicted.any() == truth.any()
         diagonal = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
         agreement = (1.0, 0.0) if is_equal else (0.0, diagonal)

@@ -14,6 +14,7 @@ from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.volumes import Volumes
 from samtune.data.source import ReadSettings
 from samtune.data.splits import SplitSettings
+from samtune.data.volume_io import read_geometry
 from samtune.data.volume_slices import as_seen, from_seen
 from samtune.data.windows import WINDOWS, find_range, to_grey
 from samtune.errors import UserError
@@ -40,6 +41,13 @@ def folder(tmp_path, volume):
     save(tmp_path / "images" / "p1.nii.gz", volume[0])
     save(tmp_path / "labels" / "p1.nii.gz", volume[1])
     return tmp_path
+
+
+def save_labels(folder, geometry):
+    """Labels of one object that fills the volume."""
+    labels = nib.Nifti1Image(np.ones(geometry.ras_shape, np.uint8), geometry.ras_affine)
+    (folder / "labels").mkdir()
+    nib.save(labels, folder / "labels" / "p1.nii.gz")
 
 
 def opened(folder, **more):
@@ -97,6 +105,8 @@ class TestSlices:
         sample = opened(folder, class_names=((2, "lesion"),)).read(0)
         assert (sample.group, sample.classes) == ("p1", {2: "lesion"})
         assert opened(folder, labels="binary").read(0).classes == {1: ""}
+        numbered = opened(folder, labels="instances", class_names=((2, "lesion"),)).read(0)
+        assert (np.unique(numbered.labels).tolist(), numbered.classes) == ([0, 2], {})
         assert not opened(folder, ignore_values=(2,)).read(0).labels.any()
 
     @settings(max_examples=30, deadline=None,
@@ -117,6 +127,44 @@ class TestSlices:
     def test_what_is_seen_is_turned_back(self):
         values = np.arange(12).reshape(3, 4)
         np.testing.assert_array_equal(from_seen(as_seen(values)), values)
+
+
+def test_volumes_with_empty_labels_are_noted(folder, volume):
+    save(folder / "images" / "p2.nii", volume[0])
+    save(folder / "labels" / "p2.nii", volume[1] * 0)
+    (note,) = opened(folder).notes
+    assert "1 of 2 volumes are empty, and these left out: p2 (data.slices all" in note
+    assert {record.group for record in opened(folder).records} == {"p1"}
+    whole = opened(folder, slices="all")
+    assert {record.group for record in whole.records} == {"p1", "p2"}
+    assert not whole.notes
+    save(folder / "labels" / "p1.nii.gz", volume[1] * 0)
+    with pytest.raises(UserError, match="2 of 2 volumes are empty: are these the right labels"):
+        opened(folder)
+
+
+class TestAxis:
+    def write(self, folder, *spacings):
+        for number, spacing in enumerate(spacings):
+            for kind in ("images", "labels"):
+                values = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+                save(folder / kind / f"p{number}.nii", values % 2, spacing)
+
+    def test_planes_are_never_mixed_and_pictures_fit_their_labels(self, tmp_path):
+        self.write(tmp_path, (1, 1, 2.5), (1, 1, 0.6), (4, 1, 1), (1, 1, 4))
+        source = opened(tmp_path)
+        assert {record.image_id[3:8] for record in source.records} == {"axial"}
+        for index in range(len(source)):
+            sample = source.read(index)
+            np.testing.assert_array_equal(sample.image[..., 0] > 0, sample.labels[0] > 0)
+        (note,) = source.notes
+        assert "axial" in note
+        assert "p2 would not be" in note
+
+    def test_what_is_named_is_no_note(self, tmp_path):
+        self.write(tmp_path, (1, 1, 2.5), (4, 1, 1))
+        assert not opened(tmp_path, axis="axial").notes
+        assert opened(tmp_path).notes
 
 
 class TestFormat:
@@ -221,6 +269,58 @@ class TestDicom:
         np.testing.assert_array_equal(sample.labels[0], labels[2])
         np.testing.assert_array_equal(sample.image[..., 0], to_grey(values[2], -50, 50))
         assert dict(source.records[0].columns)["spacing_row"] == "0.8"
+
+    @pytest.mark.parametrize("number", [1, 4])
+    def test_frames_are_cut_as_they_are_whatever_is_coarsest(self, tmp_path, write_slices, number):
+        write_slices("images/p1", np.zeros((number, 8, 6), np.int16), (1.0, 2.0, 2.0))
+        geometry = read_geometry(tmp_path / "images" / "p1")
+        save_labels(tmp_path, geometry)
+        source = opened(tmp_path)
+        assert [r.image_id for r in source.records] == [f"p1/axial000{n}" for n in range(number)]
+        assert source.read(0).image.shape == (8, 6, 3)
+        assert opened(tmp_path, axis="sagittal").read(0).image.shape == (number, 8, 3)
+
+    def test_a_film_has_a_spacing_in_its_frames_alone(self, tmp_path, write_slices):
+        (file,) = write_slices("s", np.zeros((1, 8, 6), np.int16), (1.0, 2.0, 2.0)).iterdir()
+        film = pydicom.dcmread(file)
+        film.NumberOfFrames, film.PixelData = 9, np.zeros((9, 8, 6), np.int16).tobytes()
+        del film.ImagePositionPatient, film.SliceThickness
+        (tmp_path / "images").mkdir()
+        film.save_as(tmp_path / "images" / "p1.dcm")
+        save_labels(tmp_path, read_geometry(tmp_path / "images" / "p1.dcm"))
+        (record, *others) = opened(tmp_path).records
+        assert (record.image_id, len(others)) == ("p1/axial0000", 8)
+        assert dict(record.columns)["spacing_row"] == "2"
+        assert not opened(tmp_path, axis="coronal").records[0].columns
+
+    @pytest.mark.parametrize("below", ["SE0001", "study/series/1"])
+    def test_a_series_lies_at_any_depth_below_its_name(self, scan, below):
+        folder, values, _ = scan
+        inside = folder / "images" / "p1" / below
+        (folder / "images" / "p1").rename(folder / "other")
+        inside.parent.mkdir(parents=True)
+        (folder / "other").rename(inside)
+        (inside.parent / "round").symlink_to(folder / "images" / "p1", target_is_directory=True)
+        assert recognise(folder) == "volumes"
+        source = opened(folder)
+        assert [record.image_id for record in source.records] == ["p1/axial0002"]
+        np.testing.assert_array_equal(source.stored(0)[..., 0], values[2])
+
+    def test_several_series_below_one_name_are_said(self, scan, write_slices):
+        folder, values, _ = scan
+        write_slices("images/p1/scout", values)
+        with pytest.raises(UserError, match=r"p1 holds 2 DICOM series \(p1, p1/scout\): give each"):
+            opened(folder)
+
+    @pytest.mark.parametrize("slices", ["labelled", "all"])
+    def test_what_is_no_object_of_a_structure_set_is_noted(self, scan, write_rtstruct, slices):
+        folder, _, _ = scan
+        (folder / "labels" / "p1.nii.gz").unlink()
+        ring = [[10, 20, 36], [12, 20, 36], [12, 25, 36]]
+        write_rtstruct(folder / "labels" / "p1.dcm", {"liver": [ring], "needle": [ring]},
+                         {"needle": "OPEN_PLANAR"})  # fmt: skip
+        (note,) = opened(folder, slices=slices).notes
+        assert "OPEN_PLANAR of needle" in note
 
     def test_a_named_window_or_a_range_goes_before_the_files_own(self, scan):
         folder, values, _ = scan

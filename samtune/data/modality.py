@@ -1,0 +1,58 @@
+"""What images seem to be, from what their files say and how they look."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from samtune.data.checks.look import Seen
+from samtune.data.dicom_io import is_dicom, read_dicom_headers
+from samtune.data.source import SPACING_COLUMNS, Record
+from samtune.types import ImageArray, Sample
+
+# Below this mean brightness of 255 a picture is bright things on black.
+_DARK = 45.0
+# Hounsfield units of air: nothing but CT reaches below.
+_AIR = -500.0
+# Satellites see the ground in pixels of half a metre and more; aeroplanes in finer ones, mostly.
+_FINEST_SATELLITE = 0.3
+# DICOM's modalities (PS3.3, section C.7.3.1.1.1) with the augmentation that fits; `OT` is any other.
+_DICOM = {
+    "CT": "ct", "MR": "mr", "US": "ultrasound", "IVUS": "ultrasound", "ES": "endoscopy", "SM": "he",
+    **dict.fromkeys(("CR", "DX", "MG", "XA", "RF", "PX", "IO"), "xray"),
+}  # fmt: skip
+_ANY_OTHER = ("", "OT")
+
+
+def guess_modality(record: Record, samples: Sequence[Sample], seen: Sequence[Seen]) -> str:
+    """The augmentation preset of what the images seem to be; empty where they do not tell."""
+    modality = _dicom_modality(record)
+    if modality not in _ANY_OTHER:
+        return _DICOM.get(modality, "")
+    columns = dict(record.columns)
+    unit = columns.get(SPACING_COLUMNS[2])
+    if unit == "m":
+        is_fine = float(columns[SPACING_COLUMNS[0]]) < _FINEST_SATELLITE
+        return "aerial" if is_fine else "satellite"
+    if unit == "mm":
+        return "ct" if min(image.stored.lowest for image in seen) < _AIR else "mr"
+    if float(np.median([image.brightness for image in seen])) < _DARK:
+        return "fluorescence" if all(_is_grey(s.image) for s in samples) else ""
+    return "he" if np.mean([_is_stained(sample.image) for sample in samples]) > 0.7 else ""
+
+
+def _dicom_modality(record: Record) -> str:
+    """What the first DICOM file of a picture, series or film says; empty without DICOM."""
+    if not is_dicom(record.path):
+        return ""
+    return str(read_dicom_headers(record.path)[0].get("Modality", ""))
+
+
+def _is_grey(image: ImageArray) -> bool:
+    return bool((image.max(axis=2).astype(int) - image.min(axis=2) <= 8).mean() > 0.95)
+
+
+def _is_stained(image: ImageArray) -> bool:
+    """Haematoxylin and eosin: light, with more red and blue than green almost everywhere."""
+    red, green, blue = (image[..., band].astype(int) for band in range(3))
+    is_pink = (red > green + 10) & (blue > green + 5)
+    return bool(image.mean() > 110 and is_pink.mean() > 0.35)
