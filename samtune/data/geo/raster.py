@@ -214,7 +214,7 @@ def read_stored(scene: Scene, window: Window) -> NDArray[Any]:
 def read_window(
     scene: Scene, window: Window, hw: tuple[int, int] | None = None
 ) -> tuple[ImageArray, MaskArray]:
-    """(H, W, 3) uint8 RGB, 0 where there is no data, and (H, W) where there is.
+    """(H, W, 3) uint8 RGB, 0 where there is no data, and (H, W) where there is: in one band at least.
 
     Args:
         scene: the raster.
@@ -229,15 +229,16 @@ def read_window(
     how |= {"out_shape": (len(scene.bands), *hw), "resampling": average} if hw else {}
     with opened(scene.path) as file:
         values = file.read(scene.bands, **how)
-        has_value = np.asarray(np.isfinite(values))
+        is_kept = is_finite = np.asarray(np.isfinite(values))
         if scene.has_gaps:
-            has_value &= file.read_masks(scene.bands, **how) > 0
-    pixels, kept = np.moveaxis(values, 0, 2), np.moveaxis(has_value, 0, 2)
-    if pixels.shape[2] == 1:
-        pixels, kept = np.repeat(pixels, 3, axis=2), np.repeat(kept, 3, axis=2)
-    image = to_uint8(pixels, "none", scene.value_range)
-    image[~kept] = 0
-    return image, np.asarray(kept.any(axis=2))
+            is_kept = is_finite & (file.read_masks(scene.bands, **how) > 0)
+    is_valid = is_kept.any(axis=0)
+    # beside a band with data, its value is a shade like any other, unless none is shown so bright
+    brightest = scene.value_range[1] if scene.value_range else np.inf
+    is_black = ~is_valid | ~is_finite | (~is_kept & (values > brightest))
+    image = to_uint8(np.moveaxis(values, 0, 2), "none", scene.value_range)
+    image[np.moveaxis(is_black, 0, 2)] = 0
+    return np.repeat(image, 3, axis=2) if len(values) == 1 else image, np.asarray(is_valid)
 
 
 def has_data(scene: Scene, window: Window) -> bool:

@@ -76,6 +76,22 @@ class TestValues:
         assert not has_data(scene, Window(0, 0, 6, 4))
         assert has_data(scene, WHOLE)
 
+    def test_a_pixel_is_nodata_only_where_all_its_bands_are(self, write_scene):
+        values = np.full((3, 6, 8), 100, np.uint8)
+        values[:, 0, 0], values[:, 0, 1] = (255, 255, 200), (255, 255, 255)
+        image, is_valid = read_window(open_scene(write_scene("a.tif", values, nodata=255)), WHOLE)
+        assert image[0, :3].tolist() == [[255, 255, 200], [0, 0, 0], [100, 100, 100]]
+        assert is_valid[0, :3].tolist() == [True, False, True]
+
+    def test_alpha_alone_says_where_there_is_no_data(self, write_scene):
+        values = np.full((4, 6, 8), 255, np.uint8)
+        values[3, :, 4:], values[0, 0, 0] = 0, 0
+        path = write_scene("a.tif", values, photometric="RGB", alpha="YES")
+        image, is_valid = read_window(open_scene(path), WHOLE)
+        assert is_valid.tolist() == [[True] * 4 + [False] * 4] * 6
+        assert image[0, 0].tolist() == [0, 255, 255]
+        assert image[:, 4:].max() == 0
+
     def test_values_that_are_not_finite_are_no_data(self, write_scene):
         values = np.ones((1, 6, 8), np.float32)
         values[0, 2, 3], values[0, 4, 4] = np.nan, np.inf
