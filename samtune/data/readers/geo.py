@@ -22,11 +22,11 @@ from samtune.data.geo.blocks import block_windows, choose_block_side
 from samtune.data.geo.drawing import draw
 from samtune.data.geo.files import RASTER_SUFFIXES, find_objects_file, scene_files
 from samtune.data.geo.frames import metres_per_pixel
+from samtune.data.geo.label_raster import read_label_window
 from samtune.data.geo.raster import (
     Window,
     has_data,
     open_scene,
-    read_label_window,
     read_stored,
     read_window,
 )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from samtune.data.geo.frames import crs_to_pixel, metres_per_pixel, pixel_to_crs
-from samtune.data.geo.raster import Window, has_data, open_scene, read_label_window, read_window
+from samtune.data.geo.label_raster import read_label_window
+from samtune.data.geo.raster import Window, has_data, open_scene, read_window
 from samtune.errors import UserError
 
 WHOLE = Window(0, 0, 6, 8)
@@ -49,6 +50,33 @@ class TestBands:
     def test_others_are_refused(self, write_scene, bands, chosen, said):
         with pytest.raises(UserError, match=said):
             open_scene(write_scene("a.tif", bands), chosen)
+
+
+class TestColourTables:
+    @pytest.fixture
+    def path(self, write_scene):
+        rasterio = pytest.importorskip("rasterio")
+        values = np.tile(np.array([0, 1, 2, 9], np.uint8), 12).reshape(1, 6, 8)
+        path = write_scene("a.tif", values, photometric="palette", nodata=2)
+        with rasterio.open(path, "r+") as file:
+            table = {0: (255, 255, 255, 255), 1: (200, 30, 40, 255), 2: (0, 120, 0, 255)}
+            file.write_colormap(1, table)
+        return path
+
+    @pytest.mark.parametrize("stretch", ["none", "percentile"])
+    def test_images_are_shown_in_their_colours(self, path, stretch):
+        image, is_valid = read_window(open_scene(path, stretch=stretch), WHOLE)
+        assert image[0, :4].tolist() == [[255, 255, 255], [200, 30, 40], [0, 0, 0], [0, 0, 0]]
+        assert is_valid[0, :4].tolist() == [True, True, False, True]
+
+    def test_coarser_ones_have_no_colour_between(self, path):
+        image, _ = read_window(open_scene(path), WHOLE, (3, 4))
+        found = np.unique(image.reshape(-1, 3), axis=0).tolist()
+        assert all(colour in [[0, 0, 0], [200, 30, 40], [255, 255, 255]] for colour in found)
+
+    def test_labels_keep_their_values(self, path):
+        labels = read_label_window(path, open_scene(path), WHOLE)
+        assert labels[0, :4].tolist() == [0, 1, 0, 9]
 
 
 class TestValues:
