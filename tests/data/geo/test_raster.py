@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samtune.data.geo.frames import crs_to_pixel, metres_per_pixel, pixel_to_crs
-from samtune.data.geo.label_raster import read_label_window
+from samtune.data.geo.label_raster import open_labels, read_label_window
 from samtune.data.geo.raster import Window, has_data, open_scene, read_window
 from samtune.errors import UserError
 
@@ -75,7 +75,7 @@ class TestColourTables:
         assert all(colour in [[0, 0, 0], [200, 30, 40], [255, 255, 255]] for colour in found)
 
     def test_labels_keep_their_values(self, path):
-        labels = read_label_window(path, open_scene(path), WHOLE)
+        labels = read_label_window(open_labels(path), open_scene(path), WHOLE)
         assert labels[0, :4].tolist() == [0, 1, 0, 9]
 
 
@@ -174,28 +174,50 @@ class TestLabelRasters:
     def test_on_the_same_grid_ids_are_read_as_they_are(self, write_scene, scene):
         values = np.arange(48, dtype=np.uint32).reshape(1, 6, 8) + 70_000
         path = write_scene("l.tif", values)
-        found = read_label_window(path, scene, Window(2, 3, 3, 4))
+        found = read_label_window(open_labels(path), scene, Window(2, 3, 3, 4))
         np.testing.assert_array_equal(found, values[0, 2:5, 3:7])
 
     def test_on_another_grid_the_nearest_is_taken(self, write_scene, scene):
         path = write_scene("l.tif", np.array([[[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]]], "uint8"),
                            size=4.0)  # fmt: skip
         expected = np.repeat(np.repeat([[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]], 2, 0), 2, 1)
-        np.testing.assert_array_equal(read_label_window(path, scene, WHOLE), expected)
+        np.testing.assert_array_equal(read_label_window(open_labels(path), scene, WHOLE), expected)
 
     def test_nodata_is_background(self, write_scene, scene):
         path = write_scene("l.tif", np.full((1, 6, 8), 255, np.uint8), nodata=255)
-        assert not read_label_window(path, scene, WHOLE).any()
+        assert not read_label_window(open_labels(path), scene, WHOLE).any()
+
+    def test_three_bands_are_colours(self, write_scene, scene):
+        values = np.zeros((3, 6, 8), np.uint8)
+        values[:, :, 2], values[:, :, 3] = [[255], [255], [0]], [[255]] * 3
+        path = write_scene("l.tif", values, nodata=255)
+        found = read_label_window(open_labels(path), scene, Window(1, 1, 2, 3))
+        assert found[0].tolist() == [[0, 0, 0], [255, 255, 0], [0, 0, 0]]
+
+    def test_colours_on_another_grid_are_the_nearest_ones(self, write_scene, scene):
+        values = np.zeros((3, 3, 4), np.uint8)
+        values[:, 1, 1], values[:, 1, 2] = (255, 0, 7), (255, 255, 255)
+        path = write_scene("l.tif", values, size=4.0, nodata=255)
+        found = read_label_window(open_labels(path), scene, WHOLE)
+        assert found[3].tolist() == [[0, 0, 0]] * 2 + [[255, 0, 7]] * 2 + [[0, 0, 0]] * 4
+
+    def test_the_whole_file_tells_values_stored_three_times_from_colours(self, write_scene, scene):
+        values = np.full((3, 6, 8), 7, np.uint8)
+        grey = open_labels(write_scene("l.tif", values))
+        assert (read_label_window(grey, scene, Window(0, 0, 2, 2)) == 7).all()
+        values[0, 5, 7] = 8
+        coloured = open_labels(write_scene("m.tif", values))
+        assert read_label_window(coloured, scene, Window(0, 0, 2, 2)).shape == (2, 2, 3)
 
     def test_fractions_are_no_labels(self, write_scene, scene):
         path = write_scene("l.tif", np.full((1, 6, 8), 0.5, np.float32))
         with pytest.raises(UserError, match="no labels"):
-            read_label_window(path, scene, WHOLE)
+            read_label_window(open_labels(path), scene, WHOLE)
 
     def test_another_size_without_georeference_is_refused(self, write_scene, scene):
         path = write_scene("l.tif", np.zeros((1, 5, 8), np.uint8), crs=None)
         with pytest.raises(UserError, match=r"8x5 pixels, but .* 8x6"):
-            read_label_window(path, scene, WHOLE)
+            read_label_window(open_labels(path), scene, WHOLE)
 
 
 class TestDamagedFiles:

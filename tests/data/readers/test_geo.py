@@ -14,6 +14,7 @@ from samtune.data.geo.frames import pixel_to_crs, to_crs
 from samtune.data.geo.raster import Window, open_scene, read_window
 from samtune.data.objects import find_objects
 from samtune.data.readers.geo import GeoScenes
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import ReadSettings
 from samtune.data.splits import SplitSettings
 from samtune.errors import UserError
@@ -146,6 +147,15 @@ class TestLabelRasters:
         assert GeoScenes(tmp_path, named).read(0).classes == {3: "roof", 90_000: "90000"}
         parts = GeoScenes(tmp_path, ReadSettings(labels="binary", with_components=True)).read(0)
         assert len(find_objects(parts.labels)) == 2
+
+    def test_colours_are_classes_as_in_a_folder_of_masks(self, tmp_path, write_scene):
+        labels = np.zeros((3, 64, 64), np.uint8)
+        labels[:, 2:9, 2:9], labels[:, 20:30, 20:30] = 255, np.array([[[255]], [[255]], [[0]]])
+        write_scene("images/a.tif", np.ones((1, 64, 64), np.uint8))
+        write_scene("masks/a.tif", labels)
+        sample, masks = GeoScenes(tmp_path).read(0), MaskFolder(tmp_path).read(0)
+        assert sample.classes == masks.classes == {0xFFFFFF: "#ffffff", 0xFFFF00: "#ffff00"}
+        np.testing.assert_array_equal(sample.labels, masks.labels)
 
     def test_ignored_and_negative_values(self, tmp_path, write_scene):
         labels = np.full((1, 64, 64), -1, np.int16)
