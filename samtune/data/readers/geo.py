@@ -23,6 +23,7 @@ from samtune.data.geo.drawing import draw
 from samtune.data.geo.files import RASTER_SUFFIXES, find_objects_file, scene_files
 from samtune.data.geo.frames import metres_per_pixel
 from samtune.data.geo.label_raster import LabelRaster, open_labels, read_label_window
+from samtune.data.geo.placing import find_on_scene, lie_apart, points_on_scene
 from samtune.data.geo.raster import (
     Window,
     has_data,
@@ -30,14 +31,7 @@ from samtune.data.geo.raster import (
     read_stored,
     read_window,
 )
-from samtune.data.geo.vector import (
-    VECTOR_SUFFIXES,
-    Polygons,
-    find_on_scene,
-    lie_apart,
-    points_on_scene,
-    read_polygons,
-)
+from samtune.data.geo.vector import VECTOR_SUFFIXES, Polygons, read_polygons
 from samtune.data.label_maps import LabelKind, interpret_labels
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
@@ -64,8 +58,9 @@ class GeoScenes(Source):
     Args:
         path: a scene, or the folder described at the top of this module.
         settings: how to read. `objects` names a vector file, a label raster or a folder of them
-            where they do not lie beside the scenes; `class_column` the attribute with the class;
-            `block` the side of blocks in pixels (0 chooses).
+            where they do not lie beside the scenes; `layer` that of the vector files, where several
+            hold polygons; `class_column` the attribute with the class; `block` the side of blocks in
+            pixels (0 chooses).
 
     Raises:
         UserError: there are no scenes, one lacks its objects, or a file cannot be read.
@@ -114,7 +109,8 @@ class GeoScenes(Source):
 
     def _open_file(self, file: Path) -> Polygons | LabelRaster:
         if file.suffix.lower() in VECTOR_SUFFIXES:
-            return read_polygons(file, self.settings.class_column, self.settings.encoding)
+            settings = self.settings
+            return read_polygons(file, settings.class_column, settings.encoding, settings.layer)
         return open_labels(file)
 
     def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:

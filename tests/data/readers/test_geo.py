@@ -196,6 +196,15 @@ class TestFiles:
         with pytest.raises(UserError, match=r"Set data\.objects: found houses.*roads"):
             GeoScenes(folder)
 
+    def test_a_layer_is_named_by_a_setting(self, tmp_path, write_scene):
+        raw, path = pytest.importorskip("pyogrio.raw"), tmp_path / "a.gpkg"
+        write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
+        for name, shapes in {"area": boxes([(0, 0)], 64), "roofs": boxes(PLACES[:2])}.items():
+            raw.write(path, shapely.to_wkb(np.array(shapes)), [], [], layer=name, crs="EPSG:32632",
+                      geometry_type="Polygon", append=path.exists())  # fmt: skip
+        data = SamDataModule(path=str(tmp_path), layer="roofs", block=1000)
+        assert len(objects_of(data.source("train"))) == 2
+
     def test_without_any_it_is_said(self, folder):
         (folder / "a.geojson").unlink()
         with pytest.raises(UserError, match="has no objects beside it"):
