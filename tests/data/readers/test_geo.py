@@ -107,6 +107,70 @@ class TestWindows:
         assert not any(r.image_id.count("@") > 1 for r in source.records)
 
 
+class TestFolders:
+    """Which folders images/ and labels/ are scenes, and which are plain images with masks."""
+
+    @pytest.fixture(params=["labels", "masks"])
+    def name(self, request):
+        return request.param
+
+    @pytest.fixture
+    def images(self, tmp_path, write_scene):
+        for number, scene in enumerate("ab"):
+            corner = (500_000.0 + 128 * number, 6_000_000.0)
+            write_scene(f"images/{scene}.tif", np.full((3, 64, 64), 90, np.uint8), corner=corner)
+        return tmp_path
+
+    def test_polygons_under_labels(self, images, write_polygons, name):
+        write_polygons(f"{name}/a.geojson", boxes([(5, 5)]))
+        write_polygons(f"{name}/b.geojson", boxes([(70, 5), (80, 20)]))
+        assert recognise(images) == "geo"
+        assert [len(find_objects(s.labels)) for s in map(GeoScenes(images).read, range(2))] == [
+            1,
+            2,
+        ]
+
+    @pytest.mark.parametrize("size", [2.0, 4.0])
+    def test_label_rasters_with_a_crs(self, images, write_scene, name, size):
+        for scene in "ab":
+            write_scene(f"{name}/{scene}.tif", np.ones((1, 64, 64), np.uint8), size=size)
+        assert recognise(images) == "geo"
+
+    @pytest.mark.parametrize("change", ["no crs", "png mask", "png image", "damaged", "unlabelled"])
+    def test_others_are_images_with_masks(self, images, write_scene, write, name, change):
+        crs = None if change == "no crs" else "EPSG:32632"
+        for scene in "ab":
+            write_scene(f"{name}/{scene}.tif", np.ones((1, 64, 64), np.uint8), crs)
+        if change == "png mask":
+            write(images / name / "c.png", np.ones((64, 64), np.uint8))
+        if change == "png image":
+            write(images / "images" / "c.png", np.ones((64, 64), np.uint8))
+        if change == "damaged":
+            (images / "images" / "a.tif").write_bytes(b"II*")
+        if change == "unlabelled":
+            (images / name / "b.tif").unlink()
+        assert recognise(images) == "mask_folder"
+
+    def test_pairs_are_read_alike_in_both_ways(self, images, write_scene, name):
+        labels = np.random.default_rng(0).integers(0, 3, (1, 64, 64), np.uint8)
+        for number, scene in enumerate("ab"):
+            corner = (500_000.0 + 128 * number, 6_000_000.0)
+            write_scene(f"{name}/{scene}.tif", labels, corner=corner)
+        settings = ReadSettings(block=1000)
+        scenes, masks = GeoScenes(images, settings), MaskFolder(images, settings)
+        for number in range(2):
+            one, other = scenes.read(number), masks.read(number)
+            np.testing.assert_array_equal(one.image, other.image)
+            np.testing.assert_array_equal(one.labels, other.labels)
+            assert one.classes == other.classes
+
+    def test_without_rasterio_pairs_stay_images_with_masks(self, images, write_scene, monkeypatch):
+        write_scene("labels/a.tif", np.ones((1, 64, 64), np.uint8))
+        write_scene("labels/b.tif", np.ones((1, 64, 64), np.uint8))
+        monkeypatch.setitem(sys.modules, "rasterio.errors", None)
+        assert recognise(images) == "mask_folder"
+
+
 class TestSplits:
     def test_are_drawn_by_blocks(self, folder):
         splits = open_splits(folder, "auto", ReadSettings(tile=64), SplitSettings())
