@@ -51,7 +51,7 @@ an object that reaches over several comes out as one, with score, square metres 
 segments what the boxes and points of a vector file show instead (several points of one feature are of
 one object; an area's bounds are its box). Such a run goes on, too."""
 # Of the options for scenes those that mean nothing for images.
-_SCENE = ("min_area", "simplify", "class_column", "class_name", "prompts", "cog")
+_SCENE = ("min_area", "simplify", "layer", "class_column", "class_name", "prompts", "cog")
 _LEAST_TILE = 32
 
 

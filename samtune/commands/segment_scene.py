@@ -33,6 +33,7 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--simplify", type=float, default=1.0, help="of outlines, pixels; 0: none")
     group.add_argument("--prompts", type=Path, help="vector file of boxes, polygons or points")
+    group.add_argument("--layer", default="", help="of --prompts, where several could be meant")
     group.add_argument("--class-column", default="", help="attribute of --prompts kept as class")
     group.add_argument("--class-name", default="", help="class of all objects")
     group.add_argument("--cog", action="store_true", help="labels as a cloud-optimised GeoTIFF")
@@ -56,8 +57,10 @@ def is_scene_output(options: argparse.Namespace) -> bool:
         raise UserError(f"{out} holds one scene: {len(options.images)} were given")
     if options.overlay:
         raise UserError("--overlay is for images: open the file in a GIS over its scene instead")
-    if options.class_column and options.prompts is None:
-        raise UserError("--class-column is an attribute of --prompts, which are not given")
+    if (options.class_column or options.layer) and options.prompts is None:
+        raise UserError(
+            "--class-column is an attribute of --prompts, and --layer of them: none are given"
+        )
     if options.class_name and options.prompts is not None:
         raise UserError("--class-name is for what is found without --prompts: give --class-column")
     _require_free(out, [options.images[0], *filter(None, [options.prompts])], options.overwrite)
@@ -88,7 +91,9 @@ def segment_one_scene(
     if options.prompts is None:
         count = segment_scene(scene, find_everything(generator), out, settings, provenance)
         return f"{count} objects: {out}" + ("" if count else f" ({thresholds_hint(generator)})")
-    features = read_polygons(options.prompts, options.class_column, with_points=True)
+    features = read_polygons(
+        options.prompts, options.class_column, layer=options.layer, with_points=True
+    )
     sam.stretch = "none"  # windows come stretched as the whole scene is
     about = {**provenance, "calibration": sam.calibration and asdict(sam.calibration)}
     count = segment_prompted(scene, SamPredictor(sam), features, out, settings, about)

@@ -44,6 +44,7 @@ class SamDataModule(pl.LightningDataModule):
         slices: of volumes, and windows of scenes: those that are `labelled`, or `all`.
         objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
             beside the scenes.
+        layer: of vector files: the layer with the objects, where several hold polygons.
         class_column: of polygons: the attribute that names their class.
         encoding: of the polygons' text, such as latin-1, where the file does not say.
         block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
@@ -89,6 +90,7 @@ class SamDataModule(pl.LightningDataModule):
         with_neighbours: bool = False,
         slices: Literal["labelled", "all"] = "labelled",
         objects: str = "",
+        layer: str = "",
         class_column: str = "",
         encoding: str = "",
         block: int = 0,
@@ -136,7 +138,7 @@ class SamDataModule(pl.LightningDataModule):
             stretch, tuple(bands) if bands else None, as_range(value_range), labels, with_components,
             tuple(ignore_values or ()), tuple((class_names or {}).items()),
             window, axis, with_neighbours, slices,
-            objects, class_column, encoding, tile, tile_overlap, block,
+            objects, layer, class_column, encoding, tile, tile_overlap, block,
         )  # fmt: skip
         self.split_settings = SplitSettings(
             split_column, Path(split_folder) if split_folder else None, group_column, group_regex,

@@ -250,10 +250,7 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
     if (indices := _read_palette_indices(path)) is not None:
         return indices
     pixels = read_pixels(path)
-    if pixels.shape[2] > 3:
-        pixels = pixels[..., :3]
-    if pixels.shape[2] == 3 and bool((pixels == pixels[..., :1]).all()):
-        pixels = pixels[..., :1]
+    pixels = pixels[..., :3] if are_colours(pixels) else pixels[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = np.rint(np.nan_to_num(pixels))
     for value in (float(pixels.max(initial=0)), float(pixels.min(initial=0))):
@@ -262,8 +259,12 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
                 f"{path} holds the label {value:.12g}, but labels go up to {_LARGEST_LABEL}: number "
                 "its objects 1, 2, 3, ..."
             )
-    pixels = pixels.astype(np.int32)
-    return pixels[..., 0] if pixels.shape[2] in (1, 2) else pixels
+    return pixels.astype(np.int32)
+
+
+def are_colours(values: NDArray[Any]) -> bool:
+    """Whether (H, W, C) values of labels are colours, and not one value stored three times."""
+    return values.shape[2] >= 3 and not bool((values[..., :3] == values[..., :1]).all())
 
 
 def _read_palette_indices(path: ImageFile) -> NDArray[np.int32] | None:

@@ -55,7 +55,7 @@ class ReadSettings:
         class_names: label value -> name.
         window, axis, with_neighbours: of volumes, see `volumes.py`.
         slices: those slices or windows that are `labelled`, or `all`.
-        objects, class_column, encoding, tile, tile_overlap, block: of scenes, see `geo.py`.
+        objects, layer, class_column, encoding, tile, tile_overlap, block: of scenes, see `geo.py`.
     """
 
     stretch: Stretch = "none"
@@ -70,6 +70,7 @@ class ReadSettings:
     with_neighbours: bool = False
     slices: str = "labelled"
     objects: str = ""
+    layer: str = ""
     class_column: str = ""
     encoding: str = ""
     tile: int = 0

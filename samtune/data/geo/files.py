@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+from samtune.data.geo.raster import opened
 from samtune.data.geo.vector import VECTOR_SUFFIXES
+from samtune.data.image_io import IMAGE_SUFFIXES
 from samtune.errors import UserError
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+# Pictures and masks that no map has.
+_PLAIN_SUFFIXES = tuple(set(IMAGE_SUFFIXES) - set(RASTER_SUFFIXES))
 _LABEL_FOLDERS, _LABEL_ENDINGS = ("labels", "masks"), ("_labels", "_label", "_mask")
 
 
@@ -26,14 +30,41 @@ def _is_label_of(stem: str, stems: set[str]) -> bool:
 def holds_scenes(path: Path) -> bool:
     """Whether a folder has rasters, and polygons or label rasters for them beside them."""
     files = scene_files(path)
-    if not files or _has_label_folder(path):
+    if not files:
         return False
+    if labels := _label_files(path):
+        return _lie_on_a_map(files, labels)
     folders = {path, files[0].parent}
     return any(_vectors(folder) for folder in folders) or any(_beside(files[0]))
 
 
-def _has_label_folder(path: Path) -> bool:
-    return any((path / name).is_dir() for name in _LABEL_FOLDERS)
+def _label_files(path: Path) -> list[Path]:
+    return [file for name in _LABEL_FOLDERS for file in (path / name).glob("*")]
+
+
+def _lie_on_a_map(files: list[Path], labels: list[Path]) -> bool:
+    """Whether labels in a folder are polygons, or rasters that say where they lie, as the images do.
+
+    Otherwise they lie on the pixels of their images, as in any folder of masks.
+    """
+    others = {file.suffix.lower() for file in (*files[0].parent.glob("*"), *labels)}
+    if others & set(_PLAIN_SUFFIXES):
+        return False
+    objects = [_beside(file)[:1] for file in files]
+    if any(file.suffix.lower() in VECTOR_SUFFIXES for found in objects for file in found):
+        return True
+    return all(objects) and _have_crs(files[0], *objects[0])
+
+
+def _have_crs(*files: Path) -> bool:
+    try:
+        for file in files:
+            with opened(file) as raster:
+                if not raster.crs:
+                    return False
+    except UserError:  # damaged, or no rasterio: whoever reads the file says it
+        return False
+    return True
 
 
 def _vectors(folder: Path) -> list[Path]:

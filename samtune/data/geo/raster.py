@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.geo.bands import (
+    ColourTable,
+    as_colours,
+    choose_bands,
+    colour_table,
+    named_rgb,
+)
 from samtune.data.image_io import DARK_BELOW, STRETCH_PERCENTILES, to_uint8
 from samtune.errors import UserError, require
-from samtune.types import ImageArray, LabelArray, MaskArray, Stretch
+from samtune.types import ImageArray, MaskArray, Stretch
 
 # Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
 _PROBES, _PROBE_SIDE = 8, 128
@@ -31,6 +38,11 @@ class Window:
     height: int
     width: int
 
+    @property
+    def ranges(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns, as rasterio takes them."""
+        return (self.y, self.y + self.height), (self.x, self.x + self.width)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -42,10 +54,11 @@ class Scene:
         crs: coordinate reference system as WKT; empty without one.
         transform: (a, b, c, d, e, f): pixel (x, y) lies at (a x + b y + c, d x + e y + f), in the
             units of the CRS.
-        bands: numbers from 1 of red, green, blue; one band is shown grey.
+        bands: numbers from 1 of red, green, blue; one band is shown grey, or in its colours.
         value_range: what becomes 0 and 255; `None` leaves 8-bit values as they are.
         has_gaps: some pixels may hold no data (nodata value, mask or alpha).
         is_marked: the bands are named or given, and not merely the first three.
+        colours: of the values of the one band that has a colour table; empty without one.
     """
 
     path: Path
@@ -57,6 +70,7 @@ class Scene:
     value_range: tuple[float, float] | None
     has_gaps: bool
     is_marked: bool
+    colours: ColourTable = ()
 
 
 def open_scene(
@@ -78,16 +92,18 @@ def open_scene(
     """
     with opened(path) as file:
         _require_readable(file, path)
-        chosen = _choose_bands(file, bands, path)
-        if value_range is None and _is_to_be_stretched(file, chosen, stretch):
+        chosen = choose_bands(file, bands, path)
+        colours = colour_table(file, chosen)
+        if value_range is None and not colours and _is_to_be_stretched(file, chosen, stretch):
             value_range = _percentiles(file, chosen)
-        elif value_range is None and set(file.dtypes) != {"uint8"}:
+        elif value_range is None and not colours and set(file.dtypes) != {"uint8"}:
             value_range = _plain_range(file, chosen)
         flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
         return Scene(
             path, file.height, file.width, file.crs.to_wkt() if file.crs else "",
             tuple(file.transform)[:6], chosen, value_range, "all_valid" not in flags,
-            bands is not None or file.count < 3 or _named_rgb(file) is not None,
+            bands is not None or file.count < 3 or named_rgb(file) is not None,
+            colours,
         )  # fmt: skip
 
 
@@ -133,35 +149,6 @@ def _require_readable(file: Any, path: Path) -> None:
             raise UserError(f"{path} refers to {part}, which lies outside its own folder")
 
 
-def _choose_bands(file: Any, bands: Sequence[int | str] | None, path: Path) -> tuple[int, ...]:
-    if bands is None:
-        return _named_rgb(file) or ((1, 2, 3) if file.count >= 3 else (1,))
-    names = [str(name or "").lower() for name in file.descriptions]
-    colours = [colour.name for colour in file.colorinterp]
-    chosen = []
-    for band in bands:
-        known: Sequence[str | int] = range(file.count)
-        if isinstance(band, str) and not band.isdigit():
-            band = band.lower()
-            known = names if band in names else colours
-        if (found := int(band) if str(band).isdigit() else band) not in known:
-            listed = ", ".join(f"{n}: {names[n] or colours[n]}" for n in range(file.count))
-            raise UserError(f"{path} has no band {band}: choose from {listed}")
-        chosen.append(list(known).index(found) + 1)
-    if len(chosen) not in (1, 3):
-        raise UserError(f"data.bands names {len(chosen)} bands: give one (grey) or three")
-    return tuple(chosen)
-
-
-def _named_rgb(file: Any) -> tuple[int, ...] | None:
-    """The bands that the file itself calls red, green and blue."""
-    # names that someone gave go before the colours, which GDAL guesses
-    for names in ([str(n).lower() for n in file.descriptions], [c.name for c in file.colorinterp]):
-        if all(colour in names for colour in ("red", "green", "blue")):
-            return tuple(names.index(colour) + 1 for colour in ("red", "green", "blue"))
-    return None
-
-
 def _is_to_be_stretched(file: Any, bands: tuple[int, ...], stretch: Stretch) -> bool:
     """As `to_uint8` decides it for one image: of 8 bits only what is dark."""
     if stretch != "auto" or set(file.dtypes) != {"uint8"}:
@@ -203,43 +190,42 @@ def _probe(file: Any, bands: tuple[int, ...]) -> Iterator[NDArray[Any]]:
             yield file.read(bands, window=place, masked=True).compressed()
 
 
-def _place(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (window.y, window.y + window.height), (window.x, window.x + window.width)
-
-
 def read_stored(scene: Scene, window: Window) -> NDArray[Any]:
     """(H, W, C) values of all bands as they are stored."""
     with opened(scene.path) as file:
-        return np.moveaxis(file.read(window=_place(window)), 0, 2)
+        return np.moveaxis(file.read(window=window.ranges), 0, 2)
 
 
 def read_window(
     scene: Scene, window: Window, hw: tuple[int, int] | None = None
 ) -> tuple[ImageArray, MaskArray]:
-    """(H, W, 3) uint8 RGB, 0 where there is no data, and (H, W) where there is.
+    """(H, W, 3) uint8 RGB, 0 where there is no data, and (H, W) where there is: in one band at least.
 
     Args:
         scene: the raster.
         window: the part of it.
-        hw: read coarser, as means of pixels, from overviews where the file has them.
+        hw: read coarser, as means of pixels (of a colour table: one of them), from overviews where the
+            file has them.
 
     Raises:
         UserError: the file cannot be read there.
     """
-    average = require("rasterio.enums", "geo").Resampling.average
-    how: dict[str, Any] = {"window": _place(window)}
-    how |= {"out_shape": (len(scene.bands), *hw), "resampling": average} if hw else {}
+    methods = require("rasterio.enums", "geo").Resampling
+    method = methods.nearest if scene.colours else methods.average
+    how: dict[str, Any] = {"window": window.ranges}
+    how |= {"out_shape": (len(scene.bands), *hw), "resampling": method} if hw else {}
     with opened(scene.path) as file:
         values = file.read(scene.bands, **how)
-        has_value = np.asarray(np.isfinite(values))
+        is_kept = is_finite = np.asarray(np.isfinite(values))
         if scene.has_gaps:
-            has_value &= file.read_masks(scene.bands, **how) > 0
-    pixels, kept = np.moveaxis(values, 0, 2), np.moveaxis(has_value, 0, 2)
-    if pixels.shape[2] == 1:
-        pixels, kept = np.repeat(pixels, 3, axis=2), np.repeat(kept, 3, axis=2)
-    image = to_uint8(pixels, "none", scene.value_range)
-    image[~kept] = 0
-    return image, np.asarray(kept.any(axis=2))
+            is_kept = is_finite & (file.read_masks(scene.bands, **how) > 0)
+    is_valid = is_kept.any(axis=0)
+    # beside a band with data, its value is a shade like any other, unless none is shown so bright
+    brightest = scene.value_range[1] if scene.value_range else np.inf
+    is_black = ~is_valid | ~is_finite | (~is_kept & (values > brightest))
+    pixels = as_colours(values[0], scene.colours) if scene.colours else np.moveaxis(values, 0, 2)
+    image = np.broadcast_to(to_uint8(pixels, "none", scene.value_range), (*is_valid.shape, 3))
+    return np.where(np.moveaxis(is_black, 0, 2), np.uint8(0), image), np.asarray(is_valid)
 
 
 def has_data(scene: Scene, window: Window) -> bool:
@@ -248,40 +234,5 @@ def has_data(scene: Scene, window: Window) -> bool:
         return True
     with opened(scene.path) as file:
         shape = (min(16, window.height), min(16, window.width))
-        found = file.read_masks(scene.bands[0], window=_place(window), out_shape=shape)
-        return bool(found.any() or file.read_masks(scene.bands, window=_place(window)).any())
-
-
-def read_label_window(path: Path, scene: Scene, window: Window) -> LabelArray:
-    """(H, W) int32 of the first band of a label raster, brought to the scene's grid (nearest).
-
-    Raises:
-        UserError: the raster cannot be read, or its values are no labels.
-    """
-    vrt, transform = require("rasterio.vrt", "geo"), require("affine", "geo").Affine
-    with opened(path) as file:
-        grid: dict[str, Any] = {"height": scene.height, "width": scene.width}
-        if file.crs and scene.crs:
-            grid |= {"crs": scene.crs, "transform": transform(*scene.transform)}
-        is_same_size = (file.height, file.width) == (scene.height, scene.width)
-        is_same_grid = is_same_size and tuple(file.transform)[:6] == scene.transform
-        if is_same_grid or "crs" not in grid:
-            _require_same_size(file, scene)
-            values = file.read(1, window=_place(window))
-        else:
-            with vrt.WarpedVRT(file, **grid) as warped:
-                values = warped.read(1, window=_place(window))
-        values = np.where(values == file.nodata, 0, values) if file.nodata is not None else values
-    values = np.nan_to_num(values)
-    labels = np.rint(values) if values.dtype.kind == "f" else values
-    if not np.array_equal(labels, values) or float(abs(labels).max(initial=0)) >= 2**31:
-        raise UserError(f"{path} holds values that are no labels (fractions, or beyond 32 bits)")
-    return np.asarray(labels, np.int32)
-
-
-def _require_same_size(file: Any, scene: Scene) -> None:
-    if (file.height, file.width) != (scene.height, scene.width):
-        raise UserError(
-            f"{file.name} is {file.width}x{file.height} pixels, but {scene.path} is "
-            f"{scene.width}x{scene.height}, and no georeference tells how they lie"
-        )
+        found = file.read_masks(scene.bands[0], window=window.ranges, out_shape=shape)
+        return bool(found.any() or file.read_masks(scene.bands, window=window.ranges).any())

@@ -22,22 +22,16 @@ from samtune.data.geo.blocks import block_windows, choose_block_side
 from samtune.data.geo.drawing import draw
 from samtune.data.geo.files import RASTER_SUFFIXES, find_objects_file, scene_files
 from samtune.data.geo.frames import metres_per_pixel
+from samtune.data.geo.label_raster import LabelRaster, open_labels, read_label_window
+from samtune.data.geo.placing import find_on_scene, lie_apart, points_on_scene
 from samtune.data.geo.raster import (
     Window,
     has_data,
     open_scene,
-    read_label_window,
     read_stored,
     read_window,
 )
-from samtune.data.geo.vector import (
-    VECTOR_SUFFIXES,
-    Polygons,
-    find_on_scene,
-    lie_apart,
-    points_on_scene,
-    read_polygons,
-)
+from samtune.data.geo.vector import VECTOR_SUFFIXES, Polygons, read_polygons
 from samtune.data.label_maps import LabelKind, interpret_labels
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
@@ -64,8 +58,9 @@ class GeoScenes(Source):
     Args:
         path: a scene, or the folder described at the top of this module.
         settings: how to read. `objects` names a vector file, a label raster or a folder of them
-            where they do not lie beside the scenes; `class_column` the attribute with the class;
-            `block` the side of blocks in pixels (0 chooses).
+            where they do not lie beside the scenes; `layer` that of the vector files, where several
+            hold polygons; `class_column` the attribute with the class; `block` the side of blocks in
+            pixels (0 chooses).
 
     Raises:
         UserError: there are no scenes, one lacks its objects, or a file cannot be read.
@@ -104,19 +99,19 @@ class GeoScenes(Source):
         if len(elsewhere[0]):
             raise UserError(lie_apart(*elsewhere))
 
-    def _open_objects(self, path: Path) -> list[Polygons | Path]:
+    def _open_objects(self, path: Path) -> list[Polygons | LabelRaster]:
         """Polygons or label raster of each scene; a file of several scenes is read once."""
-        settings, opened = self.settings, dict[Path, Polygons | Path]()
-        files = [find_objects_file(scene.path, path, settings.objects) for scene in self.scenes]
-        for file in files:
-            if file not in opened:
-                is_vector = file.suffix.lower() in VECTOR_SUFFIXES
-                opened[file] = (
-                    read_polygons(file, settings.class_column, settings.encoding)
-                    if is_vector
-                    else file
-                )
+        files = [
+            find_objects_file(scene.path, path, self.settings.objects) for scene in self.scenes
+        ]
+        opened = {file: self._open_file(file) for file in dict.fromkeys(files)}
         return [opened[file] for file in files]
+
+    def _open_file(self, file: Path) -> Polygons | LabelRaster:
+        if file.suffix.lower() in VECTOR_SUFFIXES:
+            settings = self.settings
+            return read_polygons(file, settings.class_column, settings.encoding, settings.layer)
+        return open_labels(file)
 
     def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:
         """Windows of one scene that hold data and (unless all are wanted) objects."""
@@ -148,7 +143,7 @@ class GeoScenes(Source):
     def _owned(self, number: int, windows: list[Window], blocks: list[Window]) -> list[np.ndarray]:
         """Polygons of each window, each in that block only which holds a place within it."""
         objects, scene = self._objects[number], self.scenes[number]
-        if isinstance(objects, Path):
+        if isinstance(objects, LabelRaster):
             return [np.zeros(0, np.int64)] * len(windows)
         found = find_on_scene(objects, scene, windows)
         is_on_scene = self._is_on_scene.setdefault(objects.path, np.zeros(len(objects), np.bool_))
@@ -182,10 +177,11 @@ class GeoScenes(Source):
             labels, classes = draw(objects, place.numbers, scene, place.window)
         else:
             values = read_label_window(objects, scene, place.window)
-            is_mask = objects.parent.name == "masks" or objects.stem.endswith("_mask")
+            file = objects.path
+            is_mask = file.parent.name == "masks" or file.stem.endswith("_mask")
             is_classes = is_mask or bool(self.settings.class_names)
             usual: LabelKind = "semantic" if is_classes else "instances"
-            labels, classes = interpret_labels(values, self.settings, usual, objects)
+            labels, classes = interpret_labels(values, self.settings, usual, file)
         labels = np.where(is_valid, labels, np.int32(0))
         if self.settings.with_components:
             labels, classes = split_components(labels, classes)

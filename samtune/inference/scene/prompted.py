@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.geo.layers import POINTS
+from samtune.data.geo.placing import find_on_scene, lie_apart, to_pixels
 from samtune.data.geo.raster import Scene, Window, read_window
-from samtune.data.geo.vector import POINTS, Polygons, find_on_scene, lie_apart, to_pixels
+from samtune.data.geo.vector import Polygons
 from samtune.errors import UserError, require
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.scene.grid import Cell

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from samtune.data.geo.frames import crs_to_pixel, metres_per_pixel, pixel_to_crs
-from samtune.data.geo.raster import Window, has_data, open_scene, read_label_window, read_window
+from samtune.data.geo.label_raster import open_labels, read_label_window
+from samtune.data.geo.raster import Window, has_data, open_scene, read_window
 from samtune.data.image_io import read_image
 from samtune.errors import UserError
 
@@ -52,6 +53,33 @@ class TestBands:
             open_scene(write_scene("a.tif", bands), chosen)
 
 
+class TestColourTables:
+    @pytest.fixture
+    def path(self, write_scene):
+        rasterio = pytest.importorskip("rasterio")
+        values = np.tile(np.array([0, 1, 2, 9], np.uint8), 12).reshape(1, 6, 8)
+        path = write_scene("a.tif", values, photometric="palette", nodata=2)
+        with rasterio.open(path, "r+") as file:
+            table = {0: (255, 255, 255, 255), 1: (200, 30, 40, 255), 2: (0, 120, 0, 255)}
+            file.write_colormap(1, table)
+        return path
+
+    @pytest.mark.parametrize("stretch", ["none", "percentile"])
+    def test_images_are_shown_in_their_colours(self, path, stretch):
+        image, is_valid = read_window(open_scene(path, stretch=stretch), WHOLE)
+        assert image[0, :4].tolist() == [[255, 255, 255], [200, 30, 40], [0, 0, 0], [0, 0, 0]]
+        assert is_valid[0, :4].tolist() == [True, True, False, True]
+
+    def test_coarser_ones_have_no_colour_between(self, path):
+        image, _ = read_window(open_scene(path), WHOLE, (3, 4))
+        found = np.unique(image.reshape(-1, 3), axis=0).tolist()
+        assert all(colour in [[0, 0, 0], [200, 30, 40], [255, 255, 255]] for colour in found)
+
+    def test_labels_keep_their_values(self, path):
+        labels = read_label_window(open_labels(path), open_scene(path), WHOLE)
+        assert labels[0, :4].tolist() == [0, 1, 0, 9]
+
+
 class TestValues:
     def test_a_stretch_is_of_the_whole_scene(self, write_scene):
         ramp = np.linspace(0, 4000, 48).reshape(1, 6, 8).astype(np.uint16)
@@ -84,6 +112,22 @@ class TestValues:
         assert (image[0, 5, 0], image[5, 5, 0]) == (255, 0)
         assert not has_data(scene, Window(0, 0, 6, 4))
         assert has_data(scene, WHOLE)
+
+    def test_a_pixel_is_nodata_only_where_all_its_bands_are(self, write_scene):
+        values = np.full((3, 6, 8), 100, np.uint8)
+        values[:, 0, 0], values[:, 0, 1] = (255, 255, 200), (255, 255, 255)
+        image, is_valid = read_window(open_scene(write_scene("a.tif", values, nodata=255)), WHOLE)
+        assert image[0, :3].tolist() == [[255, 255, 200], [0, 0, 0], [100, 100, 100]]
+        assert is_valid[0, :3].tolist() == [True, False, True]
+
+    def test_alpha_alone_says_where_there_is_no_data(self, write_scene):
+        values = np.full((4, 6, 8), 255, np.uint8)
+        values[3, :, 4:], values[0, 0, 0] = 0, 0
+        path = write_scene("a.tif", values, photometric="RGB", alpha="YES")
+        image, is_valid = read_window(open_scene(path), WHOLE)
+        assert is_valid.tolist() == [[True] * 4 + [False] * 4] * 6
+        assert image[0, 0].tolist() == [0, 255, 255]
+        assert image[:, 4:].max() == 0
 
     def test_values_that_are_not_finite_are_no_data(self, write_scene):
         values = np.ones((1, 6, 8), np.float32)
@@ -145,28 +189,50 @@ class TestLabelRasters:
     def test_on_the_same_grid_ids_are_read_as_they_are(self, write_scene, scene):
         values = np.arange(48, dtype=np.uint32).reshape(1, 6, 8) + 70_000
         path = write_scene("l.tif", values)
-        found = read_label_window(path, scene, Window(2, 3, 3, 4))
+        found = read_label_window(open_labels(path), scene, Window(2, 3, 3, 4))
         np.testing.assert_array_equal(found, values[0, 2:5, 3:7])
 
     def test_on_another_grid_the_nearest_is_taken(self, write_scene, scene):
         path = write_scene("l.tif", np.array([[[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]]], "uint8"),
                            size=4.0)  # fmt: skip
         expected = np.repeat(np.repeat([[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]], 2, 0), 2, 1)
-        np.testing.assert_array_equal(read_label_window(path, scene, WHOLE), expected)
+        np.testing.assert_array_equal(read_label_window(open_labels(path), scene, WHOLE), expected)
 
     def test_nodata_is_background(self, write_scene, scene):
         path = write_scene("l.tif", np.full((1, 6, 8), 255, np.uint8), nodata=255)
-        assert not read_label_window(path, scene, WHOLE).any()
+        assert not read_label_window(open_labels(path), scene, WHOLE).any()
+
+    def test_three_bands_are_colours(self, write_scene, scene):
+        values = np.zeros((3, 6, 8), np.uint8)
+        values[:, :, 2], values[:, :, 3] = [[255], [255], [0]], [[255]] * 3
+        path = write_scene("l.tif", values, nodata=255)
+        found = read_label_window(open_labels(path), scene, Window(1, 1, 2, 3))
+        assert found[0].tolist() == [[0, 0, 0], [255, 255, 0], [0, 0, 0]]
+
+    def test_colours_on_another_grid_are_the_nearest_ones(self, write_scene, scene):
+        values = np.zeros((3, 3, 4), np.uint8)
+        values[:, 1, 1], values[:, 1, 2] = (255, 0, 7), (255, 255, 255)
+        path = write_scene("l.tif", values, size=4.0, nodata=255)
+        found = read_label_window(open_labels(path), scene, WHOLE)
+        assert found[3].tolist() == [[0, 0, 0]] * 2 + [[255, 0, 7]] * 2 + [[0, 0, 0]] * 4
+
+    def test_the_whole_file_tells_values_stored_three_times_from_colours(self, write_scene, scene):
+        values = np.full((3, 6, 8), 7, np.uint8)
+        grey = open_labels(write_scene("l.tif", values))
+        assert (read_label_window(grey, scene, Window(0, 0, 2, 2)) == 7).all()
+        values[0, 5, 7] = 8
+        coloured = open_labels(write_scene("m.tif", values))
+        assert read_label_window(coloured, scene, Window(0, 0, 2, 2)).shape == (2, 2, 3)
 
     def test_fractions_are_no_labels(self, write_scene, scene):
         path = write_scene("l.tif", np.full((1, 6, 8), 0.5, np.float32))
         with pytest.raises(UserError, match="no labels"):
-            read_label_window(path, scene, WHOLE)
+            read_label_window(open_labels(path), scene, WHOLE)
 
     def test_another_size_without_georeference_is_refused(self, write_scene, scene):
         path = write_scene("l.tif", np.zeros((1, 5, 8), np.uint8), crs=None)
         with pytest.raises(UserError, match=r"8x5 pixels, but .* 8x6"):
-            read_label_window(path, scene, WHOLE)
+            read_label_window(open_labels(path), scene, WHOLE)
 
 
 class TestDamagedFiles:

@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as arrays
 
 from samtune.data.geo.drawing import draw
 from samtune.data.geo.frames import to_crs
+from samtune.data.geo.placing import find_on_scene, lie_apart
 from samtune.data.geo.raster import Window, open_scene
-from samtune.data.geo.vector import find_on_scene, lie_apart, read_polygons
+from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
 
 shapely = pytest.importorskip("shapely")
@@ -168,11 +169,81 @@ class TestPlaces:
         assert drawn(pixels, plain)[0][0, 3:9, 2:9].all()
 
 
+class TestLayers:
+    @pytest.fixture
+    def write_layers(self, tmp_path):
+        """Writes a GeoPackage: `write_layers(name=[shapes], ...)`."""
+        raw = pytest.importorskip("pyogrio.raw")
+
+        def write(kind="Unknown", **layers):
+            path = tmp_path / "a.gpkg"
+            for name, shapes in layers.items():
+                content = shapely.to_wkb(np.array(shapes, object))
+                raw.write(path, content, [], [], layer=name, append=path.exists(),
+                          geometry_type=kind, crs="EPSG:32632")  # fmt: skip
+            return path
+
+        return write
+
+    @pytest.mark.parametrize("kind", ["Unknown", "Polygon", "MultiPolygon Z"])
+    def test_the_only_one_with_polygons_is_read(self, write_layers, kind):
+        write_layers(notes=[shapely.Point(1, 1)])
+        write_layers("LineString", roads=[shapely.LineString([(0, 0), (1, 1)])])
+        path = write_layers(kind, empty=[], roofs=[box(2, 2, 4, 4), box(5, 5, 7, 7)])
+        polygons = read_polygons(path)
+        assert len(polygons) == 2
+        assert polygons.notes == []
+
+    def test_several_are_asked_about_and_one_can_be_named(self, write_layers):
+        path = write_layers(area=[box(0, 0, 20, 20)], roofs=[box(2, 2, 4, 4), box(5, 5, 7, 7)])
+        with pytest.raises(UserError, match=r"Set data\.layer: found area, roofs"):
+            read_polygons(path)
+        assert len(read_polygons(path, layer="roofs")) == 2
+        with pytest.raises(UserError, match="no layer 'roads': found area, roofs"):
+            read_polygons(path, layer="roads")
+
+    def test_none_with_polygons_is_refused_with_those_there_are(self, write_layers):
+        path = write_layers(
+            trees=[shapely.Point(1, 1)], roads=[shapely.LineString([(0, 0), (1, 1)])]
+        )
+        with pytest.raises(UserError, match="holds no polygons: its layers are trees, roads"):
+            read_polygons(path)
+        assert len(read_polygons(path, with_points=True)) == 1
+
+    def test_points_count_among_prompts(self, write_layers):
+        path = write_layers("Point", clicks=[shapely.Point(1, 1)])
+        write_layers("Polygon", boxes=[box(2, 2, 4, 4)])
+        assert len(read_polygons(path)) == 1
+        with pytest.raises(UserError, match="Set --layer: found clicks, boxes"):
+            read_polygons(path, with_points=True)
+
+
 class TestFiles:
     def test_classes_of_an_attribute(self, scene, write_polygons):
         shapes = [box(0, 0, 3, 3), box(5, 5, 9, 9), box(12, 3, 15, 6)]
         path = write_polygons("a.gpkg", shapes, kind=["Ærter", None, "hus"])
         assert drawn(read_polygons(path, "kind"), scene)[1] == {1: "Ærter", 2: "", 3: "hus"}
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (np.array([4, 4, 7], np.int32), ["4", "", "7"]),
+            (np.array([4, 4, 7], np.int64), ["4", "", "7"]),
+            (np.array([4.0, 4.0, 7.5]), ["4", "", "7.5"]),
+            (np.array([True, True, False]), ["True", "", "False"]),
+            (np.array(["2020-01-02"] * 3, "datetime64[D]"), ["2020-01-02", "", "2020-01-02"]),
+        ],
+    )
+    def test_a_missing_value_leaves_the_others_as_they_are(self, tmp_path, values, expected):
+        raw, path = pytest.importorskip("pyogrio.raw"), tmp_path / "a.gpkg"
+        shapes = shapely.to_wkb(np.array([box(0, 0, 3, 3), box(5, 5, 9, 9), box(9, 9, 15, 15)]))
+        for missing in ([False] * 3, [False, True, False]):
+            raw.write(path, shapes, [values], ["kind"], [np.array(missing)], crs="EPSG:32632",
+                      geometry_type="Polygon")  # fmt: skip
+            polygons = read_polygons(path, "kind")
+            assert polygons.classes[[0, 2]].tolist() == [expected[0], expected[2]]
+        assert polygons.classes.tolist() == expected
+        assert polygons.notes == [f"1 polygons of {path} have no 'kind', and so no class"]
 
     def test_an_unknown_attribute_is_refused_with_those_there_are(self, write_polygons):
         path = write_polygons("a.gpkg", [box(0, 0, 3, 3)], kind=["a"], owner=["b"])
@@ -196,6 +267,17 @@ class TestFiles:
         polygons = read_polygons(write_polygons("a.gpkg", shapes))
         assert len(polygons) == 1
         assert polygons.notes[0].startswith("4 features")
+
+    def test_polygons_of_collections_count(self, scene, write_polygons):
+        line, point = shapely.LineString(box(2, 2, 9, 9).exterior), shapely.Point(0, 0)
+        both = shapely.union(box(14, 2, 17, 5), box(20, 2, 23, 5))
+        deep = shapely.GeometryCollection([point, shapely.GeometryCollection([both, line])])
+        halves = shapely.GeometryCollection([box(2, 12, 6, 15), box(4, 12, 9, 15), line])
+        mixed = [deep, halves, shapely.GeometryCollection([line]), box(2, 2, 4, 4)]
+        polygons = read_polygons(write_polygons("a.gpkg", mixed))
+        assert polygons.notes == [f"1 features of {polygons.path} are no polygons"]
+        labels, _ = drawn(polygons, scene)
+        assert [int((labels == number).sum()) for number in (1, 2, 3)] == [18, 21, 4]
 
     def test_none_at_all_is_a_scene_without_objects(self, scene, tmp_path):
         path = tmp_path / "a.geojson"

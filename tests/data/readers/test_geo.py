@@ -14,6 +14,7 @@ from samtune.data.geo.frames import pixel_to_crs, to_crs
 from samtune.data.geo.raster import Window, open_scene, read_window
 from samtune.data.objects import find_objects
 from samtune.data.readers.geo import GeoScenes
+from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import ReadSettings
 from samtune.data.splits import SplitSettings
 from samtune.errors import UserError
@@ -106,6 +107,70 @@ class TestWindows:
         assert not any(r.image_id.count("@") > 1 for r in source.records)
 
 
+class TestFolders:
+    """Which folders images/ and labels/ are scenes, and which are plain images with masks."""
+
+    @pytest.fixture(params=["labels", "masks"])
+    def name(self, request):
+        return request.param
+
+    @pytest.fixture
+    def images(self, tmp_path, write_scene):
+        for number, scene in enumerate("ab"):
+            corner = (500_000.0 + 128 * number, 6_000_000.0)
+            write_scene(f"images/{scene}.tif", np.full((3, 64, 64), 90, np.uint8), corner=corner)
+        return tmp_path
+
+    def test_polygons_under_labels(self, images, write_polygons, name):
+        write_polygons(f"{name}/a.geojson", boxes([(5, 5)]))
+        write_polygons(f"{name}/b.geojson", boxes([(70, 5), (80, 20)]))
+        assert recognise(images) == "geo"
+        assert [len(find_objects(s.labels)) for s in map(GeoScenes(images).read, range(2))] == [
+            1,
+            2,
+        ]
+
+    @pytest.mark.parametrize("size", [2.0, 4.0])
+    def test_label_rasters_with_a_crs(self, images, write_scene, name, size):
+        for scene in "ab":
+            write_scene(f"{name}/{scene}.tif", np.ones((1, 64, 64), np.uint8), size=size)
+        assert recognise(images) == "geo"
+
+    @pytest.mark.parametrize("change", ["no crs", "png mask", "png image", "damaged", "unlabelled"])
+    def test_others_are_images_with_masks(self, images, write_scene, write, name, change):
+        crs = None if change == "no crs" else "EPSG:32632"
+        for scene in "ab":
+            write_scene(f"{name}/{scene}.tif", np.ones((1, 64, 64), np.uint8), crs)
+        if change == "png mask":
+            write(images / name / "c.png", np.ones((64, 64), np.uint8))
+        if change == "png image":
+            write(images / "images" / "c.png", np.ones((64, 64), np.uint8))
+        if change == "damaged":
+            (images / "images" / "a.tif").write_bytes(b"II*")
+        if change == "unlabelled":
+            (images / name / "b.tif").unlink()
+        assert recognise(images) == "mask_folder"
+
+    def test_pairs_are_read_alike_in_both_ways(self, images, write_scene, name):
+        labels = np.random.default_rng(0).integers(0, 3, (1, 64, 64), np.uint8)
+        for number, scene in enumerate("ab"):
+            corner = (500_000.0 + 128 * number, 6_000_000.0)
+            write_scene(f"{name}/{scene}.tif", labels, corner=corner)
+        settings = ReadSettings(block=1000)
+        scenes, masks = GeoScenes(images, settings), MaskFolder(images, settings)
+        for number in range(2):
+            one, other = scenes.read(number), masks.read(number)
+            np.testing.assert_array_equal(one.image, other.image)
+            np.testing.assert_array_equal(one.labels, other.labels)
+            assert one.classes == other.classes
+
+    def test_without_rasterio_pairs_stay_images_with_masks(self, images, write_scene, monkeypatch):
+        write_scene("labels/a.tif", np.ones((1, 64, 64), np.uint8))
+        write_scene("labels/b.tif", np.ones((1, 64, 64), np.uint8))
+        monkeypatch.setitem(sys.modules, "rasterio.errors", None)
+        assert recognise(images) == "mask_folder"
+
+
 class TestSplits:
     def test_are_drawn_by_blocks(self, folder):
         splits = open_splits(folder, "auto", ReadSettings(tile=64), SplitSettings())
@@ -147,6 +212,15 @@ class TestLabelRasters:
         parts = GeoScenes(tmp_path, ReadSettings(labels="binary", with_components=True)).read(0)
         assert len(find_objects(parts.labels)) == 2
 
+    def test_colours_are_classes_as_in_a_folder_of_masks(self, tmp_path, write_scene):
+        labels = np.zeros((3, 64, 64), np.uint8)
+        labels[:, 2:9, 2:9], labels[:, 20:30, 20:30] = 255, np.array([[[255]], [[255]], [[0]]])
+        write_scene("images/a.tif", np.ones((1, 64, 64), np.uint8))
+        write_scene("masks/a.tif", labels)
+        sample, masks = GeoScenes(tmp_path).read(0), MaskFolder(tmp_path).read(0)
+        assert sample.classes == masks.classes == {0xFFFFFF: "#ffffff", 0xFFFF00: "#ffff00"}
+        np.testing.assert_array_equal(sample.labels, masks.labels)
+
     def test_ignored_and_negative_values(self, tmp_path, write_scene):
         labels = np.full((1, 64, 64), -1, np.int16)
         labels[0, 2:9, 2:9] = 3
@@ -185,6 +259,15 @@ class TestFiles:
         write_polygons("roads.geojson", boxes([(30, 30)]))
         with pytest.raises(UserError, match=r"Set data\.objects: found houses.*roads"):
             GeoScenes(folder)
+
+    def test_a_layer_is_named_by_a_setting(self, tmp_path, write_scene):
+        raw, path = pytest.importorskip("pyogrio.raw"), tmp_path / "a.gpkg"
+        write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
+        for name, shapes in {"area": boxes([(0, 0)], 64), "roofs": boxes(PLACES[:2])}.items():
+            raw.write(path, shapely.to_wkb(np.array(shapes)), [], [], layer=name, crs="EPSG:32632",
+                      geometry_type="Polygon", append=path.exists())  # fmt: skip
+        data = SamDataModule(path=str(tmp_path), layer="roofs", block=1000)
+        assert len(objects_of(data.source("train"))) == 2
 
     def test_without_any_it_is_said(self, folder):
         (folder / "a.geojson").unlink()
