@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from samtune.files import read_lines
 from samtune.prompts.seeding import object_rng
 
 SPLITS = ("train", "val", "test")
-SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+_WORDS = {
+    "train": ("train", "training", "tr"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "ts"),
+}
+_BY_WORD = {word: split for split, words in _WORDS.items() for word in words}
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,58 @@ class SplitSettings:
     seed: int = 0
 
 
-def split_in(name: str) -> str:
-    """The split that a file's or folder's name mentions; empty without one."""
-    words = name.lower().replace("-", "_").replace("2017", "").replace("2014", "").split("_")
-    words[-1] = SYNONYMS.get(words[-1], words[-1])  # Roboflow's folder `valid`
-    return next((word for word in words if word in SPLITS), "")
+def split_called(word: str) -> str:
+    """The split that goes by this word (`val`, `Valid`, `dev`); empty if none does."""
+    return _BY_WORD.get(word.strip().lower(), "")
+
+
+def words_for(split: str) -> tuple[str, ...]:
+    """The words that a split goes by, its own first; none for an empty name."""
+    return _WORDS.get(split, ())
+
+
+def splits_in(names: Iterable[str]) -> dict[str, str]:
+    """The split that each name of a file or folder mentions; those that mention none are left out.
+
+    It is the first or the last word, or `train`, `val` or `test` anywhere; numbers behind it are
+    passed over (`train2017`, `validation-00000-of-00005`). A name that goes on in words, such as
+    `training_data`, may be that of all the data: it mentions a split only where others beside it
+    mention another one.
+
+    Args:
+        names: without suffix, of all that lie beside each other.
+    """
+    words = {name: _words_of(name) for name in names}
+    found = {name: split for name, its in words.items() if (split := _split_among(its))}
+    if len(set(found.values())) > 1:
+        return found
+    return {name: split for name, split in found.items() if split_called(words[name][-1])}
+
+
+def _words_of(name: str) -> list[str]:
+    parts = re.split(r"[\W_]+", re.sub(r"-\d+-of-\d+$", "", name.lower()))
+    return [word for part in parts if (word := part.rstrip("0123456789"))]
+
+
+def _split_among(words: list[str]) -> str:
+    known = {word for word in words if word in SPLITS} | {*words[:1], *words[-1:]}
+    found = {_BY_WORD[word] for word in known if word in _BY_WORD}
+    return found.pop() if len(found) == 1 else ""
+
+
+def split_folders(folder: Path) -> dict[Path, str]:
+    """Folders inside one whose names mention a split: those of train first, then val, then test."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    splits = splits_in(entry.name for entry in inside if entry.is_dir())
+    named = {entry: splits[entry.name] for entry in inside if entry.name in splits}
+    return dict(sorted(named.items(), key=lambda pair: SPLITS.index(pair[1])))
+
+
+def file_splits(path: Path, files: list[Path]) -> list[str]:
+    """The split of each file below `path`, by its own name or else by that of its folder."""
+    own = splits_in(file.stem for file in files)
+    folders = split_folders(path)
+    return [own.get(file.stem) or folders.get(file.parent, "") for file in files]
 
 
 def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
@@ -111,18 +164,17 @@ def _require_column(source: Source, column: str) -> None:
 
 def _named_split(record: Record, settings: SplitSettings) -> str:
     value = dict(record.columns).get(settings.column, record.split).strip().lower()
-    return SYNONYMS.get(value, value)
+    return split_called(value) or value
 
 
 def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     chosen: dict[str, str] = {}
-    for name in SPLITS:
-        file = folder / f"{name}.txt"
-        if file.exists():
+    for file in sorted(folder.glob("*.txt")):
+        if split := split_called(file.stem):
             listed = read_lines(file)
             if twice := sorted(chosen.keys() & set(listed)):
                 raise UserError(f"{twice[0]} stands in two lists of {folder}")
-            chosen |= dict.fromkeys(listed, name)
+            chosen |= dict.fromkeys(listed, split)
     ids = {name for record in source.records for name in (record.image_id, record.path.name)}
     unknown = sorted(chosen.keys() - ids)
     if not chosen or unknown:

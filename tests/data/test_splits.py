@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samtune.data.source import Record, Source
-from samtune.data.splits import SPLITS, SplitSettings, split_source
+from samtune.data.splits import SPLITS, SplitSettings, split_folders, split_source, splits_in
 from samtune.errors import UserError
 
 
@@ -167,6 +167,50 @@ def test_other_words_for_the_splits_are_understood(tmp_path):
     assert splits == {"train": ["a"], "val": ["b", "c", "e"], "test": ["d"]}
 
 
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("Training", "train"),
+        ("tr", "train"),
+        ("my_train", "train"),
+        ("instances_train2017", "train"),
+        ("train-00000-of-00005", "train"),
+        ("nuclei-train-00000-of-00005", "train"),
+        ("validation-000000", "val"),
+        ("VALID", "val"),
+        ("dev", "val"),
+        ("set_val_1", "val"),
+        ("Testing", "test"),
+        ("images ts", "test"),
+    ],
+)
+def test_a_name_mentions_a_split(name, split):
+    assert splits_in([name]) == {name: split}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "0000", "trainer", "latest", "ts3f9a", "contest_2", "évalidation", "train_val", "my_dev_kit",
+     "training_data", "test_pattern", "validation_annotations"],
+)  # fmt: skip
+def test_a_name_that_may_mean_something_else_mentions_none(name):
+    assert splits_in([name, "readme"]) == {}
+
+
+def test_names_that_go_on_mention_splits_where_there_are_others():
+    names = ["training_data", "validation_annotations", "other"]
+    assert splits_in(names) == {"training_data": "train", "validation_annotations": "val"}
+
+
+def test_folders_of_splits_are_in_order_and_files_are_none(tmp_path):
+    for name in ("test", "Validation", "training", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "train.txt").touch()
+    found = [(folder.name, split) for folder, split in split_folders(tmp_path).items()]
+    assert found == [("training", "train"), ("Validation", "val"), ("test", "test")]
+    assert split_folders(tmp_path / "gone") == {}
+
+
 def test_the_splits_of_folders_are_kept(tmp_path):
     records = [Record(name, tmp_path / name, split=name) for name in SPLITS]
     assert sizes(split_source(Listed(records), SplitSettings())) == (1, 1, 1)
@@ -236,6 +280,12 @@ def test_lists_name_the_splits_by_id_or_by_file(tmp_path):
     )
     splits = ids(split_source(unnamed(tmp_path, 4), settings))
     assert splits == {"train": ["i000", "i003"], "val": ["i001"], "test": ["i002"]}
+
+
+def test_lists_may_be_called_by_other_words(tmp_path):
+    settings = write_lists(tmp_path / "lists", training=["i000"], valid=["i001"], readme=["none"])
+    splits = ids(split_source(unnamed(tmp_path, 4), settings))
+    assert splits == {"train": ["i000"], "val": ["i001"], "test": []}
 
 
 def test_lists_win_over_the_manifest(tmp_path):

@@ -20,6 +20,7 @@ from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups
 from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import is_file, read_json
 from samtune.types import MaskArray, Sample
@@ -28,7 +29,7 @@ _NO_AREAS = ("point", "line", "linestrip", "points")
 
 
 class Labelme(Source):
-    """A folder of labelme's files; folders `train`, `val`, `test` are splits.
+    """A folder of labelme's files; folders in it called `train`, `val`, `test` are splits.
 
     Args:
         path: the folder.
@@ -43,15 +44,16 @@ class Labelme(Source):
         self.files = labelme_files(path)
         if not self.files:
             raise UserError(f"{path} holds no JSON files of labelme")
-        rows, self.records = read_manifest(path), []
+        rows, splits, self.records = read_manifest(path), split_folders(path), []
         for file in self.files:
-            split = file.parent.name if file.parent != path else ""
+            prefix = f"{file.parent.name}/" if file.parent != path else ""
+            split = splits.get(file.parent, "")
             row = rows.get(file.stem) or {}
             named = str(read_json(file).get("imagePath") or "").replace("\\", "/")
             image = file.parent / Path(named).name
             self.records.append(
                 Record(
-                    f"{split}/{file.stem}" if split else file.stem,
+                    f"{prefix}{file.stem}",
                     image if is_file(image) else file, split or row.get("split", ""),
                     columns=tuple(row.items()),
                 )
@@ -88,11 +90,8 @@ class Labelme(Source):
 
 def labelme_files(folder: Path) -> list[Path]:
     """JSON files with `shapes`, in the folder or in its folders by split."""
-    files = sorted(folder.glob("*.json"))
-    files += [
-        f for split in ("train", "val", "test") for f in sorted(folder.glob(f"{split}/*.json"))
-    ]
-    return [file for file in files if _is_labelme(file)]
+    places = (folder, *split_folders(folder))
+    return [f for place in places for f in sorted(place.glob("*.json")) if _is_labelme(f)]
 
 
 def is_labelme_folder(folder: Path) -> bool:

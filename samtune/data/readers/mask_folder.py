@@ -4,7 +4,7 @@ PATH/images/ID.png      PATH/labels/ID.png         instances: a number for each 
                         PATH/masks/ID.png          classes: a number or colour for each class
                         PATH/masks/ID/*.png        one file for each object
 PATH/manifest.csv       optional: a row for each ID (or file name), with a split or group column
-PATH/{train,val,test}/images ...                   optional: splits as folders
+PATH/{train,val,test}/images ...                   optional: splits as folders (`valid`, `dev`, ...)
 """
 
 import csv
@@ -16,10 +16,10 @@ from samtune.data.image_io import IMAGE_SUFFIXES, read_labels
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.splits import split_called, split_folders
 from samtune.errors import UserError
 from samtune.types import ImageArray, LabelArray, Sample
 
-SPLIT_FOLDERS = ("train", "val", "test")
 _MASK_FOLDERS = ("labels", "masks")
 _MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -42,8 +42,7 @@ class MaskFolder(Source):
         self.records: list[Record] = []
         self._masks: list[Path] = []
         rows = read_manifest(path)
-        folders = [(path / split, split) for split in SPLIT_FOLDERS if (path / split).is_dir()]
-        for folder, split in folders or [(path, "")]:
+        for folder, split in (image_folders(path) or {path: ""}).items():
             self._add_folder(folder, split, rows)
 
     def _add_folder(self, folder: Path, split: str, rows: dict[str, dict[str, str]]) -> None:
@@ -60,7 +59,7 @@ class MaskFolder(Source):
             if rows and not row:
                 continue
             self._masks.append(_find_mask(masks, file))
-            image_id = f"{split}/{file.stem}" if split else file.stem
+            image_id = f"{folder.name}/{file.stem}" if split else file.stem
             self.records.append(
                 Record(image_id, file, split or row.get("split", ""), columns=tuple(row.items()))
             )
@@ -90,6 +89,12 @@ class MaskFolder(Source):
         check_size(values.shape[:2], hw, mask)
         kind: LabelKind = "instances" if mask.parent.name == "labels" else "semantic"
         return interpret_labels(values, self.settings, kind, mask)
+
+
+def image_folders(path: Path) -> dict[Path, str]:
+    """Folders by split; one that is called as a split alone is one even if its images are missing."""
+    found = split_folders(path).items()
+    return {f: split for f, split in found if (f / "images").is_dir() or split_called(f.name)}
 
 
 def _mask_folder(folder: Path) -> Path:

@@ -5,6 +5,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from samtune.data.formats import recognise
 from samtune.data.readers.mask_folder import MaskFolder, read_manifest
 from samtune.data.source import ReadSettings
 from samtune.errors import UserError
@@ -244,6 +245,30 @@ def test_folders_can_be_splits(tmp_path, write):
     assert [r.split for r in source.records] == ["train", "test"]
     assert [r.path.parent.parent.name for r in source.records] == ["train", "test"]
     assert source.read(1).image_id == "test/a"
+
+
+def test_folders_may_be_called_by_other_words_for_splits(tmp_path, write):
+    for split in ("training", "Valid", "validation", "ts"):
+        write_pair(write, tmp_path / split, "a")
+    assert recognise(tmp_path) == "mask_folder"
+    source = MaskFolder(tmp_path)
+    assert [(r.image_id, r.split) for r in source.records] == [
+        ("training/a", "train"), ("Valid/a", "val"), ("validation/a", "val"), ("ts/a", "test"),
+    ]  # fmt: skip
+
+
+def test_names_that_only_look_like_splits_are_none(tmp_path, write):
+    write_pair(write, tmp_path, "test_pattern")
+    for name in ("test_results", "training_data"):
+        (tmp_path / name).mkdir()
+    assert [(r.image_id, r.split) for r in MaskFolder(tmp_path).records] == [("test_pattern", "")]
+
+
+def test_a_split_without_its_images_is_named(tmp_path, write):
+    write_pair(write, tmp_path / "train", "a")
+    (tmp_path / "valid" / "labels").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"valid/images holds no images"):
+        MaskFolder(tmp_path)
 
 
 def test_a_manifest_chooses_images_and_gives_them_columns(tmp_path, write):

@@ -66,6 +66,14 @@ def test_roboflow_s_paths_and_names_that_come_twice(folder, write):
     assert ids == ["train/a", "train/b", "val/a", "val/c"]
 
 
+@pytest.mark.parametrize("key", ["validation", "Valid", "dev"])
+def test_keys_may_be_other_words_for_splits(folder, key):
+    (folder / "data.yaml").write_text(
+        f"val:\ntrain: images/train\n{key}: images/val\nnames: [cell, roof]\n"
+    )
+    assert [record.split for record in Yolo(folder).records] == ["train", "train", "val"]
+
+
 def test_labels_lie_where_the_last_images_is(tmp_path):
     assert label_file(tmp_path / "images" / "x" / "images" / "a.jpg") == (
         tmp_path / "images" / "x" / "labels" / "a.txt"
