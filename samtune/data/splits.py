@@ -184,7 +184,7 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
 
 
 def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[str]:
-    """The group of each image, from the settings, the reader or the manifest's column `group`.
+    """The group of each image, from the settings, the manifest's column `group` or the reader.
 
     Splits that the data names may share the values of that column: then these are kinds (a stain, a
     site) and tie nothing together, except in what is drawn.
@@ -202,7 +202,7 @@ def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[s
     ]
 
 
-def _group(record: Record, settings: SplitSettings, usual: str) -> str:
+def _group(record: Record, settings: SplitSettings, named: str) -> str:
     if settings.group_column:
         columns = dict(record.columns)
         if settings.group_column not in columns:
@@ -223,7 +223,8 @@ def _group(record: Record, settings: SplitSettings, usual: str) -> str:
                 f"group_regex {settings.group_regex} does not match the image {record.image_id}"
             )
         return match[1] if match.groups() else match[0]
-    return record.group or usual or record.image_id
+    # a row is about a whole volume or scene: what it says ties more together than the reader does
+    return named or record.group or record.image_id
 
 
 def _draw(

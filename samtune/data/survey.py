@@ -28,6 +28,7 @@ _GROUP_COLUMNS = (
     "slide",
     "scene",
     "site",
+    "city",
 )
 # Below this mean brightness of 255 a picture is bright things on black.
 _DARK = 45.0
@@ -52,6 +53,7 @@ class Survey:
         is_interpolated: masks seem to hold grey levels between what they mean.
         columns: of the manifest.
         group_column, group_regex: what seems to tie images together; empty for nothing.
+        num_groups: how many values that column has.
         is_grouped: the images that an evaluation is of are tied together without a setting.
         notes: what the reader noted.
     """
@@ -67,6 +69,7 @@ class Survey:
     columns: tuple[str, ...]
     group_column: str
     group_regex: str
+    num_groups: int
     is_grouped: bool
     notes: tuple[str, ...]
 
@@ -96,13 +99,14 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
     evaluated = data.whole_source("test" if "test" in sizes else split).records
     columns = tuple(dict.fromkeys(name for record in records for name, _ in record.columns))
     columns = tuple(c for c in columns if c not in (*SPACING_COLUMNS, "id", "split"))
+    column = _find_group_column(records, columns)
     return Survey(
         found, sizes, any(record.split for record in records), seen,
         _modality(source, readable, samples, seen), _mean_components(samples, is_interpolated),
         len(values), is_interpolated, columns,
-        next((name for name in _GROUP_COLUMNS if name in columns), ""),
-        find_group_regex([record.image_id for record in records]),
-        any(record.group not in ("", record.image_id) for record in evaluated),
+        column, find_group_regex([record.image_id for record in records]),
+        len({dict(record.columns).get(column) for record in records}),
+        any(_is_tied(record, source.is_part) for record in evaluated),
         tuple(notes),
     )  # fmt: skip
 
@@ -142,6 +146,22 @@ def _mean_components(samples: Sequence[Sample], is_binary: bool) -> float:
     ]
     counts = [ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks]
     return float(np.mean(counts)) if counts else 0.0
+
+
+def _find_group_column(records: Sequence[Record], columns: Sequence[str]) -> str:
+    """The manifest's column of the strongest tie that all images have; empty without one."""
+    by_word = {name.lower(): name for name in reversed(columns)}
+    rows = [dict(record.columns) for record in records]
+    named = [by_word[word] for word in _GROUP_COLUMNS if word in by_word]
+    is_told = (name for name in named if all(name in row for row in rows))
+    return next((name for name in is_told if len({row[name] for row in rows}) > 1), "")
+
+
+def _is_tied(record: Record, is_part: bool) -> bool:
+    """Whether data say what an image belongs to; that a slice is of its volume says nothing yet."""
+    if is_part:
+        return record.group == dict(record.columns).get("group")
+    return record.group not in ("", record.image_id)
 
 
 def find_group_regex(names: list[str]) -> str:

@@ -96,6 +96,21 @@ def test_a_record_can_bring_its_own_group(tmp_path):
     assert sum(len(group) for group in groups) == 4
 
 
+def test_a_manifest_s_group_goes_before_the_volume_or_block_that_a_record_is_of(tmp_path):
+    """12 volumes of 3 slices, 4 patients; those of the last one have no row."""
+    records = [
+        Record(
+            f"v{volume:02}/{n}", tmp_path / "v", group=f"v{volume:02}",
+            columns=(("group", f"p{volume // 3}"),) if volume < 9 else (),
+        )
+        for volume in range(12)
+        for n in range(3)
+    ]  # fmt: skip
+    found = groups_of(split_source(Listed(records), SplitSettings(seed=1)))
+    assert sum(map(len, found.values())) == len(set.union(*found.values())) == 6
+    assert set.union(*found.values()) == {"p0", "p1", "p2", "v09", "v10", "v11"}
+
+
 def with_group_column(tmp_path, rows):
     """Images of (group, split named by the data)."""
     return Listed([
