@@ -107,19 +107,28 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
     A split that comes out empty is an empty source.
 
     Raises:
-        UserError: a column is unknown, or a list names no image or an image twice.
+        UserError: a column or a split in it is unknown, or a list names no image or an image twice.
     """
-    named = [_named_split(record, settings) for record in source.records]
     if settings.folder is not None:
         named = _splits_from_lists(source, settings.folder)
-    elif settings.column != "split":
-        _require_column(source, settings.column)
+    else:
+        named = _named_splits(source, settings)
     groups = _groups(source, named, settings)
     splits = fill_splits(named, groups, settings)
-    return {
-        name: Subset(source, [index for index, split in enumerate(splits) if split == name], groups)
-        for name in SPLITS
-    }
+    notes = [] if settings.folder is not None else _left_out(source, splits, settings)
+    places = {name: [i for i, split in enumerate(splits) if split == name] for name in SPLITS}
+    return {name: Subset(source, indices, groups, notes) for name, indices in places.items()}
+
+
+def _left_out(source: Source, splits: list[str], settings: SplitSettings) -> list[str]:
+    """What is to be told of images without a split beside those that have one."""
+    names = [r.image_id for r, split in zip(source.records, splits, strict=True) if not split]
+    if not names:
+        return []
+    return [
+        f"{len(names)} of {len(splits)} images are in no split and are left out, such as {names[0]}: "
+        f"name theirs in the manifest's column '{settings.column}'"
+    ]
 
 
 def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) -> list[str]:
@@ -155,16 +164,36 @@ def with_groups(source: Source, settings: SplitSettings) -> Source:
     return Subset(source, list(range(len(source))), groups)
 
 
-def _require_column(source: Source, column: str) -> None:
-    columns = [dict(record.columns) for record in source.records]
-    if not any(column in row for row in columns):
-        found = ", ".join(columns[0]) if columns and columns[0] else "no manifest.csv"
-        raise UserError(f"there is no manifest column '{column}' that names splits: found {found}")
+def _value(record: Record, column: str) -> str | None:
+    """A record's value in a column, whose name may differ in small letters and capitals."""
+    columns = dict(record.columns)
+    its = (value for name, value in columns.items() if name.lower() == column.lower())
+    return columns.get(column) if column in columns else next(its, None)
 
 
-def _named_split(record: Record, settings: SplitSettings) -> str:
-    value = dict(record.columns).get(settings.column, record.split).strip().lower()
-    return split_called(value) or value
+def _named_splits(source: Source, settings: SplitSettings) -> list[str]:
+    """The split of each image, as its column or else its folder says; empty where neither does."""
+    values = [_value(record, settings.column) for record in source.records]
+    if settings.column != "split" and all(value is None for value in values):
+        columns = [name for name, _ in source.records[0].columns] if source.records else []
+        raise UserError(
+            f"there is no manifest column '{settings.column}' that names splits: found "
+            f"{', '.join(columns) or 'no manifest.csv'}"
+        )
+    named = []
+    unknown: dict[str, Path] = {}
+    for record, value in zip(source.records, values, strict=True):
+        named.append(split_called(value or "") or split_called(record.split))
+        word = (value or record.split).strip()
+        if word and not named[-1]:
+            unknown.setdefault(word, record.path)
+    if unknown:
+        told = ", ".join(f"{word!r} for {path}" for word, path in list(unknown.items())[:3])
+        raise UserError(
+            f"the column '{settings.column}' holds {told}: expected {', '.join(_BY_WORD)}, or nothing "
+            "(data.split_column names another column)"
+        )
+    return named
 
 
 def _splits_from_lists(source: Source, folder: Path) -> list[str]:
@@ -189,7 +218,7 @@ def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[s
     Splits that the data names may share the values of that column: then these are kinds (a stain, a
     site) and tie nothing together, except in what is drawn.
     """
-    values = [dict(record.columns).get("group", "") for record in source.records]
+    values = [_value(record, "group") or "" for record in source.records]
     places: dict[str, set[str]] = {value: set() for value in values}
     pool = _pool(named)
     for value, split in zip(values, named, strict=True):
@@ -204,13 +233,14 @@ def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[s
 
 def _group(record: Record, settings: SplitSettings, named: str) -> str:
     if settings.group_column:
-        columns = dict(record.columns)
-        if settings.group_column not in columns:
+        value = _value(record, settings.group_column)
+        if value is None:
+            columns = [name for name, _ in record.columns]
             raise UserError(
                 f"there is no manifest column '{settings.group_column}' for {record.image_id}: "
                 f"found {', '.join(columns) or 'no manifest.csv'}"
             )
-        return columns[settings.group_column]
+        return value
     if settings.group_regex:
         try:
             match = re.search(settings.group_regex, record.image_id)

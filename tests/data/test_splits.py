@@ -226,6 +226,46 @@ def test_folders_of_splits_are_in_order_and_files_are_none(tmp_path):
     assert split_folders(tmp_path / "gone") == {}
 
 
+@pytest.mark.parametrize("word", ["trian", "tr\x00ain", "fold 1"])
+def test_a_word_for_no_split_is_named_with_those_that_are(tmp_path, word):
+    rows = [("a", "train"), ("b", "val"), ("c", word), ("d", word)]
+    with pytest.raises(UserError) as raised:
+        split_source(source_of(tmp_path, rows), SplitSettings())
+    assert str(raised.value).startswith(
+        f"the column 'split' holds {word!r} for {tmp_path / 'c.png'}: expected train, training, tr,"
+    )
+    lists = write_lists(tmp_path / "lists", train=["a"], val=["c"])
+    assert sizes(split_source(source_of(tmp_path, rows), lists)) == (1, 1, 0)
+
+
+def test_a_word_for_no_split_gives_way_to_the_folder(tmp_path):
+    records = [
+        Record(f"i{n}", tmp_path / f"{n}.png", split, columns=(("split", value),))
+        for n, (split, value) in enumerate([("train", "easy"), ("val", ""), ("train", "dev")])
+    ]
+    splits = ids(split_source(Listed(records), SplitSettings()))
+    assert splits == {"train": ["i0"], "val": ["i1", "i2"], "test": []}
+
+
+def test_images_in_no_split_are_noted(tmp_path):
+    source = source_of(tmp_path, [("a", "train"), ("b", ""), ("c", "val"), ("d", "")])
+    source.records.append(Record("e", tmp_path / "e.png"))
+    splits = split_source(source, SplitSettings())
+    assert ids(splits) == {"train": ["a"], "val": ["c"], "test": []}
+    (note,) = splits["train"].notes
+    assert note.startswith("3 of 5 images are in no split and are left out, such as b: name theirs")
+    assert splits["val"].notes == [note]
+    named = [("a", "train"), ("b", "val")]
+    assert split_source(source_of(tmp_path, named), SplitSettings())["train"].notes == []
+
+
+def test_columns_are_found_in_small_letters_and_capitals(tmp_path):
+    source = source_of(tmp_path, [("a", "train"), ("b", "val")], column="Fold")
+    assert ids(split_source(source, SplitSettings(column="fold")))["val"] == ["b"]
+    by_group = split_source(source, SplitSettings(group_column="FOLD", val_fraction=0.5))
+    assert {r.group for part in by_group.values() for r in part.records} == {"train", "val"}
+
+
 def test_the_splits_of_folders_are_kept(tmp_path):
     records = [Record(name, tmp_path / name, split=name) for name in SPLITS]
     assert sizes(split_source(Listed(records), SplitSettings())) == (1, 1, 1)

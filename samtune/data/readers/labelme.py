@@ -48,9 +48,9 @@ class Labelme(Source):
         for file in self.files:
             prefix = f"{file.parent.name}/" if file.parent != path else ""
             split = splits.get(file.parent, "")
-            row = rows.get(file.stem) or {}
             named = str(read_json(file).get("imagePath") or "").replace("\\", "/")
             image = file.parent / Path(named).name
+            row = rows.get(file.stem) or rows.get(image.name) or {}
             self.records.append(
                 Record(
                     f"{prefix}{file.stem}",

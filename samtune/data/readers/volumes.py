@@ -93,7 +93,7 @@ class Volumes(Source):
         axis = choose_axis(self.settings.axis, geometry.spacing)
         across, up = (place for place in range(3) if place != axis)
         sides = geometry.spacing
-        row = rows.get(stem, {})
+        row = rows.get(stem) or rows.get(image.name) or {}
         columns = {**row, **spacing_columns(sides[up], sides[across], "mm")}
         for index in self._slices(number, axis, geometry.ras_shape):
             self._places.append(_Place(number, axis, index))

@@ -141,6 +141,10 @@ class TestFormat:
         assert sum(map(len, groups)) == len(set().union(*groups)) == 4
         assert all(groups)
 
+    def test_a_manifest_may_name_files(self, folder):
+        (folder / "manifest.csv").write_text("id,split\np1.nii.gz,test\n")
+        assert {record.split for record in opened(folder).records} == {"test"}
+
     def test_a_manifest_names_splits(self, folder):
         (folder / "manifest.csv").write_text("id,split,scanner\np1,test,A\n")
         (record, *_) = opened(folder).records
