@@ -120,14 +120,16 @@ def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 
 
 def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
-    if found.format in ("volumes", "geo"):
-        return
     if found.is_split:
         yield from _groups_of_splits(found, ask)
     elif found.group_column:
-        yield Choice(
-            "data.group_column", found.group_column, "what belongs together stays in one split"
-        )
+        are_few = found.num_groups < len(SPLITS)
+        reason = "what belongs together stays in one split"
+        if are_few:
+            reason = (
+                f"if nothing of it may lie in two splits; {found.num_groups} values make no three"
+            )
+        yield Choice("data.group_column", found.group_column, reason, are_few)
     elif found.group_regex:
         question = (
             "Names seem to tell what belongs together (one patient, slide or video): "

@@ -13,13 +13,13 @@ from samtune.data.readers.geo import GeoScenes
 from samtune.data.readers.hub import Hub, holds_rows, is_hub_name
 from samtune.data.readers.label_studio import LabelStudio, label_studio_file
 from samtune.data.readers.labelme import Labelme, is_labelme_folder
-from samtune.data.readers.mask_folder import SPLIT_FOLDERS, MaskFolder
+from samtune.data.readers.mask_folder import MaskFolder, image_folders
 from samtune.data.readers.shards import Shards, shard_files
 from samtune.data.readers.voc import Voc, voc_folder
 from samtune.data.readers.volumes import Volumes
 from samtune.data.readers.yolo import Yolo
 from samtune.data.source import ReadSettings, Source
-from samtune.data.splits import SplitSettings, split_in, split_source, with_groups
+from samtune.data.splits import SplitSettings, split_folders, split_source, splits_in, with_groups
 from samtune.data.volume_files import holds_volumes
 from samtune.errors import UserError
 
@@ -145,7 +145,9 @@ def recognise(path: Path) -> Format:
 
 
 def _has_folder(path: Path, *names: str) -> bool:
-    return any((path / part / name).is_dir() for part in ("", *SPLIT_FOLDERS) for name in names)
+    return any(
+        (folder / name).is_dir() for folder in (path, *image_folders(path)) for name in names
+    )
 
 
 def coco_files(folder: Path) -> dict[str, Path]:
@@ -159,12 +161,13 @@ def coco_files(folder: Path) -> dict[str, Path]:
     """
     files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
     files = [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]
-    claims = [(split_in(file.stem), file) for file in files]
-    claims += [
-        (split_in(f.parent.name), f) for f in sorted(folder.glob("*/_annotations.coco.json"))
-    ]
+    own = splits_in(file.stem for file in files)
+    names = {file: own.get(file.stem, "") for file in files}
+    for inside, split in split_folders(folder).items():
+        if (file := inside / "_annotations.coco.json").is_file():
+            names[file] = split
     by_split: dict[str, Path] = {}
-    for split, file in claims:
+    for file, split in names.items():
         if split in by_split:
             raise UserError(f"{by_split[split]} and {file} both name the split '{split}'")
         if split:

@@ -121,11 +121,16 @@ class Source(ABC):
 
 
 class Subset(Source):
-    """Some records of a source, with the groups that settings have found for them."""
+    """Some records of a source, with the groups and notes that settings have found for them."""
 
     def __init__(
-        self, source: Source, indices: list[int], groups: Sequence[str] | None = None
+        self,
+        source: Source,
+        indices: list[int],
+        groups: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
+        self._notes = notes
         self.source = source
         self.is_tiled, self.is_part = source.is_tiled, source.is_part
         self.indices = indices
@@ -136,7 +141,7 @@ class Subset(Source):
 
     @property
     def notes(self) -> Sequence[str]:
-        return self.source.notes
+        return [*self.source.notes, *self._notes]
 
     def read(self, index: int) -> Sample:
         return replace(self.source.read(self.indices[index]), group=self.records[index].group)

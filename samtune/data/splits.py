@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from samtune.files import read_lines
 from samtune.prompts.seeding import object_rng
 
 SPLITS = ("train", "val", "test")
-SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+_WORDS = {
+    "train": ("train", "training", "tr"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "ts"),
+}
+_BY_WORD = {word: split for split, words in _WORDS.items() for word in words}
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,58 @@ class SplitSettings:
     seed: int = 0
 
 
-def split_in(name: str) -> str:
-    """The split that a file's or folder's name mentions; empty without one."""
-    words = name.lower().replace("-", "_").replace("2017", "").replace("2014", "").split("_")
-    words[-1] = SYNONYMS.get(words[-1], words[-1])  # Roboflow's folder `valid`
-    return next((word for word in words if word in SPLITS), "")
+def split_called(word: str) -> str:
+    """The split that goes by this word (`val`, `Valid`, `dev`); empty if none does."""
+    return _BY_WORD.get(word.strip().lower(), "")
+
+
+def words_for(split: str) -> tuple[str, ...]:
+    """The words that a split goes by, its own first; none for an empty name."""
+    return _WORDS.get(split, ())
+
+
+def splits_in(names: Iterable[str]) -> dict[str, str]:
+    """The split that each name of a file or folder mentions; those that mention none are left out.
+
+    It is the first or the last word, or `train`, `val` or `test` anywhere; numbers behind it are
+    passed over (`train2017`, `validation-00000-of-00005`). A name that goes on in words, such as
+    `training_data`, may be that of all the data: it mentions a split only where others beside it
+    mention another one.
+
+    Args:
+        names: without suffix, of all that lie beside each other.
+    """
+    words = {name: _words_of(name) for name in names}
+    found = {name: split for name, its in words.items() if (split := _split_among(its))}
+    if len(set(found.values())) > 1:
+        return found
+    return {name: split for name, split in found.items() if split_called(words[name][-1])}
+
+
+def _words_of(name: str) -> list[str]:
+    parts = re.split(r"[\W_]+", re.sub(r"-\d+-of-\d+$", "", name.lower()))
+    return [word for part in parts if (word := part.rstrip("0123456789"))]
+
+
+def _split_among(words: list[str]) -> str:
+    known = {word for word in words if word in SPLITS} | {*words[:1], *words[-1:]}
+    found = {_BY_WORD[word] for word in known if word in _BY_WORD}
+    return found.pop() if len(found) == 1 else ""
+
+
+def split_folders(folder: Path) -> dict[Path, str]:
+    """Folders inside one whose names mention a split: those of train first, then val, then test."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    splits = splits_in(entry.name for entry in inside if entry.is_dir())
+    named = {entry: splits[entry.name] for entry in inside if entry.name in splits}
+    return dict(sorted(named.items(), key=lambda pair: SPLITS.index(pair[1])))
+
+
+def file_splits(path: Path, files: list[Path]) -> list[str]:
+    """The split of each file below `path`, by its own name or else by that of its folder."""
+    own = splits_in(file.stem for file in files)
+    folders = split_folders(path)
+    return [own.get(file.stem) or folders.get(file.parent, "") for file in files]
 
 
 def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
@@ -54,19 +107,28 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
     A split that comes out empty is an empty source.
 
     Raises:
-        UserError: a column is unknown, or a list names no image or an image twice.
+        UserError: a column or a split in it is unknown, or a list names no image or an image twice.
     """
-    named = [_named_split(record, settings) for record in source.records]
     if settings.folder is not None:
         named = _splits_from_lists(source, settings.folder)
-    elif settings.column != "split":
-        _require_column(source, settings.column)
+    else:
+        named = _named_splits(source, settings)
     groups = _groups(source, named, settings)
     splits = fill_splits(named, groups, settings)
-    return {
-        name: Subset(source, [index for index, split in enumerate(splits) if split == name], groups)
-        for name in SPLITS
-    }
+    notes = [] if settings.folder is not None else _left_out(source, splits, settings)
+    places = {name: [i for i, split in enumerate(splits) if split == name] for name in SPLITS}
+    return {name: Subset(source, indices, groups, notes) for name, indices in places.items()}
+
+
+def _left_out(source: Source, splits: list[str], settings: SplitSettings) -> list[str]:
+    """What is to be told of images without a split beside those that have one."""
+    names = [r.image_id for r, split in zip(source.records, splits, strict=True) if not split]
+    if not names:
+        return []
+    return [
+        f"{len(names)} of {len(splits)} images are in no split and are left out, such as {names[0]}: "
+        f"name theirs in the manifest's column '{settings.column}'"
+    ]
 
 
 def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) -> list[str]:
@@ -102,27 +164,46 @@ def with_groups(source: Source, settings: SplitSettings) -> Source:
     return Subset(source, list(range(len(source))), groups)
 
 
-def _require_column(source: Source, column: str) -> None:
-    columns = [dict(record.columns) for record in source.records]
-    if not any(column in row for row in columns):
-        found = ", ".join(columns[0]) if columns and columns[0] else "no manifest.csv"
-        raise UserError(f"there is no manifest column '{column}' that names splits: found {found}")
+def _value(record: Record, column: str) -> str | None:
+    """A record's value in a column, whose name may differ in small letters and capitals."""
+    columns = dict(record.columns)
+    its = (value for name, value in columns.items() if name.lower() == column.lower())
+    return columns.get(column) if column in columns else next(its, None)
 
 
-def _named_split(record: Record, settings: SplitSettings) -> str:
-    value = dict(record.columns).get(settings.column, record.split).strip().lower()
-    return SYNONYMS.get(value, value)
+def _named_splits(source: Source, settings: SplitSettings) -> list[str]:
+    """The split of each image, as its column or else its folder says; empty where neither does."""
+    values = [_value(record, settings.column) for record in source.records]
+    if settings.column != "split" and all(value is None for value in values):
+        columns = [name for name, _ in source.records[0].columns] if source.records else []
+        raise UserError(
+            f"there is no manifest column '{settings.column}' that names splits: found "
+            f"{', '.join(columns) or 'no manifest.csv'}"
+        )
+    named = []
+    unknown: dict[str, Path] = {}
+    for record, value in zip(source.records, values, strict=True):
+        named.append(split_called(value or "") or split_called(record.split))
+        word = (value or record.split).strip()
+        if word and not named[-1]:
+            unknown.setdefault(word, record.path)
+    if unknown:
+        told = ", ".join(f"{word!r} for {path}" for word, path in list(unknown.items())[:3])
+        raise UserError(
+            f"the column '{settings.column}' holds {told}: expected {', '.join(_BY_WORD)}, or nothing "
+            "(data.split_column names another column)"
+        )
+    return named
 
 
 def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     chosen: dict[str, str] = {}
-    for name in SPLITS:
-        file = folder / f"{name}.txt"
-        if file.exists():
+    for file in sorted(folder.glob("*.txt")):
+        if split := split_called(file.stem):
             listed = read_lines(file)
             if twice := sorted(chosen.keys() & set(listed)):
                 raise UserError(f"{twice[0]} stands in two lists of {folder}")
-            chosen |= dict.fromkeys(listed, name)
+            chosen |= dict.fromkeys(listed, split)
     ids = {name for record in source.records for name in (record.image_id, record.path.name)}
     unknown = sorted(chosen.keys() - ids)
     if not chosen or unknown:
@@ -132,12 +213,12 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
 
 
 def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[str]:
-    """The group of each image, from the settings, the reader or the manifest's column `group`.
+    """The group of each image, from the settings, the manifest's column `group` or the reader.
 
     Splits that the data names may share the values of that column: then these are kinds (a stain, a
     site) and tie nothing together, except in what is drawn.
     """
-    values = [dict(record.columns).get("group", "") for record in source.records]
+    values = [_value(record, "group") or "" for record in source.records]
     places: dict[str, set[str]] = {value: set() for value in values}
     pool = _pool(named)
     for value, split in zip(values, named, strict=True):
@@ -150,15 +231,16 @@ def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[s
     ]
 
 
-def _group(record: Record, settings: SplitSettings, usual: str) -> str:
+def _group(record: Record, settings: SplitSettings, named: str) -> str:
     if settings.group_column:
-        columns = dict(record.columns)
-        if settings.group_column not in columns:
+        value = _value(record, settings.group_column)
+        if value is None:
+            columns = [name for name, _ in record.columns]
             raise UserError(
                 f"there is no manifest column '{settings.group_column}' for {record.image_id}: "
                 f"found {', '.join(columns) or 'no manifest.csv'}"
             )
-        return columns[settings.group_column]
+        return value
     if settings.group_regex:
         try:
             match = re.search(settings.group_regex, record.image_id)
@@ -171,7 +253,8 @@ def _group(record: Record, settings: SplitSettings, usual: str) -> str:
                 f"group_regex {settings.group_regex} does not match the image {record.image_id}"
             )
         return match[1] if match.groups() else match[0]
-    return record.group or usual or record.image_id
+    # a row is about a whole volume or scene: what it says ties more together than the reader does
+    return named or record.group or record.image_id
 
 
 def _draw(

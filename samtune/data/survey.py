@@ -15,7 +15,7 @@ from samtune.data.formats import Format, recognise
 from samtune.data.image_io import ImageFile
 from samtune.data.modality import guess_modality
 from samtune.data.objects import find_objects, object_mask
-from samtune.data.source import SPACING_COLUMNS
+from samtune.data.source import SPACING_COLUMNS, Record
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
 from samtune.types import Sample
@@ -32,6 +32,7 @@ _GROUP_COLUMNS = (
     "slide",
     "scene",
     "site",
+    "city",
 )
 
 
@@ -50,6 +51,7 @@ class Survey:
         is_interpolated: masks seem to hold grey levels between what they mean.
         columns: of the manifest.
         group_column, group_regex: what seems to tie images together; empty for nothing.
+        num_groups: how many values that column has.
         is_grouped: the images that an evaluation is of are tied together without a setting.
         has_window: DICOM files bring the window that they are shown by.
         notes: what the reader noted.
@@ -66,6 +68,7 @@ class Survey:
     columns: tuple[str, ...]
     group_column: str
     group_regex: str
+    num_groups: int
     is_grouped: bool
     has_window: bool
     notes: tuple[str, ...]
@@ -96,13 +99,14 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
     evaluated = data.whole_source("test" if "test" in sizes else split).records
     columns = tuple(dict.fromkeys(name for record in records for name, _ in record.columns))
     columns = tuple(c for c in columns if c not in (*SPACING_COLUMNS, "id", "split"))
+    column = _find_group_column(records, columns)
     return Survey(
         found, sizes, any(record.split for record in records), seen,
         guess_modality(source.records[readable[0]], samples, seen),
         _mean_components(samples, is_interpolated), len(values), is_interpolated, columns,
-        next((name for name in _GROUP_COLUMNS if name in columns), ""),
-        find_group_regex([record.image_id for record in records]),
-        any(record.group not in ("", record.image_id) for record in evaluated),
+        column, find_group_regex([record.image_id for record in records]),
+        len({dict(record.columns).get(column) for record in records}),
+        any(_is_tied(record, source.is_part) for record in evaluated),
         any(map(_brings_window, {source.image_file(place) for place in readable})),
         tuple(notes),
     )  # fmt: skip
@@ -143,6 +147,22 @@ def _mean_components(samples: Sequence[Sample], is_binary: bool) -> float:
     ]
     counts = [ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks]
     return float(np.mean(counts)) if counts else 0.0
+
+
+def _find_group_column(records: Sequence[Record], columns: Sequence[str]) -> str:
+    """The manifest's column of the strongest tie that all images have; empty without one."""
+    by_word = {name.lower(): name for name in reversed(columns)}
+    rows = [dict(record.columns) for record in records]
+    named = [by_word[word] for word in _GROUP_COLUMNS if word in by_word]
+    is_told = (name for name in named if all(name in row for row in rows))
+    return next((name for name in is_told if len({row[name] for row in rows}) > 1), "")
+
+
+def _is_tied(record: Record, is_part: bool) -> bool:
+    """Whether data say what an image belongs to; that a slice is of its volume says nothing yet."""
+    if is_part:
+        return record.group == dict(record.columns).get("group")
+    return record.group not in ("", record.image_id)
 
 
 def find_group_regex(names: list[str]) -> str:

@@ -98,6 +98,26 @@ def test_coco_files_can_be_splits(tmp_path, write):
     assert opened(tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("annotations", "images"),
+    [
+        ("annotations/{}_annotations.json", "images/{}"),
+        ("annotations/{}_annotations.json", "{}"),
+        ("{}/_annotations.coco.json", "{}"),
+    ],
+)
+def test_coco_files_may_be_called_by_other_words_for_splits(tmp_path, write, annotations, images):
+    for split in ("training", "validation", "test"):
+        write(tmp_path / images.format(split) / "a.png", np.zeros((6, 8, 3), np.uint8))
+        file = tmp_path / annotations.format(split)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(
+            json.dumps({"images": [{"id": 1, "file_name": "a.png"}], "annotations": []})
+        )
+    expected = {"train": ["train/a.png"], "val": ["val/a.png"], "test": ["test/a.png"]}
+    assert opened(tmp_path) == expected
+
+
 def test_validation_is_drawn_from_a_coco_train_file(tmp_path, write):
     write_coco(tmp_path / "train.json", write, [f"i{n}.png" for n in range(10)])
     write_coco(tmp_path / "test.json", write, ["t.png"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samtune.data.source import Record, Source
-from samtune.data.splits import SPLITS, SplitSettings, split_source
+from samtune.data.splits import SPLITS, SplitSettings, split_folders, split_source, splits_in
 from samtune.errors import UserError
 
 
@@ -96,6 +96,21 @@ def test_a_record_can_bring_its_own_group(tmp_path):
     assert sum(len(group) for group in groups) == 4
 
 
+def test_a_manifest_s_group_goes_before_the_volume_or_block_that_a_record_is_of(tmp_path):
+    """12 volumes of 3 slices, 4 patients; those of the last one have no row."""
+    records = [
+        Record(
+            f"v{volume:02}/{n}", tmp_path / "v", group=f"v{volume:02}",
+            columns=(("group", f"p{volume // 3}"),) if volume < 9 else (),
+        )
+        for volume in range(12)
+        for n in range(3)
+    ]  # fmt: skip
+    found = groups_of(split_source(Listed(records), SplitSettings(seed=1)))
+    assert sum(map(len, found.values())) == len(set.union(*found.values())) == 6
+    assert set.union(*found.values()) == {"p0", "p1", "p2", "v09", "v10", "v11"}
+
+
 def with_group_column(tmp_path, rows):
     """Images of (group, split named by the data)."""
     return Listed([
@@ -167,6 +182,90 @@ def test_other_words_for_the_splits_are_understood(tmp_path):
     assert splits == {"train": ["a"], "val": ["b", "c", "e"], "test": ["d"]}
 
 
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("Training", "train"),
+        ("tr", "train"),
+        ("my_train", "train"),
+        ("instances_train2017", "train"),
+        ("train-00000-of-00005", "train"),
+        ("nuclei-train-00000-of-00005", "train"),
+        ("validation-000000", "val"),
+        ("VALID", "val"),
+        ("dev", "val"),
+        ("set_val_1", "val"),
+        ("Testing", "test"),
+        ("images ts", "test"),
+    ],
+)
+def test_a_name_mentions_a_split(name, split):
+    assert splits_in([name]) == {name: split}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "0000", "trainer", "latest", "ts3f9a", "contest_2", "évalidation", "train_val", "my_dev_kit",
+     "training_data", "test_pattern", "validation_annotations"],
+)  # fmt: skip
+def test_a_name_that_may_mean_something_else_mentions_none(name):
+    assert splits_in([name, "readme"]) == {}
+
+
+def test_names_that_go_on_mention_splits_where_there_are_others():
+    names = ["training_data", "validation_annotations", "other"]
+    assert splits_in(names) == {"training_data": "train", "validation_annotations": "val"}
+
+
+def test_folders_of_splits_are_in_order_and_files_are_none(tmp_path):
+    for name in ("test", "Validation", "training", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "train.txt").touch()
+    found = [(folder.name, split) for folder, split in split_folders(tmp_path).items()]
+    assert found == [("training", "train"), ("Validation", "val"), ("test", "test")]
+    assert split_folders(tmp_path / "gone") == {}
+
+
+@pytest.mark.parametrize("word", ["trian", "tr\x00ain", "fold 1"])
+def test_a_word_for_no_split_is_named_with_those_that_are(tmp_path, word):
+    rows = [("a", "train"), ("b", "val"), ("c", word), ("d", word)]
+    with pytest.raises(UserError) as raised:
+        split_source(source_of(tmp_path, rows), SplitSettings())
+    assert str(raised.value).startswith(
+        f"the column 'split' holds {word!r} for {tmp_path / 'c.png'}: expected train, training, tr,"
+    )
+    lists = write_lists(tmp_path / "lists", train=["a"], val=["c"])
+    assert sizes(split_source(source_of(tmp_path, rows), lists)) == (1, 1, 0)
+
+
+def test_a_word_for_no_split_gives_way_to_the_folder(tmp_path):
+    records = [
+        Record(f"i{n}", tmp_path / f"{n}.png", split, columns=(("split", value),))
+        for n, (split, value) in enumerate([("train", "easy"), ("val", ""), ("train", "dev")])
+    ]
+    splits = ids(split_source(Listed(records), SplitSettings()))
+    assert splits == {"train": ["i0"], "val": ["i1", "i2"], "test": []}
+
+
+def test_images_in_no_split_are_noted(tmp_path):
+    source = source_of(tmp_path, [("a", "train"), ("b", ""), ("c", "val"), ("d", "")])
+    source.records.append(Record("e", tmp_path / "e.png"))
+    splits = split_source(source, SplitSettings())
+    assert ids(splits) == {"train": ["a"], "val": ["c"], "test": []}
+    (note,) = splits["train"].notes
+    assert note.startswith("3 of 5 images are in no split and are left out, such as b: name theirs")
+    assert splits["val"].notes == [note]
+    named = [("a", "train"), ("b", "val")]
+    assert split_source(source_of(tmp_path, named), SplitSettings())["train"].notes == []
+
+
+def test_columns_are_found_in_small_letters_and_capitals(tmp_path):
+    source = source_of(tmp_path, [("a", "train"), ("b", "val")], column="Fold")
+    assert ids(split_source(source, SplitSettings(column="fold")))["val"] == ["b"]
+    by_group = split_source(source, SplitSettings(group_column="FOLD", val_fraction=0.5))
+    assert {r.group for part in by_group.values() for r in part.records} == {"train", "val"}
+
+
 def test_the_splits_of_folders_are_kept(tmp_path):
     records = [Record(name, tmp_path / name, split=name) for name in SPLITS]
     assert sizes(split_source(Listed(records), SplitSettings())) == (1, 1, 1)
@@ -236,6 +335,12 @@ def test_lists_name_the_splits_by_id_or_by_file(tmp_path):
     )
     splits = ids(split_source(unnamed(tmp_path, 4), settings))
     assert splits == {"train": ["i000", "i003"], "val": ["i001"], "test": ["i002"]}
+
+
+def test_lists_may_be_called_by_other_words(tmp_path):
+    settings = write_lists(tmp_path / "lists", training=["i000"], valid=["i001"], readme=["none"])
+    splits = ids(split_source(unnamed(tmp_path, 4), settings))
+    assert splits == {"train": ["i000"], "val": ["i001"], "test": []}
 
 
 def test_lists_win_over_the_manifest(tmp_path):

@@ -105,6 +105,47 @@ def test_groups_that_count_already_are_not_asked_for(tmp_path, capsys):
     assert "group_column" not in capsys.readouterr().out
 
 
+@pytest.fixture
+def write_volumes(tmp_path):
+    """Writes eight volumes with a manifest of given rows."""
+    nibabel = pytest.importorskip("nibabel")
+
+    def write(head, *rows):
+        values = np.random.default_rng(0).integers(0, 90, (32, 32, 4)).astype(np.int16)
+        values[5:15, 5:15] += 100
+        for number in range(8):
+            for kind, voxels in (("images", values), ("labels", (values > 95).astype(np.uint8))):
+                (tmp_path / "d" / kind).mkdir(parents=True, exist_ok=True)
+                image = nibabel.Nifti1Image(voxels, np.diag([1, 1, 4, 1]))
+                nibabel.save(image, tmp_path / "d" / kind / f"v{number}.nii.gz")
+        lines = [f"v{number},{row}" for number, row in enumerate(rows)]
+        (tmp_path / "d" / "manifest.csv").write_text("\n".join([f"id,{head}", *lines]) + "\n")
+        return tmp_path / "d"
+
+    return write
+
+
+def test_volumes_of_one_patient_are_kept_together(tmp_path, write_volumes):
+    folder = write_volumes("site,Patient", *[f"x,p{number // 2}" for number in range(8)])
+    assert written(tmp_path, folder)["data"]["group_column"] == "Patient"
+
+
+def test_too_few_groups_for_three_splits_are_left_to_the_user(tmp_path, write_volumes, capsys):
+    folder = write_volumes("city", *[f"c{number // 4}" for number in range(8)])
+    assert "group_column" not in written(tmp_path, folder)["data"]
+    assert "NOTE: data.group_column city is commented out" in capsys.readouterr().out
+
+
+def test_patients_of_volumes_in_named_splits_are_told(tmp_path, write_volumes, capsys):
+    splits = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    rows = [f"{split},p{number // 2}" for number, split in enumerate(splits)]
+    assert "group_column" not in written(tmp_path, write_volumes("split,patient", *rows))["data"]
+    assert "NOTE: data.group_column patient is commented out" in capsys.readouterr().out
+    (tmp_path / "made.yaml").unlink()
+    written(tmp_path, write_volumes("split,group", *rows))
+    assert "group_column" not in capsys.readouterr().out
+
+
 def test_a_path_with_blanks_can_be_copied_from_what_is_told(tmp_path, discs, capsys):
     folder = tmp_path / "my data"
     folder.mkdir()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from samtune.data.json_index import decode_json, find_spans, read_spans
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.splits import words_for
 from samtune.errors import UserError
 from samtune.files import is_file
 from samtune.geometry import polygons_to_mask, rle_to_mask
@@ -250,7 +251,8 @@ def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:
 def _image_root(annotations: Path, split: str, file_name: str) -> Path:
     """The folder that the file names start from: beside the JSON, or one of the usual places."""
     folder = annotations.parent
-    names = [n for n in (split, f"{split}2017", "images", f"images/{split}") if n]
+    words = words_for(split)
+    names = [*words, *(f"{w}2017" for w in words), "images", *(f"images/{w}" for w in words)]
     places = [folder, *(base / n for base in (folder, folder.parent) for n in names), folder.parent]
     for place in places:
         if is_file(place / file_name):

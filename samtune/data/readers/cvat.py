@@ -19,7 +19,7 @@ from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.shapes import Points, box_corners, ellipse_corners, fill, join_groups, rotated
 from samtune.data.source import ReadSettings, Record, Source
-from samtune.data.splits import SPLITS, SYNONYMS
+from samtune.data.splits import split_called
 from samtune.errors import UserError
 from samtune.files import find_file, is_file, plain_parts
 from samtune.types import MaskArray, Sample
@@ -63,12 +63,11 @@ class Cvat(Source):
                 raise UserError(f"{self.file}: image {len(self.records)} has no name")
             places = [("images", subset), ("images",), (subset,), ()]
             found = find_file(folder, [(*place, *parts) for place in places])
-            split = SYNONYMS.get(subset.lower(), subset.lower())
             row = rows.get(Path(name).stem) or rows.get(Path(name).name) or {}
             self.records.append(
                 Record(
                     f"{subset}/{name}" if subset else name, found or folder.joinpath(*parts),
-                    split if split in SPLITS else row.get("split", ""), columns=tuple(row.items()),
+                    split_called(subset) or row.get("split", ""), columns=tuple(row.items()),
                 )
             )  # fmt: skip
             self._images.append(dict(element.attrib))

@@ -19,7 +19,7 @@ from samtune.data.image_io import EncodedImage, ImageFile, read_labels
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
 from samtune.data.objects import split_components, stack_layers
 from samtune.data.source import ReadSettings, Record, Source
-from samtune.data.splits import split_in
+from samtune.data.splits import file_splits, split_folders, splits_in
 from samtune.errors import UserError, require
 from samtune.types import LabelArray, Sample
 
@@ -33,7 +33,6 @@ _CLASSES = (
     "semantic_segmentation", "segmentation_map", "label_map", "gt", "ground_truth",
 )  # fmt: skip
 _NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)")
-_PATTERNS = ("*.parquet", "data/*.parquet", *(f"{s}/*.parquet" for s in ("train", "val", "test")))
 
 
 class Hub(Source):
@@ -55,11 +54,12 @@ class Hub(Source):
         }
         self.records: list[Record] = []
         self._places: list[tuple[str, int]] = []
-        for split, rows in self._tables.items():
+        splits = splits_in(self._tables)
+        for table, rows in self._tables.items():
             for number, columns in enumerate(_plain_columns(rows)):
-                name = f"{split}/{number:06d}" if split else f"{number:06d}"
+                name, split = f"{table}/{number:06d}".removeprefix("/"), splits.get(table, "")
                 self.records.append(Record(name, path, split, columns=tuple(columns.items())))
-                self._places.append((split, number))
+                self._places.append((table, number))
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
@@ -119,7 +119,8 @@ def holds_rows(folder: Path) -> bool:
 def _parquet_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return [file for pattern in _PATTERNS for file in sorted(path.glob(pattern))]
+    places = (path, path / "data", *split_folders(path))
+    return [file for place in places for file in sorted(place.glob("*.parquet"))]
 
 
 def _open(path: Path) -> dict[str, Any]:
@@ -133,9 +134,7 @@ def _open(path: Path) -> dict[str, Any]:
             found = datasets.load_dataset(name[1])
         elif files := _parquet_files(path):
             by_split: dict[str, list[str]] = {}
-            for file in files:
-                folder = "" if file.parent in (path, path.parent) else file.parent.name
-                split = split_in(file.stem) or split_in(folder)
+            for file, split in zip(files, file_splits(path, files), strict=True):
                 by_split.setdefault(split, []).append(str(file))
             return {split: datasets.Dataset.from_parquet(part) for split, part in by_split.items()}
         else:

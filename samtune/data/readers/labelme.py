@@ -24,6 +24,7 @@ from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups, told_as_left_out
 from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import is_file, read_json
 from samtune.types import MaskArray, Sample
@@ -32,7 +33,7 @@ _NO_AREAS = ("point", "line", "linestrip", "points")
 
 
 class Labelme(Source):
-    """A folder of labelme's files; folders `train`, `val`, `test` are splits.
+    """A folder of labelme's files; folders in it called `train`, `val`, `test` are splits.
 
     Args:
         path: the folder.
@@ -47,18 +48,17 @@ class Labelme(Source):
         self.files = labelme_files(path)
         if not self.files:
             raise UserError(f"{path} holds no JSON files of labelme")
-        rows, self.records = read_manifest(path), []
+        rows, splits, self.records = read_manifest(path), split_folders(path), []
         self._left_out: Counter[str] = Counter()
         for file in self.files:
-            split = file.parent.name if file.parent != path else ""
-            row = rows.get(file.stem) or {}
-            content = read_json(file)
+            prefix = f"{file.parent.name}/" if file.parent != path else ""
+            split, content = splits.get(file.parent, ""), read_json(file)
             self._left_out.update(_kind(shape) for shape in content["shapes"] if _is_no_area(shape))
-            image = _find_image(file, str(content.get("imagePath") or ""), path)
+            image = _find_image(file, str(content.get("imagePath") or ""), path) or file
+            row = rows.get(file.stem) or rows.get(image.name) or {}
             self.records.append(
                 Record(
-                    f"{split}/{file.stem}" if split else file.stem,
-                    image or file, split or row.get("split", ""),
+                    f"{prefix}{file.stem}", image, split or row.get("split", ""),
                     columns=tuple(row.items()),
                 )
             )  # fmt: skip
@@ -98,11 +98,8 @@ class Labelme(Source):
 
 def labelme_files(folder: Path) -> list[Path]:
     """JSON files with `shapes`, in the folder or in its folders by split."""
-    files = sorted(folder.glob("*.json"))
-    files += [
-        f for split in ("train", "val", "test") for f in sorted(folder.glob(f"{split}/*.json"))
-    ]
-    return [file for file in files if _is_labelme(file)]
+    places = (folder, *split_folders(folder))
+    return [f for place in places for f in sorted(place.glob("*.json")) if _is_labelme(f)]
 
 
 def is_labelme_folder(folder: Path) -> bool:

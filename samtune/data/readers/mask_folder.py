@@ -4,22 +4,25 @@ PATH/images/ID.png      PATH/labels/ID.png         instances: a number for each 
                         PATH/masks/ID.png          classes: a number or colour for each class
                         PATH/masks/ID/*.png        one file for each object
 PATH/manifest.csv       optional: a row for each ID (or file name), with a split or group column
-PATH/{train,val,test}/images ...                   optional: splits as folders
+PATH/{train,val,test}/images ...                   optional: splits as folders (`valid`, `dev`, ...)
 """
 
 import csv
 import re
+from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
 
 from samtune.data.image_io import IMAGE_SUFFIXES, read_labels
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
 from samtune.data.objects import split_components, stack_layers
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.source import SPACING_COLUMNS, ReadSettings, Record, Source
+from samtune.data.splits import split_called, split_folders
 from samtune.errors import UserError
 from samtune.types import ImageArray, LabelArray, Sample
 
-SPLIT_FOLDERS = ("train", "val", "test")
+# Columns whose names mean something to samtune.
+_COLUMNS = ("split", "group", *SPACING_COLUMNS)
 _MASK_FOLDERS = ("labels", "masks")
 _MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -41,26 +44,28 @@ class MaskFolder(Source):
         self.settings = settings or ReadSettings()
         self.records: list[Record] = []
         self._masks: list[Path] = []
-        rows = read_manifest(path)
-        folders = [(path / split, split) for split in SPLIT_FOLDERS if (path / split).is_dir()]
-        for folder, split in folders or [(path, "")]:
-            self._add_folder(folder, split, rows)
+        rows, left_out = read_manifest(path), list[Path]()
+        for folder, split in (image_folders(path) or {path: ""}).items():
+            left_out += self._add_folder(folder, split, rows)
+        self._notes = list(self._compare(rows, left_out))
 
-    def _add_folder(self, folder: Path, split: str, rows: dict[str, dict[str, str]]) -> None:
+    def _add_folder(self, folder: Path, split: str, rows: dict[str, dict[str, str]]) -> list[Path]:
+        """Add the images that the manifest names; the others are returned."""
         images, masks = folder / "images", _mask_folder(folder)
         files = sorted(f for f in images.glob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise UserError(f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-        by_stem: dict[str, Path] = {}
+        by_stem, left_out = dict[str, Path](), list[Path]()
         for file in files:
             if file.stem in by_stem:
                 raise UserError(f"{by_stem[file.stem]} and {file} share a name and so a mask")
             by_stem[file.stem] = file
             row = rows.get(file.stem) or rows.get(file.name) or {}
             if rows and not row:
+                left_out.append(file)
                 continue
             self._masks.append(_find_mask(masks, file))
-            image_id = f"{split}/{file.stem}" if split else file.stem
+            image_id = f"{folder.name}/{file.stem}" if split else file.stem
             self.records.append(
                 Record(image_id, file, split or row.get("split", ""), columns=tuple(row.items()))
             )
@@ -69,6 +74,24 @@ class MaskFolder(Source):
                 f"no image of {images} is named in the first column of {self.path / 'manifest.csv'}: "
                 f"it names {next(iter(rows))}, the images are called {files[0].name}"
             )
+        return left_out
+
+    def _compare(self, rows: dict[str, dict[str, str]], left_out: list[Path]) -> Iterator[str]:
+        """What is to be told of images without a row, and of rows without an image."""
+        manifest, number = self.path / "manifest.csv", len(left_out) + len(self.records)
+        if left_out:
+            yield (
+                f"{len(left_out)} of {number} images have no row in {manifest} and are left out, such "
+                f"as {left_out[0]}"
+            )
+        named = {name for r in self.records for name in (r.path.stem, r.path.name)}
+        if unknown := [image for image in rows if image not in named]:
+            of = f"{len(unknown)} of {len(rows)} rows of {manifest}"
+            yield f"{of} name no image, such as {unknown[0]!r}"
+
+    @property
+    def notes(self) -> list[str]:
+        return self._notes
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
@@ -90,6 +113,12 @@ class MaskFolder(Source):
         check_size(values.shape[:2], hw, mask)
         kind: LabelKind = "instances" if mask.parent.name == "labels" else "semantic"
         return interpret_labels(values, self.settings, kind, mask)
+
+
+def image_folders(path: Path) -> dict[Path, str]:
+    """Folders by split; one that is called as a split alone is one even if its images are missing."""
+    found = split_folders(path).items()
+    return {f: split for f, split in found if (f / "images").is_dir() or split_called(f.name)}
 
 
 def _mask_folder(folder: Path) -> Path:
@@ -114,19 +143,49 @@ def _find_mask(folder: Path, image: Path) -> Path:
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, str]]:
-    """Rows of `folder/manifest.csv` by their first column; empty without that file."""
+    """Rows of `folder/manifest.csv` by their first column; empty without that file.
+
+    Names of columns that samtune knows (`split`, `group`, ...) come out in small letters.
+
+    Raises:
+        UserError: it is no CSV, or two rows say different things of one image.
+    """
     file = folder / "manifest.csv"
     if not file.exists():
         return {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
-            key = (reader.fieldnames or [""])[0]
-            if len(reader.fieldnames or ()) == 1 and re.search(r"[;\t|]", key):
+            names = [name.strip() for name in reader.fieldnames or ()]
+            key = names[0] if names else ""
+            if len(names) == 1 and re.search(r"[;\t|]", key):
                 wanted = re.sub(r"[;\t|]", ",", key)
                 raise UserError(
                     f"{file} has the one column '{key}': expected commas between them, '{wanted}'"
                 )
-            return {row[key]: {k: v or "" for k, v in row.items() if k} for row in reader}
+            reader.fieldnames = [_known_name(name, names) for name in names]
+            return _rows_by_image(reader, reader.fieldnames[0], file) if names else {}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file} cannot be read as CSV: {error}") from error
+
+
+def _known_name(name: str, names: list[str]) -> str:
+    small = name.lower()
+    return small if small in _COLUMNS and small not in names else name
+
+
+def _rows_by_image(
+    reader: "csv.DictReader[str]", key: str, file: Path
+) -> dict[str, dict[str, str]]:
+    rows: dict[str, dict[str, str]] = {}
+    lines: dict[str, int] = {}
+    for row in reader:
+        image, content = row[key], {name: value or "" for name, value in row.items() if name}
+        if rows.setdefault(image, content) != content:
+            before, column = rows[image], next(n for n in content if rows[image][n] != content[n])
+            raise UserError(
+                f"{file} names {image!r} twice, with another {column}: {before[column]!r} in line "
+                f"{lines[image]}, {content[column]!r} in line {reader.line_num}; leave one of them out"
+            )
+        lines.setdefault(image, reader.line_num)
+    return rows

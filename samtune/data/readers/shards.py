@@ -22,7 +22,7 @@ from samtune.data.label_maps import LabelKind, check_size, interpret_labels
 from samtune.data.objects import split_components
 from samtune.data.readers.coco import decode_annotations, objects_among
 from samtune.data.source import ReadSettings, Record, Source
-from samtune.data.splits import split_in
+from samtune.data.splits import file_splits, split_folders
 from samtune.errors import UserError
 from samtune.types import LabelArray, Sample
 
@@ -53,10 +53,9 @@ class Shards(Source):
         self.records: list[Record] = []
         self._names: list[tuple[str, str]] = []
         spans: list[tuple[_Span, _Span]] = []
-        for file in files:
+        for file, split in zip(files, file_splits(path, files), strict=True):
             folder = "" if file.parent in (path, path.parent) else file.parent.name
             shard = f"{folder}/{file.stem}".removeprefix("/")
-            split = split_in(file.stem) or split_in(folder)
             for key, parts in sorted(_index(file).items()):
                 image, labels = _pair(key, list(parts), file)
                 self.records.append(Record(f"{shard}/{key}", file, split))
@@ -100,8 +99,8 @@ class Shards(Source):
 
 def shard_files(folder: Path) -> list[Path]:
     """Tars of a folder, or of its folders by split."""
-    patterns = ("*.tar", *(f"{split}/*.tar" for split in ("train", "val", "test")))
-    return [file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file()]
+    places = (folder, *split_folders(folder))
+    return [file for place in places for file in sorted(place.glob("*.tar")) if file.is_file()]
 
 
 def _index(file: Path) -> dict[str, dict[str, _Span]]:

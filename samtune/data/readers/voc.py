@@ -22,7 +22,7 @@ from samtune.data.label_maps import check_size, interpret_labels
 from samtune.data.objects import split_components
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.source import ReadSettings, Record, Source
-from samtune.data.splits import SPLITS, SYNONYMS
+from samtune.data.splits import split_called
 from samtune.errors import UserError
 from samtune.files import read_lines
 from samtune.types import ImageArray, LabelArray, Sample
@@ -87,16 +87,16 @@ class Voc(Source):
         splits: dict[str, str] = {}
         files = sorted((self.path / "ImageSets" / "Segmentation").glob("*.txt"))
         for file in files:
-            split = SYNONYMS.get(file.stem.lower(), file.stem.lower())
+            split = split_called(file.stem)
             for line in read_lines(file):
                 if not self._has(line):
                     raise UserError(
                         f"{file} lists {line}, which has no mask in SegmentationObject or "
                         "SegmentationClass: take it out of the list"
                     )
-                if split in SPLITS and splits.get(line, split) not in ("", split):
+                if split and splits.get(line, split) not in ("", split):
                     raise UserError(f"{line} stands in two lists of {file.parent}")
-                splits[line] = split if split in SPLITS else splits.get(line, "")
+                splits[line] = split or splits.get(line, "")
         return list(splits.items())
 
     def read(self, index: int) -> Sample:

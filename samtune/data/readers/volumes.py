@@ -126,7 +126,7 @@ class Volumes(Source):
         files, axis = self.files[number], self._axes[number]
         across, up = (place for place in range(3) if place != axis)
         sides = geometry.spacing[up], geometry.spacing[across]
-        row = rows.get(files.volume_id, {})
+        row = rows.get(files.volume_id) or rows.get(files.image.name) or {}
         columns = {**row, **(spacing_columns(*sides, "mm") if np.isfinite(sides).all() else {})}
         for index in self._slices(number, axis, geometry.ras_shape):
             self._places.append(_Place(number, axis, index))

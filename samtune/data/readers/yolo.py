@@ -18,11 +18,10 @@ from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
 from samtune.data.shapes import fill
 from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.splits import SPLITS, split_called
 from samtune.errors import UserError
 from samtune.files import is_file, is_folder, read_lines
 from samtune.types import MaskArray, Sample
-
-_SPLITS = ("train", "val", "test")
 
 
 class Yolo(Source):
@@ -44,10 +43,9 @@ class Yolo(Source):
         root = self.file.parent / str(content.get("path") or ".")
         root = root if is_folder(root) else self.file.parent
         files = {
-            split: _image_files(root, content[key], self.file, split)
-            for split in _SPLITS
-            if (key := "valid" if split == "val" and "valid" in content else split) in content
-            and content[key]
+            split: _image_files(root, places, self.file, split)
+            for split in SPLITS
+            if (places := _places_of(split, content))
         }
         self.records = _records(files, read_manifest(self.file.parent))
         if not self.records:
@@ -111,6 +109,12 @@ def _class_names(names: Any, file: Path) -> dict[int, str]:
     if isinstance(names, dict) and all(isinstance(number, int) for number in names):
         return {int(number): str(name) for number, name in names.items()}
     raise UserError(f"{file}: 'names' is neither a list nor numbers with names")
+
+
+def _places_of(split: str, content: dict[str, Any]) -> Any:
+    """What the file says under the first of the words for a split (Roboflow's is `valid`)."""
+    keys = (key for key in content if split_called(str(key)) == split and content[key])
+    return next((content[key] for key in keys), None)
 
 
 def _image_files(root: Path, places: Any, file: Path, split: str) -> list[Path]:

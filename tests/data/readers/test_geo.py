@@ -179,6 +179,18 @@ class TestSplits:
         assert not groups["train"] & groups["val"]
         assert not groups["train"] & groups["test"]
 
+    def test_or_by_the_groups_of_scenes(self, tmp_path, write_scene, write_polygons):
+        for number in range(6):
+            corner = (500_000 + 1000 * number, 6_000_000)
+            write_scene(f"s{number}.tif", np.ones((3, 128, 128), np.uint8), corner=corner)
+            write_scene(f"s{number}_labels.tif", np.ones((1, 128, 128), np.uint8), corner=corner)
+        rows = "".join(f"s{number},city{number // 2}\n" for number in range(6))
+        (tmp_path / "manifest.csv").write_text(f"id,group\n{rows}")
+        splits = SamDataModule(path=str(tmp_path), tile=64, tile_overlap=0)
+        groups = [{r.group for r in splits.whole_source(s).records} for s in splits.split_sizes()]
+        assert sum(map(len, groups)) == len(set().union(*groups)) == 3
+        assert all(groups)
+
     def test_or_named_by_scene(self, tmp_path, write_scene, write_polygons):
         for number, name in enumerate("abc"):
             corner = (500_000 + 1000.0 * number, 6_000_000)

@@ -257,3 +257,22 @@ def test_names_that_are_none_are_said(tmp_path, name):
 def test_a_name_that_is_not_there_is_said(tmp_path):
     with pytest.raises(UserError, match="hf:no-such/data cannot be opened"):
         Hub(type(tmp_path)("hf:no-such/data"))
+
+
+@pytest.mark.parametrize("layout", ["data/{}-00000-of-00001.parquet", "{}/0000.parquet"])
+def test_parquet_is_read_as_the_hub_stores_it(tmp_path, layout):
+    for split in ("train", "validation", "test"):
+        file = tmp_path / layout.format(split)
+        file.parent.mkdir(exist_ok=True)
+        rows("instances").to_parquet(file)
+    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    assert {name: [r.image_id for r in part.records] for name, part in splits.items()} == {
+        "train": ["train/000000"], "val": ["val/000000"], "test": ["test/000000"],
+    }  # fmt: skip
+
+
+def test_tables_may_be_called_by_other_words_for_splits(tmp_path):
+    data = DatasetDict({name: rows("mask") for name in ("train", "dev", "test")})
+    splits = open_splits(saved(tmp_path, data), "auto", ReadSettings(), SplitSettings())
+    assert [r.image_id for r in splits["val"].records] == ["dev/000000"]
+    assert len(splits["train"]) == 1

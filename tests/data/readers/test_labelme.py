@@ -152,3 +152,19 @@ def test_a_folder_without_such_files_is_said(tmp_path):
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(UserError, match="holds no JSON files of labelme"):
         Labelme(tmp_path)
+
+
+def test_a_manifest_may_name_images(labelme, tmp_path):
+    (tmp_path / "manifest.csv").write_text("file,split\na.png,test\n")
+    assert labelme(shape(SQUARE)).records[0].split == "test"
+
+
+def test_folders_may_be_called_by_other_words_for_splits(tmp_path, write):
+    for split in ("train", "valid", "testing"):
+        write(tmp_path / split / "a.png", np.full((*HW, 3), 90, np.uint8))
+        content = {"shapes": [shape(SQUARE)], "imagePath": "a.png"}
+        (tmp_path / split / "a.json").write_text(json.dumps(content))
+    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    assert {s: [r.image_id for r in source.records] for s, source in splits.items()} == {
+        "train": ["train/a"], "val": ["valid/a"], "test": ["testing/a"],
+    }  # fmt: skip

@@ -5,8 +5,10 @@ import pytest
 import tifffile
 from PIL import Image
 
+from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.mask_folder import MaskFolder, read_manifest
 from samtune.data.source import ReadSettings
+from samtune.data.splits import SplitSettings
 from samtune.errors import UserError
 
 HW = (6, 8)
@@ -246,6 +248,30 @@ def test_folders_can_be_splits(tmp_path, write):
     assert source.read(1).image_id == "test/a"
 
 
+def test_folders_may_be_called_by_other_words_for_splits(tmp_path, write):
+    for split in ("training", "Valid", "validation", "ts"):
+        write_pair(write, tmp_path / split, "a")
+    assert recognise(tmp_path) == "mask_folder"
+    source = MaskFolder(tmp_path)
+    assert [(r.image_id, r.split) for r in source.records] == [
+        ("training/a", "train"), ("Valid/a", "val"), ("validation/a", "val"), ("ts/a", "test"),
+    ]  # fmt: skip
+
+
+def test_names_that_only_look_like_splits_are_none(tmp_path, write):
+    write_pair(write, tmp_path, "test_pattern")
+    for name in ("test_results", "training_data"):
+        (tmp_path / name).mkdir()
+    assert [(r.image_id, r.split) for r in MaskFolder(tmp_path).records] == [("test_pattern", "")]
+
+
+def test_a_split_without_its_images_is_named(tmp_path, write):
+    write_pair(write, tmp_path / "train", "a")
+    (tmp_path / "valid" / "labels").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"valid/images holds no images"):
+        MaskFolder(tmp_path)
+
+
 def test_a_manifest_chooses_images_and_gives_them_columns(tmp_path, write):
     for name in ("a", "b", "c"):
         write_pair(write, tmp_path, name)
@@ -253,6 +279,44 @@ def test_a_manifest_chooses_images_and_gives_them_columns(tmp_path, write):
     source = MaskFolder(tmp_path)
     assert [(r.image_id, r.split) for r in source.records] == [("a", "train"), ("c", "test")]
     assert dict(source.records[1].columns) == {"id": "c", "split": "test", "patient": "p1"}
+
+
+def test_what_image_and_manifest_do_not_share_is_noted(tmp_path, write):
+    for name in ("a", "b", "c", "d"):
+        write_pair(write, tmp_path, name)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("id,split\nc.png,test\na,train\nz,train\n")
+    assert MaskFolder(tmp_path).notes == [
+        f"2 of 4 images have no row in {manifest} and are left out, such as "
+        f"{tmp_path / 'images' / 'b.png'}",
+        f"1 of 3 rows of {manifest} name no image, such as 'z'",
+    ]
+    manifest.unlink()
+    assert MaskFolder(tmp_path).notes == []
+
+
+def test_known_columns_may_be_in_capitals(tmp_path, write):
+    for name in ("a", "b"):
+        write_pair(write, tmp_path, name)
+    (tmp_path / "manifest.csv").write_text("ID, Split,GROUP,Stain\na,Train,g1,he\nb,TEST,g2,\n")
+    source = MaskFolder(tmp_path)
+    assert dict(source.records[0].columns) == {
+        "ID": "a", "split": "Train", "group": "g1", "Stain": "he",
+    }  # fmt: skip
+    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    assert {name: [r.group for r in part.records] for name, part in splits.items()} == {
+        "train": ["g1"], "val": [], "test": ["g2"],
+    }  # fmt: skip
+
+
+def test_an_image_twice_in_a_manifest_is_named_with_both_rows(tmp_path):
+    file = tmp_path / "manifest.csv"
+    file.write_text("id,split,site\na,train,x\nb,val,x\na,train,x\n")
+    assert list(read_manifest(tmp_path)) == ["a", "b"]
+    file.write_text("id,split,site\na,train,x\nb,val,x\na,test,x\n")
+    said = r"'a' twice, with another split: 'train' in line 2, 'test' in line 4; leave one"
+    with pytest.raises(UserError, match=said):
+        read_manifest(tmp_path)
 
 
 def test_an_image_that_the_manifest_leaves_out_needs_no_mask(tmp_path, write):

@@ -268,3 +268,11 @@ def test_compressed_tars_and_empty_folders_are_said(tmp_path):
     (tmp_path / "a.tar").unlink()
     with pytest.raises(UserError, match=r"holds no shards \*\.tar"):
         Shards(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["{}-000000.tar", "{}/000000.tar"])
+def test_shards_may_be_called_by_other_words_for_splits(tmp_path, layout):
+    for split in ("training", "validation", "test"):
+        write_tar(tmp_path / layout.format(split), SA1B)
+    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    assert {name: len(part) for name, part in splits.items()} == {"train": 1, "val": 1, "test": 1}

@@ -178,6 +178,21 @@ class TestFormat:
         assert sum(map(len, groups)) == len(set().union(*groups)) == 6
         assert all(groups)
 
+    def test_volumes_of_one_patient_stay_together(self, tmp_path, volume):
+        for number in range(8):
+            save(tmp_path / "images" / f"v{number}.nii.gz", volume[0])
+            save(tmp_path / "labels" / f"v{number}.nii.gz", volume[1])
+        rows = "".join(f"v{number},p{number // 2}\n" for number in range(8))
+        (tmp_path / "manifest.csv").write_text(f"id,group\n{rows}")
+        splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+        groups = [{r.group for r in splits[name].records} for name in ("train", "val", "test")]
+        assert sum(map(len, groups)) == len(set().union(*groups)) == 4
+        assert all(groups)
+
+    def test_a_manifest_may_name_files(self, folder):
+        (folder / "manifest.csv").write_text("id,split\np1.nii.gz,test\n")
+        assert {record.split for record in opened(folder).records} == {"test"}
+
     def test_a_manifest_names_splits(self, folder):
         (folder / "manifest.csv").write_text("id,split,scanner\np1,test,A\n")
         (record, *_) = opened(folder).records

@@ -77,6 +77,14 @@ def test_a_test_folder_that_roboflow_names_and_leaves_out_is_told(folder):
     assert Yolo(folder).notes == []
 
 
+@pytest.mark.parametrize("key", ["validation", "Valid", "dev"])
+def test_keys_may_be_other_words_for_splits(folder, key):
+    (folder / "data.yaml").write_text(
+        f"val:\ntrain: images/train\n{key}: images/val\nnames: [cell, roof]\n"
+    )
+    assert [record.split for record in Yolo(folder).records] == ["train", "train", "val"]
+
+
 def test_labels_lie_where_the_last_images_is(tmp_path):
     assert label_file(tmp_path / "images" / "x" / "images" / "a.jpg") == (
         tmp_path / "images" / "x" / "labels" / "a.txt"
