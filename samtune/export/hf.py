@@ -6,32 +6,81 @@ from samtune.export.adapter import class_of
 from samtune.export.checking import merge_checked, require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings, public_base
 from samtune.export.extras import write_extras
+from samtune.export.processor import (
+    CLASSES,
+    PROCESSOR_FILE,
+    check_processor,
+    is_loadable,
+    write_processor,
+)
+from samtune.export.reading import reading_code, reading_imports, reading_note
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 from samtune.models.saving import save_transformers
 
 
 def export_hf(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
-    """Merge, `save_pretrained`, samtune.json and calibration and thresholds if there are any."""
+    """Merge, `save_pretrained`, the processor, samtune.json, calibration and thresholds if any."""
     merged, check = merge_checked(sam)
     checks = [check]
     sam.base = public_base(sam.base)
     save_transformers(sam, folder, with_metadata=True)
+    write_processor(sam, folder)
     files = {
         "model.safetensors": "all weights, the adapter merged (in several files where they are large)",
         "config.json": "transformers' configuration",
+        PROCESSOR_FILE: "how transformers' processors and pipelines resize and normalise images",
         "samtune.json": "the base's name, and how images are read",
     }
     files |= write_extras(sam, folder)
     checks.append(require_equal("loaded again", sample_answers(load_model(folder)), merged, 1e-5))
-    home, name = _plain_class(sam)
-    usage = f"""```python
-from {home} import {name}
+    if is_loadable(sam):
+        checks.append(check_processor(sam, folder))
+    return Exported("transformers", files, _usage(sam), tuple(checks), _notes(sam))
+
+
+def _usage(sam: Sam) -> str:
+    (home, name), processor = _plain_class(sam), CLASSES[sam.family.name][0]
+    own = f"from {home} import {name}\nfrom transformers import {processor}"
+    if home == "transformers":
+        own = f"from {home} import {name}, {processor}"
+    imports = "\n".join((*reading_imports(sam), own))
+    sizes = 'inputs["original_sizes"]'
+    if sam.frame.keeps_aspect:
+        sizes += ', inputs["reshaped_input_sizes"]'
+    return f"""```python
+{imports}
 
 model = {name}.from_pretrained(folder)
+processor = {processor}.from_pretrained(folder)
+
+{reading_code(sam)}
+
+boxes = [[[10, 20, 200, 180]]]  # of each image, x and y of the corners
+inputs = processor(image, input_boxes=boxes, return_tensors="pt")
+answer = model(**inputs, multimask_output=False)
+masks = processor.post_process_masks(answer.pred_masks, {sizes})[0]
 ```"""
-    notes = () if home == "transformers" else ("transformers alone has no such network.",)
-    return Exported("transformers", files, usage, tuple(checks), notes)
+
+
+def _notes(sam: Sam) -> tuple[str, ...]:
+    notes = list(reading_note(sam))
+    if _plain_class(sam)[0] != "transformers":
+        notes.append("transformers alone has no such network.")
+    else:
+        notes.append(
+            "transformers' mask-generation pipeline needs torchvision: it thins out masks with it."
+        )
+    if sam.family.name == "sam_hq":
+        notes.append(
+            "transformers (5.23) reads SAM-HQ's masks off another tensor than its authors' code and "
+            "samtune do: its masks differ."
+        )
+    if not sam.frame.keeps_aspect:
+        needs = f"transformers' {CLASSES[sam.family.name][0]} needs torchvision"
+        untried = "" if is_loadable(sam) else ", and could not be tried when this was exported"
+        notes.append(f"{needs} (pip install torchvision){untried}.")
+    return tuple(notes)
 
 
 def _plain_class(sam: Sam) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from samtune.export.exported import Exported, ExportSettings
 from samtune.export.extras import write_extras
 from samtune.export.graphs import INPUTS, OUTPUTS, DecoderGraph, EncoderGraph, feature_names
 from samtune.export.int8 import quantise
+from samtune.export.reading import reading_code, reading_imports, reading_note
 from samtune.export.session import OnnxPredictor, TorchPredictor
 from samtune.export.tracing import write_onnx
 from samtune.models.backend import Sam
@@ -121,17 +122,18 @@ def _usage(sam: Sam) -> str:
     )
     inputs = "".join(f'"{name}": {name}, ' for name in feature_names(sam))
     names = ", ".join(feature_names(sam)) + ("," if len(feature_names(sam)) == 1 else "")
+    imports = "\n".join((*reading_imports(sam), "import onnxruntime"))
     padding = " A padding point (0, 0) with label -1 where there is no box." * frame.keeps_aspect
     return f"""```python
-import numpy as np
-import onnxruntime
-from PIL import Image
+{imports}
+
+{reading_code(sam)}
 
 S = {frame.side}
-image = Image.open("image.png").convert("RGB")
-width, height = image.size
+height, width = image.shape[:2]
 {resize}
-x = np.asarray(image.resize((w, h), Image.Resampling.BILINEAR), np.float32)
+x = Image.fromarray(image).resize((w, h), Image.Resampling.BILINEAR)
+x = np.asarray(x, np.float32)
 x = (x - np.float32({list(frame.mean)})) / np.float32({list(frame.std)})
 x = np.pad(x, ((0, S - h), (0, S - w), (0, 0))).transpose(2, 0, 1)[None]
 {names} = onnxruntime.InferenceSession("encoder.onnx").run(None, {{"x": x}})
@@ -152,7 +154,7 @@ Points have the label 1 inside the object and 0 outside.{padding}"""
 
 
 def _notes(sam: Sam) -> tuple[str, ...]:
-    notes = []
+    notes = list(reading_note(sam))
     if not sam.frame.keeps_aspect:
         notes.append("The padding point of this family is part of the graph: give none.")
     if len(names := feature_names(sam)) > 1:

@@ -192,7 +192,8 @@ class TinyViT(nn.Module):
         """transformers and PEFT ask for what takes the pixels."""
         return self.patch_embed
 
-    def forward(self, pixel_values: Tensor) -> SamVisionEncoderOutput:
+    def forward(self, pixel_values: Tensor, **_: Any) -> SamVisionEncoderOutput:
+        """As transformers' encoders, also what a processor says of the image besides."""
         hidden = self.patch_embed(pixel_values)
         for block in self.blocks:
             hidden = block(hidden)

@@ -4,7 +4,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
+from samtune.data.image_io import read_image
 from samtune.data.preprocess import to_pixel_values
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.errors import UserError
@@ -13,6 +15,7 @@ from samtune.export.exported import ExportSettings
 from samtune.export.graphs import INPUTS, OUTPUTS, feature_names
 from samtune.export.onnx import export_onnx, sample_prompts
 from samtune.export.session import OnnxPredictor, TorchPredictor, choose, open_session
+from samtune.inference.predictor import SamPredictor
 from samtune.types import Prompt
 
 BOUND = 1e-3
@@ -181,3 +184,25 @@ def test_large_weights_lie_beside_the_graph_in_one_file(tmp_path):
     )
     assert np.array_equal(found, expected)
     assert (tmp_path / "b.onnx").stat().st_size < 1000
+
+
+@pytest.mark.parametrize("stretch", ["none", "auto"])
+def test_the_card_s_code_gives_samtune_s_masks(make_tuned, settings, out, tmp_path, stretch):
+    """On an image of 16 bit, of which a plain conversion to 8 leaves nothing but white."""
+    sam = make_tuned()
+    sam.stretch = stretch
+    exported = export_onnx(sam, out, settings)
+    values = np.random.default_rng(2).integers(300, 4000, (50, 80)).astype(np.uint16)
+    values[10:30, 20:60] += 3000
+    Image.fromarray(values).save(tmp_path / "dark.tif")
+    code = exported.usage.removeprefix("```python").partition("```")[0]
+    for name in ("image.png", "encoder.onnx", "decoder.onnx"):
+        folder = tmp_path if name == "image.png" else out
+        code = code.replace(name, str(folder / name.replace("image.png", "dark.tif")))
+    found = {}
+    exec(code, found)  # noqa: S102
+    predictor = SamPredictor(sam)
+    predictor.set_image(read_image(tmp_path / "dark.tif", sam.bands, sam.stretch))
+    masks, _, _ = predictor.predict(box=np.array([10, 20, 200, 180]), multimask_output=False)
+    assert np.array_equal(found["mask"], masks[0])
+    assert any("read as told above" in note for note in exported.notes) == (stretch == "auto")

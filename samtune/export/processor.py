@@ -1,0 +1,87 @@
+"""`preprocessor_config.json`: how transformers' processors and pipelines bring an image to the input.
+
+Its keys are those of image_processing_sam.py, image_processing_sam2.py and image_processing_sam3.py in
+https://github.com/huggingface/transformers. SAM 2's and SAM 3's processors need torchvision, SAM's does
+with Pillow where there is none.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transformers
+from torch import Tensor
+from transformers.utils import is_torchvision_available
+
+from samtune.data.preprocess import to_pixel_values
+from samtune.export.checking import require_equal
+from samtune.files import write_json
+from samtune.models.backend import Sam
+
+PROCESSOR_FILE = "preprocessor_config.json"
+# Family -> processor, and the image processor in it.
+CLASSES = {
+    "sam": ("SamProcessor", "SamImageProcessor"),
+    "mobile_sam": ("SamProcessor", "SamImageProcessor"),
+    "sam_hq": ("SamHQProcessor", "SamImageProcessor"),
+    "sam2": ("Sam2Processor", "Sam2ImageProcessor"),
+    "edgetam": ("Sam2Processor", "Sam2ImageProcessor"),
+    "sam3": ("Sam3TrackerProcessor", "Sam3ImageProcessor"),
+}
+# Three grey values of 255: torchvision resizes bytes a little otherwise than Pillow.
+BOUND = 0.06
+
+
+def write_processor(sam: Sam, folder: Path) -> None:
+    """Write the settings of the model's own input size, mean and deviation."""
+    write_json(folder / PROCESSOR_FILE, processor_settings(sam))
+
+
+def processor_settings(sam: Sam) -> dict[str, Any]:
+    """What `preprocessor_config.json` holds; means and deviations are of values 0 to 1."""
+    processor, image_processor = CLASSES[sam.family.name]
+    return {
+        "processor_class": processor,
+        "image_processor_type": image_processor,
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "resample": 2,  # bilinear, as Pillow numbers its filters
+        **_sizes(sam),
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [round(value / 255, 6) for value in sam.frame.mean],
+        "image_std": [round(value / 255, 6) for value in sam.frame.std],
+    }
+
+
+def _sizes(sam: Sam) -> dict[str, Any]:
+    side, mask_side = sam.image_size, sam.mask_side
+    square, mask_square = ({"height": each, "width": each} for each in (side, mask_side))
+    if not sam.frame.keeps_aspect:
+        return {"size": square, "mask_size": mask_square}
+    return {
+        "size": {"longest_edge": side}, "do_pad": True, "pad_size": square,
+        "mask_size": {"longest_edge": mask_side}, "mask_pad_size": mask_square,
+    }  # fmt: skip
+
+
+def is_loadable(sam: Sam) -> bool:
+    """Whether transformers can build the processor with what is installed here."""
+    return sam.frame.keeps_aspect or is_torchvision_available()
+
+
+def check_processor(sam: Sam, folder: Path) -> str:
+    """Load it as a user does, and compare pixel values with samtune's for images of three sizes.
+
+    Raises:
+        UserError: they differ by more than 0.06, three of 255 grey values.
+    """
+    processor = getattr(transformers, CLASSES[sam.family.name][0]).from_pretrained(folder)
+    found: list[Tensor] = []
+    expected: list[Tensor] = []
+    for hw in ((96, 128), (301, 97), (2 * sam.image_size, sam.image_size)):
+        image = np.random.default_rng(1).integers(0, 256, (*hw, 3), dtype=np.uint8)
+        found.append(processor(images=image, return_tensors="pt")["pixel_values"][0])
+        expected.append(to_pixel_values(image, sam.frame))
+    return require_equal("transformers' processor against samtune's", found, expected, BOUND)
