@@ -192,7 +192,7 @@ def _owners(content: _Content, rows: dict[_Id, int], file: Path) -> tuple[NDArra
     for number, annotation in enumerate(content.annotations):
         try:
             head = decode(annotation)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{file}: entry {number} of 'annotations': {error}") from error
         owner = owners[number] = rows.get(head.image_id, -1)
         if owner < 0:

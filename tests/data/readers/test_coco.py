@@ -375,6 +375,13 @@ def test_a_mark_of_byte_order_does_no_harm(coco, area):
     np.testing.assert_array_equal(masks_of(Coco(source.file).read(0))[5], block((2, 5), (3, 9)))
 
 
+def test_an_id_that_is_no_text_is_named(coco):
+    file = coco([annotation(5, [polygon((2, 5), (3, 9))], category_id=None)]).file
+    file.write_bytes(file.read_bytes().replace(b'"category_id": null', b'"category_id": "\xff"'))
+    with pytest.raises(UserError, match=r"coco\.json: entry 0 of 'annotations'.*utf-8"):
+        Coco(file)
+
+
 def test_a_file_that_changed_since_is_said(coco, tmp_path):
     source = coco([annotation(5, [polygon((2, 5), (3, 9))])])
     (tmp_path / "coco.json").write_text("{}")
