@@ -23,7 +23,8 @@ from samtune.geometry import polygons_to_mask, rle_to_mask
 from samtune.types import LabelArray, MaskArray, Sample
 
 _LARGEST_ID = 2**31 - 1
-# Bytes of the shortest outline; `[]`, `[[]]` and `null` are shorter.
+# What stands for no outline, and the bytes of the shortest one.
+_EMPTY: tuple[Any, ...] = (None, "", [], [[]], {})
 _SHORTEST = 8
 _SHOWN = 10
 _Id = int | float | str | None
@@ -141,7 +142,10 @@ class Coco(Source):
 
 def objects_among(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Annotations with a segmentation that are no crowds."""
-    return [each for each in annotations if not each.get("iscrowd") and each.get("segmentation")]
+    return [
+        each for each in annotations
+        if not each.get("iscrowd") and each.get("segmentation") not in _EMPTY
+    ]  # fmt: skip
 
 
 def decode_annotations(
@@ -161,7 +165,10 @@ def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -
     shape, where = annotation["segmentation"], f"annotation {annotation.get('id')} of {file}"
     try:
         if not isinstance(shape, dict):
-            return polygons_to_mask([p for p in shape if len(p) >= 6], hw)
+            rings = [ring for ring in shape if len(ring) >= 6]
+            if not rings:
+                raise ValueError("none of its polygons has three corners")
+            return polygons_to_mask(rings, hw)
         height, width = (int(side) for side in shape["size"])
         mask = rle_to_mask(shape) if (height, width) == hw else None
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:

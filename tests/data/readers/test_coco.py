@@ -235,6 +235,11 @@ def test_a_broken_segmentation_is_named(coco, segmentation):
         source.read(0)
 
 
+def test_a_polygon_without_three_corners_is_named(coco):
+    with pytest.raises(UserError, match=r"annotation 5 .*none of its polygons has three corners"):
+        coco([annotation(5, [[1, 1, 3, 3]])]).read(0)
+
+
 def test_a_polygon_that_is_not_finite_is_named(coco):
     source = coco([annotation(5, [[0, 0, float("nan"), 0, 3, 3]])])
     with pytest.raises(UserError, match=r"annotation 5 of .*coco\.json has a segmentation that"):
@@ -326,7 +331,9 @@ def test_what_is_left_out_is_told_by_number(coco):
     del boxes[1]["segmentation"]
     crowd = annotation(9, [], iscrowd=1)
     whole = [annotation(5, shape), *boxes, crowd, annotation(10, shape, image_id=9)]
-    outlines, lost = coco(whole).notes
+    source = coco(whole)
+    assert list(masks_of(source.read(0))) == [5]
+    outlines, lost = source.notes
     assert outlines.startswith("3 of 6 annotations of ")
     assert "have no outline" in outlines
     assert lost.startswith("1 annotations of ")
