@@ -24,7 +24,8 @@ from samtune.geometry import polygons_to_mask, rle_to_mask
 from samtune.types import LabelArray, MaskArray, Sample
 
 _LARGEST_ID = 2**31 - 1
-# Bytes of the shortest outline; `[]`, `[[]]` and `null` are shorter.
+# What stands for no outline, and the bytes of the shortest one.
+_EMPTY: tuple[Any, ...] = (None, "", [], [[]], {})
 _SHORTEST = 8
 _SHOWN = 10
 _Id = int | float | str | None
@@ -142,7 +143,10 @@ class Coco(Source):
 
 def objects_among(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Annotations with a segmentation that are no crowds."""
-    return [each for each in annotations if not each.get("iscrowd") and each.get("segmentation")]
+    return [
+        each for each in annotations
+        if not each.get("iscrowd") and each.get("segmentation") not in _EMPTY
+    ]  # fmt: skip
 
 
 def decode_annotations(
@@ -162,7 +166,10 @@ def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -
     shape, where = annotation["segmentation"], f"annotation {annotation.get('id')} of {file}"
     try:
         if not isinstance(shape, dict):
-            return polygons_to_mask([p for p in shape if len(p) >= 6], hw)
+            rings = [ring for ring in shape if len(ring) >= 6]
+            if not rings:
+                raise ValueError("none of its polygons has three corners")
+            return polygons_to_mask(rings, hw)
         height, width = (int(side) for side in shape["size"])
         mask = rle_to_mask(shape) if (height, width) == hw else None
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
@@ -193,7 +200,7 @@ def _owners(content: _Content, rows: dict[_Id, int], file: Path) -> tuple[NDArra
     for number, annotation in enumerate(content.annotations):
         try:
             head = decode(annotation)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{file}: entry {number} of 'annotations': {error}") from error
         owner = owners[number] = rows.get(head.image_id, -1)
         if owner < 0:

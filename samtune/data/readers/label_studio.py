@@ -143,7 +143,7 @@ def _no_areas(results: msgspec.Raw) -> list[str]:
     """Kinds of results without an area; of damaged ones none, for they are named when read."""
     try:
         found = msgspec.json.decode(results, type=list[_Result])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return []
     kinds = (str(each.type).lower().removesuffix("labels") for each in found)
     return [kind for kind in kinds if kind in _NO_AREAS]

@@ -235,6 +235,11 @@ def test_a_broken_segmentation_is_named(coco, segmentation):
         source.read(0)
 
 
+def test_a_polygon_without_three_corners_is_named(coco):
+    with pytest.raises(UserError, match=r"annotation 5 .*none of its polygons has three corners"):
+        coco([annotation(5, [[1, 1, 3, 3]])]).read(0)
+
+
 def test_a_polygon_that_is_not_finite_is_named(coco):
     source = coco([annotation(5, [[0, 0, float("nan"), 0, 3, 3]])])
     with pytest.raises(UserError, match=r"annotation 5 of .*coco\.json has a segmentation that"):
@@ -326,7 +331,9 @@ def test_what_is_left_out_is_told_by_number(coco):
     del boxes[1]["segmentation"]
     crowd = annotation(9, [], iscrowd=1)
     whole = [annotation(5, shape), *boxes, crowd, annotation(10, shape, image_id=9)]
-    outlines, lost = coco(whole).notes
+    source = coco(whole)
+    assert list(masks_of(source.read(0))) == [5]
+    outlines, lost = source.notes
     assert outlines.startswith("3 of 6 annotations of ")
     assert "have no outline" in outlines
     assert lost.startswith("1 annotations of ")
@@ -373,6 +380,13 @@ def test_a_mark_of_byte_order_does_no_harm(coco, area):
     source = coco([annotation(5, [polygon((2, 5), (3, 9))], area=area)])
     source.file.write_bytes(b"\xef\xbb\xbf" + source.file.read_bytes())
     np.testing.assert_array_equal(masks_of(Coco(source.file).read(0))[5], block((2, 5), (3, 9)))
+
+
+def test_an_id_that_is_no_text_is_named(coco):
+    file = coco([annotation(5, [polygon((2, 5), (3, 9))], category_id=None)]).file
+    file.write_bytes(file.read_bytes().replace(b'"category_id": null', b'"category_id": "\xff"'))
+    with pytest.raises(UserError, match=r"coco\.json: entry 0 of 'annotations'.*utf-8"):
+        Coco(file)
 
 
 def test_a_file_that_changed_since_is_said(coco, tmp_path):

@@ -297,6 +297,7 @@ def test_files_that_are_cut_off_are_said_or_read(written):
 @given(place=st.integers(0, 999), value=st.integers(0, 255), number=st.integers(0, 30))
 @example(place=0, value=0, number=0)
 @example(place=309, value=2, number=1)  # a GeoTIFF whose CRS is another
+@example(place=328, value=128, number=1)  # text in Label Studio's file that is not UTF-8
 @example(place=309, value=0, number=1)  # ... or none to which a way leads
 def test_files_with_a_wrong_byte_are_said_or_read(written, place, value, number):
     folder, name = written
