@@ -18,7 +18,7 @@ from samtune.evaluation.own_prompts import OwnPrompts
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.inference.prompt_files import read_prompts
 from samtune.models.backend import Sam
-from samtune.models.loading import find_tuned
+from samtune.models.loading import METADATA_FILE, find_tuned
 from samtune.models.registry import REGISTRY
 from samtune.prompts.protocols import (
     EVALUATION_PROTOCOLS,
@@ -34,6 +34,8 @@ _EPILOG = """The data are those of the run, or of --config FILE; any of their se
 overridden: --data.path FOLDER, --data.stretch auto ... (samtune fit --help lists them). Intervals and
 tests are over images; where images of one patient, slide, video or scene belong together,
 --data.group_column NAME or --data.group_regex makes each of these one unit instead."""
+# Where a run keeps what was trained.
+_TUNED = ("adapter", "model")
 _KINDS = ", ".join((*PROTOCOLS, *NUMBERED, *GROUPS))
 
 
@@ -199,17 +201,22 @@ def seen_in_training(run: Path | None, data: SamDataModule) -> set[str]:
 
 
 def find_run(path: Path) -> Path | None:
-    """The run folder that a model belongs to, if it does to one."""
-    if str(path) in REGISTRY:
+    """The run folder that a model is, or whose adapter, weights or checkpoint it is."""
+    if str(path) in REGISTRY or not path.exists():
         return None
-    for folder in (path, path.parent, path.parent.parent):
-        if (
-            path.exists()
-            and (folder / "config.yaml").exists()
-            and (folder / "metrics.csv").exists()
-        ):
-            return folder
-    return None
+    place = path.parent if path.suffix == ".ckpt" else path
+    folders = (place, place.parent) if place.name in (*_TUNED, "checkpoints") else (place,)
+    return next(filter(_is_run, folders), None)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether `samtune fit` wrote it: short runs have no metrics, other programs a config.yaml."""
+    files = ("metrics.csv", *(f"{name}/{METADATA_FILE}" for name in _TUNED))
+    config = folder / "config.yaml"
+    if not config.is_file() or not any((folder / name).is_file() for name in files):
+        return False
+    settings = read_settings(config)
+    return isinstance(settings.get("model"), dict) and isinstance(settings.get("data"), dict)
 
 
 def require_tuned(model: str) -> Path:

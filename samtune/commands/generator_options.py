@@ -20,7 +20,11 @@ _GENERATOR = (
 def add_generator_options(parser: argparse._ActionsContainer) -> None:
     """Grid of points, thresholds and crops, under segment_anything's names."""
     fitted = "(default: what samtune thresholds found, or {})"
-    parser.add_argument("--points-per-side", type=int, default=32, help="of the grid")
+    parser.add_argument(
+        "--points-per-side",
+        type=int,
+        help="of the grid (default: as samtune thresholds had, or 32)",
+    )
     parser.add_argument("--points-per-batch", type=int, default=64, help="decoded at once")
     parser.add_argument("--pred-iou-thresh", type=float, help=fitted.format(0.88))
     parser.add_argument("--stability-score-thresh", type=float, help=fitted.format(0.95))
@@ -46,15 +50,21 @@ def refuse_generator_options(parser: argparse.ArgumentParser, options: argparse.
 
 
 def make_generator(sam: Sam, options: argparse.Namespace) -> AutomaticMaskGenerator:
-    """The generator that the options describe.
+    """The generator that the options describe; the grid is that of the thresholds, if any were found.
 
     Raises:
         UserError: an option makes no sense.
     """
     return AutomaticMaskGenerator(
-        sam, points_per_batch=options.points_per_batch,
-        **{name: getattr(options, name) for name in _GENERATOR},
-    )  # fmt: skip
+        sam, points_per_batch=options.points_per_batch, **_arguments(sam, options)
+    )
+
+
+def _arguments(sam: Sam, options: argparse.Namespace) -> dict[str, Any]:
+    found = {name: getattr(options, name) for name in _GENERATOR}
+    if found["points_per_side"] is None:
+        found["points_per_side"] = sam.thresholds.points_per_side if sam.thresholds else 32
+    return found
 
 
 def generator_settings(
@@ -62,7 +72,7 @@ def generator_settings(
 ) -> dict[str, Any]:
     """All that its masks depend on but the image, as it comes back from a JSON file."""
     sam: Sam = generator.predictor.model
-    values = {name: getattr(options, name) for name in _GENERATOR}
+    values = _arguments(sam, options)
     reading = {"bands": sam.bands, "stretch": sam.stretch, "value_range": sam.value_range}
     weights = {"weights": tuned_sha256(sam), "side": sam.image_size}
     settings = {**weights, **values, **asdict(generator.thresholds), **reading}

@@ -64,7 +64,8 @@ def _tell_thresholds(fitted: FittedThresholds) -> str:
     side = fitted.points_per_side
     parts = [
         f"To find everything in an image, with {side} x {side} points{where} "
-        f"(`{THRESHOLDS_FILE}`; `samtune segment` takes it by itself):\n\n{values}"
+        f"(`{THRESHOLDS_FILE}`; `samtune segment` takes points and thresholds by itself, "
+        f"`AutomaticMaskGenerator` the thresholds: give it points_per_side={side}):\n\n{values}"
     ]
     if about.get("results"):
         chosen = f"Chosen on the {about.get('split')} split by mean segmentation accuracy (mSA):"

@@ -54,7 +54,8 @@ class AutomaticMaskGenerator:
 
     Args:
         model: from `load_model` or `sam_model_registry`.
-        points_per_side: of the grid; `None` with `point_grids`.
+        points_per_side: of the grid, also where `samtune thresholds` had another; `None` with
+            `point_grids`.
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks stay with a predicted IoU above it, 0 for all; without it what
             `samtune thresholds` found for this model, or else 0.88.

@@ -107,3 +107,4 @@ def test_damaged_figures_of_thresholds_are_told(sam, card, monkeypatch):
         card()
     monkeypatch.setattr(sam, "thresholds", FittedThresholds(MaskThresholds(), 32))
     assert "32 x 32 points (`thresholds.json`" in card()
+    assert "the thresholds: give it points_per_side=32" in card()

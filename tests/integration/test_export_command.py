@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from samtune.cli import main
+from samtune.commands.evaluation_options import find_run
 from samtune.export import official
 from samtune.models.calibration import Calibration
 from samtune.models.loading import load_model
@@ -93,6 +94,33 @@ def test_an_adapter_without_its_run_is_tuned_all_the_same(evaluated, tmp_path):
     assert "It was tuned; more is not known" in card
     assert "tuned with samtune" in card
     assert "Nothing is known of it" not in card
+
+
+def test_a_run_too_short_for_metrics_is_a_run(evaluated, tmp_path):
+    run = tmp_path / "short"
+    shutil.copytree(evaluated, run, ignore=shutil.ignore_patterns("metrics.csv"))
+    for model in (run, run / "adapter", run / "checkpoints" / "last.ckpt"):
+        assert find_run(model) == run
+    assert export(run, "adapter", tmp_path / "out") == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "recipe `mixed`" in card
+    assert "more is not known" not in card
+
+
+def test_a_folder_with_somebody_s_config_is_no_run(evaluated, tmp_path):
+    foreign = tmp_path / "foreign"
+    shutil.copytree(evaluated / "adapter", foreign / "exports" / "mine")
+    shutil.copytree(evaluated / "adapter", foreign / "adapter")
+    (foreign / "metrics.csv").write_text("epoch,loss\n")
+    (foreign / "config.yaml").write_text("model: resnet\ndata: /somewhere\n")
+    for model in (foreign, foreign / "adapter", foreign / "exports" / "mine"):
+        assert find_run(model) is None
+    shutil.copy(evaluated / "config.yaml", foreign)
+    assert find_run(foreign / "exports" / "mine") is None
+    assert find_run(foreign / "adapter") == foreign
+    (foreign / "metrics.csv").unlink()
+    shutil.rmtree(foreign / "adapter")
+    assert find_run(foreign) is None
 
 
 def test_results_of_other_weights_are_not_claimed(evaluated, tmp_path):

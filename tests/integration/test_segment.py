@@ -1,5 +1,6 @@
 """`samtune segment` and `samtune thresholds` from end to end."""
 
+import argparse
 import json
 import shutil
 
@@ -9,6 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from samtune.cli import main
+from samtune.commands.generator_options import add_generator_options, make_generator
 from samtune.data.image_io import read_image
 from samtune.geometry import rle_to_mask
 from samtune.inference.automatic import AutomaticMaskGenerator
@@ -319,12 +321,23 @@ class TestThresholds:
         fitted = load_thresholds(run / "adapter").thresholds
         assert AutomaticMaskGenerator(sam).thresholds == fitted != MaskThresholds()
         out = tmp_path / "out"
-        arguments = [str(run), str(images), "--out", str(out), "--points-per-side", "8"]
-        assert main(["segment", *arguments]) == 0
-        assert json.loads((out / "settings.json").read_text())["pred_iou_thresh"] == (
-            fitted.pred_iou_thresh
-        )
+        assert main(["segment", str(run), str(images), "--out", str(out)]) == 0
+        settings = json.loads((out / "settings.json").read_text())
+        assert settings["pred_iou_thresh"] == fitted.pred_iou_thresh
+        assert settings["points_per_side"] == 8
         assert records(out)["0"]["masks"]
+        again = [str(run), str(images), "--out", str(out), "--points-per-side"]
+        assert main(["segment", *again, "8"]) == 0, "the same, so that it goes on"
+        assert main(["segment", *again, "7"]) == 2
+
+    def test_the_grid_is_that_of_the_choice_unless_another_is_given(self, run, monkeypatch):
+        parser = argparse.ArgumentParser()
+        add_generator_options(parser)
+        sam = load_model(run)
+        for given, side in (([], 8), (["--points-per-side", "5"], 5)):
+            assert len(make_generator(sam, parser.parse_args(given)).point_grids[0]) == side**2
+        monkeypatch.setattr(sam, "thresholds", None)
+        assert len(make_generator(sam, parser.parse_args([])).point_grids[0]) == 32**2
 
     @pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}', '{"format": 99}'])
     def test_a_damaged_file_is_told(self, run, images, tmp_path, capsys, content):
