@@ -20,6 +20,8 @@ _STEPS = {"nano": 1500, "other": 1000}
 _TRIAL_EPOCHS = 3
 # An object has this many separate parts on average, where each may be one of its own.
 _PARTS = 1.5
+# The augmentation that does no harm whatever the pictures are.
+_ANY = "light"
 _FEW_IMAGES, _FEW_WINDOWS = 20, 12
 
 
@@ -165,8 +167,9 @@ def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     preset = found.modality
     reason = "what the images seem to be; docs/augmentation.md shows all"
     if not preset:
-        preset = ask("What are the images?", [p for p in PRESETS if p != "none"], "light")
-        reason = "docs/augmentation.md shows what there is"
+        preset = ask("What are the images?", [p for p in PRESETS if p != "none"], _ANY)
+        kind = "true of any picture" if preset == _ANY else "as you say"
+        reason = f"{kind}; docs/augmentation.md shows what there is"
     yield Choice("data.augment", preset, reason)
 
 

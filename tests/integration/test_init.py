@@ -195,6 +195,21 @@ def test_nested_settings_make_one_mapping(tmp_path, discs):
     assert data["cache"] == {"mode": "fp16", "views": 2}
 
 
+def test_pictures_that_do_not_tell_get_what_is_true_of_any(tmp_path, monkeypatch):
+    folder = write_masks(tmp_path / "d", [squares(255)] * 12)
+    for file in (folder / "images").iterdir():
+        dark = np.random.default_rng(0).integers(0, 30, (96, 96), np.uint8)
+        Image.fromarray(dark).save(file)
+    assert written(tmp_path, folder)["data"]["augment"] == "light"
+    assert "# true of any picture; docs" in (tmp_path / "made.yaml").read_text()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    answer = lambda question: "ultrasound" if "What are the images" in question else ""  # noqa: E731
+    monkeypatch.setattr("builtins.input", answer)
+    out = tmp_path / "asked.yaml"
+    assert main(["init", str(folder), "--base", "nano", "--out", str(out)]) == 0
+    assert "augment: ultrasound        # as you say; docs" in out.read_text()
+
+
 @pytest.fixture
 def dicom_pictures(tmp_path, write_slices):
     """Writes twelve DICOM pictures with masks, with attributes."""
