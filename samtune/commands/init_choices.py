@@ -20,6 +20,14 @@ _STEPS = {"nano": 1500, "other": 1000}
 _TRIAL_EPOCHS = 3
 # An object has this many separate parts on average, where each may be one of its own.
 _PARTS = 1.5
+# The augmentation that does no harm whatever the pictures are.
+_ANY = "light"
+# A raster with more values has numbers of objects: legends of land cover have up to some fifty classes.
+_MOST_CLASSES = 50
+_MEANINGS = {
+    "binary": "one value besides 0", "semantic": "a value for each class",
+    "instances": "a number for each object",
+}  # fmt: skip
 _FEW_IMAGES, _FEW_WINDOWS = 20, 12
 
 
@@ -61,11 +69,14 @@ def _labels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
             reason = "grey levels along the outlines, as after resizing, are no objects"
             yield Choice("data.labels", "binary", reason)
         elif is_one_value:
-            yield Choice("data.labels", "binary", "one value besides 0")
-        elif any(names):
-            yield Choice("data.labels", "semantic", "a value for each class")
+            yield Choice("data.labels", "binary", _MEANINGS["binary"])
         else:
-            yield Choice("data.labels", "instances", "a number for each object")
+            meaning = "semantic" if any(names) else "instances"
+            yield Choice("data.labels", meaning, _MEANINGS[meaning])
+    elif found.has_label_raster and found.values:
+        meaning = "semantic" if is_semantic else _meaning_in_scenes(found, ask)
+        is_semantic = meaning != "instances"
+        yield Choice("data.labels", meaning, _MEANINGS[meaning])
     if is_semantic and found.num_components >= _PARTS:
         question = (
             f"A mask has {found.num_components:.1f} separate parts on average: is each an object of "
@@ -74,6 +85,21 @@ def _labels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
         if ask(question, ["yes", "no"], "yes") == "yes":
             reason = "separate parts are objects of their own"
             yield Choice("data.with_components", True, reason)
+
+
+def _meaning_in_scenes(found: Survey, ask: Ask) -> str:
+    """What the values of label rasters mean: few of them may be classes, as of land cover."""
+    is_parted = found.num_components >= _PARTS
+    if found.values == 1 and is_parted:
+        return "binary"
+    if found.values > _MOST_CLASSES:
+        return "instances"
+    question = (
+        f"The label rasters hold {found.values} values, each in {found.num_components:.1f} separate "
+        "parts of a window on average: is a value a class or one object?"
+    )
+    answer = ask(question, ["class", "object"], "class" if is_parted else "object")
+    return "semantic" if answer == "class" else "instances"
 
 
 def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
@@ -167,8 +193,9 @@ def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     preset = found.modality
     reason = "what the images seem to be; docs/augmentation.md shows all"
     if not preset:
-        preset = ask("What are the images?", [p for p in PRESETS if p != "none"], "light")
-        reason = "docs/augmentation.md shows what there is"
+        preset = ask("What are the images?", [p for p in PRESETS if p != "none"], _ANY)
+        kind = "true of any picture" if preset == _ANY else "as you say"
+        reason = f"{kind}; docs/augmentation.md shows what there is"
     yield Choice("data.augment", preset, reason)
 
 

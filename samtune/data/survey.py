@@ -12,6 +12,7 @@ from samtune.data.checks.look import Seen, look_at
 from samtune.data.datamodule import SamDataModule
 from samtune.data.dicom_io import is_dicom, read_dicom_window
 from samtune.data.formats import Format, recognise
+from samtune.data.geo.files import RASTER_SUFFIXES, find_objects_file
 from samtune.data.image_io import ImageFile
 from samtune.data.modality import guess_modality
 from samtune.data.objects import find_objects, object_mask
@@ -53,6 +54,7 @@ class Survey:
         group_column, group_regex: what seems to tie images together; empty for nothing.
         num_groups: how many values that column has.
         is_grouped: the images that an evaluation is of are tied together without a setting.
+        has_label_raster: objects of scenes are values of rasters, and no setting says what these mean.
         has_window: DICOM files bring the window that they are shown by.
         notes: what the reader noted.
     """
@@ -70,6 +72,7 @@ class Survey:
     group_regex: str
     num_groups: int
     is_grouped: bool
+    has_label_raster: bool
     has_window: bool
     notes: tuple[str, ...]
 
@@ -107,6 +110,7 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
         column, find_group_regex([record.image_id for record in records]),
         len({dict(record.columns).get(column) for record in records}),
         any(_is_tied(record, source.is_part) for record in evaluated),
+        found == "geo" and _has_label_raster(data, source.records[0].path),
         any(map(_brings_window, {source.image_file(place) for place in readable})),
         tuple(notes),
     )  # fmt: skip
@@ -175,6 +179,12 @@ def find_group_regex(names: list[str]) -> str:
     groups = {match[1] for match in matches if match and match[1]}
     is_everywhere = bool(matches) and all(match and match[1] for match in matches)
     return pattern if is_everywhere and 2 <= len(groups) <= len(names) / 2 else ""
+
+
+def _has_label_raster(data: SamDataModule, scene: Path) -> bool:
+    settings = data.read_settings
+    file = find_objects_file(scene, data.path, settings.objects)
+    return settings.labels == "auto" and file.suffix.lower() in RASTER_SUFFIXES
 
 
 def _brings_window(file: ImageFile) -> bool:

@@ -39,13 +39,40 @@ def pictures(colour, noise=20):
 
 @pytest.mark.parametrize(
     ("colour", "modality"),
-    [((200, 140, 190), "he"), ((10, 10, 10), "fluorescence"), ((120, 130, 110), "")],
+    [((200, 140, 190), "he"), ((10, 10, 10), ""), ((120, 130, 110), "")],
 )
 def test_colours_tell_some_modalities(tmp_path, squares, colour, modality):
-    images = pictures(colour, 5)
-    if modality == "fluorescence":
-        images = [np.repeat(image[..., :1], 3, axis=2) for image in images]
-    save(tmp_path, images, squares)
+    save(tmp_path, pictures(colour, 5), squares)
+    assert looked(tmp_path).modality == modality
+
+
+def dots(number):
+    """A label image of 80 x 80 with so many squares."""
+    labels = np.zeros((80, 80), np.uint8)
+    for place in range(number):
+        top, left = 5 + 25 * (place // 3), 5 + 25 * (place % 3)
+        labels[top : top + 15, left : left + 15] = place + 1
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("labelled", "shining", "is_grey", "modality"),
+    [
+        (dots(6), dots(6), True, "fluorescence"),
+        (dots(6) > 0, dots(6), True, "fluorescence"),
+        (dots(6), dots(6), False, ""),
+        (dots(6), dots(6) == 0, True, ""),  # as in ultrasound, a lesion is dark
+        (dots(1), dots(1), True, ""),  # as in MR, the brain
+        (dots(1), dots(6), True, ""),
+    ],
+)
+def test_dark_pictures_are_fluorescence_where_what_shines_is_labelled(
+    tmp_path, labelled, shining, is_grey, modality
+):
+    light = np.random.default_rng(0).integers(3, 12, (12, 80, 80)) + 40 * (shining > 0)
+    images = np.repeat(light[..., None], 3, axis=3).astype(np.uint8)
+    images[..., 1:] //= 1 if is_grey else 3
+    save(tmp_path, list(images), [labelled.astype(np.uint8)] * 12)
     assert looked(tmp_path).modality == modality
 
 

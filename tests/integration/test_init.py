@@ -236,6 +236,21 @@ def test_nested_settings_make_one_mapping(tmp_path, discs):
     assert data["cache"] == {"mode": "fp16", "views": 2}
 
 
+def test_pictures_that_do_not_tell_get_what_is_true_of_any(tmp_path, monkeypatch):
+    folder = write_masks(tmp_path / "d", [squares(255)] * 12)
+    for file in (folder / "images").iterdir():
+        dark = np.random.default_rng(0).integers(0, 30, (96, 96), np.uint8)
+        Image.fromarray(dark).save(file)
+    assert written(tmp_path, folder)["data"]["augment"] == "light"
+    assert "# true of any picture; docs" in (tmp_path / "made.yaml").read_text()
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    answer = lambda question: "ultrasound" if "What are the images" in question else ""  # noqa: E731
+    monkeypatch.setattr("builtins.input", answer)
+    out = tmp_path / "asked.yaml"
+    assert main(["init", str(folder), "--base", "nano", "--out", str(out)]) == 0
+    assert "augment: ultrasound        # as you say; docs" in out.read_text()
+
+
 @pytest.fixture
 def dicom_pictures(tmp_path, write_slices):
     """Writes twelve DICOM pictures with masks, with attributes."""
@@ -338,6 +353,63 @@ def write_geo(tmp_path):
         return tmp_path / "a.tif"
 
     return write
+
+
+def write_cover(path, values, label):
+    """A scene of 240 x 240 pixels with a label raster of squares that take turns in their values."""
+    rasterio = pytest.importorskip("rasterio")
+    bands = np.random.default_rng(0).integers(90, 200, (3, 240, 240), np.uint8)
+    labels = np.zeros((1, 240, 240), np.uint8)
+    for number in range(36):
+        y, x = 5 + 40 * (number // 6), 5 + 40 * (number % 6)
+        labels[0, y : y + 20, x : x + 20] = 1 + (number + number // 6) % values
+    grid = {"crs": "EPSG:32632", "transform": rasterio.Affine(2, 0, 5e5, 0, -2, 6e6)}
+    path.mkdir()
+    for name, array in (("s", bands), (label, labels)):
+        with rasterio.open(
+            path / f"{name}.tif", "w", driver="GTiff", count=len(array), height=240, width=240,
+            dtype="uint8", photometric="RGB" if len(array) == 3 else "MINISBLACK", **grid,
+        ) as file:  # fmt: skip
+            file.write(array)
+    return path
+
+
+TILE = ["--data.tile", "120"]
+
+
+@pytest.mark.parametrize(("values", "labels"), [(3, "semantic"), (1, "binary"), (36, "instances")])
+@pytest.mark.parametrize("name", ["s_labels", "s_mask"])
+def test_values_of_label_rasters_of_scenes(tmp_path, values, labels, name):
+    folder = write_cover(tmp_path / "d", values, name)
+    data = written(tmp_path, folder, *TILE)["data"]
+    is_parted = labels != "instances"
+    assert data["labels"] == ("semantic" if name == "s_mask" else labels)
+    assert data.get("with_components") == (True if is_parted else None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels"), [("class", "semantic"), ("object", "instances"), ("", "semantic")]
+)
+def test_what_few_values_of_a_label_raster_mean_is_asked(tmp_path, monkeypatch, answer, labels):
+    folder, out = write_cover(tmp_path / "d", 3, "s_labels"), tmp_path / "made.yaml"
+    reply = lambda question: answer if "hold 3 values, each in 3" in question else ""  # noqa: E731
+    monkeypatch.setattr("builtins.input", reply)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert main(["init", str(folder), *TILE, "--base", "nano", "--out", str(out)]) == 0
+    data = yaml.safe_load(out.read_text())["data"]
+    assert (data["labels"], "with_components" in data) == (labels, labels == "semantic")
+
+
+def test_what_label_rasters_mean_is_not_chosen_where_it_is_given_or_there_are_polygons(
+    tmp_path, write_geo
+):
+    folder = write_cover(tmp_path / "d", 3, "s_labels")
+    data = written(tmp_path, folder, *TILE, "--data.labels", "instances")["data"]
+    assert data["labels"] == "instances"
+    assert "with_components" not in data
+    (tmp_path / "made.yaml").unlink()
+    scene = write_geo(np.random.default_rng(0).integers(0, 255, (3, 300, 300), np.uint8))
+    assert "labels" not in written(tmp_path, scene)["data"]
 
 
 def test_mistakes(tmp_path, discs, capsys):

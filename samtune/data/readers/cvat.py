@@ -9,6 +9,7 @@ Format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 """
 
 import xml.etree.ElementTree as Xml
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ import numpy as np
 
 from samtune.data.objects import number_objects
 from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.shapes import Points, box_corners, ellipse_corners, fill, join_groups, rotated
+from samtune.data.shapes import (
+    Points,
+    box_corners,
+    ellipse_corners,
+    fill,
+    join_groups,
+    rotated,
+    told_as_left_out,
+)
 from samtune.data.source import ReadSettings, Record, Source
 from samtune.data.splits import split_called
 from samtune.errors import UserError
@@ -56,6 +65,7 @@ class Cvat(Source):
         self.records: list[Record] = []
         self._images: list[dict[str, str]] = []
         self._shapes: list[list[_Shape]] = []
+        self._left_out: Counter[str] = Counter()
         for element in _images_of(self.file):
             name, subset = element.get("name", ""), element.get("subset", "")
             parts = plain_parts(name)
@@ -71,8 +81,8 @@ class Cvat(Source):
                 )
             )  # fmt: skip
             self._images.append(dict(element.attrib))
-            kinds = (*_AREAS, *_NO_AREAS)
-            shapes = [_Shape(each.tag, dict(each.attrib)) for each in element if each.tag in kinds]
+            self._left_out.update(each.tag for each in element if each.tag in _NO_AREAS)
+            shapes = [_Shape(each.tag, dict(each.attrib)) for each in element if each.tag in _AREAS]
             self._shapes.append(sorted(shapes, key=lambda shape: _depth(shape, self.file)))
         if not self.records:
             raise UserError(f"{self.file} names no images")
@@ -81,6 +91,10 @@ class Cvat(Source):
                 f"the image {self.records[0].path.name} of {self.file} was not found under {folder} "
                 f"or {folder / 'images'}: put the images there (CVAT: save images)"
             )
+
+    @property
+    def notes(self) -> list[str]:
+        return told_as_left_out(self._left_out, self.file)
 
     def read(self, index: int) -> Sample:
         record, settings = self.records[index], self.settings
@@ -139,8 +153,6 @@ def _depth(shape: _Shape, file: Path) -> int:
 
 
 def _mask(shape: _Shape, hw: tuple[int, int], where: str) -> MaskArray:
-    if shape.kind in _NO_AREAS:
-        raise UserError(f"{where} has no area: only {', '.join(_AREAS)} can be trained on")
     try:
         if shape.kind == "mask":
             return _pasted(shape.values, hw)

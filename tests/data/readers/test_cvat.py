@@ -133,11 +133,17 @@ def test_tags_are_no_objects(cvat):
     assert cvat(element("tag", label="good")).read(0).classes == {}
 
 
+def test_what_has_no_area_is_left_out_and_told(cvat):
+    shapes = [element("polyline", label="a", points=SQUARE), element("skeleton", label="a")]
+    source = cvat(*shapes, polygon(SQUARE), shapes[0])
+    assert len(source.read(0).classes) == 1
+    (note,) = source.notes
+    assert note.endswith("left out: 2 of the kind polyline, 1 of the kind skeleton")
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (element("polyline", label="a", points=SQUARE), "has no area"),
-        (element("skeleton", label="a"), "has no area"),
         (polygon("1,1;2,2"), "has 2 corners"),
         (polygon("1,1;2,nan;3,3"), "not finite"),
         (polygon("1,1;2,1e12;3,3"), "far outside"),
