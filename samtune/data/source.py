@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.image_io import ImageFile, image_hw, read_image, read_pixels
@@ -119,6 +120,13 @@ class Source(ABC):
         """(H, W, C) values of an image as they are stored, before a stretch or a choice of bands."""
         return read_pixels(self.image_file(index))
 
+    def grounds(self) -> NDArray[np.object_] | None:
+        """(N,) polygons of the ground that images show, in one CRS, which meet where it is the same.
+
+        `None` where images are no scenes of a map; so is one that says not where it lies.
+        """
+        return None
+
 
 class Subset(Source):
     """Some records of a source, with the groups and notes that settings have found for them."""
@@ -154,6 +162,10 @@ class Subset(Source):
 
     def stored(self, index: int) -> NDArray[Any]:
         return self.source.stored(self.indices[index])
+
+    def grounds(self) -> NDArray[np.object_] | None:
+        found = self.source.grounds()
+        return None if found is None else found[self.indices]
 
 
 class Tiles(Source):

@@ -15,6 +15,7 @@ from samtune.data.checks.findings import (
     findings_of_alignment,
     findings_of_splits,
 )
+from samtune.data.checks.ground import find_shared_ground
 from samtune.data.checks.leaks import find_leaks, find_torn_groups
 from samtune.data.checks.look import Seen, look_at
 from samtune.data.dataset import OnError
@@ -87,6 +88,7 @@ def check(
         *findings_of_splits(facts, stretch, tile),
         *findings_of_alignment(seen),
         *find_leaks(seen),
+        *find_shared_ground(sources),
         *find_torn_groups(groups),
     ]
     findings += [Finding(level, text) for level, text in told]

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.raster import Scene
+from samtune.data.geo.raster import Scene, Window
 from samtune.errors import UserError, require
 
 WGS84 = "EPSG:4326"
+# Along a side of a window that is carried into another CRS.
+_STEPS_PER_SIDE = 8
 # Its semi-major axis in metres, and first eccentricity squared.
 _AXIS, _ECCENTRICITY2 = 6_378_137.0, 6.694_379_990_14e-3
 
@@ -72,6 +74,16 @@ def crs_to_pixel(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64]:
     inverse = np.linalg.inv(np.array([[a, b], [d, e]]))
     with np.errstate(invalid="ignore"):  # places at infinity
         return np.asarray((points - (c, f)) @ inverse.T)
+
+
+def outlines(windows: list[Window]) -> NDArray[np.float64]:
+    """(N, M, 2) xy pixels around each window, so close that its sides may be bent."""
+    share = np.arange(_STEPS_PER_SIDE) / _STEPS_PER_SIDE
+    none, all_ = np.zeros_like(share), np.ones_like(share)
+    xs, ys = np.concatenate([(share, none), (all_, share), (1 - share, all_), (none, 1 - share)], 1)
+    places = np.array([(w.x, w.y, w.width, w.height) for w in windows], np.float64).reshape(-1, 4)
+    x, y, width, height = (column[:, None] for column in places.T)
+    return np.stack([x + width * xs, y + height * ys], axis=2)
 
 
 def to_crs(points: NDArray[Any], source: str, target: str) -> NDArray[np.float64]:

@@ -6,14 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.frames import crs_to_pixel, pixel_to_crs, to_crs
+from samtune.data.geo.frames import crs_to_pixel, outlines, pixel_to_crs, to_crs
 from samtune.data.geo.layers import CHUNK
 from samtune.data.geo.raster import Scene, Window
 from samtune.data.geo.vector import Polygons
 from samtune.errors import UserError, require
-
-# Points along each side of a window that is carried into another CRS, where its sides are bent.
-_POINTS_PER_SIDE = 9
 
 
 @dataclass(frozen=True)
@@ -81,27 +78,17 @@ def _meeting(
 ) -> Meetings:
     """In the polygons' CRS, so that only the outlines of windows have to be reprojected."""
     shapely = require("shapely", "geo")
-    points = pixel_to_crs(scene, np.concatenate([_outline(window) for window in windows]))
+    points = pixel_to_crs(scene, outlines(windows).reshape(-1, 2))
     if crs and scene.crs:
         points = to_crs(points, scene.crs, crs)
-    outlines = np.where(np.isfinite(points), points, np.nan).reshape(len(windows), -1, 2)
-    tree = shapely.STRtree(
-        shapely.box(*np.fmin.reduce(outlines, 1).T, *np.fmax.reduce(outlines, 1).T)
-    )
+    rings = np.where(np.isfinite(points), points, np.nan).reshape(len(windows), -1, 2)
+    tree = shapely.STRtree(shapely.box(*np.fmin.reduce(rings, 1).T, *np.fmax.reduce(rings, 1).T))
     found = [
         np.add(tree.query(shapely.box(*bounds[start : start + CHUNK].T)), [[start], [0]])
         for start in range(0, len(bounds), CHUNK)
     ]
     polygons, met = np.concatenate([np.zeros((2, 0), np.intp), *found], axis=1)
     return Meetings(met, polygons)
-
-
-def _outline(window: Window) -> NDArray[np.float64]:
-    """(4 n, 2) xy along the sides of a window."""
-    share = np.linspace(0, 1, _POINTS_PER_SIDE)
-    sides = [(share, 0 * share), (share, 0 * share + 1), (0 * share, share), (0 * share + 1, share)]
-    unit = np.concatenate([np.stack(side, axis=1) for side in sides])
-    return np.asarray(unit * (window.width, window.height) + (window.x, window.y))
 
 
 def lie_apart(polygons: Polygons, scene: Scene) -> str:

@@ -6,8 +6,9 @@ PATH/a_labels.tif       or its label raster (a_label, a_mask); or a.tif in PATH/
 PATH/manifest.csv       optional: a row for each scene, with a split or group column
 
 Windows are read straight from the file: a scene never has to fit the memory. Scenes are divided into
-blocks, which are the groups that no drawn split tears apart; windows end where their block ends, and
-a polygon that reaches into two blocks belongs to the one that holds a place within it.
+blocks, which are the groups that no drawn split tears apart; those that show the same ground, in
+whatever scenes, are one group. Windows end where their block ends, and a polygon that reaches into two
+blocks belongs to the one that holds a place within it.
 """
 
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samtune.data.geo.blocks import block_windows, choose_block_side
+from samtune.data.geo.blocks import Block, divide
 from samtune.data.geo.drawing import draw
 from samtune.data.geo.files import RASTER_SUFFIXES, find_objects_file, scene_files
 from samtune.data.geo.frames import metres_per_pixel
+from samtune.data.geo.ground import lay_on_ground
 from samtune.data.geo.label_raster import LabelRaster, open_labels, read_label_window
 from samtune.data.geo.placing import find_on_scene, lie_apart, points_on_scene
 from samtune.data.geo.raster import (
@@ -82,8 +84,12 @@ class GeoScenes(Source):
         self.records: list[Record] = []
         self._places: list[_Place] = []
         rows = read_manifest(path if path.is_dir() else path.parent)
-        for number in range(len(self.scenes)):
-            self._add(number, rows)
+        self._side = chosen.tile or _DEFAULT_TILE
+        overlap = min(chosen.tile_overlap, self._side - 1)
+        divided = divide(self.scenes, chosen.block, self._side, overlap)
+        self._is_chained = any(len({b.group for b in its}) < len(its) for its in divided)
+        for number, blocks in enumerate(divided):
+            self._add(number, blocks, rows)
         self._require_meeting()
         if not self.records:
             raise UserError(
@@ -113,15 +119,12 @@ class GeoScenes(Source):
             return read_polygons(file, settings.class_column, settings.encoding, settings.layer)
         return open_labels(file)
 
-    def _add(self, number: int, rows: dict[str, dict[str, str]]) -> None:
+    def _add(self, number: int, blocks: list[Block], rows: dict[str, dict[str, str]]) -> None:
         """Windows of one scene that hold data and (unless all are wanted) objects."""
         scene, settings = self.scenes[number], self.settings
-        side = settings.tile or _DEFAULT_TILE
-        block = settings.block or choose_block_side(self.scenes, side)
-        blocks = list(block_windows(scene, block, side, min(settings.tile_overlap, side - 1)))
-        names = [name for name, _, windows in blocks for _ in windows]
-        windows = [window for _, _, windows in blocks for window in windows]
-        numbers = self._owned(number, windows, [whole for _, whole, its in blocks for _ in its])
+        names = [block.group for block in blocks for _ in block.windows]
+        windows = [window for block in blocks for window in block.windows]
+        numbers = self._owned(number, windows, [b.whole for b in blocks for _ in b.windows])
         row = rows.get(scene.path.stem) or rows.get(scene.path.name) or {}
         metres = metres_per_pixel(scene)
         columns = {**row, **(spacing_columns(*metres, "m") if metres else {})}
@@ -187,6 +190,10 @@ class GeoScenes(Source):
             labels, classes = split_components(labels, classes)
         return Sample(record.image_id, image, labels, classes, record.group)
 
+    def grounds(self) -> NDArray[np.object_]:
+        places = [[p.window for p in self._places if p.scene == n] for n in range(len(self.scenes))]
+        return lay_on_ground(list(zip(self.scenes, places, strict=True)), self._side)
+
     @property
     def notes(self) -> list[str]:
         unnamed = [scene.path for scene in self.scenes if not scene.is_marked]
@@ -196,6 +203,11 @@ class GeoScenes(Source):
             "blue (set data.bands if they are stored otherwise)"
             for path in unnamed[:1]
         ]
+        if self._is_chained:
+            found.append(
+                "scenes that show the same ground lie in other CRSs, or turned, and could not be cut "
+                "alike: their blocks stay together (warped to one CRS they would be more groups)"
+            )
         layers = {o.path: o for o in self._objects if isinstance(o, Polygons)}
         for path, polygons in layers.items():
             found += polygons.notes

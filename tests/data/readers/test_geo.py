@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from samtune.data.checks.check import check
+from samtune.data.checks.ground import find_shared_ground
 from samtune.data.datamodule import SamDataModule
 from samtune.data.formats import open_splits, recognise
 from samtune.data.geo.files import find_objects_file, scene_files
@@ -202,10 +204,53 @@ class TestSplits:
         assert found == {"train": ["a@0,0"], "val": ["b@0,0"], "test": ["c@0,0"]}
         assert splits["train"].notes == []
 
+    @pytest.fixture
+    def dates(self, tmp_path, write_scene, write_polygons):
+        """Three dates of one place with 48 squares."""
+        for name in "abc":
+            values = np.random.default_rng(ord(name)).integers(1, 255, (3, 200, 250), np.uint8)
+            write_scene(f"{name}.tif", values)
+        write_polygons("all.geojson", boxes(PLACES))
+        return tmp_path
+
+    def test_dates_of_one_place_stay_together(self, dates):
+        data = SamDataModule(path=str(dates), tile=32, tile_overlap=0)
+        found = {}
+        for split in ("train", "val", "test"):
+            for record in data.source(split).records:
+                found.setdefault(record.image_id.partition("@")[2], set()).add(
+                    (split, record.group)
+                )
+        assert {split for its in found.values() for split, _ in its} == {"train", "val", "test"}
+        assert all(len(its) == 1 for its in found.values())
+        sources = {split: data.whole_source(split) for split in ("train", "val", "test")}
+        assert not list(find_shared_ground(sources))
+
+    def test_ground_that_named_splits_share_is_told(self, dates):
+        (dates / "manifest.csv").write_text("id,split\na,train\nb,train\nc,test\n")
+        data = SamDataModule(path=str(dates), tile=100, tile_overlap=0)
+        sources = {split: data.whole_source(split) for split in ("train", "test")}
+        ((level, text),) = find_shared_ground(sources)
+        assert level == "error"
+        assert text.startswith("6 of 8 windows of test (75%) show ground that train shows too")
+        assert "such as c@125,0 and a@125,0" in text
+        result = check(sources, 64, "none", 1)
+        assert any("show ground" in f.text for f in result.findings if f.level == "error")
+
+    def test_scenes_that_cannot_be_cut_alike_are_told(self, tmp_path, write_scene, write_polygons):
+        write_scene("a.tif", np.ones((1, 200, 200), np.uint8))
+        corner = tuple(to_crs(np.array([[500_000.0, 6_000_000.0]]), "EPSG:32632", "EPSG:4326")[0])
+        write_scene("b.tif", np.ones((1, 300, 300), np.uint8), "EPSG:4326", 2e-5, corner)
+        write_polygons("all.gpkg", boxes(PLACES))
+        source = GeoScenes(tmp_path, ReadSettings(tile=50))
+        assert any("could not be cut alike" in note for note in source.notes)
+        assert not any("cut alike" in note for note in GeoScenes(tmp_path / "a.tif").notes)
+
     def test_many_scenes_are_groups_themselves(self, tmp_path, write_scene):
         for number in range(10):
-            write_scene(f"images/{number}.tif", np.ones((1, 64, 64), np.uint8))
-            write_scene(f"labels/{number}.tif", np.ones((1, 64, 64), np.uint8))
+            for name in ("images", "labels"):
+                corner = (500_000 + 128.0 * number, 6_000_000)
+                write_scene(f"{name}/{number}.tif", np.ones((1, 64, 64), np.uint8), corner=corner)
         source = GeoScenes(tmp_path, ReadSettings(tile=32, tile_overlap=0))
         assert {record.group for record in source.records} == set("0123456789")
 
