@@ -144,6 +144,33 @@ def test_small_objects_are_judged_at_the_model_s_input():
     assert looked(train, *rest, side=64, tile=64).findings == []
 
 
+def test_objects_below_the_smallest_area_are_told():
+    grid = np.zeros((1, 64, 64), np.int32)
+    for number, place in enumerate([(y, x) for y in range(30, 60, 6) for x in range(0, 60, 6)]):
+        grid[0, place[0] : place[0] + 3, place[1] : place[1] + 3] = number + 2
+    few = replace(sample(1), labels=sample(1).labels + grid)
+    rest = {"val": Pictures(sample(3)), "test": Pictures(sample(4))}
+    result = check({"train": Pictures(few), **rest}, 64, "none", 10)
+    assert (result.splits["train"].num_objects, result.splits["train"].num_left_out) == (1, 50)
+    (warning,) = texts(result, "warning")
+    assert warning.startswith(
+        "50 of 51 objects of train have fewer pixels than data.min_area and are"
+    )
+    assert check({"train": Pictures(few), **rest}, 256, "none", 9).findings == []
+    (error,) = texts(check({"train": Pictures(few), **rest}, 64, "none", 401), "error")[:1]
+    assert error.startswith("train has no objects: all 51 have fewer pixels than data.min_area")
+
+
+def test_a_speck_among_many_objects_is_nothing_to_warn_of():
+    labels = np.arange(1, 401, dtype=np.int32).reshape(1, 20, 20).repeat(3, 1).repeat(3, 2)
+    speck = np.pad(labels, ((0, 0), (0, 4), (0, 4)))
+    speck[0, 62, 62] = 500
+    image = sample(1).image
+    result = check({"train": Pictures(Sample("a", image, speck))}, 512, "none", 9)
+    assert result.splits["train"].num_left_out == 1
+    assert not any("min_area" in text for text in texts(result, "warning"))
+
+
 def test_dark_images_ask_for_a_stretch():
     dark = [replace(s, image=s.image // 20) for s in (sample(n) for n in (5, 6, 7))]
     rest = [sample(3)], [sample(4)]
