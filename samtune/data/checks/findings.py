@@ -142,8 +142,8 @@ def _findings_of(
     elif its.num_left_out > every / 100 and its.num_objects:
         yield (
             "warning",
-            f"{its.num_left_out} of {every} objects of {split} have fewer pixels than data.min_area and "
-            "are left out: if they are no specks, set data.min_area 1 (and data.tile, or a larger "
+            f"{its.num_left_out} of {every} objects of {split} are smaller than data.min_area pixels "
+            "and are left out: if they are no specks, set data.min_area 1 (and data.tile, or a larger "
             "model.image_size, to see them well)",
         )
     if its.num_flat:
