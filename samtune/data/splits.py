@@ -84,10 +84,13 @@ def _split_among(words: list[str]) -> str:
 
 def split_folders(folder: Path) -> dict[Path, str]:
     """Folders inside one whose names mention a split: those of train first, then val, then test."""
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    splits = splits_in(entry.name for entry in inside if entry.is_dir())
-    named = {entry: splits[entry.name] for entry in inside if entry.name in splits}
-    return dict(sorted(named.items(), key=lambda pair: SPLITS.index(pair[1])))
+    if not folder.is_dir():
+        return {}
+    # only what is named so is looked at: there may be a million files beside
+    named = [entry for entry in folder.iterdir() if _split_among(_words_of(entry.name))]
+    splits = splits_in(sorted(entry.name for entry in named if entry.is_dir()))
+    in_order = sorted(splits.items(), key=lambda pair: SPLITS.index(pair[1]))
+    return {folder / name: split for name, split in in_order}
 
 
 def file_splits(path: Path, files: list[Path]) -> list[str]:

@@ -89,6 +89,23 @@ def test_nearly_the_same_image_is_found_brighter_resized_and_saved_anew(tmp_path
     assert (again ^ fingerprint(original.image)).bit_count() <= 2
 
 
+def test_nearly_the_same_images_within_a_split_are_told_unless_they_belong_together():
+    frames = [
+        replace(sample(1), image_id=f"f{n}", image=sample(1).image - np.uint8(n), group=group)
+        for n, group in enumerate(["", "", "", "v1", "v1"])
+    ]
+    rest = [sample(2)], [sample(3)]
+    result = looked([*frames[:3], sample(4)], *rest)
+    assert result.verdict == "warnings"
+    (warning,) = texts(result, "warning")
+    assert warning.startswith(
+        "3 pairs of images within a split are nearly the same, such as f0 (train) and f1 (train): "
+    )
+    assert looked(frames[3:], *rest).findings == []
+    (warning,) = texts(looked(frames[2:], *rest), "warning")
+    assert warning.startswith("2 pairs of images within a split")
+
+
 def test_different_images_and_flat_ones_are_not_alike():
     result = looked(
         [sample(n) for n in range(60)], [sample(100)], [sample(n) for n in range(200, 260)]
@@ -114,6 +131,8 @@ def test_thousands_of_like_images_are_not_all_counted():
     ((_, text),) = find_leaks([seen(n, 0.001) for n in range(3000)])
     assert text.startswith("more than 1000 pairs of images in two splits are nearly the same")
     assert list(find_leaks([seen(n, 1.0) for n in range(3000)])) == []
+    apart = [replace(seen(n, 1.0), group=f"{n}") for n in range(3000)]
+    assert list(find_leaks(apart)) == []
     ((_, text),) = find_leaks([seen(n, 0.001) for n in range(14)])
     assert text.startswith("24 pairs")
     assert time.process_time() - started < 5
@@ -142,6 +161,33 @@ def test_small_objects_are_judged_at_the_model_s_input():
     assert warning.startswith("2 of 2 objects of train are narrower than 8 pixels")
     assert "set data.tile" in warning
     assert looked(train, *rest, side=64, tile=64).findings == []
+
+
+def test_objects_below_the_smallest_area_are_told():
+    grid = np.zeros((1, 64, 64), np.int32)
+    for number, place in enumerate([(y, x) for y in range(30, 60, 6) for x in range(0, 60, 6)]):
+        grid[0, place[0] : place[0] + 3, place[1] : place[1] + 3] = number + 2
+    few = replace(sample(1), labels=sample(1).labels + grid)
+    rest = {"val": Pictures(sample(3)), "test": Pictures(sample(4))}
+    result = check({"train": Pictures(few), **rest}, 64, "none", 10)
+    assert (result.splits["train"].num_objects, result.splits["train"].num_left_out) == (1, 50)
+    (warning,) = texts(result, "warning")
+    assert warning.startswith(
+        "50 of 51 objects of train are smaller than data.min_area pixels and are"
+    )
+    assert check({"train": Pictures(few), **rest}, 256, "none", 9).findings == []
+    (error,) = texts(check({"train": Pictures(few), **rest}, 64, "none", 401), "error")[:1]
+    assert error.startswith("train has no objects: all 51 have fewer pixels than data.min_area")
+
+
+def test_a_speck_among_many_objects_is_nothing_to_warn_of():
+    labels = np.arange(1, 401, dtype=np.int32).reshape(1, 20, 20).repeat(3, 1).repeat(3, 2)
+    speck = np.pad(labels, ((0, 0), (0, 4), (0, 4)))
+    speck[0, 62, 62] = 500
+    image = sample(1).image
+    result = check({"train": Pictures(Sample("a", image, speck))}, 512, "none", 9)
+    assert result.splits["train"].num_left_out == 1
+    assert not any("min_area" in text for text in texts(result, "warning"))
 
 
 def test_dark_images_ask_for_a_stretch():

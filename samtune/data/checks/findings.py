@@ -27,6 +27,8 @@ class Finding:
 class SplitFacts:
     """What a split holds. Sizes are height x width; areas are pixels of the original image.
 
+    Objects below `data.min_area` are counted as left out, and in nothing else.
+
     `values` are channels, dtype and range of the files, with how many images have them; quantiles
     are the smallest, the quartiles and the largest.
     """
@@ -37,6 +39,7 @@ class SplitFacts:
     num_without_objects: int = 0
     num_flat: int = 0
     num_not_finite: int = 0
+    num_left_out: int = 0
     num_too_small: int = 0
     num_touching: int = 0
     num_interpolated: int = 0
@@ -59,6 +62,7 @@ def facts_of(seen: list[Seen], num_images: int) -> SplitFacts:
         num_without_objects=sum(count == 0 for count in counts),
         num_flat=sum(image.is_flat and image.stored.is_finite for image in seen),
         num_not_finite=sum(not image.stored.is_finite for image in seen),
+        num_left_out=sum(image.num_left_out for image in seen),
         num_too_small=sum(image.num_too_small for image in seen),
         num_touching=sum(image.num_touching for image in seen),
         num_interpolated=sum(image.is_interpolated for image in seen),
@@ -123,8 +127,11 @@ def _findings_of(
     split: str, its: SplitFacts, stretch: str, tile: int
 ) -> Iterator[tuple[Level, str]]:
     """What one split with images tells alone."""
+    every = its.num_objects + its.num_left_out
     if its.num_looked_at and not its.num_objects:
-        yield "error", f"{split} has no objects: its masks are empty"
+        few = f"all {every} have fewer pixels than data.min_area (set it to 1) and are left out"
+        why = few if every else "its masks are empty"
+        yield "error", f"{split} has no objects: {why}"
     elif its.num_without_objects > its.num_looked_at / 5:
         number = f"{its.num_without_objects} of {its.num_looked_at}"
         yield "warning", f"{number} images of {split} have no object: nothing is learned from them"
@@ -133,6 +140,13 @@ def _findings_of(
             "warning",
             f"{its.num_interpolated} masks of {split} hold grey levels along their outlines, as after "
             "resizing or JPEG, and each would be an object: set data.labels binary, or write them anew",
+        )
+    elif its.num_left_out > every / 100 and its.num_objects:
+        yield (
+            "warning",
+            f"{its.num_left_out} of {every} objects of {split} are smaller than data.min_area pixels "
+            "and are left out: if they are no specks, set data.min_area 1 (and data.tile, or a larger "
+            "model.image_size, to see them well)",
         )
     if its.num_flat:
         yield "warning", f"{its.num_flat} images of {split} are of one colour: nothing is in them"

@@ -1,4 +1,4 @@
-"""The same image, nearly the same one, or one group in two splits."""
+"""The same image or nearly the same one twice, or one group in two splits."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,14 +16,15 @@ _MOST_BITS = 2
 _LEAST_LIKENESS = 0.97
 # Of slices that all look alike there would be millions.
 _MOST_PAIRS = 1000
+# Images that are compared with all others at once.
+_BLOCK = 256
 
 
 def find_leaks(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
-    """Levels and texts of what is wrong between the splits."""
+    """Levels and texts of images that come again, in another split or within one."""
     same = _pairs(seen)
     across = [pair for pair in same if pair[0].split != pair[1].split]
     within = [pair for pair in same if pair[0].split == pair[1].split]
-    near = list(islice(_near(seen), _MOST_PAIRS + 1))
     if across:
         yield (
             "error",
@@ -33,14 +34,21 @@ def find_leaks(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
     if within:
         number = f"{len(within)} images are there twice within a split"
         yield "warning", f"{number}, such as {_named(within[0])}"
-    if near:
-        number = f"more than {_MOST_PAIRS}" if len(near) > _MOST_PAIRS else f"{len(near)}"
-        yield (
-            "warning",
-            f"{number} pairs of images in two splits are nearly the same, such as "
-            f"{_named(near[0])}: look at them, and keep frames of one scene together "
-            "(data.group_column)",
-        )
+    yield from _near_findings(seen)
+
+
+def _near_findings(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
+    advice = "look at them, and keep frames of one scene together (data.group_column)"
+    counted = "each counts as one of its own: leave one out, or tie frames of one scene together"
+    for is_across, where, what in (
+        (True, "in two splits", advice),
+        (False, "within a split", f"{counted} (data.group_column)"),
+    ):
+        pairs = list(islice(_near(seen, is_across), _MOST_PAIRS + 1))
+        number = f"more than {_MOST_PAIRS}" if len(pairs) > _MOST_PAIRS else f"{len(pairs)}"
+        if pairs:
+            told = f"pairs of images {where} are nearly the same, such as {_named(pairs[0])}"
+            yield "warning", f"{number} {told}: {what}"
 
 
 def find_torn_groups(groups: dict[str, list[str]]) -> Iterator[tuple[Level, str]]:
@@ -61,29 +69,38 @@ def _pairs(seen: list[Seen]) -> list[tuple[Seen, Seen]]:
     return [pair for pair in found if pair[0] is not pair[1]]
 
 
-def _near(seen: list[Seen]) -> Iterator[tuple[Seen, Seen]]:
-    """Pairs of two splits whose fingerprints differ in few bits and whose thumbnails are alike.
+def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
+    """Pairs whose fingerprints differ in few bits and whose thumbnails are alike.
 
-    One of three parts of such fingerprints is the same.
+    One of three parts of such fingerprints is the same. Pairs are of two splits, or else of one
+    split and of two groups: slices of one volume, frames of one video are alike by nature.
     """
     kept = [image for image in seen if image.fingerprint is not None]
     if not kept:
         return
     prints = np.array([image.fingerprint for image in kept], np.uint64)
-    splits = np.array([image.split for image in kept])
+    splits, groups = (
+        np.unique(names, return_inverse=True)[1]
+        for names in ([image.split for image in kept], [image.group for image in kept])
+    )
     thumbnails = np.stack([image.thumbnail for image in kept])
     found: set[tuple[int, int]] = set()
     for members in _same_parts(prints):
-        for place, one in enumerate(members[:-1]):
-            others = members[place + 1 :]
-            others = others[splits[others] != splits[one]]
-            others = others[np.bitwise_count(prints[others] ^ prints[one]) <= _MOST_BITS]
-            # a common frame around other pictures gives like bits, but no like thumbnail
-            others = others[thumbnails[others] @ thumbnails[one] >= _LEAST_LIKENESS]
-            for other in others:
-                if (one, other) not in found and kept[one].digest != kept[other].digest:
-                    found.add((one, other))
-                    yield kept[one], kept[other]
+        for start in range(0, len(members) - 1, _BLOCK):
+            ones, others = members[start : start + _BLOCK], members[start:]
+            is_wanted = (splits[ones, None] != splits[others]) == is_across
+            if not is_across:
+                is_wanted &= groups[ones, None] != groups[others]
+            is_wanted &= np.bitwise_count(prints[ones, None] ^ prints[others]) <= _MOST_BITS
+            if is_wanted.any():
+                # a common frame around other pictures gives like bits, but no like thumbnail
+                is_wanted &= thumbnails[ones] @ thumbnails[others].T >= _LEAST_LIKENESS
+            for row, column in np.argwhere(np.triu(is_wanted, 1)):
+                pair = (int(ones[row]), int(others[column]))
+                one, other = kept[pair[0]], kept[pair[1]]
+                if pair not in found and one.digest != other.digest:
+                    found.add(pair)
+                    yield one, other
 
 
 def _same_parts(prints: NDArray[np.uint64]) -> Iterator[NDArray[np.intp]]:

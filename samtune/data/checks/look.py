@@ -33,7 +33,10 @@ class Stored:
 
 @dataclass
 class Seen:
-    """One image as it was looked at. Areas are pixels of the original image."""
+    """One image as it was looked at. Areas are pixels of the original image.
+
+    `num_left_out` are objects below `data.min_area`, of which nothing else is noted.
+    """
 
     split: str
     image_id: str
@@ -43,6 +46,7 @@ class Seen:
     thumbnail: FloatArray
     hw: tuple[int, int]
     areas: list[int]
+    num_left_out: int
     num_too_small: int
     num_touching: int
     classes: list[str]
@@ -68,7 +72,8 @@ def look_at(
         UserError: the image or its objects cannot be read.
     """
     sample = source.read(index)
-    places = find_objects(sample.labels, min_area)
+    everything = find_objects(sample.labels)
+    places = [place for place in everything if place.area >= min_area]
     hw = (sample.image.shape[0], sample.image.shape[1])
     return Seen(
         split=split,
@@ -79,6 +84,7 @@ def look_at(
         thumbnail=thumbnail(sample.image),
         hw=hw,
         areas=[place.area for place in places],
+        num_left_out=len(everything) - len(places),
         num_too_small=_num_too_small(places, hw, input_side, tile),
         num_touching=_num_touching(sample, places),
         classes=[sample.classes.get(place.object_id, "") for place in places],

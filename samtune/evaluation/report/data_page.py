@@ -74,8 +74,8 @@ def _as_seen(pixel_values: Tensor, frame: InputFrame) -> ImageArray:
 
 def facts_table(result: CheckResult, side: int) -> tuple[list[str], list[list[str]]]:
     """Head and lines, one for each split."""
-    head = ["split", "images", "objects", "without objects", f"too small at {side} px", "touching",
-            "objects an image", "area (px)", "sizes", "files hold"]  # fmt: skip
+    head = ["split", "images", "objects", "left out", "without objects", f"too small at {side} px",
+            "touching", "objects an image", "area (px)", "sizes", "files hold"]  # fmt: skip
     return head, [_line(split, its) for split, its in result.splits.items()]
 
 
@@ -84,9 +84,9 @@ def _line(split: str, its: SplitFacts) -> list[str]:
     if its.num_looked_at != its.num_images:
         images += f" ({its.num_looked_at} read)"
     return [
-        split, images, str(its.num_objects), str(its.num_without_objects), str(its.num_too_small),
-        str(its.num_touching), _range(its.objects_per_image), _range(its.area_quantiles),
-        _first(its.sizes), _first(its.values),
+        split, images, str(its.num_objects), str(its.num_left_out), str(its.num_without_objects),
+        str(its.num_too_small), str(its.num_touching), _range(its.objects_per_image),
+        _range(its.area_quantiles), _first(its.sizes), _first(its.values),
     ]  # fmt: skip
 
 
