@@ -9,7 +9,7 @@ from pathlib import Path
 
 from samtune.errors import UserError
 from samtune.export.checking import require_equal, sample_answers
-from samtune.export.exported import Exported, ExportSettings
+from samtune.export.exported import Exported, ExportSettings, is_published
 from samtune.export.extras import write_extras
 from samtune.models.backend import Sam
 from samtune.models.identity import BaseIdentity
@@ -50,8 +50,7 @@ def export_adapter(sam: Sam, folder: Path, settings: ExportSettings) -> Exported
 def find_hub_id(base: BaseIdentity) -> str:
     """Where transformers finds the base on the Hub; empty if it does not."""
     if spec := REGISTRY.get(base.name):
-        is_published = bool(spec.sha256) and spec.url.endswith(f"/{Path(base.checkpoint).name}")
-        return spec.hub_id if not base.checkpoint or is_published else ""
+        return spec.hub_id if is_published(base) else ""
     return "" if Path(base.name).exists() else base.name
 
 

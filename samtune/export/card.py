@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from samtune.export.exported import Exported, public_base
+from samtune.export.exported import Exported, file_sha256, is_published, public_base
 from samtune.export.extras import tell_extras
 from samtune.files import write_text
 from samtune.models.backend import Sam
@@ -93,9 +93,9 @@ def metadata(sam: Sam, exported: Exported, facts: Facts) -> dict[str, Any]:
 
 
 def _base_license(base: BaseIdentity) -> str:
-    """As the Hub writes it; its own licences have no id there."""
+    """As the Hub writes it; its own licences have no id there, and of other weights none is known."""
     spec = REGISTRY.get(base.name)
-    if spec is None:
+    if spec is None or not is_published(base):
         return ""
     return spec.weights_license.lower() if " " not in spec.weights_license else "other"
 
@@ -123,11 +123,22 @@ def _base(sam: Sam, facts: Facts) -> str:
     base, spec = public_base(facts.base), REGISTRY.get(facts.base.name)
     where = f" ([{facts.hub_id}](https://huggingface.co/{facts.hub_id}))" if facts.hub_id else ""
     lines = [f"`{base.name}`{where}, input {sam.image_size} pixels."]
-    if spec:
+    if base.checkpoint:
+        digest = file_sha256(facts.base.checkpoint)
+        lines.append(
+            f"Its weights are those of the file `{base.checkpoint}`"
+            + (f" (sha256 `{digest}`)." if digest else ".")
+        )
+    if spec and is_published(facts.base):
         licenses = (
             f"its code is under {spec.code_license}, its weights under {spec.weights_license}"
         )
         lines.append(f"Of the base, {licenses}.")
+    elif spec:
+        lines.append(
+            f"Its code is under {spec.code_license}; the licence of the file is not known to samtune, "
+            "for its sha256 is not the published one, or none is published."
+        )
     else:
         lines.append("Its licence is not known to samtune.")
     if base.is_random:

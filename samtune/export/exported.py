@@ -1,10 +1,13 @@
 """What every export is asked for, and what it tells of itself to the model card."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from samtune.data.source import Source
 from samtune.models.identity import BaseIdentity
+from samtune.models.registry import REGISTRY
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,22 @@ def public_base(base: BaseIdentity) -> BaseIdentity:
     if Path(name).is_absolute():
         name = Path(name).name
     return replace(base, name=name, checkpoint=Path(checkpoint).name)
+
+
+def is_published(base: BaseIdentity) -> bool:
+    """Whether its weights are those of its name in the registry, which states their licence."""
+    spec = REGISTRY.get(base.name)
+    if spec is None or not base.checkpoint:
+        return spec is not None
+    # a file under the official name was compared when it was loaded
+    has_name = Path(base.checkpoint).name == spec.url.rpartition("/")[2]
+    return bool(spec.sha256) and (has_name or file_sha256(base.checkpoint) == spec.sha256)
+
+
+@lru_cache
+def file_sha256(path: str) -> str:
+    """Of the bytes of a file; empty where only its name is known, or it is gone."""
+    if not Path(path).is_absolute() or not Path(path).is_file():
+        return ""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,14 +1,17 @@
 """The model card: the Hub's metadata, and what a user has to know."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 import yaml
 
 from samtune.errors import UserError
+from samtune.export.adapter import find_hub_id
 from samtune.export.card import Facts, metadata, write_card
 from samtune.export.exported import Exported
 from samtune.models.identity import BaseIdentity
+from samtune.models.registry import REGISTRY
 from samtune.models.thresholds import FittedThresholds, MaskThresholds
 from tests.models.families.tiny import build_member
 
@@ -64,6 +67,42 @@ def test_the_hub_reads_its_metadata(card):
 def test_the_licence_is_the_base_s_or_the_user_s(sam, name, given, expected):
     facts = replace(FACTS, base=BaseIdentity(name, "", 1024, ""), license=given)
     assert metadata(sam, EXPORTED, facts)["license"] == expected
+
+
+def test_weights_of_one_s_own_file_are_named_and_have_no_licence(sam, card, tmp_path):
+    file = tmp_path / "secret" / "my_weights.pth"
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    digest = hashlib.sha256(b"weights").hexdigest()
+    facts = replace(FACTS, base=BaseIdentity("vit_b", str(file), 1024, "abc"), hub_id="")
+    text = card(facts)
+    assert f"of the file `my_weights.pth` (sha256 `{digest}`)" in text
+    assert "secret" not in text.partition("## Base")[2].partition("## Training")[0]
+    assert "licence of the file is not known" in text
+    assert "its weights under" not in text
+    assert metadata(sam, EXPORTED, facts)["license"] == "unknown"
+    assert metadata(sam, EXPORTED, replace(facts, license="mit"))["license"] == "mit"
+    assert find_hub_id(facts.base) == ""
+
+
+@pytest.mark.parametrize("name", ["renamed.pth", "sam_vit_b_01ec64.pth"])
+def test_the_published_file_is_known_by_its_bytes(sam, card, tmp_path, monkeypatch, name):
+    """Under its own name it was compared when it was loaded, and need not be there any more."""
+    file = tmp_path / name
+    if name == "renamed.pth":
+        file.write_bytes(b"published")
+        digest = hashlib.sha256(b"published").hexdigest()
+        monkeypatch.setitem(REGISTRY, "vit_b", replace(REGISTRY["vit_b"], sha256=digest))
+    facts = replace(FACTS, base=BaseIdentity("vit_b", str(file), 1024, "abc"))
+    assert metadata(sam, EXPORTED, facts)["license"] == "apache-2.0"
+    assert f"of the file `{name}`" in card(facts)
+    assert "its weights under Apache-2.0" in card(facts)
+    assert find_hub_id(facts.base) == "facebook/sam-vit-base"
+
+
+def test_a_file_without_a_published_hash_is_not_known(sam):
+    facts = replace(FACTS, base=BaseIdentity("medsam", "medsam_vit_b.pth", 1024, "abc"))
+    assert metadata(sam, EXPORTED, facts)["license"] == "unknown"
 
 
 def test_it_says_what_one_has_to_know(card):
