@@ -2,21 +2,28 @@
 
 from pathlib import Path
 
+import numpy as np
+from torch import Tensor
+
+from samtune.data.preprocess import to_pixel_values
 from samtune.export.adapter import class_of
 from samtune.export.checking import merge_checked, require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings, public_base
 from samtune.export.extras import write_extras
-from samtune.export.processor import (
-    CLASSES,
-    PROCESSOR_FILE,
-    check_processor,
-    is_loadable,
-    write_processor,
-)
 from samtune.export.reading import reading_code, reading_imports, reading_note
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
+from samtune.models.processor import (
+    CLASSES,
+    PROCESSOR_FILE,
+    is_loadable,
+    load_processor,
+    write_processor,
+)
 from samtune.models.saving import save_transformers
+
+# Three grey values of 255: torchvision resizes bytes a little otherwise than Pillow.
+PROCESSOR_BOUND = 0.06
 
 
 def export_hf(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
@@ -37,6 +44,23 @@ def export_hf(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
     if is_loadable(sam):
         checks.append(check_processor(sam, folder))
     return Exported("transformers", files, _usage(sam), tuple(checks), _notes(sam))
+
+
+def check_processor(sam: Sam, folder: Path) -> str:
+    """Compare what transformers' processor makes of images of three sizes with samtune's.
+
+    Raises:
+        UserError: pixel values differ by more than 0.06, three of 255 grey values.
+    """
+    processor = load_processor(sam, folder)
+    found: list[Tensor] = []
+    expected: list[Tensor] = []
+    for hw in ((96, 128), (301, 97), (2 * sam.image_size, sam.image_size)):
+        image = np.random.default_rng(1).integers(0, 256, (*hw, 3), dtype=np.uint8)
+        found.append(processor(images=image, return_tensors="pt")["pixel_values"][0])
+        expected.append(to_pixel_values(image, sam.frame))
+    what = "transformers' processor against samtune's"
+    return require_equal(what, found, expected, PROCESSOR_BOUND)
 
 
 def _usage(sam: Sam) -> str:

@@ -13,10 +13,10 @@ from transformers.utils import is_torchvision_available
 from samtune.errors import UserError
 from samtune.export.checking import largest_difference, sample_answers
 from samtune.export.hf import export_hf
-from samtune.export.processor import CLASSES, PROCESSOR_FILE, processor_settings
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.loading import load_model
+from samtune.models.processor import CLASSES, PROCESSOR_FILE, processor_settings
 from samtune.models.scale import TunedScale
 from tests.models.families.tiny import build_member
 
@@ -119,7 +119,7 @@ def test_the_processor_is_checked(make_tuned, settings, out, name):
 
 def test_a_processor_that_does_otherwise_is_refused(make_tuned, settings, out, monkeypatch):
     monkeypatch.setattr(
-        "samtune.export.processor.processor_settings",
+        "samtune.models.processor.processor_settings",
         lambda sam: {**processor_settings(sam), "image_mean": [0.4, 0.4, 0.4]},
     )
     with pytest.raises(UserError, match="the answers differ"):
@@ -146,7 +146,7 @@ def test_sizes_means_and_deviations_are_the_family_s(family_name):
 def test_without_torchvision_the_file_is_there_and_the_card_says_so(
     make_tuned, settings, out, monkeypatch
 ):
-    monkeypatch.setattr("samtune.export.processor.is_torchvision_available", lambda: False)
+    monkeypatch.setattr("samtune.models.processor.is_torchvision_available", lambda: False)
     exported = export_hf(make_tuned("sam2"), out, settings)
     assert json.loads((out / PROCESSOR_FILE).read_text())["processor_class"] == "Sam2Processor"
     assert PROCESSOR_FILE in exported.files
