@@ -82,8 +82,8 @@ def try_writing(path: Path) -> None:
     Raises:
         UserError: it could not.
     """
-    make_folder(path.parent)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
             pass
     except OSError as error:

@@ -60,9 +60,12 @@ def main(arguments: list[str]) -> None:
     chosen: list[Choice] = []
     if found.format == "geo" and not data.tile:  # how many windows there are hangs on their size
         tile = choose_tile(found, side)
-        windows = ["--data.path", str(source), *data_arguments, f"--data.tile={tile}"]
-        found = survey(build_data(None, None, windows), side)
         chosen = [Choice("data.tile", tile, "windows of the scene, pixels")]
+        if tile <= data.tile_overlap:
+            chosen.append(Choice("data.tile_overlap", tile // 4, "of neighbouring windows, pixels"))
+        windows = [f"--{choice.name}={choice.value}" for choice in chosen]
+        everything = ["--data.path", str(source), *data_arguments, *windows]
+        found = survey(build_data(None, None, everything), side)
     print(_told(found))
     ask: Ask = _take_default if options.yes or not sys.stdin.isatty() else _ask
     given = _as_settings(data_arguments)

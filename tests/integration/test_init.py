@@ -435,3 +435,8 @@ def test_answers_are_asked_for_until_they_make_sense(monkeypatch, capsys):
     assert _ask("Parts?", ["yes", "no"], "yes") == "no"
     assert "please one of: yes, no" in capsys.readouterr().out
     assert _ask("Parts?", ["yes", "no"], "yes") == "yes"
+
+
+def test_small_scenes_get_windows_that_overlap_less(tmp_path):
+    data = written(tmp_path, write_cover(tmp_path / "d", 3, "s_labels"))["data"]
+    assert (data["tile"], data["tile_overlap"]) == (64, 16)

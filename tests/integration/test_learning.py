@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from samtune.data.dataset import PromptedDataset, PromptSettings
 from samtune.data.loader import collate
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.models.lora import LoraSettings
+from samtune.models.steps import blocks_after
 from samtune.prompts.protocols import RECIPES
 from samtune.training.module import SamTuner
 from samtune.training.optim import OptimSettings, build_optimizer
@@ -41,7 +43,7 @@ def test_loss_on_a_fixed_batch_falls_and_only_the_intended_parameters_move(discs
     batch, network = fixed_batch(discs, tuner), tuner.network
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     intended = {name for name, p in network.named_parameters() if p.requires_grad}
-    optimizer = build_optimizer(network, OptimSettings(lr=5e-4), network.blocks_after)
+    optimizer = build_optimizer(network, OptimSettings(lr=5e-4), partial(blocks_after, network))
     losses = []
     for _ in range(8):
         rounds = run_rounds(

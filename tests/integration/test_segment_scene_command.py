@@ -99,7 +99,7 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
         (("{tmp}/none.tif", "-o", "{tmp}/a.gpkg"), "cannot be read as a raster"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/no.gpkg"), "cannot be read as vec"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/empty.json"), "nothing to go by"),
-        (("{scene}", "-o", "{scene}/a.gpkg"), "nothing can be written into a folder"),
+        (("{scene}", "-o", "{scene}/a.gpkg"), "a.gpkg cannot be written"),
     ],
 )
 def test_mistakes_are_one_line(scene, tmp_path, capsys, arguments, said):

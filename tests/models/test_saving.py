@@ -14,6 +14,7 @@ from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.saving import save_official, save_transformers, save_tuned
+from samtune.types import View
 
 
 @pytest.fixture
@@ -54,6 +55,7 @@ class TestAdapters:
 
     def test_the_metadata_names_base_and_settings(self, tuned, base_folder, tmp_path):
         tuned.stretch, tuned.bands, tuned.with_multimask = "auto", [3, 1, 0], False
+        tuned.view = View(tile=512, window="lung", axis="coronal")
         metadata = read_json(save_tuned(tuned, tmp_path) / "samtune.json")
         assert metadata == {
             "format": 1,
@@ -67,6 +69,7 @@ class TestAdapters:
             "stretch": "auto",
             "bands": [3, 1, 0],
             "value_range": None,
+            "view": {"tile": 512, "window": "lung", "axis": "coronal", "with_neighbours": False},
             "with_multimask": False,
         }
 
