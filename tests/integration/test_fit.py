@@ -11,7 +11,7 @@ from transformers import SamModel
 from samtune.cli import main
 from samtune.commands.fit import parse
 from samtune.models.loading import load_model
-from samtune.models.saving import save_transformers
+from samtune.models.saving import save_transformers, save_tuned
 from samtune.models.steps import frozen_depth
 from samtune.training.module import SamTuner
 from samtune.types import Prompts, View
@@ -236,9 +236,11 @@ def test_what_lightning_cannot_do_is_told_in_a_line(discs, tmp_path, capsys, fla
     assert capsys.readouterr().err.startswith("samtune: ")
 
 
-def test_the_model_says_how_its_images_were_seen(discs, tmp_path, fast):
-    run = tmp_path / "run"
-    arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
-    assert main([*arguments, "--data.tile", "32", "--data.tile_overlap", "8"]) == 0
-    for model in (run, run / "adapter", run / "checkpoints" / "last.ckpt"):
-        assert load_model(str(model)).view == View(tile=32)
+def test_the_model_says_how_its_images_were_seen(discs, tmp_path):
+    arguments = ["--data.path", str(discs), "--run", str(tmp_path / "run"), "--data.tile", "40"]
+    arguments += ["--model.base", "nano"]
+    tuner = parse([*arguments, "--data.tile_overlap", "8", "--data.window", "lung"]).model
+    tuner.configure_model()
+    expected = View(tile=40, window="lung")
+    assert tuner.network.view == expected
+    assert load_model(str(save_tuned(tuner.network, tmp_path))).view == expected
