@@ -91,11 +91,11 @@ def _open(
     sources = {name: Coco(file, settings, name) for name, file in files.items() if name}
     if "train" not in sources:
         raise UserError(f"{path} holds {', '.join(sources)} but no train.json")
+    given = with_groups(sources, splits)
     if "val" not in sources:
         drawn = split_source(sources["train"], splits)
-        given = {k: with_groups(v, splits) for k, v in sources.items() if k != "train"}
-        return {**drawn, **given}
-    return {name: with_groups(source, splits) for name, source in sources.items()}
+        return {**drawn, **{name: source for name, source in given.items() if name != "train"}}
+    return given
 
 
 def recognise(path: Path) -> Format:

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from samtune.data.source import Record, Source, Subset
@@ -116,7 +117,7 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
         named = _splits_from_lists(source, settings.folder)
     else:
         named = _named_splits(source, settings)
-    groups = _groups(source, named, settings)
+    groups = _groups(source.records, named, settings)
     splits = fill_splits(named, groups, settings)
     notes = [] if settings.folder is not None else _left_out(source, splits, settings)
     places = {name: [i for i, split in enumerate(splits) if split == name] for name in SPLITS}
@@ -161,10 +162,14 @@ def _pool(named: list[str]) -> str | None:
     return None if "val" in named else "train"
 
 
-def with_groups(source: Source, settings: SplitSettings) -> Source:
-    """A source that is a split already, its images grouped as the settings say."""
-    groups = _groups(source, [record.split for record in source.records], settings)
-    return Subset(source, list(range(len(source))), groups)
+def with_groups(sources: Mapping[str, Source], settings: SplitSettings) -> dict[str, Source]:
+    """Sources that are the splits already, their images grouped as the settings say."""
+    records = [record for source in sources.values() for record in source.records]
+    groups = iter(_groups(records, [record.split for record in records], settings))
+    return {
+        name: Subset(source, list(range(len(source))), list(islice(groups, len(source))))
+        for name, source in sources.items()
+    }
 
 
 def _value(record: Record, column: str) -> str | None:
@@ -215,13 +220,13 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     return [chosen.get(r.image_id, chosen.get(r.path.name, "")) for r in source.records]
 
 
-def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[str]:
+def _groups(records: Sequence[Record], named: list[str], settings: SplitSettings) -> list[str]:
     """The group of each image, from the settings, the manifest's column `group` or the reader.
 
     Splits that the data names may share the values of that column: then these are kinds (a stain, a
     site) and tie nothing together, except in what is drawn.
     """
-    values = [_value(record, "group") or "" for record in source.records]
+    values = [_value(record, "group") or "" for record in records]
     places: dict[str, set[str]] = {value: set() for value in values}
     pool = _pool(named)
     for value, split in zip(values, named, strict=True):
@@ -230,7 +235,7 @@ def _groups(source: Source, named: list[str], settings: SplitSettings) -> list[s
     is_torn = any(len(splits) > 1 for splits in places.values())
     return [
         _group(record, settings, "" if is_torn and split != pool else value)
-        for record, value, split in zip(source.records, values, named, strict=True)
+        for record, value, split in zip(records, values, named, strict=True)
     ]
 
 

@@ -20,12 +20,13 @@ FORMATS = ("coco", "labels", "yolo", "labelme")
 
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory):
-    """Twelve images with a manifest that names splits and the size of pixels."""
+    """Twelve images with a manifest that names splits, kinds (as `group`) and the size of pixels."""
     folder = tmp_path_factory.mktemp("flat")
     write_discs(folder, "data", 12)
     data = folder / "data"
-    rows = [f"{n},{('train', 'val', 'test')[n % 3]},0.5,{0.25 + n},mm" for n in range(12)]
-    head = "id,split,spacing_row,spacing_column,spacing_unit"
+    splits = [("train", "val", "test")[n % 3] for n in range(12)]
+    rows = [f"{n},{split},{n % 2},0.5,{0.25 + n},mm" for n, split in enumerate(splits)]
+    head = "id,split,group,spacing_row,spacing_column,spacing_unit"
     (data / "manifest.csv").write_text("\n".join([head, *rows]) + "\n")
     return data
 
@@ -46,7 +47,7 @@ def scores(data, out):
     assert all(block["base"]["hd95"] for block in found.values())  # in millimetres
     # classes are what formats differ in: without any, YOLO and labelme call objects "object"
     return {
-        name: (block["base"], block["clicks"], block["num_objects"])
+        name: (block["base"], block["clicks"], block["num_objects"], block["num_clusters"])
         for name, block in found.items()
     }
 
