@@ -13,6 +13,7 @@ import transformers
 import yaml
 
 from samtune.errors import UserError
+from samtune.models.backend import Sam
 
 
 def parse_known(
@@ -87,6 +88,11 @@ def read_settings(file: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UserError(f"{file} holds no settings")
     return settings
+
+
+def tile_of(sam: Sam, given: int | None) -> int:
+    """The side of tiles or windows: given by `--tile`, or as in training; 0 is the whole image."""
+    return sam.view.tile if given is None else given
 
 
 def one_line(message: str) -> str:

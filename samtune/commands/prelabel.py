@@ -11,7 +11,7 @@ from typing import get_args
 
 from tqdm import tqdm
 
-from samtune.commands.options import choose_device, parse_alone, quieten
+from samtune.commands.options import choose_device, parse_alone, quieten, tile_of
 from samtune.commands.prelabel_summary import Summary
 from samtune.commands.prelabel_writing import Done, beside, folder_of, write_prelabels
 from samtune.data.writing import Target
@@ -24,7 +24,6 @@ from samtune.inference.prelabel_files import Segmentation
 from samtune.inference.prelabel_plan import PlannedImage, plan
 from samtune.inference.prelabel_store import REJECTED, PrelabelStore, is_kept
 from samtune.inference.review import choose_threshold
-from samtune.models.backend import Sam
 from samtune.models.calibration import Calibration, Threshold
 from samtune.models.loading import load_model
 
@@ -111,7 +110,7 @@ def main(arguments: list[str]) -> None:
         options.model, options.checkpoint, options.image_size or None, choose_device(options.device)
     ).eval()
     threshold = _threshold(sam.calibration, options)
-    store = PrelabelStore(kept, sam, options.bands, _tile(options, sam))
+    store = PrelabelStore(kept, sam, options.bands, tile_of(sam, options.tile))
     if options.overwrite:
         store.remove()
     done, failed = _segment(store, images)
@@ -123,11 +122,6 @@ def main(arguments: list[str]) -> None:
     if failed:
         raise SystemExit(1)
     store.remove()
-
-
-def _tile(options: argparse.Namespace, sam: Sam) -> int:
-    """Side of the windows: given, or as the model was trained."""
-    return sam.view.tile if options.tile is None else int(options.tile)
 
 
 def _check(options: argparse.Namespace) -> Path:

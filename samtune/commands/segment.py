@@ -13,7 +13,7 @@ from samtune.commands.generator_options import (
     refuse_generator_options,
     thresholds_hint,
 )
-from samtune.commands.options import choose_device, parse_alone, quieten
+from samtune.commands.options import choose_device, parse_alone, quieten, tile_of
 from samtune.commands.predict import find_images
 from samtune.commands.segment_scene import (
     add_scene_options,
@@ -35,7 +35,6 @@ from samtune.inference.automatic_outputs import (
 )
 from samtune.inference.crops import tile_boxes
 from samtune.inference.image_names import distinct_names, distinct_stems
-from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 
 _EPILOG = """Writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is background),
@@ -98,7 +97,7 @@ def main(arguments: list[str]) -> int:
     sam.bands = options.bands or sam.bands
     generator = make_generator(sam, options)
     settings = generator_settings(generator, options)
-    options.tile = _side(options, sam)
+    options.tile = tile_of(sam, options.tile)
     if is_scene:
         print(segment_one_scene(generator, settings, options))
         return 0
@@ -122,11 +121,6 @@ def _require_sense(parser: argparse.ArgumentParser, options: argparse.Namespace)
         if getattr(options, name) != parser.get_default(name):
             flag = f"--{name.replace('_', '-')}"
             raise UserError(f"{flag} is for scenes: give --out FILE.gpkg, or leave it out")
-
-
-def _side(options: argparse.Namespace, sam: Sam) -> int:
-    """Of tiles: given, or as the model was trained; 0 for none."""
-    return sam.view.tile if options.tile is None else int(options.tile)
 
 
 def _overlap(options: argparse.Namespace) -> int:

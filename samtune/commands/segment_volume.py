@@ -13,6 +13,7 @@ from samtune.commands.options import choose_device, parse_alone, quieten
 from samtune.commands.volume_options import (
     kind_of,
     read_settings_for,
+    require_sense,
     seeds_of,
     volume_parser,
 )
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
     parser = volume_parser()
     options = parse_alone(parser, arguments)
     _require_place(options)
+    require_sense(options)
     kind = kind_of(options)
     device = choose_device(options.device)
     sam = load_model(options.model, options.checkpoint, options.image_size or None, device)

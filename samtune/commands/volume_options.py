@@ -152,9 +152,8 @@ def read_settings_for(options: argparse.Namespace, sam: Sam) -> ReadSettings:
     """How slices are read: as the model was trained, unless a flag says otherwise.
 
     Raises:
-        UserError: a number makes no sense.
+        UserError: the value range makes no sense.
     """
-    _require_sense(options)
     view, value_range = sam.view, sam.value_range
     if options.window is not None or options.value_range is not None:
         value_range = as_range(options.value_range)
@@ -168,7 +167,12 @@ def read_settings_for(options: argparse.Namespace, sam: Sam) -> ReadSettings:
     )
 
 
-def _require_sense(options: argparse.Namespace) -> None:
+def require_sense(options: argparse.Namespace) -> None:
+    """Say before the long work what cannot be meant.
+
+    Raises:
+        UserError: a number makes no sense, or a flag is not for this output.
+    """
     if options.segment_code and not is_dicom_seg(options.out):
         raise UserError(f"--segment-code is for DICOM SEG, a .dcm: {options.out} keeps no codes")
     if options.max_change < 1:

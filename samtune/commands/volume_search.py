@@ -32,7 +32,7 @@ class VolumeSearch:
         self._stack, self._options = stack, options
         self._generator = make_generator(sam, options)
         self.settings: dict[str, Any] = {
-            **generator_settings(self._generator, options), "side": sam.image_size,
+            **generator_settings(self._generator, options),
             "axis": AXES[stack.axis], "range": [stack.low, stack.high],
             "with_neighbours": stack.with_neighbours, "slices": _sha256(stack),
         }  # fmt: skip
