@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from samtune.commands.options import choose_device, parse_alone, quieten
-from samtune.data.image_io import IMAGE_SUFFIXES, read_image
+from samtune.data.image_io import IMAGE_SUFFIXES
 from samtune.errors import UserError
 from samtune.files import make_folder
+from samtune.inference.image_reading import read_as_trained
 
 
 def extra_memory(call: Callable[[], Any], device: str) -> float:
@@ -136,7 +137,7 @@ def measure(model: str, options: argparse.Namespace) -> dict[str, float]:
 
     def run(file: Path) -> None:
         begun = time.perf_counter()
-        image = read_image(file, sam.bands, sam.stretch, sam.value_range)
+        image = read_as_trained(sam, file)
         read = time.perf_counter()
         predictor.set_image(image)
         encoded = _now(device.type)

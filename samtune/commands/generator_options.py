@@ -73,7 +73,10 @@ def generator_settings(
     """All that its masks depend on but the image, as it comes back from a JSON file."""
     sam: Sam = generator.predictor.model
     values = _arguments(sam, options)
-    reading = {"bands": sam.bands, "stretch": sam.stretch, "value_range": sam.value_range}
+    reading = {
+        "bands": sam.bands, "stretch": sam.stretch, "value_range": sam.value_range,
+        "window": sam.view.window,
+    }  # fmt: skip
     weights = {"weights": tuned_sha256(sam), "side": sam.image_size}
     settings = {**weights, **values, **asdict(generator.thresholds), **reading}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

@@ -6,9 +6,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from samtune.commands.options import choose_device, parse_alone, parse_numbers, quieten
-from samtune.data.image_io import IMAGE_SUFFIXES, read_image
+from samtune.data.image_io import IMAGE_SUFFIXES
 from samtune.errors import UserError
 from samtune.inference.image_names import distinct_names, distinct_stems
+from samtune.inference.image_reading import read_as_trained
 from samtune.inference.outputs import (
     KINDS,
     CocoResults,
@@ -59,7 +60,7 @@ def main(arguments: list[str]) -> None:
     names = distinct_names([image.path for image in images])
     stems = distinct_stems(names)
     for prompted in tqdm(images, desc="predict", unit="image", disable=None):
-        image = read_image(prompted.path, options.bands or sam.bands, sam.stretch, sam.value_range)
+        image = read_as_trained(sam, prompted.path, options.bands)
         objects = predict_objects(predictor, image, prompted)
         write_image_outputs(options.out, stems[prompted.path], image, objects, options.save)
         coco.add(names[prompted.path], image, objects)

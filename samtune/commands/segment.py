@@ -20,7 +20,6 @@ from samtune.commands.segment_scene import (
     is_scene_output,
     segment_one_scene,
 )
-from samtune.data.image_io import read_image
 from samtune.errors import UserError
 from samtune.inference.automatic import AutomaticMaskGenerator
 from samtune.inference.automatic_outputs import (
@@ -35,6 +34,7 @@ from samtune.inference.automatic_outputs import (
 )
 from samtune.inference.crops import tile_boxes
 from samtune.inference.image_names import distinct_names, distinct_stems
+from samtune.inference.image_reading import read_as_trained
 from samtune.models.loading import load_model
 
 _EPILOG = """Writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is background),
@@ -189,7 +189,7 @@ def _segment_one(
     options: argparse.Namespace,
 ) -> Record:  # fmt: skip
     sam = generator.predictor.model
-    image = read_image(path, sam.bands, sam.stretch, sam.value_range)
+    image = read_as_trained(sam, path)
     tiles = tile_boxes(image.shape[:2], options.tile, options.overlap) if options.tile else ()
     found = generator.search(image, tiles)
     return write_results(options.out, stem, path, name, image, found, options.overlay)

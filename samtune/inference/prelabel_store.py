@@ -5,10 +5,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from samtune.data.image_io import image_hw, read_image
+from samtune.data.image_io import image_hw
 from samtune.errors import UserError
 from samtune.files import read_json
 from samtune.inference.detections import Detection, Rejected
+from samtune.inference.image_reading import read_as_trained
 from samtune.inference.prelabelling import ImagePrelabels, Prelabel, prelabel
 from samtune.models.backend import Sam
 from samtune.models.loading import describe, tuned_sha256
@@ -70,7 +71,7 @@ class PrelabelStore(ResultStore):
         Raises:
             UserError: the image cannot be read.
         """
-        return read_image(image, self.bands, self.sam.stretch, self.sam.value_range)
+        return read_as_trained(self.sam, image, self.bands)
 
     def remove(self) -> None:
         """Forget everything, also what could not be used."""
