@@ -34,7 +34,7 @@ ONLY_IN = {
         "models/backend.py",
         "models/saving.py",
         "models/scale.py",
-        "models/steps.py",
+        "models/encoder_steps.py",
     ),
     "transformers": ("models/", "commands/options.py"),
     "wandb": ("training/",),

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from samtune.models.backend import Sam
+from samtune.models.encoder_steps import frozen_depth
 from samtune.models.loading import load_base
-from samtune.models.steps import frozen_depth
 from samtune.types import Features
 
 BASE, TUNED = "base", "tuned"

@@ -10,7 +10,7 @@ from samtune.export.adapter import class_of
 from samtune.export.checking import merge_checked, require_equal, sample_answers
 from samtune.export.exported import Exported, ExportSettings, public_base
 from samtune.export.extras import write_extras
-from samtune.export.reading import reading_code, reading_imports, reading_note
+from samtune.export.reading_code import reading_code, reading_imports, reading_note
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
 from samtune.models.processor import (

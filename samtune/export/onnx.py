@@ -18,7 +18,7 @@ from samtune.export.exported import Exported, ExportSettings
 from samtune.export.extras import write_extras
 from samtune.export.graphs import INPUTS, OUTPUTS, DecoderGraph, EncoderGraph, feature_names
 from samtune.export.int8 import quantise
-from samtune.export.reading import reading_code, reading_imports, reading_note
+from samtune.export.reading_code import reading_code, reading_imports, reading_note
 from samtune.export.session import OnnxPredictor, TorchPredictor
 from samtune.export.tracing import write_onnx
 from samtune.models.backend import Sam

@@ -4,7 +4,7 @@ import torch
 
 from samtune.data.features import FeatureStore, FrozenPart, join_features
 from samtune.models.backend import Sam
-from samtune.models.steps import frozen_depth
+from samtune.models.encoder_steps import frozen_depth
 from samtune.types import Batch, Features
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from samtune.data.features import FeatureStore, FrozenPart
 from samtune.errors import UserError
 from samtune.models.backend import Sam
+from samtune.models.encoder_steps import blocks_after
 from samtune.models.loading import describe, load_start, load_trained
 from samtune.models.lora import DecoderMode, LoraSettings, Mode, prepare_for_training
 from samtune.models.quantize import Quantization
 from samtune.models.quantize import quantize as quantize_encoder
-from samtune.models.steps import blocks_after
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
 from samtune.training.encoding import encode_batch, frozen_part

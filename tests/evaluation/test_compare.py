@@ -17,8 +17,8 @@ from samtune.evaluation.settings import EvaluationSettings
 from samtune.geometry import logits_to_original, scale_xy
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import Sam
+from samtune.models.encoder_steps import frozen_depth
 from samtune.models.lora import LoraSettings, prepare_for_training
-from samtune.models.steps import frozen_depth
 from samtune.prompts.protocols import PROTOCOLS, find_protocols
 from samtune.types import ObjectKey
 

@@ -10,9 +10,9 @@ from transformers import SamModel
 
 from samtune.cli import main
 from samtune.commands.fit import parse
+from samtune.models.encoder_steps import frozen_depth
 from samtune.models.loading import load_model
 from samtune.models.saving import save_transformers, save_tuned
-from samtune.models.steps import frozen_depth
 from samtune.training.module import SamTuner
 from samtune.types import Prompts, View
 

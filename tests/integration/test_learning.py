@@ -17,8 +17,8 @@ from samtune.cli import main
 from samtune.data.dataset import PromptedDataset, PromptSettings
 from samtune.data.loader import collate
 from samtune.data.readers.mask_folder import MaskFolder
+from samtune.models.encoder_steps import blocks_after
 from samtune.models.lora import LoraSettings
-from samtune.models.steps import blocks_after
 from samtune.prompts.protocols import RECIPES
 from samtune.training.module import SamTuner
 from samtune.training.optim import OptimSettings, build_optimizer

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import SamModel
 
 from samtune.errors import UserError
+from samtune.models.encoder_steps import frozen_depth
 from samtune.models.families.sam import SamFamily
 from samtune.models.loading import load_model
 from samtune.models.lora import (
@@ -19,7 +20,6 @@ from samtune.models.lora import (
     prepare_for_training,
 )
 from samtune.models.saving import save_tuned
-from samtune.models.steps import frozen_depth
 
 # Every way to train: name -> arguments of `prepare_for_training` after the network.
 WAYS = {

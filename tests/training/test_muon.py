@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from samtune.errors import UserError
-from samtune.models import steps
+from samtune.models import encoder_steps
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.training.muon import MuonAdamW
@@ -97,7 +97,8 @@ def test_lora_layers_are_left_to_adamw():
     sam = load_model("nano", image_size=64)
     prepare_for_training(sam, "lora", LoraSettings(rank=2), "frozen")
     assert (
-        type(build_optimizer(sam, SETTINGS, partial(steps.blocks_after, sam))) is torch.optim.AdamW
+        type(build_optimizer(sam, SETTINGS, partial(encoder_steps.blocks_after, sam)))
+        is torch.optim.AdamW
     )
 
 

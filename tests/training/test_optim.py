@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from samtune.errors import UserError
-from samtune.models import steps
+from samtune.models import encoder_steps
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, prepare_for_training
 from samtune.training.optim import (
@@ -81,7 +81,7 @@ class TestGroups:
         sam = load_model("nano", image_size=64)
         prepare_for_training(sam, "lora", LoraSettings(rank=2), "full")
         optimizer = build_optimizer(
-            sam, OptimSettings(layer_decay=0.8), partial(steps.blocks_after, sam)
+            sam, OptimSettings(layer_decay=0.8), partial(encoder_steps.blocks_after, sam)
         )
         held = [id(p) for group in optimizer.param_groups for p in group["params"]]
         assert len(held) == len(set(held))

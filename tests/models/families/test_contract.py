@@ -12,11 +12,11 @@ from samtune.evaluation.compare import compare
 from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.inference.predictor import SamPredictor
+from samtune.models.encoder_steps import frozen_depth
 from samtune.models.families.table import FAMILIES, family_of_official
 from samtune.models.loading import load_model
 from samtune.models.lora import LoraSettings, merge, prepare_for_training
 from samtune.models.saving import save_transformers, save_tuned
-from samtune.models.steps import frozen_depth
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.losses import LossSettings, LossWeights

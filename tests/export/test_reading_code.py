@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from samtune.data.image_io import read_image
-from samtune.export.reading import reading_code, reading_imports, reading_note
+from samtune.export.reading_code import reading_code, reading_imports, reading_note
 from tests.models.families.tiny import build_member
 
 RNG = np.random.default_rng(0)
