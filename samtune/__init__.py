@@ -1,5 +1,8 @@
 """samtune: fine-tune Segment Anything on your own images, and see honestly how much it helped.
 
+    run = samtune.fit("my_data", base="nano")
+    result = samtune.evaluate(run)
+
 Names are imported when they are first used, so that `import samtune` is quick.
 """
 
@@ -7,24 +10,34 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "AutomaticMaskGenerator": "samtune.inference.automatic",
+    "AutomaticMaskGenerator": "samtune.inference.automatic.generator",
     "LoraSettings": "samtune.models.lora",
     "REGISTRY": "samtune.models.registry",
     "Sam": "samtune.models.backend",
-    "SamAutomaticMaskGenerator": "samtune.inference.automatic",
+    "SamAutomaticMaskGenerator": "samtune.inference.automatic.generator",
     "SamDataModule": "samtune.data.datamodule",
     "SamPredictor": "samtune.inference.predictor",
     "SamTuner": "samtune.training.module",
+    "Reading": "samtune.reading",
     "UserError": "samtune.errors",
     "load_model": "samtune.models.loading",
     "merge": "samtune.models.lora",
     "prepare_for_training": "samtune.models.lora",
-    "read_image": "samtune.data.image_io",
+    "read_image": "samtune.images.pixels",
     "sam_model_registry": "samtune.models.loading",
     "save_official": "samtune.models.saving",
     "save_transformers": "samtune.models.saving",
     "save_tuned": "samtune.models.saving",
 }
+
+# What samtune does: a function each
+_TASKS = (
+    "bench", "cache", "calibrate", "check", "compare", "convert", "evaluate", "export", "fetch",
+    "fit", "init", "learning_curve", "predict", "prelabel", "scale", "segment", "segment_volume",
+    "thresholds",
+)  # fmt: skip
+_HOMES |= {name: f"samtune.tasks.{name}" for name in _TASKS}
+_HOMES |= {"resume": "samtune.tasks.fit", "Run": "samtune.tasks.runs"}
 
 __all__ = sorted(_HOMES)
 

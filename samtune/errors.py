@@ -35,3 +35,8 @@ def require(module: str, extra: str) -> ModuleType:
             f"this needs the package '{module}', which is not installed ({error}): "
             f"pip install 'samtune[{extra}]'"
         ) from error
+
+
+def first_line(error: object) -> str:
+    """What an error of a library says in its first line, or the error's name if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]

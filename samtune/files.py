@@ -5,11 +5,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from samtune.errors import UserError
+import yaml
+
+from samtune.errors import UserError, first_line
 
 
 def write_bytes(path: Path, content: bytes, is_durable: bool = True) -> None:
@@ -73,7 +75,44 @@ def _umask() -> int:
 
 def partial_folder(out: Path) -> Path:
     """Where the parts of a result that are done lie, until all are and it is written."""
-    return out.with_name(f"{out.name}.partial")
+    place = out.resolve() if out.name in ("", "..") else out
+    return place.with_name(f"{place.name}.partial")
+
+
+def require_new(path: Path, is_replaced: bool) -> None:
+    """Refuse to replace what lies where a result is to go, unless that is wanted.
+
+    An empty folder is nothing. What lies there while parts of an interrupted run lie beside it is
+    that run's business.
+
+    Raises:
+        UserError: something is there.
+    """
+    try:
+        is_there = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+        if is_there and not is_replaced and not partial_folder(path).exists():
+            raise UserError(f"{path} is there already: give another --out, or --overwrite")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def unfinished(out: Path) -> Iterator[None]:
+    """While files are written, `partial_folder` lies beside their folder: a call may begin anew."""
+    mark = partial_folder(out)
+    make_folder(mark)
+    try:
+        yield
+    except BaseException:
+        if not out.exists():
+            _remove_if_empty(mark)
+        raise
+    _remove_if_empty(mark)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def try_writing(path: Path) -> None:
@@ -110,6 +149,23 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} does not exist") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse a YAML file, with plain values only.
+
+    Raises:
+        UserError: the file is missing or not YAML; the message has line and column.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise UserError(f"{path} cannot be read as YAML: {problem}{place}") from error
 
 
 def read_lines(path: Path) -> list[str]:

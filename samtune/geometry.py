@@ -1,4 +1,4 @@
-"""Every change of coordinate frame, mask <-> box and RLE, polygon -> mask.
+"""Every change of coordinate frame: original image, input, low resolution, targets.
 
 Two resizing rules. segment_anything's (utils/transforms.py, `ResizeLongestSide`): the longest side
 becomes S, the other is rounded half up, padding is right and below. SAM 2's (utils/transforms.py,
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samtune.types import FloatArray, InputFrame, MaskArray, Prompt
-
-# A polygon's corners lie within so many of the image's longer side.
-_FARTHEST = 16
 
 
 def resized_hw(original_hw: tuple[int, int], frame: InputFrame) -> tuple[int, int]:
@@ -84,92 +81,3 @@ def mask_to_cells(mask: MaskArray, frame: InputFrame) -> NDArray[np.uint8]:
         full = cv2.resize(full, (width, height), interpolation=cv2.INTER_AREA)
     cells[:height, :width] = full
     return cells
-
-
-def mask_to_box(mask: MaskArray) -> FloatArray | None:
-    """Inclusive (4,) xyxy box of an (H, W) mask, `None` for an empty one."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return np.array([columns[0], rows[0], columns[-1], rows[-1]], np.float32)
-
-
-def mask_to_rle(mask: MaskArray) -> dict[str, Any]:
-    """Compressed COCO run-length encoding, `counts` as ASCII text so that JSON can hold it."""
-    from pycocotools import mask as coco_mask
-
-    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
-        "size": [int(side) for side in rle["size"]],
-        "counts": bytes(rle["counts"]).decode("ascii"),
-    }
-
-
-def mask_to_runs(mask: MaskArray) -> list[int]:
-    """Lengths of the runs of an (H, W) mask, column by column, beginning with the background.
-
-    COCO's uncompressed run-length encoding.
-    """
-    flat = mask.T.ravel()
-    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs: list[int] = np.diff(np.concatenate([[0], ends, [len(flat)]])).tolist()
-    return [0, *runs] if flat[0] else runs
-
-
-def rle_to_mask(rle: dict[str, Any]) -> MaskArray:
-    """Decode a COCO run-length encoding, compressed or not, to (H, W) boolean.
-
-    Raises:
-        ValueError: the counts are damaged, or do not fill the mask.
-    """
-    height, width = (int(side) for side in rle["size"])
-    counts = rle["counts"]
-    runs = np.asarray(counts, np.int64) if isinstance(counts, list) else _run_lengths(counts)
-    total = sum(runs.tolist())  # without overflow
-    if runs.ndim != 1 or (runs < 0).any() or total != height * width:
-        raise ValueError(f"its counts sum to {total}, not to {height * width}")
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
-
-
-def _run_lengths(counts: str) -> NDArray[np.int64]:
-    """Runs of a compressed encoding: `rleFrString` of pycocotools (common/maskApi.c).
-
-    Each character holds five bits and whether more follow; from the fourth run on, what is written
-    is the difference to the run before the last one. pycocotools itself reads on behind a string
-    that is cut off.
-    """
-    chars = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
-    is_last = chars & 32 == 0
-    if not len(chars) or (chars < 0).any() or (chars > 63).any() or not is_last[-1]:
-        raise ValueError("its counts are no compressed runs")
-    ends = np.flatnonzero(is_last)
-    starts = np.append(0, ends[:-1] + 1)
-    lengths = ends - starts + 1
-    if lengths.max() > 7:
-        raise ValueError("its counts hold a run too long for any image")
-    places = 5 * (np.arange(len(chars)) - np.repeat(starts, lengths))
-    values = np.add.reduceat((chars & 31) << places, starts)
-    values -= np.where(chars[ends] & 16, np.int64(1) << (5 * lengths), 0)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
-
-
-def polygons_to_mask(polygons: list[list[float]], hw: tuple[int, int]) -> MaskArray:
-    """Union of COCO polygons ([x0, y0, x1, y1, ...], original frame) as (H, W) boolean.
-
-    Raises:
-        ValueError: a coordinate is not finite or far outside, or lacks its partner.
-    """
-    from pycocotools import mask as coco_mask
-
-    for polygon in polygons:
-        corners = np.asarray(polygon, np.float64)
-        if not np.isfinite(corners).all():
-            raise ValueError("a polygon has a coordinate that is not finite")
-        if np.abs(corners).max(initial=0) > _FARTHEST * max(hw):  # pycocotools walks every pixel
-            raise ValueError("a polygon has a coordinate far outside the image")
-        if corners.ndim != 1 or len(corners) % 2:
-            raise ValueError("a polygon is no list of x, y, x, y, ...")
-    parts = coco_mask.frPyObjects(polygons, *hw)
-    return np.asarray(coco_mask.decode(coco_mask.merge(parts)), np.bool_)

@@ -14,13 +14,20 @@ after resizing (and padding) as its `InputFrame` says. Pixel coordinates are ind
 Frames change only in `geometry.py`.
 """
 
+# torch takes seconds to import, and help is printed without it
+from __future__ import annotations
+
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from samtune.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 ImageArray = NDArray[np.uint8]
 LabelArray = NDArray[np.int32]
@@ -45,26 +52,9 @@ class InputFrame:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
-    def with_side(self, side: int) -> "InputFrame":
+    def with_side(self, side: int) -> InputFrame:
         """The same frame on a grid of another side, such as that of the targets."""
         return replace(self, side=side)
-
-
-@dataclass(frozen=True)
-class View:
-    """What part of a file was one image in training, and how it was shown; the same at inference.
-
-    Attributes:
-        tile: side of tiles or windows, pixels; 0 is the whole image.
-        window: of the intensities of a volume or of DICOM, by name or as CENTRE,WIDTH.
-        axis: that a volume was cut across.
-        with_neighbours: a slice's neighbours were its red and blue.
-    """
-
-    tile: int = 0
-    window: str = ""
-    axis: str = "auto"
-    with_neighbours: bool = False
 
 
 @dataclass
@@ -117,7 +107,19 @@ class Prompt:
         """Whether it is one point or one box or one mask: ambiguous, so that SAM answers thrice."""
         return self.num_points + (self.box_xyxy is not None) + (self.mask_input is not None) == 1
 
-    def with_point(self, xy: tuple[float, float], label: int) -> "Prompt":
+    def require_inside(self, hw: tuple[int, int], where: str) -> None:
+        """Refuse a prompt that lies outside its image of height and width `hw`.
+
+        Raises:
+            UserError: a point or a corner does.
+        """
+        for part in (self.box_xyxy, self.point_coords):
+            for x, y in [] if part is None else part.reshape(-1, 2).tolist():
+                if not (-0.5 <= x <= hw[1] and -0.5 <= y <= hw[0]):
+                    size = f"{hw[1]}x{hw[0]} pixels"
+                    raise UserError(f"the prompt {x:g},{y:g} lies outside {where} ({size})")
+
+    def with_point(self, xy: tuple[float, float], label: int) -> Prompt:
         """Return a copy with one more point."""
         coords = np.asarray([xy], np.float32)
         labels = np.asarray([label], np.int64)
@@ -149,7 +151,7 @@ class Prompts:
                 return len(value)
         return 0
 
-    def __getitem__(self, index: slice | Tensor) -> "Prompts":
+    def __getitem__(self, index: slice | Tensor) -> Prompts:
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         return Prompts(**{k: v if v is None else v[index] for k, v in parts.items()})
 
@@ -170,10 +172,10 @@ class Features:
     def __len__(self) -> int:
         return len(self.main)
 
-    def __getitem__(self, index: slice | Tensor) -> "Features":
+    def __getitem__(self, index: slice | Tensor) -> Features:
         return Features(self.main[index], tuple(detail[index] for detail in self.details))
 
-    def to(self, *arguments: Any, **settings: Any) -> "Features":
+    def to(self, *arguments: Any, **settings: Any) -> Features:
         """Move or convert all tensors, as `Tensor.to`."""
         parts = [part.to(*arguments, **settings) for part in (self.main, *self.details)]
         return Features(parts[0], tuple(parts[1:]))
@@ -232,6 +234,8 @@ class Batch:
     kept: list[Features | None] = field(default_factory=list)
 
     def _map_tensors(self, function: Any) -> Self:
+        from torch import Tensor
+
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {k: function(v) for k, v in parts.items() if isinstance(v, Tensor)}
         return replace(self, **moved)

@@ -4,7 +4,7 @@
     python scripts/augmentation_gallery.py --nuclei NUCLEI [--out docs/augment]
 
 The nuclei are real; all else is drawn here (phantoms of ellipses in the manner of Shepp and Logan,
-IEEE Transactions on Nuclear Science 21, 1974) or by samtune's procedural scenes. Outlines are masks.
+IEEE Transactions on Nuclear Science 21, 1974) or by samtune's drawn pictures. Outlines are masks.
 """
 
 import argparse
@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from samtune.data.augment import PRESETS, augment, build_augmentation
-from samtune.data.procedural import ProceduralScenes
+from samtune.data.augment.presets import PRESETS, augment, build_augmentation
+from samtune.data.drawn.canvas import Canvas
+from samtune.data.drawn.kinds import Palette, draw_ground, town
+from samtune.data.drawn.source import DrawnPictures
+from samtune.data.drawn.textures import TextureBank, smooth_noise
 from samtune.data.readers.mask_folder import MaskFolder
-from samtune.data.scenes.canvas import Canvas
-from samtune.data.scenes.kinds import Palette, draw_ground, town
-from samtune.data.scenes.textures import TextureBank, smooth_noise
 from samtune.drawing import TRUTH, enlarge, overlay, side_by_side
 from samtune.files import write_bytes
 from samtune.prompts.seeding import object_rng
@@ -137,7 +137,7 @@ def endoscopy() -> Sample:
 
 
 def roofs(ground: tuple[float, float, float], name: str) -> Sample:
-    """A procedural town seen from above."""
+    """A drawn town seen from above."""
     rng = object_rng("gallery", name)
     canvas = Canvas((SIDE, SIDE), TextureBank(), rng)
     tint = np.array([0.9, 0.75, 0.7], np.float32)
@@ -149,7 +149,7 @@ def roofs(ground: tuple[float, float, float], name: str) -> Sample:
 
 def originals(nuclei: Path) -> dict[str, Sample]:
     """A picture for each preset."""
-    tiles, scenes = MaskFolder(nuclei), ProceduralScenes("test")
+    tiles, scenes = MaskFolder(nuclei), DrawnPictures("test")
     names = [record.image_id for record in tiles.records]
     real = tiles.read(names.index("train/nuclei_096_000"))
     abdomen, head = phantom("abdomen", ABDOMEN, 0.8), phantom("head", HEAD, 0.8)

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.geometry import mask_to_rle
-from samtune.inference.crops import crop_boxes, layer_grids
+from samtune.inference.automatic.crops import crop_boxes, layer_grids
 from samtune.inference.predictor import SamPredictor
+from samtune.masks import mask_to_rle
 from samtune.types import ImageArray
 
 

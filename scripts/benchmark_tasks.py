@@ -19,7 +19,7 @@ OURS, PLAIN, OFFICIAL = "samtune", "transformers", "segment_anything"
 def measure(call: Callable[[], Any], options: argparse.Namespace) -> dict[str, float]:
     import torch
 
-    from samtune.commands.bench import extra_memory
+    from samtune.tasks.bench import extra_memory
 
     memory, seconds, busy = extra_memory(call, options.device), [], []
     for _ in range(options.repeat):
@@ -42,7 +42,7 @@ def build(options: argparse.Namespace) -> Any:
     import torch
 
     from samtune.models.families.table import find_family
-    from samtune.models.initialise import build_network
+    from samtune.models.pretraining.initialise import build_network
     from samtune.models.registry import REGISTRY
 
     torch.manual_seed(0)
@@ -154,8 +154,10 @@ def our_step(
 ) -> tuple[Callable[[], Any], list[Any]]:
     import torch
 
-    from samtune.data.features import CacheSettings, open_store
-    from samtune.models.lora import DecoderMode, LoraSettings, prepare_for_training
+    from samtune.data.features import open_store
+    from samtune.data.settings import CacheSettings
+    from samtune.models.lora import prepare_for_training
+    from samtune.models.settings import DecoderMode, LoraSettings
     from samtune.training.encoding import encode_batch, frozen_part
     from samtune.types import Batch, Features, Prompts
 
@@ -213,14 +215,14 @@ def run_automatic(variant: str, options: argparse.Namespace, task: str) -> dict[
     import torch
     from automatic_reference import generate
 
-    from samtune.data.procedural import ProceduralScenes
-    from samtune.inference.automatic import AutomaticMaskGenerator
+    from samtune.data.drawn.source import DrawnPictures
+    from samtune.inference.automatic.generator import AutomaticMaskGenerator
     from samtune.inference.predictor import SamPredictor
     from samtune.models.loading import load_model
 
     sam = load_model("nano") if options.model == "nano" else wrap(build(options))
     predictor = SamPredictor(sam)
-    image = ProceduralScenes("test", side=sam.image_size).read(0).image
+    image = DrawnPictures("test", side=sam.image_size).read(0).image
     predictor.set_image(image)
     places = torch.rand(64, 1, 2, generator=torch.Generator().manual_seed(1)) * sam.image_size
     labels = torch.ones(64, 1, device=sam.device)
@@ -263,12 +265,12 @@ def run_images(variant: str, options: argparse.Namespace, task: str) -> dict[str
     from PIL import Image
 
     from samtune.data.dataset import PromptedDataset, PromptSettings
-    from samtune.data.procedural import ProceduralScenes
+    from samtune.data.drawn.source import DrawnPictures
     from samtune.data.readers.mask_folder import MaskFolder
     from samtune.prompts.protocols import RECIPES
     from samtune.types import InputFrame
 
-    frame, scenes = InputFrame(options.side or 1024), ProceduralScenes("train", side=1024)
+    frame, scenes = InputFrame(options.side or 1024), DrawnPictures("train", side=1024)
     with tempfile.TemporaryDirectory() as name:
         for kind in ("images", "labels"):
             (Path(name) / kind).mkdir()

@@ -24,7 +24,7 @@ def main() -> int:
 
 def _make_data(data: Path) -> int:
     if not data.exists():
-        return samtune(["data", "fetch", "nuclei_sample", "--out", str(data), "--yes"])
+        return samtune(["fetch", "nuclei_sample", "--out", str(data), "--yes"])
     return 0
 
 

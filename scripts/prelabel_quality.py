@@ -6,7 +6,6 @@ Boxes are made of the objects of a split, each side moved by Gaussian noise (a s
 and height), and given to `samtune prelabel`; its masks are then measured against the objects.
 """
 
-import argparse
 import csv
 import shutil
 import sys
@@ -15,13 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from samtune.cli import main as samtune
-from samtune.commands.evaluation_options import build_data
+from samtune.commands.flags import parse
+from samtune.commands.help import help_text
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Source
 from samtune.files import read_json, write_json, write_text
-from samtune.geometry import mask_to_rle, rle_to_mask
+from samtune.masks import mask_to_rle, rle_to_mask
 from samtune.prompts.seeding import object_rng
+from samtune.tasks.opening import open_data
+from samtune.tasks.prelabel import prelabel
+from samtune.tasks.settings import DataLike
 
 
 def write_boxes(source: Source, folder: Path, noise: float, min_area: int) -> int:
@@ -73,25 +75,37 @@ def measure(folder: Path) -> str:
     return "\n".join(told)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("--out", type=Path, required=True, help="a folder that is not there yet")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--noise", type=float, default=0.08)
-    options, data_arguments = parser.parse_known_args()
-    data = build_data(None, None, data_arguments)
-    source = data.whole_source(options.split)
-    num_images = write_boxes(source, options.out, options.noise, data.min_area)
+def main(
+    model: str, *, out: str | Path, data: DataLike = None, split: str = "test",
+    noise: float = 0.08,
+) -> int:  # fmt: skip
+    """Write boxes with noise, segment them, and print how good the masks and the queue are.
+
+    Args:
+        model: run folder, checkpoint, adapter, or any base model.
+        out: a folder that is not there yet.
+        data: folder or file, or settings of the data.
+        split: whose images.
+        noise: of a box's sides, as a share of them.
+    """
+    opened, folder = open_data(None, data=data), Path(out)
+    num_images = write_boxes(opened.whole_source(split), folder, noise, opened.min_area)
     start = time.perf_counter()
-    arguments = ["prelabel", options.model, str(options.out / "images"), "--segmentation", "rle"]
-    arguments += ["--boxes", str(options.out / "boxes.csv"), "-o", str(options.out / "coco.json")]
-    if code := samtune(arguments):
-        return code
+    prelabel(
+        model, [folder / "images"], boxes=folder / "boxes.csv", out=folder / "coco.json",
+        segmentation="rle",
+    )  # fmt: skip
     print(f"{(time.perf_counter() - start) / num_images:.2f} s an image")
-    print(measure(options.out))
+    print(measure(folder))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(
+            help_text(main, "prelabel_quality", {}, True).replace(
+                "samtune prelabel_quality", "scripts/prelabel_quality.py"
+            )
+        )
+    else:
+        sys.exit(main(**parse(main, "prelabel_quality", sys.argv[1:], {})))

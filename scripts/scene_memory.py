@@ -19,7 +19,8 @@ from scipy import ndimage
 
 from samtune.data.geo.raster import open_scene
 from samtune.errors import require
-from samtune.inference.scene.segment import SceneSettings, segment_scene
+from samtune.inference.geo.scenes import SceneSettings, segment_scene
+from samtune.reading import Reading
 from samtune.types import ImageArray
 
 _STEP = 32
@@ -57,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_discs(Path(folder) / "scene.tif", options.side)
         scene, settings = (
-            open_scene(Path(folder) / "scene.tif"),
+            open_scene(Path(folder) / "scene.tif", Reading()),
             SceneSettings(options.tile, options.tile // 4),
         )
         before, start = _peak(), time.perf_counter()

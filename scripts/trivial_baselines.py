@@ -7,11 +7,11 @@ point: a flood fill over similar grey, a random walker. What has a free number (
 with the one that does best on these very objects, which flatters it.
 """
 
-import argparse
 import functools
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,12 +20,15 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import flood, random_walker
 from tqdm import tqdm
 
-from samtune.commands.evaluation_options import build_data
+from samtune.commands.flags import parse
+from samtune.commands.help import help_text
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Source
 from samtune.evaluation.metrics.overlap import iou_and_dice
 from samtune.prompts.sampling import centre_point, object_box
 from samtune.prompts.seeding import object_rng
+from samtune.tasks.opening import open_data
+from samtune.tasks.settings import DataLike
 from samtune.types import FloatArray, MaskArray
 
 Answer = Callable[[FloatArray, FloatArray], MaskArray]
@@ -134,17 +137,29 @@ def table(scores: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--config", help="a fit config whose data section to use")
-    parser.add_argument("--max-images", type=int, default=0, help="0: all")
-    options, data_arguments = parser.parse_known_args()
-    data = build_data(None, options.config, data_arguments)
-    scores = measure(data.source(options.split), data.min_area, options.max_images)
-    print(table(scores))
+def main(
+    data: DataLike = None, *, config: str | Path | None = None, split: str = "test",
+    max_images: int = 0,
+) -> int:  # fmt: skip
+    """Print the table.
+
+    Args:
+        data: folder or file, or settings of the data.
+        config: a fit config whose data section to use.
+        split: whose images.
+        max_images: images at most; 0 for all.
+    """
+    opened = open_data(None, config, data)
+    print(table(measure(opened.source(split), opened.min_area, max_images)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(
+            help_text(main, "trivial_baselines", {}, True).replace(
+                "samtune trivial_baselines", "scripts/trivial_baselines.py"
+            )
+        )
+    else:
+        sys.exit(main(**parse(main, "trivial_baselines", sys.argv[1:], {})))

@@ -74,7 +74,7 @@ def real_data():
 
 
 FAST = [
-    "--model.base", "nano", "--data.num_workers", "0", "--trainer.accelerator", "cpu",
+    "--base", "nano", "--data.num_workers", "0", "--trainer.accelerator", "cpu",
     "--data.max_objects", "3", "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
 
@@ -142,9 +142,9 @@ def write_slices(tmp_path):
     return write
 
 
-def set_view(run, **view):
+def set_reading(run, **reading):
     """Let the model of a run be one that saw its images otherwise."""
     file = run / "adapter" / "samtune.json"
     content = json.loads(file.read_text())
-    content["view"] |= view
+    content["reading"] |= reading
     file.write_text(json.dumps(content))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from samtune.commands.fit import parse
+from tests.commands.planning import planned
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
 
@@ -20,9 +20,9 @@ def test_the_promised_configs_are_there():
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda p: p.stem)
 def test_config_is_understood(config, tmp_path):
-    cli = parse(["--config", str(config), "--data.path", "x", "--run", str(tmp_path / "run")])
-    assert str(cli.datamodule.path) == "x"
-    assert cli.model.sam is None
+    training = planned("--config", config, "--data.path", "x", "--run", tmp_path / "run")
+    assert str(training.data.path) == "x"
+    assert training.model.sam is None
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda p: p.stem)

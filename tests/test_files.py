@@ -6,9 +6,12 @@ import pytest
 from samtune.errors import UserError
 from samtune.files import (
     make_folder,
+    partial_folder,
     read_json,
     replacing_folder,
+    require_new,
     try_writing,
+    unfinished,
     write_bytes,
     write_json,
     write_text,
@@ -166,6 +169,52 @@ def test_an_error_in_the_block_leaves_no_new_folder(tmp_path):
     with pytest.raises(RuntimeError, match="half way"):
         write_half(tmp_path / "run")
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_what_is_there_is_refused_unless_it_is_to_be_replaced_or_a_run_goes_on(tmp_path, is_folder):
+    place = tmp_path / "a.tif"
+    require_new(place, is_replaced=False)
+    if is_folder:
+        place.mkdir()
+        require_new(place, is_replaced=False)  # an empty one is nothing
+        (place / "a.txt").touch()
+    else:
+        place.touch()
+    with pytest.raises(UserError, match=r"a\.tif is there already: give another --out"):
+        require_new(place, is_replaced=False)
+    require_new(place, is_replaced=True)
+    assert partial_folder(place) == tmp_path / "a.tif.partial"
+    partial_folder(place).mkdir()
+    require_new(place, is_replaced=False)
+    assert place.exists()
+
+
+@pytest.mark.parametrize(
+    ("is_begun", "is_broken", "is_left"),
+    [(False, False, False), (True, False, False), (False, True, False), (True, True, True)],
+)
+def test_a_folder_half_written_is_marked_so_that_the_same_call_may_go_on(
+    tmp_path, is_begun, is_broken, is_left
+):
+    out = tmp_path / "deep" / "out"
+
+    def work():
+        with unfinished(out):
+            assert partial_folder(out).is_dir()
+            if is_begun:
+                write_bytes(out / "a.png", b"x")
+            if is_broken:
+                raise KeyboardInterrupt
+
+    if is_broken:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    else:
+        work()
+    assert partial_folder(out).exists() == is_left
+    if is_left:
+        require_new(out, is_replaced=False)
 
 
 def test_trying_makes_the_folder_and_leaves_nothing_in_it(tmp_path):

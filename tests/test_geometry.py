@@ -6,15 +6,12 @@ import torch
 
 from samtune.geometry import (
     logits_to_original,
-    mask_to_box,
     mask_to_cells,
-    mask_to_rle,
-    polygons_to_mask,
     prompt_to_input,
     resized_hw,
-    rle_to_mask,
     scale_xy,
 )
+from samtune.masks import mask_to_box, mask_to_rle, polygons_to_mask, rle_to_mask
 from samtune.types import InputFrame, Prompt
 
 

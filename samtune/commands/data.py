@@ -1,27 +1,76 @@
-"""`samtune data COMMAND`: work on data sets.
+"""What is printed of tasks on data sets, and what is asked before them."""
 
-check     look at a data set before training: what is there, and what would spoil the result
-convert   write a data set as COCO, label maps, YOLO or labelme
-fetch     get a known data set, with its splits and a config; without a name, list them
-"""
+import json
+import sys
+from typing import Any
 
-from samtune.commands import data_check, data_convert, data_fetch
-from samtune.commands.options import quieten
-from samtune.errors import UserError
+from samtune.tasks.check import Check
+from samtune.tasks.fetch import Fetched, known_sets
+from samtune.tasks.init import Proposal
+from samtune.tasks.results import Result, markdown
+
+Arguments = dict[str, Any]
 
 
-def main(arguments: list[str]) -> None:
-    quieten()
-    commands = {
-        "check": data_check.check,
-        "convert": data_convert.convert,
-        "fetch": data_fetch.fetch,
-    }
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return
-    if arguments[0] not in commands:
-        raise UserError(
-            f"there is no command 'data {arguments[0]}': choose from {', '.join(commands)}"
-        )
-    commands[arguments[0]](arguments[1:])
+def tell(result: Result, options: Arguments) -> None:
+    print(result.headline)
+
+
+def ask_or_not(given: Arguments, options: Arguments, words: list[str]) -> Arguments:
+    """Questions are put where somebody is there to answer."""
+    is_asked = not options["yes"] and sys.stdin.isatty()
+    return {**given, "ask": ask if is_asked else None}
+
+
+def ask(question: str, answers: list[str], default: str) -> str:
+    """Ask until one of the answers is given; nothing takes the default."""
+    while True:
+        given = input(f"{question} [{'/'.join(answers)}] ({default}) ").strip() or default
+        if given in answers:
+            return given
+        print(f"please one of: {', '.join(answers)}")
+
+
+def tell_init(result: Proposal, options: Arguments) -> None:
+    print(result.headline)
+
+
+def tell_check(result: Check, options: Arguments) -> int:
+    from samtune.evaluation.report.data_page import score_sentence
+
+    if options["json"]:
+        print(json.dumps(result.as_dict(), indent=2))
+    else:
+        print(markdown(result.tables["splits"]))
+        print(score_sentence(result.base_score))
+        for finding in result.findings:
+            print(f"{finding['level'].upper()}: {finding['text']}")
+        print(f"page: {result.page}")
+        print(result.verdict)
+    return int(result.verdict == "errors")
+
+
+def agree_or_not(given: Arguments, options: Arguments, words: list[str]) -> Arguments | None:
+    """Without a name the data sets are listed; terms are asked where somebody is there."""
+    if "name" not in given:
+        print(_listed())
+        return None
+    is_asked = not options["yes"] and sys.stdin.isatty()
+    return {**given, "agree": _agrees if is_asked else None}
+
+
+def _agrees() -> bool:
+    return input("fetch it under these terms? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _listed() -> str:
+    lines = [
+        f"{each['data set']:<25}{each['size'] + '*' * each['by hand']:<9}{each['licence']}"
+        for each in known_sets()
+    ]
+    last = "* to be fetched by hand; samtune fetch NAME tells how"
+    return "\n".join([f"{'data set':<25}{'size':<9}licence", *lines, last])
+
+
+def tell_fetch(result: Fetched | None, options: Arguments) -> None:
+    print("nothing was fetched" if result is None else result.headline)

@@ -2,160 +2,48 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 
-from samtune.data.dataset import TARGET_SIDE, OnError, PromptedDataset, PromptSettings
-from samtune.data.features import CacheSettings, FeatureStore, open_store
-from samtune.data.formats import Format, open_splits
-from samtune.data.image_io import as_range
+from samtune.data.dataset import PromptedDataset, PromptSettings
+from samtune.data.features import FeatureStore, open_store
+from samtune.data.formats import open_splits
 from samtune.data.loader import BatchLoader
-from samtune.data.source import ReadSettings, Source, Subset, Tiles
-from samtune.data.splits import SplitSettings
-from samtune.data.volume_slices import Axis
+from samtune.data.settings import DataSettings
+from samtune.data.source import Source, Subset, Tiles
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
-from samtune.types import InputFrame, Stretch
-
-Labels = Literal["auto", "instances", "semantic", "binary"]
-RecipeName = Literal["mixed", "sam", "sam2", "medsam", "points", "boxes"]
+from samtune.types import InputFrame
 
 
 class SamDataModule(pl.LightningDataModule):
     """Images and masks of a run.
 
     Args:
-        path: folder with images/ and labels/ or masks/, or a folder or file of COCO, YOLO, labelme,
-            Pascal VOC, CVAT, Label Studio, tar shards, NIfTI volumes, or of Hugging Face
-            (`save_to_disk`, parquet, or the name hf:OWNER/NAME).
-        format: of the data; `auto` recognises it; `procedural` draws endless scenes, without a path.
-        labels: what mask values mean: `instances`, `semantic` classes, `binary`; `auto` takes the
-            folder labels/ as instances and masks/ as classes.
-        with_components: make every connected part an object of its own.
-        class_names: names of the mask values, such as `{1: road}`.
-        ignore_values: mask values that are no object.
-        stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
-        window: of CT volumes: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield
-            units; without one, percentiles of each volume are stretched (MR).
-        axis: that volumes are cut across; `auto` is that of clearly the coarsest spacing, or axial.
-        with_neighbours: a volume's slice has its neighbours as red and blue.
-        slices: of volumes, and windows of scenes: those that are `labelled`, or `all`.
-        objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
-            beside the scenes.
-        layer: of vector files: the layer with the objects, where several hold polygons.
-        class_column: of polygons: the attribute that names their class.
-        encoding: of the polygons' text, such as latin-1, where the file does not say.
-        block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
-        value_range: intensities that become 0 and 255, such as [200, 3000], instead of a stretch.
-        bands: channels in the order red, green, blue: numbers from 0, or names that a GeoTIFF has.
-        split_column: manifest column that names the split.
-        split_folder: folder with train.txt, val.txt, test.txt of image ids.
-        group_column: manifest column whose values must not lie in two drawn splits (patient, slide).
-        group_regex: the part of an image id that names its group, instead of a column.
-        val_fraction: share of images drawn for validation where the data names none.
-        test_fraction: share of images drawn for testing where the data names none.
-        split_seed: of drawn splits, where they are to stay while `seed` changes; -1 for `seed`.
-        train_images: training images at most, drawn by `seed`; 0 for all.
-        tile: side of tiles that larger images are cut into, pixels; 0 reads whole images, and
-            scenes in windows of 512.
-        tile_overlap: of neighbouring tiles, pixels.
-        recipe: how prompts are simulated in training.
-        val_protocols: prompts of the validation.
-        val_objects: objects per validation image at most; 0 for all.
-        augment: none, light, microscopy, fluorescence, he, aerial, satellite, ct, mr, xray, ultrasound,
-            endoscopy, medical (docs/augmentation.md shows them), or a file of albumentations.
-        max_objects: objects per training image at most; 0 takes the recipe's number.
-        target_side: side of the grid on which losses are taken; 64 is nano's own, and fast.
-        min_area: smaller objects are left out, pixels of the original image.
-        batch_size: images at a time.
-        num_workers: processes that read images; -1 chooses by the number of cores.
-        on_error: `skip` leaves out images that cannot be read, with a warning; `fail` stops.
-        seed: of splits, order, augmentation and prompts.
-        cache: keeping what the frozen part of the encoder makes of each image.
+        settings: where they are, how they are read, divided, prompted and loaded.
     """
 
-    def __init__(
-        self,
-        path: str = "data",
-        format: Format = "auto",
-        labels: Labels = "auto",
-        with_components: bool = False,
-        class_names: dict[int, str] | None = None,
-        ignore_values: list[int] | None = None,
-        stretch: Stretch = "none",
-        window: str = "",
-        axis: Axis = "auto",
-        with_neighbours: bool = False,
-        slices: Literal["labelled", "all"] = "labelled",
-        objects: str = "",
-        layer: str = "",
-        class_column: str = "",
-        encoding: str = "",
-        block: int = 0,
-        value_range: list[float] | None = None,
-        bands: list[int | str] | None = None,
-        split_column: str = "split",
-        split_folder: str = "",
-        group_column: str = "",
-        group_regex: str = "",
-        val_fraction: float = 0.15,
-        test_fraction: float = 0.15,
-        split_seed: int = -1,
-        train_images: int = 0,
-        tile: int = 0,
-        tile_overlap: int = 64,
-        recipe: RecipeName = "mixed",
-        val_protocols: list[str] = ["box", "point"],  # noqa: B006 (jsonargparse shows it)
-        val_objects: int = 32,
-        augment: str = "none",
-        max_objects: int = 0,
-        target_side: int = TARGET_SIDE,
-        min_area: int = 10,
-        batch_size: int = 1,
-        num_workers: int = -1,
-        on_error: OnError = "fail",
-        seed: int = 0,
-        cache: CacheSettings = CacheSettings(),  # noqa: B008
-    ) -> None:
+    def __init__(self, settings: DataSettings) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise UserError(f"data.batch_size is {batch_size}: give a whole number from 1 up")
-        if tile and not 0 <= tile_overlap < tile:
-            raise UserError(f"data.tile_overlap is {tile_overlap}: give 0 to {tile - 1}")
-        if tile and format == "procedural":
-            raise UserError("data.tile is for images of files: procedural scenes are small already")
-        if cache.mode != "off" and format == "procedural":
-            raise UserError("data.cache is for images of files: procedural scenes never come again")
-        if train_images < 0:
-            raise UserError(f"data.train_images is {train_images}: give a whole number from 0 up")
-        if target_side < 1:
-            raise UserError(f"data.target_side is {target_side}: give a whole number from 1 up")
-        self.path = Path(path)
-        self.format = format
-        self.read_settings = ReadSettings(
-            stretch, tuple(bands) if bands else None, as_range(value_range), labels, with_components,
-            tuple(ignore_values or ()), tuple((class_names or {}).items()),
-            window, axis, with_neighbours, slices,
-            objects, layer, class_column, encoding, tile, tile_overlap, block,
-        )  # fmt: skip
-        self.split_settings = SplitSettings(
-            split_column, Path(split_folder) if split_folder else None, group_column, group_regex,
-            val_fraction, test_fraction, seed if split_seed < 0 else split_seed,
-        )  # fmt: skip
-        self.train_images = train_images
-        self.tile, self.tile_overlap = tile, tile_overlap
-        self.recipe = RECIPES[recipe]
-        self.val_protocols = find_protocols(val_protocols)
-        self.val_objects = val_objects
-        self.target_side = target_side
-        self.augment, self.max_objects, self.min_area = augment, max_objects, min_area
-        self.batch_size = batch_size
-        self.num_workers = _choose_num_workers(num_workers)
-        self.on_error = on_error
-        self.seed = seed
-        self.cache = cache
+        self.settings = settings
+        self.path = Path(settings.path)
+        self.format = settings.format
+        self.reading = settings.reading
+        self.tile, self.tile_overlap = settings.tile, settings.tile_overlap
+        self.train_images = settings.train_images
+        self.recipe = RECIPES[settings.recipe]
+        self.val_protocols = find_protocols(settings.val_protocols)
+        self.val_objects = settings.val_objects
+        self.target_side = settings.target_side
+        self.augment, self.max_objects = settings.augment, settings.max_objects
+        self.min_area = settings.min_area
+        self.batch_size = settings.batch_size
+        self.num_workers = _choose_num_workers(settings.num_workers)
+        self.on_error = settings.on_error
+        self.seed = settings.seed
+        self.cache = settings.cache
         self.store: FeatureStore | None = None
         self._sources: dict[str, Source] = {}
         self._train_loader: BatchLoader | None = None
@@ -184,7 +72,7 @@ class SamDataModule(pl.LightningDataModule):
     def _open(self) -> None:
         if not self._sources:
             self._sources = open_splits(
-                self.path, self.format, self.read_settings, self.split_settings
+                self.path, self.format, self.settings.of_source, self.settings.of_splits
             )
 
     def whole_source(self, split: str) -> Source:

@@ -2,30 +2,25 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from samtune.data.augment import augment, build_augmentation
+from samtune.data.augment.presets import augment, build_augmentation
 from samtune.data.features import FeatureStore
 from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
-from samtune.data.preprocess import to_pixel_values, valid_cells
+from samtune.data.settings import TARGET_SIDE, OnError
 from samtune.data.source import Source
 from samtune.errors import UserError
 from samtune.geometry import mask_to_cells, prompt_to_input
+from samtune.images.preprocess import to_pixel_values, valid_cells
 from samtune.prompts.protocols import Protocol, Recipe
 from samtune.prompts.seeding import object_rng
 from samtune.types import Features, InputFrame, ObjectKey, Prompt, Sample
 
 log = logging.getLogger(__name__)
-
-OnError = Literal["fail", "skip"]
-# Side T of the square targets: SAM's own low resolution. The loss of a smaller network is taken
-# there too, on upsampled logits.
-TARGET_SIDE = 256
 
 
 @dataclass

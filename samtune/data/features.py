@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from samtune.data.settings import CacheSettings
 from samtune.errors import UserError
 from samtune.files import write_bytes, write_json
 from samtune.types import Features, ImageArray
@@ -29,20 +30,6 @@ log = logging.getLogger(__name__)
 _FORMAT = 1
 _DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 _DIGITS = 32
-
-
-@dataclass
-class CacheSettings:
-    """Keeping what the frozen part of the encoder makes of each image."""
-
-    mode: Literal["off", "fp16", "fp32"] = "off"
-    """Whether and how it is kept: half precision takes half the space (rounding: 5e-4 of a value)."""
-    folder: str = ".samtune-cache"
-    """Where; runs share it."""
-    views: int = 0
-    """Augmented views of each image that take turns; 0 refuses random augmentation beside a cache."""
-    limit_gb: float = 100.0
-    """The folder grows no further than this; images beyond it are computed each time."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.image_io import ImageFile
-from samtune.data.source import ReadSettings
+from samtune.data.settings import SourceSettings
 from samtune.errors import UserError
+from samtune.images.pixels import ImageFile
 from samtune.types import LabelArray, MaskArray
 
 LabelKind = Literal["instances", "semantic"]
@@ -17,7 +17,7 @@ LabelKind = Literal["instances", "semantic"]
 
 def interpret_labels(
     values: NDArray[Any],
-    settings: ReadSettings,
+    settings: SourceSettings,
     usual: LabelKind,
     file: ImageFile,
     names: Mapping[int, str] = MappingProxyType({}),

@@ -65,18 +65,17 @@ def stack_layers(
 
 
 def number_objects(
-    objects: list[tuple[str, MaskArray]], hw: tuple[int, int], with_components: bool
+    objects: list[tuple[str, MaskArray]], hw: tuple[int, int]
 ) -> tuple[LabelArray, dict[int, str]]:
     """Labels and classes of (class, (H, W) mask) pairs, numbered from 1.
 
     Args:
         objects: in the order of their numbers.
         hw: of the image.
-        with_components: connected parts become objects of their own.
     """
     labels = stack_layers(((n, mask) for n, (_, mask) in enumerate(objects, start=1)), hw)
     classes = {number: name for number, (name, _) in enumerate(objects, start=1)}
-    return split_components(labels, classes) if with_components else (labels, classes)
+    return labels, classes
 
 
 def find_objects(labels: LabelArray, min_area: int = 1) -> list[ObjectPlace]:

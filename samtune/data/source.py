@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.image_io import ImageFile, image_hw, read_image, read_pixels
-from samtune.data.windows import window_range
-from samtune.types import ImageArray, Sample, Stretch
+from samtune.images.pixels import ImageFile, image_hw, read_pixels
+from samtune.types import Sample
 
 # Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
 SPACING_COLUMNS = ("spacing_row", "spacing_column", "spacing_unit")
@@ -39,48 +38,6 @@ class Record:
     split: str = ""
     group: str = ""
     columns: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """How pixels and labels become a sample.
-
-    Attributes:
-        stretch: see `read_image`.
-        bands: channels by number or name, or `None` for the first three.
-        value_range: what becomes 0 and 255, instead of a stretch.
-        labels: what mask values mean: `instances`, `semantic` (one object per class), `binary`
-            (everything above 0 is one object); `auto` decides by folder name and values.
-        with_components: connected parts become objects of their own.
-        ignore_values: label values that are no object.
-        class_names: label value -> name.
-        window, axis, with_neighbours: of volumes, see `volumes.py`.
-        slices: those slices or windows that are `labelled`, or `all`.
-        objects, layer, class_column, encoding, tile, tile_overlap, block: of scenes, see `geo.py`.
-    """
-
-    stretch: Stretch = "none"
-    bands: tuple[int | str, ...] | None = None
-    value_range: tuple[float, float] | None = None
-    labels: str = "auto"
-    with_components: bool = False
-    ignore_values: tuple[int, ...] = ()
-    class_names: tuple[tuple[int, str], ...] = ()
-    window: str = ""
-    axis: str = "auto"
-    with_neighbours: bool = False
-    slices: str = "labelled"
-    objects: str = ""
-    layer: str = ""
-    class_column: str = ""
-    encoding: str = ""
-    tile: int = 0
-    tile_overlap: int = 64
-    block: int = 0
-
-    def read_image(self, path: ImageFile) -> ImageArray:
-        value_range = self.value_range or (window_range(self.window) if self.window else None)
-        return read_image(path, self.bands, self.stretch, value_range)
 
 
 class Source(ABC):

@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from samtune.data.settings import SplitSettings
 from samtune.data.source import Record, Source, Subset
 from samtune.errors import UserError
 from samtune.files import read_lines
@@ -19,29 +19,6 @@ _WORDS = {
     "test": ("test", "testing", "ts"),
 }
 _BY_WORD = {word: split for split, words in _WORDS.items() for word in words}
-
-
-@dataclass(frozen=True)
-class SplitSettings:
-    """How images are divided.
-
-    Attributes:
-        column: manifest column that names each image's split.
-        folder: folder with `train.txt`, `val.txt`, `test.txt`, one image id a line; `None` without.
-        group_column: manifest column whose values must not lie in two splits (patient, slide);
-            without it the column `group`, unless the splits that the data names share its values.
-        group_regex: the part of an image id that names its group, such as `^(.*)_\\d+$`.
-        val_fraction, test_fraction: shares that are drawn where the data names no such split.
-        seed: of the drawing.
-    """
-
-    column: str = "split"
-    folder: Path | None = None
-    group_column: str = ""
-    group_regex: str = ""
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-    seed: int = 0
 
 
 def split_called(word: str) -> str:

@@ -8,25 +8,26 @@ import csv
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tifffile
 import yaml
 from PIL import Image
 
-from samtune.data.image_io import ImageFile
-from samtune.data.image_writing import write_image
+from samtune.coco import CocoFile
 from samtune.data.objects import find_objects, object_mask
+from samtune.data.settings import Target
 from samtune.data.source import Record
 from samtune.errors import UserError
-from samtune.files import write_bytes, write_json, write_text
-from samtune.geometry import mask_to_box, mask_to_rle
-from samtune.outlines import mask_to_polygon
+from samtune.files import replacing_file, write_bytes, write_json, write_text
+from samtune.images.pixels import ImageFile
+from samtune.images.writing import write_image
+from samtune.masks import mask_to_polygon
 from samtune.types import MaskArray, Sample
 
-Target = Literal["coco", "labels", "yolo", "labelme"]
 # Object ids that a PNG of 16 bits can hold.
 _LARGEST_IN_PNG = 2**16 - 1
 
@@ -94,39 +95,32 @@ class CocoWriter(Writer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._contents: dict[str, dict[str, list[Any]]] = {}
+        self._open, self._files = ExitStack(), dict[str, CocoFile]()
         self._classes: dict[str, int] = {}
 
+    def _file_of(self, split: str) -> CocoFile:
+        if split not in self._files:
+            place = self._open.enter_context(replacing_file(self.folder / f"{split}.json"))
+            self._files[split] = CocoFile(self._open.enter_context(place.open("wb")))
+        return self._files[split]
+
     def _add(self, split: str, image: Path, sample: Sample) -> None:
-        content = self._contents.setdefault(split, {"images": [], "annotations": []})
-        number, (height, width) = len(content["images"]) + 1, sample.image.shape[:2]
-        group = _group_of(sample)
+        file, group = self._file_of(split), _group_of(sample)
         columns = {k: v for k, v in self._rows[image.stem].items() if k not in ("split", *group)}
-        content["images"].append(
-            {"id": number, "file_name": f"images/{image.name}", "height": height, "width": width,
-             "sample_id": sample.image_id, **group, "columns": columns}
+        number = file.add_image(
+            f"images/{image.name}", sample.image.shape[:2], None, sample_id=sample.image_id,
+            columns=columns, **group,
         )  # fmt: skip
         for object_id, name, mask in objects_of(sample):
-            box = mask_to_box(mask)
-            assert box is not None, "objects have pixels"
-            x0, y0, x1, y1 = box.tolist()
-            content["annotations"].append(
-                {
-                    "id": len(content["annotations"]) + 1,
-                    "image_id": number,
-                    "category_id": self._classes.setdefault(name, len(self._classes) + 1),
-                    "segmentation": mask_to_rle(mask),
-                    "bbox": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
-                    "area": int(mask.sum()),
-                    "iscrowd": 0,
-                    "object_id": object_id,
-                }
-            )
+            category = self._classes.setdefault(name, len(self._classes) + 1)
+            file.add_mask(number, category, mask, object_id=object_id)
 
     def finish(self) -> None:
+        # classes are of all splits
         categories = [{"id": number, "name": name} for name, number in self._classes.items()]
-        for split, content in self._contents.items():
-            write_json(self.folder / f"{split}.json", {**content, "categories": categories})
+        for file in self._files.values():
+            file.finish(categories)
+        self._open.close()
 
 
 class LabelsWriter(Writer):

@@ -10,10 +10,10 @@ from samtune.data.objects import ObjectPlace, find_objects, object_key, object_m
 from samtune.data.source import Record
 from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.measure import contrast, encode, measure
+from samtune.evaluation.playing import play, stack_truths
 from samtune.evaluation.rows import Row, Score
-from samtune.evaluation.session import play, stack_truths
 from samtune.evaluation.settings import EvaluationSettings
-from samtune.geometry import rle_to_mask
+from samtune.masks import rle_to_mask
 from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
 from samtune.types import Features, InputFrame, MaskArray, ObjectKey, Prompt, Sample

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from samtune.evaluation.calibration import check_threshold, expected_error
-from samtune.evaluation.compare import Comparison
+from samtune.evaluation.comparing import Comparison
 from samtune.evaluation.contestants import BASE, TUNED
-from samtune.evaluation.forgetting import mark_trained, warnings_of
+from samtune.evaluation.forgetting import losses_of, mark_trained
 from samtune.evaluation.rows import Row
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.evaluation.summary import summarise
@@ -46,11 +46,11 @@ def assess(
     summaries = summarise(domain.rows, settings.seed)
     mark_trained(summaries, settings.protocols, recipe)
     elsewhere = None if general is None else summarise(general.rows, settings.seed)
-    warnings = warnings_of(summaries, elsewhere, general_name)
+    losses = losses_of(summaries, elsewhere, general_name)
     _add_calibrated(summaries, domain.rows, calibration)
     return {
-        "headline": headline(summaries, warnings),
-        "warnings": warnings,
+        "headline": headline(summaries, losses),
+        "warnings": [loss.text for loss in losses],
         "protocols": summaries,
         "general": elsewhere and {"name": general_name, "protocols": elsewhere},
         "review": _review(domain.rows, calibration),
@@ -83,10 +83,10 @@ def _last(rows: list[Row]) -> str:
     return TUNED if TUNED in rows[0].scores else BASE
 
 
-def provenance(sam: Sam, data: Comparison, command: list[str]) -> dict[str, Any]:
+def provenance(sam: Sam, data: Comparison, command: str) -> dict[str, Any]:
     """What is needed to get the same numbers again: weights, data, versions, command."""
     return {
-        "command": " ".join(command),
+        "command": command,
         "base": sam.base.name,
         "base_sha256": sam.base.sha256,
         "base_is_random": sam.base.is_random,

@@ -1,15 +1,29 @@
 """What was lost: the same comparison where the model was not tuned for it.
 
-On a general set (procedural scenes, or a set of the user's), and on kinds of prompts that training
+On a general set (drawn pictures, or a set of the user's), and on kinds of prompts that training
 did not simulate.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from samtune.prompts.protocols import Protocol, Recipe, trained_parts
 
 GENERAL_PROTOCOLS = ("box", "point")
 NUM_GENERAL = 40
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Something that fell.
+
+    Attributes:
+        kind: what was `forgotten`: prompts not trained, the general set; or a `part` of the data.
+        text: says it.
+    """
+
+    kind: Literal["forgotten", "part"]
+    text: str
 
 
 def mark_trained(
@@ -24,27 +38,32 @@ def mark_trained(
         )
 
 
-def warnings_of(
+def losses_of(
     summaries: dict[str, Any], general: dict[str, Any] | None, general_name: str
-) -> list[str]:
-    """Sentences on what fell: prompts not trained, parts of the data, the general set."""
-    warnings = [
-        f"forgotten: '{name}' prompts, which training did not simulate, fell by "
-        f"{-summary['delta']['miou']:.3f}"
+) -> list[Loss]:
+    """What fell: prompts not trained, parts of the data, the general set."""
+    losses = [
+        Loss(
+            "forgotten",
+            f"forgotten: '{name}' prompts, which training did not simulate, fell by "
+            f"{-summary['delta']['miou']:.3f}",
+        )
         for name, summary in summaries.items()
         if _is_worse(summary) and summary.get("was_trained") is False
     ]
     for part, (num_objects, fallen) in _fallen_parts(summaries).items():
-        warnings.append(f"worse for some: {part} ({num_objects} objects): {', '.join(fallen)}")
+        text = f"worse for some: {part} ({num_objects} objects): {', '.join(fallen)}"
+        losses.append(Loss("part", text))
     for name, summary in (general or {}).items():
         if _is_worse(summary):
             delta = summary["delta"]
-            warnings.append(
+            text = (
                 f"forgotten: on the general set ({general_name}) '{name}' prompts fell by "
                 f"{-delta['miou']:.3f} ({summary['base']['miou']:.3f} to "
                 f"{summary['tuned']['miou']:.3f}); samtune scale shows what a weaker adapter keeps"
             )
-    return warnings
+            losses.append(Loss("forgotten", text))
+    return losses
 
 
 def _fallen_parts(summaries: dict[str, Any]) -> dict[str, tuple[int, list[str]]]:

@@ -6,12 +6,11 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from samtune.evaluation.metrics.contour import contour_scores
 from samtune.evaluation.metrics.overlap import iou_and_dice
-from samtune.evaluation.metrics.skeleton import cldice
+from samtune.evaluation.metrics.table import Pair, measured
+from samtune.evaluation.playing import Played
 from samtune.evaluation.rows import Score
-from samtune.evaluation.session import Played
-from samtune.geometry import mask_to_box
+from samtune.masks import mask_to_box
 from samtune.types import ImageArray, MaskArray
 
 # What is around an object is its box grown by this share of its sides, without the object.
@@ -32,19 +31,15 @@ def measure(
     oracle = ious if played.oracle_ious is None else torch.maximum(played.oracle_ious, ious)
     scores = []
     for index, (mask, truth) in enumerate(zip(played.masks.numpy(), truths.numpy(), strict=True)):
-        contour = contour_scores(mask, truth, spacing, tolerance)
         scores.append(
             Score(
                 iou=float(ious[index]),
                 dice=float(dices[index]),
                 predicted_iou=float(played.expected[index]),
                 oracle_iou=float(oracle[index]),
-                boundary_iou=contour.boundary_iou,
-                surface_dice=contour.surface_dice,
-                hd95=contour.hd95,
-                cldice=cldice(mask, truth),
                 predicted_area=int(np.count_nonzero(mask)),
                 overlap=int(np.count_nonzero(mask & truth)),
+                measures=measured(Pair(mask, truth, spacing, tolerance)),
                 clicks=tuple(float(round_ious[index]) for round_ious in played.earlier_ious)
                 + ((float(ious[index]),) if played.earlier_ious else ()),
                 rle=encode(mask),

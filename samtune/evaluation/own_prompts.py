@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from samtune.data.objects import ObjectPlace
-from samtune.inference.prompt_files import PromptedImage
+from samtune.masks import box_ious
+from samtune.prompts.prompt_files import PromptedImage
 from samtune.prompts.protocols import Protocol
 from samtune.types import LabelArray, Prompt
 
@@ -87,19 +87,10 @@ def _by_boxes(prompts: list[Prompt], places: list[ObjectPlace]) -> dict[int, Pro
         [[p.columns.start, p.rows.start, p.columns.stop - 1, p.rows.stop - 1] for p in places],
         np.float64,
     )
-    overlaps = _box_ious(boxes, objects)
+    overlaps = box_ious(boxes, objects)
     rows, columns = linear_sum_assignment(-overlaps)
     return {
         places[column].object_id: prompts[row]
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
         if overlaps[row, column] >= _LEAST_OVERLAP
     }
-
-
-def _box_ious(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(A, B) IoU of inclusive xyxy boxes (A, 4) and (B, 4)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.prod(np.clip(high - low + 1, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1) for boxes in (first, second)]
-    return np.asarray(shared / (areas[0][:, None] + areas[1][None] - shared))

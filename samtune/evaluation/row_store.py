@@ -14,14 +14,14 @@ from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.rows import Row, Score
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.models.loading import describe, tuned_sha256
-from samtune.result_store import ResultStore
+from samtune.progress import Progress
 from samtune.types import ObjectKey, Prompt
 
 # Of the settings: what no row depends on.
 _INDIFFERENT = {"own", "max_images", "on_error", "num_workers", "rank", "world"}
 
 
-class RowStore(ResultStore):
+class RowStore(Progress):
     """Rows by image.
 
     Args:

@@ -14,9 +14,8 @@ class Score:
         predicted_iou: what the model itself expected.
         oracle_iou: IoU of the best of its masks, where it gave three: what a user who picks by eye
             would get. Equal to `iou` where it gave one.
-        boundary_iou, surface_dice, hd95: see `metrics/contour.py`.
-        cldice: see `metrics/skeleton.py`.
         predicted_area, overlap: pixels of the mask, and of its intersection with the truth.
+        measures: by name, what `metrics/table.py` has besides.
         clicks: IoU after the first prompt and after each correction click.
         rle: the mask, as COCO's compressed counts.
     """
@@ -25,12 +24,9 @@ class Score:
     dice: float
     predicted_iou: float
     oracle_iou: float
-    boundary_iou: float
-    surface_dice: float
-    hd95: float
-    cldice: float
     predicted_area: int
     overlap: int
+    measures: dict[str, float]
     clicks: tuple[float, ...] = ()
     rle: bytes = b""
 

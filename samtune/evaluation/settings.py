@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samtune.data.dataset import OnError
+from samtune.data.settings import OnError
 from samtune.data.source import SPACING_COLUMNS, Record
 from samtune.errors import UserError
 from samtune.evaluation.contestants import TUNED

@@ -11,6 +11,7 @@ from samtune.evaluation.breakdown import divide
 from samtune.evaluation.calibration import expected_error
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.metrics.instances import Instances, instance_scores
+from samtune.evaluation.metrics.table import METRICS
 from samtune.evaluation.rows import Row, Score
 from samtune.evaluation.statistics import (
     Difference,
@@ -21,10 +22,8 @@ from samtune.evaluation.statistics import (
     smallest_difference,
 )
 
-# Means over objects, by the name of the field.
-MEANS = (
-    "iou", "dice", "oracle_iou", "boundary_iou", "surface_dice", "hd95", "cldice", "predicted_iou",
-)  # fmt: skip
+# What is averaged over objects besides the measures of `metrics/table.py`.
+_OVERLAPS = ("iou", "dice", "oracle_iou", "predicted_iou")
 CLICK_TARGETS = (0.8, 0.85, 0.9)
 
 
@@ -72,14 +71,22 @@ def average_repeats(rows: list[Row]) -> list[Row]:
 def _average(rows: list[Row]) -> Row:
     scores = {}
     for name, score in rows[0].scores.items():
-        means: dict[str, Any] = {
-            field: _mean(getattr(row.scores[name], field) for row in rows) for field in MEANS
-        }
-        clicks = zip(*(row.scores[name].clicks for row in rows), strict=True)
+        drawn = [row.scores[name] for row in rows]
+        means: dict[str, Any] = _averages(drawn)
+        means["measures"] = _measure_averages(drawn)
+        clicks = zip(*(each.clicks for each in drawn), strict=True)
         for field in ("predicted_area", "overlap"):
-            means[field] = round(_mean(getattr(row.scores[name], field) for row in rows))
+            means[field] = round(_mean(getattr(each, field) for each in drawn))
         scores[name] = replace(score, **means, clicks=tuple(_mean(part) for part in clicks))
     return replace(rows[0], scores=scores)
+
+
+def _averages(scores: list[Score]) -> dict[str, float]:
+    return {field: _mean(getattr(score, field) for score in scores) for field in _OVERLAPS}
+
+
+def _measure_averages(scores: list[Score]) -> dict[str, float]:
+    return {name: _mean(score.measures[name] for score in scores) for name in METRICS}
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -147,10 +154,11 @@ def _means(rows: list[Row], name: str) -> dict[str, float]:
     sums, counts = by_cluster(np.array([score.iou for score in scores]), images)
     overlap = sum(score.overlap for score in scores)
     sizes = sum(row.area for row in rows) + sum(score.predicted_area for score in scores)
-    means = {field: _mean(getattr(score, field) for score in scores) for field in MEANS}
+    means = _averages(scores)
     return {
         "miou": means.pop("iou"),
         **means,
+        **_measure_averages(scores),
         "miou_per_image": float((sums / counts).mean()),
         "iou_of_pixels": overlap / (sizes - overlap),
         "dice_of_pixels": 2 * overlap / sizes,

@@ -1,7 +1,10 @@
 """Plain sentences: what an evaluation says, also when the answer is no."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+
+from samtune.evaluation.forgetting import Loss
 
 
 def verdict(name: str, summary: dict[str, Any]) -> str:
@@ -28,7 +31,7 @@ def verdict(name: str, summary: dict[str, Any]) -> str:
     )
 
 
-def headline(summaries: dict[str, Any], warnings: Iterable[str]) -> str:
+def headline(summaries: dict[str, Any], losses: Iterable[Loss]) -> str:
     """The sentence on top of a report."""
     first = next(iter(summaries.values()))
     what = f"{first['num_objects']:,} objects in {first['num_images']} images"
@@ -55,8 +58,8 @@ def headline(summaries: dict[str, Any], warnings: Iterable[str]) -> str:
         if key in by_verdict
     ]
     text = f"On {what}, {'; '.join(sentences)} (mIoU, tuned minus base)."
-    lost = len([warning for warning in warnings if warning.startswith("forgotten")])
-    some = len([warning for warning in warnings if warning.startswith("worse for some")])
+    kinds = Counter(loss.kind for loss in losses)
+    lost, some = kinds["forgotten"], kinds["part"]
     if lost:
         text += f" Something was lost elsewhere: see the {lost} warning{'s' * (lost > 1)}."
     if some:

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from samtune.drawing import TUNED, draw_prompt, overlay, to_png
-from samtune.files import write_bytes, write_json
-from samtune.geometry import mask_to_box, mask_to_rle
+from samtune.files import write_bytes
+from samtune.masks import mask_to_box
 from samtune.types import ImageArray, MaskArray, Prompt
 
 KINDS = ("masks", "coco", "cutouts", "overlays")
@@ -72,44 +71,3 @@ def cutout(image: ImageArray, mask: MaskArray, margin: int = 0) -> ImageArray:
     )
     alpha = mask[window].astype(np.uint8)[..., None] * 255
     return np.concatenate([image[window], alpha], axis=2)
-
-
-class CocoResults:
-    """Collects predictions of many images as one COCO file with RLE and scores."""
-
-    def __init__(self) -> None:
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
-        self._categories: dict[str, int] = {}
-
-    def add(self, file_name: str, image: ImageArray, objects: list[PredictedObject]) -> None:
-        """Add one image with its objects."""
-        image_id = len(self._images) + 1
-        height, width = image.shape[:2]
-        self._images.append(
-            {"id": image_id, "file_name": file_name, "height": height, "width": width}
-        )
-        for found in objects:
-            category = self._categories.setdefault(found.name, len(self._categories) + 1)
-            box = mask_to_box(found.mask)
-            x0, y0, x1, y1 = (0.0, 0.0, -1.0, -1.0) if box is None else box.tolist()
-            self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": category,
-                    "segmentation": mask_to_rle(found.mask),
-                    "bbox": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
-                    "area": int(found.mask.sum()),
-                    "iscrowd": 0,
-                    "score": round(found.score, 6),
-                }
-            )
-
-    def write(self, path: Path) -> None:
-        """Write all that was added, atomically."""
-        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
-        write_json(
-            path,
-            {"images": self._images, "annotations": self._annotations, "categories": categories},
-        )

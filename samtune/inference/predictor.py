@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.data.image_io import to_uint8
-from samtune.data.preprocess import resize_to_frame
 from samtune.errors import UserError
-from samtune.inference.resize import InputTransform
+from samtune.images.preprocess import resize_to_frame
+from samtune.inference.transform import InputTransform
 from samtune.models.backend import Sam
 from samtune.types import Features, ImageArray, Prompts
 
@@ -87,19 +86,16 @@ class SamPredictor:
         if not isinstance(image, np.ndarray):
             raise UserError(
                 f"the image is a {type(image).__name__}; expected an array (H, W, 3) uint8 "
-                "(samtune.read_image makes that of any file)"
+                "(sam.reading.read makes that of any file)"
             )
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise UserError(
                 f"the image has shape {image.shape} and dtype {image.dtype}; expected (H, W, 3) "
-                "uint8 (samtune.read_image makes that of any file)"
+                "uint8 (sam.reading.read makes that of any file)"
             )
         if image_format == "BGR":
             image = np.ascontiguousarray(image[..., ::-1])
-        # a range is of the file's own values, which 8-bit images no longer have
-        if self.model.stretch != "none" and self.model.value_range is None:
-            image = to_uint8(image, self.model.stretch)
-        return image
+        return self.model.reading.stretched(image)
 
     @torch.no_grad()
     def set_torch_image(

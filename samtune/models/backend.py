@@ -23,8 +23,9 @@ from samtune.models.chunking import cut_objects, join_predictions
 from samtune.models.families.base import Family
 from samtune.models.families.table import find_family
 from samtune.models.identity import BaseIdentity
-from samtune.models.thresholds import FittedThresholds
-from samtune.types import Features, InputFrame, MaskPrediction, Prompts, Stretch, View
+from samtune.models.mask_thresholds import FittedThresholds
+from samtune.reading import Reading
+from samtune.types import Features, InputFrame, MaskPrediction, Prompts
 
 # Objects decoded at once on a GPU; on a CPU so many that what they need stays near the cache
 # (floats of the finest map: 2 million an object at 1024 px, an eighth of a million for nano).
@@ -50,12 +51,9 @@ class Sam(nn.Module):
         self.network = network
         self.base = base
         self.family.prepare()
-        # What the training images went through before SAM's own preprocessing (`read_image`), and
-        # whether single prompts got three masks: used again at inference.
-        self.stretch: Stretch = "none"
-        self.bands: list[int | str] | None = None
-        self.value_range: tuple[float, float] | None = None
-        self.view = View()
+        # How the training images were read, and whether single prompts got three masks: the same
+        # is done in use.
+        self.reading = Reading()
         self.with_multimask = True
         # What measured IoU the predicted one stands for, as far as it was fitted.
         self.calibration: Calibration | None = None

@@ -18,15 +18,16 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, load_peft_weights
 from torch import Tensor
 
-from samtune.errors import UserError
+from samtune.errors import UserError, first_line
 from samtune.files import read_json
 from samtune.models.backend import Sam
 from samtune.models.calibration import load_calibration
 from samtune.models.families.table import find_family
 from samtune.models.identity import BaseIdentity
-from samtune.models.lora import LoraSettings, merge, prepare_for_training
+from samtune.models.lora import merge, prepare_for_training
+from samtune.models.mask_thresholds import load_thresholds
 from samtune.models.registry import REGISTRY
-from samtune.models.thresholds import load_thresholds
+from samtune.models.settings import LoraSettings
 from samtune.models.weights import (
     from_elsewhere,
     from_pretrained,
@@ -34,10 +35,10 @@ from samtune.models.weights import (
     tensors_sha256,
     weights_sha256,
 )
-from samtune.types import View
+from samtune.reading import Reading
 
 METADATA_FILE = "samtune.json"
-METADATA_FORMAT = 1
+METADATA_FORMAT = 2
 # Within an adapter folder: the base, for adapters whose base is in no public place.
 BASE_FOLDER = "base"
 
@@ -113,12 +114,14 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     if (folder / METADATA_FILE).exists():
         metadata = read_json(folder / METADATA_FILE)
         try:
-            BaseIdentity(**metadata["base"])
-            View(**metadata.get("view", {}))
-            if metadata["format"] > METADATA_FORMAT:
-                raise UserError(f"{folder} was written by a newer samtune: upgrade this one")
-        except (TypeError, KeyError) as error:
+            is_newer = metadata["format"] > METADATA_FORMAT
+            if not is_newer:
+                BaseIdentity(**metadata["base"])
+                _reading_of(metadata)
+        except (TypeError, KeyError, UserError) as error:
             raise UserError(f"{folder / METADATA_FILE} is damaged: {error}") from error
+        if is_newer:
+            raise UserError(f"{folder} was written by a newer samtune: upgrade this one")
         return dict(metadata)
     config = read_json(folder / "adapter_config.json")
     base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
@@ -153,8 +156,9 @@ def _add_adapter(sam: Sam, folder: Path) -> None:
         found = load_peft_weights(str(folder), device="cpu").keys()
         sam.network = PeftModel.from_pretrained(sam.core, folder)
     except Exception as error:  # PEFT raises whatever the bytes make it do
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the adapter in {folder} cannot be loaded ({reason})") from error
+        raise UserError(
+            f"the adapter in {folder} cannot be loaded ({first_line(error)})"
+        ) from error
     expected = get_peft_model_state_dict(sam.network, save_embedding_layers=False).keys()
     if differing := sorted(found ^ expected):
         raise UserError(
@@ -258,13 +262,18 @@ def load_trained(sam: Sam, state: dict[str, Tensor], source: str) -> None:
 
 
 def _with_settings(sam: Sam, metadata: dict[str, Any]) -> Sam:
-    sam.stretch = metadata.get("stretch", sam.stretch)
-    sam.bands = metadata.get("bands", sam.bands)
-    if found := metadata.get("value_range"):
-        sam.value_range = (float(found[0]), float(found[1]))
-    sam.view = View(**metadata.get("view", {}))
+    sam.reading = _reading_of(metadata)
     sam.with_multimask = metadata.get("with_multimask", sam.with_multimask)
     return sam
+
+
+def _reading_of(metadata: dict[str, Any]) -> Reading:
+    """How the images of a tuned model were read; format 1 spread it over several keys."""
+    if "reading" in metadata:
+        return Reading.from_dict(metadata["reading"])
+    parts = {name: metadata.get(name) for name in ("stretch", "bands", "value_range")}
+    given = {name: value for name, value in parts.items() if value is not None}
+    return Reading.from_dict(given | metadata.get("view", {}))
 
 
 def describe(sam: Sam) -> dict[str, Any]:
@@ -272,10 +281,7 @@ def describe(sam: Sam) -> dict[str, Any]:
     return {
         "format": METADATA_FORMAT,
         "base": asdict(sam.base),
-        "stretch": sam.stretch,
-        "bands": sam.bands,
-        "value_range": sam.value_range,
-        "view": asdict(sam.view),
+        "reading": sam.reading.as_dict(),
         "with_multimask": sam.with_multimask,
     }
 

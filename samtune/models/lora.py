@@ -6,8 +6,6 @@ own part back.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
@@ -16,38 +14,13 @@ from torch import nn
 from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.families.base import Family
+from samtune.models.settings import DecoderMode, LoraSettings, Mode
 
 PARTS = ("vision_encoder", "prompt_encoder", "mask_decoder")
 _DECODER_LINEARS = (
     r"mask_decoder\.(.*\.(q_proj|k_proj|v_proj|out_proj|o_proj|lin1|lin2|proj_in|proj_out)"
     r"|(output_hypernetworks_mlps\.\d+|\w+_(head|mlp))\.layers\.\d+)"
 )
-
-
-@dataclass
-class LoraSettings:
-    """How LoRA layers look and where in the encoder they sit."""
-
-    rank: int = 8
-    """Rank r of the update."""
-    alpha: float = 16.0
-    """Scale of the update: alpha / rank (with rsLoRA alpha / sqrt(rank))."""
-    dropout: float = 0.0
-    """Dropout before the update, 0 to 1."""
-    with_dora: bool = False
-    """Weight-decomposed LoRA (arXiv 2402.09353): magnitude and direction apart."""
-    with_rslora: bool = False
-    """Rank-stabilised scaling (arXiv 2312.03732)."""
-    encoder: Literal["none", "last", "all"] = "all"
-    """Which encoder blocks get LoRA: none, the last `last_blocks`, or all."""
-    last_blocks: int = 4
-    """How many blocks from the end, with `encoder: last`."""
-    targets: Literal["qkv", "attention", "all"] = "qkv"
-    """Which layers of a block: `qkv`; `attention` adds the projection; `all` adds the MLP."""
-
-
-DecoderMode = Literal["frozen", "lora", "full"]
-Mode = Literal["lora", "decoder", "full"]
 
 
 def encoder_target(settings: LoraSettings, family: type[Family], num_layers: int) -> str:

@@ -15,15 +15,6 @@ from samtune.files import write_json
 from samtune.models.backend import Sam
 
 PROCESSOR_FILE = "preprocessor_config.json"
-# Family -> processor, and the image processor in it.
-CLASSES = {
-    "sam": ("SamProcessor", "SamImageProcessor"),
-    "mobile_sam": ("SamProcessor", "SamImageProcessor"),
-    "sam_hq": ("SamHQProcessor", "SamImageProcessor"),
-    "sam2": ("Sam2Processor", "Sam2ImageProcessor"),
-    "edgetam": ("Sam2Processor", "Sam2ImageProcessor"),
-    "sam3": ("Sam3TrackerProcessor", "Sam3ImageProcessor"),
-}
 
 
 def write_processor(sam: Sam, folder: Path) -> None:
@@ -33,7 +24,7 @@ def write_processor(sam: Sam, folder: Path) -> None:
 
 def processor_settings(sam: Sam) -> dict[str, Any]:
     """What `preprocessor_config.json` holds; means and deviations are of values 0 to 1."""
-    processor, image_processor = CLASSES[sam.family.name]
+    processor, image_processor = sam.family.processor
     return {
         "processor_class": processor,
         "image_processor_type": image_processor,
@@ -67,4 +58,4 @@ def is_loadable(sam: Sam) -> bool:
 
 def load_processor(sam: Sam, folder: Path) -> Any:
     """The processor of a folder, as a user of transformers loads it."""
-    return getattr(transformers, CLASSES[sam.family.name][0]).from_pretrained(folder)
+    return getattr(transformers, sam.family.processor[0]).from_pretrained(folder)

@@ -8,15 +8,14 @@ base in full precision too.
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from samtune.errors import UserError
 from samtune.models.backend import Sam
-
-Quantization = Literal["none", "4bit", "8bit"]
+from samtune.models.settings import Quantization
 
 
 def quantize(sam: Sam, mode: Quantization) -> None:

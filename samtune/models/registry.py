@@ -210,16 +210,23 @@ def _millions(count: int) -> str:
     return f"{count / 1e6:.1f}M" if count else "-"
 
 
-def models_table() -> str:
-    """The registry as a Markdown table."""
-    lines = [
-        "| model | parameters | input | hub id | official file | sha256 | code / weights |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def models_table(long: bool = False) -> list[dict[str, str]]:
+    """The registry, a row for each model.
+
+    Args:
+        long: with what stands in the way of a table that fits a terminal.
+    """
+    rows = []
     for spec in REGISTRY.values():
-        lines.append(
-            f"| {spec.name} | {_millions(spec.num_parameters)} | {spec.image_size} "
-            f"| {spec.hub_id or _WITHOUT_HUB[spec.origin]} | {spec.url or '-'} "
-            f"| {spec.sha256 or '-'} | {spec.code_license} / {spec.weights_license} |"
-        )
-    return "\n".join(lines)
+        row = {
+            "model": spec.name, "parameters": _millions(spec.num_parameters),
+            "input": str(spec.image_size), "from": spec.hub_id or _WITHOUT_HUB[spec.origin],
+            "weights": spec.weights_license,
+        }  # fmt: skip
+        if long:
+            row |= {
+                "code": spec.code_license, "official file": spec.url or "-",
+                "sha256": spec.sha256 or "-",
+            }  # fmt: skip
+        rows.append(row)
+    return rows

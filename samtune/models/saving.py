@@ -12,7 +12,7 @@ from samtune.models.loading import METADATA_FILE, describe
 from samtune.models.registry import REGISTRY
 
 
-def save_tuned(sam: Sam, run: Path) -> Path:
+def save_tuned(sam: Sam, run: str | Path) -> Path:
     """Save what was trained: `run/adapter` (PEFT), or `run/model` after training everything.
 
     The adapter folder also loads without samtune:
@@ -22,10 +22,11 @@ def save_tuned(sam: Sam, run: Path) -> Path:
         The folder written.
     """
     if not isinstance(sam.network, PeftModel):
-        return save_transformers(sam, run / "model", with_metadata=True)
-    with replacing_folder(run / "adapter") as folder:
-        write_adapter(sam, folder)
-    return run / "adapter"
+        return save_transformers(sam, Path(run) / "model", with_metadata=True)
+    folder = Path(run) / "adapter"
+    with replacing_folder(folder) as temporary:
+        write_adapter(sam, temporary)
+    return folder
 
 
 def write_adapter(sam: Sam, folder: Path) -> None:
@@ -38,7 +39,7 @@ def write_adapter(sam: Sam, folder: Path) -> None:
     write_json(folder / METADATA_FILE, describe(sam))
 
 
-def save_transformers(sam: Sam, folder: Path, with_metadata: bool = False) -> Path:
+def save_transformers(sam: Sam, folder: str | Path, with_metadata: bool = False) -> Path:
     """Save a plain network as a transformers folder; its config carries the decoder eps.
 
     Raises:
@@ -46,14 +47,15 @@ def save_transformers(sam: Sam, folder: Path, with_metadata: bool = False) -> Pa
     """
     if sam.is_adapted:
         raise UserError("the network has an adapter: merge it before saving it as a plain model")
-    with replacing_folder(folder) as temporary:
+    place = Path(folder)
+    with replacing_folder(place) as temporary:
         sam.core.save_pretrained(str(temporary))
         if with_metadata:
             write_json(temporary / METADATA_FILE, describe(sam))
-    return folder
+    return place
 
 
-def save_official(sam: Sam, path: Path) -> None:
+def save_official(sam: Sam, path: str | Path) -> None:
     """Save a plain network as its authors' file, tensors under their names.
 
     Raises:
@@ -63,5 +65,5 @@ def save_official(sam: Sam, path: Path) -> None:
     if sam.is_adapted:
         raise UserError("the network has an adapter: merge it before saving it as a plain model")
     state = sam.family.to_official()
-    with replacing_file(path) as temporary:
-        torch.save(state, temporary)
+    with replacing_file(Path(path)) as temporary:
+        torch.save(sam.family.official_file(state), temporary)

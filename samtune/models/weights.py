@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from samtune.errors import UserError
+from samtune.errors import UserError, first_line
 from samtune.files import read_json
 from samtune.models.families.base import Family
 from samtune.models.families.sam import OFFICIAL_DECODER_EPS
@@ -20,8 +20,8 @@ from samtune.models.families.table import (
     family_of_type,
     known_types,
 )
-from samtune.models.initialise import build_config, build_network, build_random
 from samtune.models.official.strict import load_strictly
+from samtune.models.pretraining.initialise import build_config, build_network, build_random
 from samtune.models.registry import REGISTRY, ModelSpec
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -94,7 +94,7 @@ def from_pretrained(name: str, advice: str) -> Any:
     try:
         kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
     except Exception as error:  # transformers raises whatever the bytes make it do
-        raise UserError(f"'{name}' cannot be loaded ({_reason(error)}); {advice}") from error
+        raise UserError(f"'{name}' cannot be loaded ({first_line(error)}); {advice}") from error
     family = family_of_type(kind)
     if family is None:
         raise UserError(f"'{name}' is a '{kind}' model; expected a model_type of {known_types()}")
@@ -106,7 +106,7 @@ def _load_pretrained(family: type[Family], name: str, advice: str) -> Any:
     try:
         network, info = family.network_class.from_pretrained(name, output_loading_info=True)
     except Exception as error:  # transformers raises whatever the bytes make it do
-        raise UserError(f"'{name}' cannot be loaded ({_reason(error)}); {advice}") from error
+        raise UserError(f"'{name}' cannot be loaded ({first_line(error)}); {advice}") from error
     problems = {
         kind: sorted(str(key) for key in info[kind])
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
@@ -118,10 +118,6 @@ def _load_pretrained(family: type[Family], name: str, advice: str) -> Any:
             f"the weights of '{name}' do not fit a {family.name} model ({listed}); {advice}"
         )
     return network
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -138,7 +134,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both loaders raise whatever the bytes make them do
         raise UserError(
-            f"{path} cannot be read as weights ({_reason(error)}): it is truncated, or no checkpoint"
+            f"{path} cannot be read as weights ({first_line(error)}): it is truncated, or no checkpoint"
         ) from error
     for wrapper in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):

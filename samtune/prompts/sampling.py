@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from samtune.geometry import mask_to_box, mask_to_cells, resized_hw, scale_xy
+from samtune.geometry import mask_to_cells, resized_hw, scale_xy
+from samtune.masks import mask_to_box
 from samtune.types import FloatArray, InputFrame, MaskArray
 
 PointPlacing = Literal["uniform", "centre"]

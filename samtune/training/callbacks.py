@@ -1,5 +1,6 @@
 """What happens around the training loop: the adapter is saved, progress is told, panels are drawn."""
 
+import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from samtune.training.module import SamTuner
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
 
 MONITOR = "val/miou"
+
+log = logging.getLogger(__name__)
 
 
 class SaveTuned(Callback):
@@ -117,8 +120,7 @@ class TellProgress(Callback):
 
 def _say(trainer: pl.Trainer, text: str) -> None:
     if trainer.is_global_zero:
-        sys.stdout.write(f"\n{text}\n" if sys.stdout.isatty() else f"{text}\n")
-        sys.stdout.flush()
+        log.info(text)
 
 
 def _scores(scores: Mapping[str, float]) -> str:

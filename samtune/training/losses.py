@@ -6,7 +6,6 @@ large objects nor full batches weigh more.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,27 +13,10 @@ from torch import Tensor
 
 from samtune.errors import UserError
 from samtune.prompts.protocols import IouLoss, PixelLoss, Recipe
+from samtune.training.settings import LossSettings
 from samtune.types import MaskPrediction, ObjectKey
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
-
-
-@dataclass
-class LossSettings:
-    """Weights of the losses; what is `recipe` or -1 is taken from the prompt recipe."""
-
-    pixel_loss: Literal["recipe", "focal", "bce", "balanced_bce"] = "recipe"
-    """Per pixel: focal; bce; or bce with object and background weighing alike (from nothing)."""
-    pixel: float = -1.0
-    """Weight of the pixel loss."""
-    dice: float = -1.0
-    """Weight of the Dice loss."""
-    iou: float = -1.0
-    """Weight of the IoU head's loss."""
-    iou_loss: Literal["recipe", "mse", "l1"] = "recipe"
-    """Of the IoU head: squared or absolute error."""
-    object: float = 1.0
-    """Weight of the object score's cross-entropy (SAM 2, SAM 3): each prompt is for an object."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +125,11 @@ def compute_losses(
     prediction: MaskPrediction, targets: Tensor, valid: Tensor, weights: LossWeights
 ) -> LossParts:
     """Losses of K objects; of several masks only the one with the lowest loss is trained.
+
+    As arXiv 2304.02643, appendix A, describes SAM's own (the code is not published), but for two
+    things. Padding counts nowhere: a model that is right about it would be praised for nothing, the
+    more the narrower an image is. Targets are shares of cells, not 0 or 1: on a coarse grid thin
+    objects would be lost.
 
     Args:
         prediction: M masks for each of K objects.

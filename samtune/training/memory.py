@@ -148,7 +148,7 @@ def choose_plan(
             return _with_batch(candidate, found, wanted_batch, usable, lines)
     raise UserError(
         f"one image of {sam.image_size} px does not fit the memory that is free ({free / 1e9:.1f} GB) "
-        "even with checkpointing and one object at once: give a smaller model.image_size, LoRA in "
+        "even with checkpointing and one object at once: give a smaller image_size, LoRA in "
         "fewer blocks (model.lora.encoder last), or a smaller model"
     )
 

@@ -3,7 +3,7 @@
 Checkpoints hold the trained parameters only, and all that is needed to rebuild the network.
 """
 
-import sys
+import logging
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -17,20 +17,23 @@ from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import blocks_after
 from samtune.models.loading import describe, load_start, load_trained
-from samtune.models.lora import DecoderMode, LoraSettings, Mode, prepare_for_training
-from samtune.models.quantize import Quantization
+from samtune.models.lora import prepare_for_training
+from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.models.quantize import quantize as quantize_encoder
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
+from samtune.reading import Reading
 from samtune.training.encoding import encode_batch, frozen_part
-from samtune.training.extents import ExtentHead, extent_loss, extent_targets
-from samtune.training.losses import LossSettings, LossWeights, require_finite
+from samtune.training.losses import LossWeights, require_finite
 from samtune.training.memory import is_out_of_memory
-from samtune.training.optim import OptimSettings, build_optimizer, build_schedule
-from samtune.training.processes import share_of, touch_all
+from samtune.training.optim import build_optimizer, build_schedule
 from samtune.training.rounds import mean_of, run_rounds
+from samtune.training.settings import ModelSettings
+from samtune.training.sharing import share_of, touch_all
 from samtune.training.validation import ValidationScores, score_batch
-from samtune.types import Batch, InputFrame, Stretch, View
+from samtune.types import Batch, InputFrame
+
+log = logging.getLogger(__name__)
 
 
 class SamTuner(pl.LightningModule):
@@ -39,78 +42,31 @@ class SamTuner(pl.LightningModule):
     Args:
         base: what to start from: registry name, hub id, transformers folder, official `.pth`, or a
             run, to tune on from its result.
+        settings: what is trained, and how.
+        recipe: of the simulated prompts.
+        reading: of the images; it is saved with the model.
         checkpoint: official weights for a registry name, instead of a download.
         image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
-        mode: `lora` as the settings below; `decoder` trains the mask decoder alone; `full` trains
-            everything.
-        lora: kind and place of the LoRA layers.
-        decoder: in mode `lora`: `frozen`, `lora`, or `full` for all its weights.
-        with_prompt_encoder: train the prompt encoder too.
-        recipe: of the simulated prompts; the command line takes it from `data.recipe`.
-        stretch: of the images; the command line takes it from `data.stretch`.
-        bands: of the images; the command line takes them from `data.bands`.
-        value_range: of the images; the command line takes it from `data.value_range`.
-        view: of the images; the command line takes it from the section `data`.
-        num_corrections: rounds of correction clicks; -1 takes the recipe's.
-        with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
-            before anything else, for a network that starts from nothing.
-        loss: weights of the losses.
-        optim: learning rate and schedule.
-        quantize: the frozen encoder in `4bit` (QLoRA) or `8bit`, by bitsandbytes; in mode `lora`.
-        with_checkpointing: compute activations again in the backward pass, to save memory.
-        objects_per_chunk: objects that are decoded at once; 0 chooses for the device.
     """
 
     def __init__(
-        self,
-        base: str = "vit_b",
-        checkpoint: str = "",
-        image_size: int = 0,
-        mode: Mode = "lora",
-        lora: LoraSettings = LoraSettings(),  # noqa: B008 (jsonargparse shows its defaults)
-        decoder: DecoderMode = "full",
-        with_prompt_encoder: bool = False,
-        recipe: str = "mixed",
-        stretch: Stretch = "none",
-        bands: list[int | str] | None = None,
-        value_range: list[float] | None = None,
-        view: View = View(),  # noqa: B008
-        num_corrections: int = -1,
-        with_encoder_warmup: bool = False,
-        loss: LossSettings = LossSettings(),  # noqa: B008
-        optim: OptimSettings = OptimSettings(),  # noqa: B008
-        quantize: Quantization = "none",
-        with_checkpointing: bool = False,
-        objects_per_chunk: int = 0,
-    ) -> None:
+        self, base: str, settings: ModelSettings, recipe: str = "mixed",
+        reading: Reading | None = None, checkpoint: str = "", image_size: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.base, self.checkpoint, self.input_side = base, checkpoint, image_size
-        self.mode: Mode = mode
-        self.lora = lora
-        self.decoder: DecoderMode = decoder
-        self.with_prompt_encoder = with_prompt_encoder
+        self.settings = settings
         if recipe not in RECIPES:
             raise UserError(f"unknown recipe '{recipe}': choose from {', '.join(RECIPES)}")
         self.recipe = RECIPES[recipe]
-        if num_corrections >= 0:
-            self.recipe = replace(self.recipe, num_corrections=num_corrections)
-        if with_encoder_warmup and mode != "full":
-            raise UserError("model.with_encoder_warmup trains the encoder: set model.mode full")
-        if quantize != "none" and mode != "lora":
-            raise UserError(
-                f"model.quantize {quantize} is for a frozen encoder: set model.mode lora"
-            )
-        self.quantize: Quantization = quantize
-        self.with_encoder_warmup = with_encoder_warmup
+        if settings.num_corrections >= 0:
+            self.recipe = replace(self.recipe, num_corrections=settings.num_corrections)
+        self.reading = reading or Reading()
+        self.loss_weights = LossWeights.from_settings(settings.loss, self.recipe)
+        # both change where memory runs out
+        self.with_checkpointing = settings.with_checkpointing
+        self.objects_per_chunk = settings.objects_per_chunk
         self.extent_head: ExtentHead | None = None
-        self.stretch: Stretch = stretch
-        self.bands = bands
-        self.value_range = (value_range[0], value_range[1]) if value_range else None
-        self.view = view
-        self.loss_weights = LossWeights.from_settings(loss, self.recipe)
-        self.optim_settings = optim
-        self.with_checkpointing = with_checkpointing
-        self.objects_per_chunk = objects_per_chunk
         self.sam: Sam | None = None
         self.store: FeatureStore | None = None  # the data module opens it
         self._has_saved_memory = False
@@ -124,13 +80,15 @@ class SamTuner(pl.LightningModule):
         if self.sam is not None:
             return
         self.sam = load_start(self.base, self.checkpoint, self.input_side or None)
-        self.sam.stretch, self.sam.bands = self.stretch, self.bands
-        self.sam.value_range, self.sam.view = self.value_range, self.view
+        self.sam.reading = self.reading
         self.sam.with_multimask = self.recipe.with_multimask
-        quantize_encoder(self.sam, self.quantize)
-        prepare_for_training(self.sam, self.mode, self.lora, self.decoder, self.with_prompt_encoder)
+        settings = self.settings
+        quantize_encoder(self.sam, settings.quantize)
+        prepare_for_training(
+            self.sam, settings.mode, settings.lora, settings.decoder, settings.with_prompt_encoder
+        )
         self.sam.train()
-        if self.with_encoder_warmup:
+        if settings.with_encoder_warmup:
             self.extent_head = ExtentHead(self.sam.num_channels)
         self.sam.with_checkpointing = self.with_checkpointing
 
@@ -189,7 +147,7 @@ class SamTuner(pl.LightningModule):
             raise UserError(
                 "out of memory again, with checkpointing and fewer objects at once: lower "
                 "data.batch_size (trainer.accumulate_grad_batches makes up for it), "
-                "data.max_objects or model.image_size, or let --auto choose"
+                "data.max_objects or image_size, or let --auto choose"
             )
         self._has_saved_memory = True
         most = self.objects_per_chunk or (len(batch.keys) if batch else 0) or 16
@@ -197,10 +155,10 @@ class SamTuner(pl.LightningModule):
         self.with_checkpointing = self.network.with_checkpointing = True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        sys.stdout.write(
-            f"out of memory at step {self.global_step}: it goes on with checkpointing and "
-            f"{self.objects_per_chunk} objects at once (the results are the same)\n"
-        )
+        log.info(
+            "out of memory at step %d: it goes on with checkpointing and %d objects at once (the "
+            "results are the same)", self.global_step, self.objects_per_chunk,
+        )  # fmt: skip
 
     def _take_step(self, batch: Batch, batch_idx: int, share: float) -> Tensor:
         # Dropout depends on the step alone, so that a resumed run repeats an undisturbed one.
@@ -268,9 +226,9 @@ class SamTuner(pl.LightningModule):
             )  # fmt: skip
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self, self.optim_settings, partial(blocks_after, self.network))
+        optimizer = build_optimizer(self, self.settings.optim, partial(blocks_after, self.network))
         num_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = build_schedule(optimizer, self.optim_settings, num_steps)
+        schedule = build_schedule(optimizer, self.settings.optim, num_steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -285,10 +243,10 @@ class SamTuner(pl.LightningModule):
         if self.extent_head is not None:
             checkpoint["extent_head"] = self.extent_head.state_dict()
         checkpoint["samtune"] = describe(self.network) | {
-            "mode": self.mode,
-            "lora": asdict(self.lora),
-            "decoder": self.decoder,
-            "with_prompt_encoder": self.with_prompt_encoder,
+            "mode": self.settings.mode,
+            "lora": asdict(self.settings.lora),
+            "decoder": self.settings.decoder,
+            "with_prompt_encoder": self.settings.with_prompt_encoder,
         }
         checkpoint["base_scores"] = self.base_scores
 

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,32 +10,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from samtune.errors import UserError
-from samtune.training.muon import MuonAdamW
+from samtune.models.pretraining.muon import MuonAdamW
+from samtune.training.settings import OptimSettings
 
 BlocksAfter = Callable[[str], int]
-
-
-@dataclass
-class OptimSettings:
-    """How weights are updated."""
-
-    lr: float = 1e-4
-    """Peak learning rate of the decoder and of LoRA layers."""
-    weight_decay: float = 0.01
-    """AdamW's weight decay; biases, norms and other vectors have none."""
-    warmup_steps: int = 50
-    """Steps over which the learning rate rises from 0 (at most a tenth of all steps)."""
-    final_lr: float = 0.01
-    """Share of `lr` that the cosine ends at."""
-    layer_decay: float = 1.0
-    """Factor on the learning rate for each encoder block further from the output (SAM: 0.8)."""
-    muon_lr: float = 0.0
-    """Peak learning rate of Muon for the matrices of transformer blocks, such as 0.02; 0 leaves them
-    to AdamW. For networks that start from nothing; needs torch 2.9."""
-    beta1: float = 0.9
-    """AdamW's first beta."""
-    beta2: float = 0.999
-    """AdamW's second beta."""
 
 
 def is_block_matrix(name: str, parameter: nn.Parameter) -> bool:

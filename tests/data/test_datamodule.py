@@ -4,7 +4,9 @@ from types import SimpleNamespace
 import pytest
 
 from samtune.data.datamodule import SamDataModule
+from samtune.data.settings import DataSettings
 from samtune.errors import UserError
+from samtune.reading import Reading
 from samtune.types import InputFrame
 
 
@@ -14,7 +16,7 @@ def data(scenes_folder):
 
     def make(**settings):
         settings = {"path": str(scenes_folder), "num_workers": 0} | settings
-        module = SamDataModule(**settings)
+        module = SamDataModule(DataSettings(**settings))
         model = SimpleNamespace(frame=InputFrame(32), mask_side=16)
         module.trainer = SimpleNamespace(lightning_module=model, global_rank=0, world_size=1)
         return module
@@ -111,10 +113,10 @@ def test_settings_reach_the_readers(data):
         bands=[2, 1, 0],
         with_components=True,
     )
-    settings = module.read_settings
+    settings = module.settings.of_source
     assert (settings.labels, settings.with_components) == ("semantic", True)
     assert (settings.class_names, settings.ignore_values) == (((1, "first"),), (2,))
-    assert (settings.stretch, settings.bands) == ("percentile", (2, 1, 0))
+    assert settings.reading == Reading((2, 1, 0), "percentile")
     samples = [module.source("train").read(index) for index in range(len(module.source("train")))]
     names = {name for sample in samples for name in sample.classes.values()}
     assert "first" in names
@@ -138,8 +140,8 @@ def test_an_overlap_that_does_not_fit_the_tile_is_refused(data, tile, overlap):
 
 
 def test_drawn_scenes_are_not_cut_into_tiles(data):
-    with pytest.raises(UserError, match="procedural scenes are small already"):
-        data(format="procedural", tile=128)
+    with pytest.raises(UserError, match="drawn pictures are small already"):
+        data(format="drawn", tile=128)
 
 
 def test_a_grid_without_cells_is_refused(data):

@@ -7,10 +7,10 @@ import torch
 
 from samtune.data.dataset import Failure, Item, PromptedDataset, PromptSettings
 from samtune.data.objects import find_objects, object_mask
-from samtune.data.preprocess import to_pixel_values
 from samtune.data.readers.mask_folder import MaskFolder
-from samtune.data.source import ReadSettings
+from samtune.data.settings import SourceSettings
 from samtune.geometry import mask_to_cells, prompt_to_input
+from samtune.images.preprocess import to_pixel_values
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.types import InputFrame, ObjectKey
 
@@ -209,7 +209,7 @@ def test_keys_have_the_names_of_the_classes(tmp_path, write):
     labels = np.zeros((16, 16), np.uint8)
     labels[2:10, 2:10] = 3
     write_pair(write, tmp_path, labels)
-    source = MaskFolder(tmp_path, ReadSettings(labels="semantic", class_names=((3, "roof"),)))
+    source = MaskFolder(tmp_path, SourceSettings(labels="semantic", class_names=((3, "roof"),)))
     data = PromptedDataset(source, SETTINGS, RECIPES["mixed"], is_training=True)
     assert data[0, 0].keys == [ObjectKey("a", 3, "roof")]
 

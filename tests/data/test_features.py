@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from samtune.data.dataset import PromptedDataset, PromptSettings
-from samtune.data.features import CacheSettings, FeatureStore, FrozenPart, join_features, open_store
+from samtune.data.features import FeatureStore, FrozenPart, join_features, open_store
 from samtune.data.readers.mask_folder import MaskFolder
+from samtune.data.settings import CacheSettings
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES
 from samtune.types import Features, InputFrame

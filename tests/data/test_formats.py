@@ -1,12 +1,13 @@
 import json
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from samtune.data.formats import coco_files, open_splits, recognise
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.formats import READERS, open_splits, recognise
+from samtune.data.readers.coco import coco_files
+from samtune.data.settings import Format, SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 
@@ -20,7 +21,7 @@ def write_coco(file, write, images, **more):
 
 
 def opened(path, data_format="auto", **splits):
-    sources = open_splits(path, data_format, ReadSettings(), SplitSettings(**splits))
+    sources = open_splits(path, data_format, SourceSettings(), SplitSettings(**splits))
     return {name: [r.image_id for r in source.records] for name, source in sources.items()}
 
 
@@ -63,10 +64,10 @@ def test_anything_else_is_not_recognised(tmp_path, name):
         recognise(tmp_path / name)
 
 
-def test_procedural_scenes_need_no_path_and_take_the_seed(tmp_path):
-    splits = open_splits(tmp_path / "no", "procedural", ReadSettings(), SplitSettings(seed=5))
+def test_drawn_scenes_need_no_path_and_take_the_seed(tmp_path):
+    splits = open_splits(tmp_path / "no", "drawn", SourceSettings(), SplitSettings(seed=5))
     assert set(splits) == {"train", "val", "test"}
-    other = open_splits(tmp_path / "no", "procedural", ReadSettings(), SplitSettings(seed=6))
+    other = open_splits(tmp_path / "no", "drawn", SourceSettings(), SplitSettings(seed=6))
     assert not np.array_equal(splits["val"].read(0).image, other["val"].read(0).image)
 
 
@@ -161,3 +162,13 @@ def test_the_instances_of_coco_win_over_its_key_points_and_captions(tmp_path):
         "train": tmp_path / "instances_train2017.json",
         "val": tmp_path / "instances_val2017.json",
     }
+
+
+def test_each_format_has_one_reader():
+    assert set(get_args(Format)) == {"auto", "drawn", *READERS}
+
+
+def test_images_without_masks_are_told_what_is_missing(tmp_path, write):
+    write(tmp_path / "images" / "a.png", np.zeros((6, 8, 3), np.uint8))
+    with pytest.raises(UserError, match=r"has no folder labels or masks beside images"):
+        opened(tmp_path)

@@ -3,8 +3,9 @@ import time
 import numpy as np
 import pytest
 
+from samtune.data.settings import SplitSettings
 from samtune.data.source import Record, Source
-from samtune.data.splits import SPLITS, SplitSettings, split_folders, split_source, splits_in
+from samtune.data.splits import SPLITS, split_folders, split_source, splits_in
 from samtune.errors import UserError
 
 
@@ -87,6 +88,15 @@ def test_no_group_is_torn_apart(tmp_path, seed, by):
     assert all(groups)
     assert sum(len(group) for group in groups) == len(set.union(*groups)) == 25
     assert sum(len(part) for part in splits.values()) == len(source)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_group_that_would_overshoot_by_far_is_left_to_train(tmp_path, seed):
+    source = grouped(tmp_path, [40, *[3] * 20])
+    drawn = split_source(source, SplitSettings(group_column="patient", seed=seed))
+    # of 100 images each part wants 15; the group of 40 would make it more than one and a half of that
+    assert all(len(drawn[name]) <= 1.5 * 15 + 1 for name in ("val", "test"))
+    assert sum(name.startswith("g0_") for name in ids(drawn)["train"]) == 40
 
 
 def test_a_record_can_bring_its_own_group(tmp_path):

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from samtune.data.image_io import EncodedImage
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.labelme import Labelme
 from samtune.data.readers.mask_folder import MaskFolder
@@ -17,6 +16,7 @@ from samtune.data.readers.yolo import Yolo
 from samtune.data.source import Record, spacing_columns
 from samtune.data.writing import WRITERS
 from samtune.errors import UserError
+from samtune.images.pixels import EncodedImage
 from samtune.types import Sample
 
 READERS = {

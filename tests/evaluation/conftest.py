@@ -57,9 +57,9 @@ def make_row():
         mask[object_id % 10, : round(100 * iou)] = True
         return Score(
             iou=iou, dice=2 * iou / (1 + iou), predicted_iou=predicted, oracle_iou=iou,
-            boundary_iou=iou, surface_dice=iou, hd95=1 - iou, cldice=iou,
-            predicted_area=round(100 * iou), overlap=round(100 * iou), clicks=clicks,
-            rle=encode(mask),
+            predicted_area=round(100 * iou), overlap=round(100 * iou),
+            measures={"boundary_iou": iou, "surface_dice": iou, "hd95": 1 - iou, "cldice": iou},
+            clicks=clicks, rle=encode(mask),
         )  # fmt: skip
 
     def make(

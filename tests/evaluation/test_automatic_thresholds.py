@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from samtune.data.datamodule import SamDataModule
-from samtune.data.procedural import ProceduralScenes
+from samtune.data.drawn.source import DrawnPictures
+from samtune.data.settings import DataSettings
 from samtune.data.source import Subset
 from samtune.errors import UserError
-from samtune.evaluation.automatic import (
+from samtune.evaluation.metrics.instances import segmentation_accuracy
+from samtune.evaluation.threshold_search import (
     PREDICTED_IOUS,
     RULES,
     _accuracies,
@@ -17,10 +19,9 @@ from samtune.evaluation.automatic import (
     judge,
     search,
 )
-from samtune.evaluation.metrics.instances import segmentation_accuracy
-from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.models.loading import load_model
-from samtune.models.thresholds import MaskThresholds
+from samtune.models.mask_thresholds import MaskThresholds
 
 SIDE = 8
 
@@ -32,7 +33,7 @@ def sam():
 
 @pytest.fixture(scope="module")
 def source(discs):
-    return SamDataModule(path=str(discs)).source("train")
+    return SamDataModule(DataSettings(path=str(discs))).source("train")
 
 
 def search_all(sam, source):
@@ -84,7 +85,7 @@ def test_the_choice_is_the_best_of_all(images):
 
 
 def test_objects_that_overlap(sam):
-    scenes = ProceduralScenes("val", num_scenes=3)
+    scenes = DrawnPictures("val", num_pictures=3)
     overlapping = [n for n in range(3) if (scenes.read(n).labels > 0).sum(0).max() > 1]
     assert overlapping
     for image in search_all(sam, Subset(scenes, overlapping)):

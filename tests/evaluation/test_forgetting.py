@@ -2,7 +2,7 @@
 
 import pytest
 
-from samtune.evaluation.forgetting import mark_trained, warnings_of
+from samtune.evaluation.forgetting import losses_of, mark_trained
 from samtune.evaluation.summary import summarise
 from samtune.prompts.protocols import RECIPES, find_protocols
 
@@ -41,7 +41,7 @@ def test_untrained_prompts_that_fell_are_warned_of(make_row):
     rows = rows_of(make_row, "box", 0.1) + rows_of(make_row, "point", -0.2)
     summaries = summarise(rows)
     mark_trained(summaries, tuple(find_protocols(["box", "point"])), RECIPES["boxes"])
-    assert warnings_of(summaries, None, "") == [
+    assert [loss.text for loss in losses_of(summaries, None, "")] == [
         "forgotten: 'point' prompts, which training did not simulate, fell by 0.189"
     ]
 
@@ -50,19 +50,20 @@ def test_a_part_that_fell_while_the_whole_rose_is_warned_of(make_row):
     summaries = summarise(
         rows_of(make_row, "box", 0.3, ["a"]) + rows_of(make_row, "box", -0.1, ["b"])
     )
-    (warning,) = [text for text in warnings_of(summaries, None, "") if "kind" in text]
+    (warning,) = [each.text for each in losses_of(summaries, None, "") if "kind" in each.text]
     assert warning == "worse for some: kind b (12 objects): box -0.089"
 
 
 def test_the_general_set_is_watched(make_row):
     summaries = summarise(rows_of(make_row, "box", 0.1))
     general = summarise(rows_of(make_row, "point", -0.1))
-    (warning,) = warnings_of(summaries, general, "procedural")
+    (loss,) = losses_of(summaries, general, "drawn")
+    warning = loss.text
     assert warning.startswith(
-        "forgotten: on the general set (procedural) 'point' prompts fell by 0.089 (0.500 to 0.411)"
+        "forgotten: on the general set (drawn) 'point' prompts fell by 0.089 (0.500 to 0.411)"
     )
 
 
 def test_nothing_lost_is_no_warning(make_row):
     summaries = summarise(rows_of(make_row, "box", 0.1))
-    assert warnings_of(summaries, summarise(rows_of(make_row, "box", 0.0)), "procedural") == []
+    assert losses_of(summaries, summarise(rows_of(make_row, "box", 0.0)), "drawn") == []

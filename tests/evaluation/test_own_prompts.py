@@ -9,7 +9,7 @@ from PIL import Image
 from samtune.data.objects import find_objects
 from samtune.errors import UserError
 from samtune.evaluation.own_prompts import OwnPrompts
-from samtune.inference.prompt_files import read_prompts
+from samtune.prompts.prompt_files import read_prompts
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def test_points_beside_objects_leave_it_to_the_box(own, objects):
 
 
 def test_a_named_object_is_taken_at_its_word(own, objects):
-    found = own({"box": [14, 4, 26, 16], "object": 9}).of_image(*objects)
+    found = own({"box": [14, 4, 26, 16], "id": 9}).of_image(*objects)
     assert boxes(found) == {9: [14, 4, 26, 16]}
-    assert own({"box": [14, 4, 26, 16], "object": 1}).of_image(*objects) == {}
+    assert own({"box": [14, 4, 26, 16], "id": 1}).of_image(*objects) == {}
 
 
 def test_of_two_prompts_for_one_object_one_counts(own, objects):
@@ -88,5 +88,10 @@ def test_other_images_of_the_same_name_and_images_without_objects_have_none(own,
 
 @pytest.mark.parametrize("value", ["4", 1.5, True, [1]])
 def test_an_id_that_is_none_is_a_user_s_error(own, value):
-    with pytest.raises(UserError, match=r"prompts\.json, entry 0: 'object' is"):
-        own({"box": [5, 5, 14, 14], "object": value})
+    with pytest.raises(UserError, match=r"prompts\.json, entry 0: 'id' is"):
+        own({"box": [5, 5, 14, 14], "id": value})
+
+
+def test_the_former_name_of_an_id_is_not_passed_over(own):
+    with pytest.raises(UserError, match=r"entry 0: 'object' is called 'id' now"):
+        own({"box": [5, 5, 14, 14], "object": 9})

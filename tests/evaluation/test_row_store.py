@@ -11,7 +11,7 @@ from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.own_prompts import OwnPrompts
 from samtune.evaluation.row_store import RowStore
 from samtune.evaluation.settings import EvaluationSettings
-from samtune.inference.prompt_files import PromptedImage
+from samtune.prompts.prompt_files import PromptedImage
 from samtune.prompts.protocols import find_protocols
 from samtune.types import Prompt, Sample
 
@@ -52,7 +52,8 @@ def measured(make_row):
         columns=(("stain", "H&E"), ("n", "é")),
         clicks=(0.1, 0.2),
     )
-    base = replace(first.scores["base"], hd95=float("inf"))
+    before = first.scores["base"]
+    base = replace(before, measures={**before.measures, "hd95": float("inf")})
     return [replace(first, scores={**first.scores, "base": base}), make_row("a", 0.0, repeat=2)]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from samtune.evaluation.forgetting import Loss
 from samtune.evaluation.verdict import headline, verdict
 
 
@@ -64,7 +65,7 @@ def test_the_headline_says_where_it_is_better_and_where_worse():
         "point": summary_of(0.5, 0.6, [0.05, 0.2], "better"),
         "mask": summary_of(0.5, 0.51, [-0.05, 0.2], "unclear"),
     }
-    assert headline(summaries, ["forgotten: a", "worse for some: b", "worse for some: c"]) == (
+    assert headline(summaries, [Loss("forgotten", "a"), Loss("part", "b"), Loss("part", "c")]) == (
         "On 1,200 objects in 30 images, the tuned model is better with point +0.100; the tuned model "
         "is WORSE than the base with box -0.100; no difference could be shown with mask +0.010 "
         "(mIoU, tuned minus base). Something was lost elsewhere: see the 1 warning. It is worse for "

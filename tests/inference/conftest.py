@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from samtune.models.backend import BaseIdentity, Sam
-from samtune.models.initialise import build_random
 from samtune.models.loading import load_model
+from samtune.models.pretraining.initialise import build_random
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_official
 

@@ -1,16 +1,11 @@
 """Files that a prediction leaves: their names, and that they hold the masks exactly."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools.coco import COCO
 
-from samtune.geometry import rle_to_mask
 from samtune.inference.outputs import (
     KINDS,
-    CocoResults,
     PredictedObject,
     cutout,
     write_image_outputs,
@@ -111,55 +106,3 @@ class TestCutouts:
         np.testing.assert_array_equal(
             read(tmp_path / "x_1_cutout.png"), cutout(image, objects[0].mask)
         )
-
-
-class TestCoco:
-    @pytest.fixture
-    def file(self, image, objects, tmp_path):
-        results = CocoResults()
-        results.add("a.png", image, objects)
-        results.add("b.png", image[:60, :80], [])
-        results.add(
-            "c.png", image[:60], [PredictedObject("speck", Prompt(), objects[1].mask[:60], 1.0)]
-        )
-        results.write(tmp_path / "results.json")
-        return tmp_path / "results.json"
-
-    @pytest.fixture
-    def content(self, file):
-        return json.loads(file.read_text())
-
-    def test_the_run_lengths_decode_to_the_masks_again(self, content, objects):
-        for annotation, found in zip(content["annotations"], objects, strict=False):
-            np.testing.assert_array_equal(rle_to_mask(annotation["segmentation"]), found.mask)
-
-    def test_pycocotools_reads_the_file(self, file, objects):
-        coco = COCO(file)
-        assert coco.getImgIds() == [1, 2, 3]
-        for number, found in enumerate(objects, start=1):
-            np.testing.assert_array_equal(coco.annToMask(coco.loadAnns(number)[0]), found.mask)
-
-    def test_boxes_areas_and_scores(self, content):
-        found = [(a["bbox"], a["area"], a["score"]) for a in content["annotations"]]
-        assert found == [
-            ([30, 20, 30, 30], 800, 0.987654),
-            ([100, 70, 1, 1], 1, 0.5),
-            ([0, 0, 0, 0], 0, 0.25),
-            ([0, 0, 0, 0], 0, 1.0),
-        ]
-
-    def test_objects_belong_to_their_images_and_numbers_are_unique(self, content):
-        assert [image["file_name"] for image in content["images"]] == ["a.png", "b.png", "c.png"]
-        sizes = [(image["height"], image["width"]) for image in content["images"]]
-        assert sizes == [(150, 200), (60, 80), (60, 200)]
-        assert [a["image_id"] for a in content["annotations"]] == [1, 1, 1, 3]
-        assert [a["id"] for a in content["annotations"]] == [1, 2, 3, 4]
-
-    def test_a_category_for_each_name(self, content):
-        assert content["categories"] == [{"id": 1, "name": "cell"}, {"id": 2, "name": "speck"}]
-        assert [a["category_id"] for a in content["annotations"]] == [1, 2, 1, 2]
-
-    def test_nothing_added_is_still_a_file(self, tmp_path):
-        CocoResults().write(tmp_path / "none.json")
-        expected = {"images": [], "annotations": [], "categories": []}
-        assert json.loads((tmp_path / "none.json").read_text()) == expected

@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
 
-from samtune.data.image_io import to_uint8
 from samtune.errors import UserError
+from samtune.images.intensity import to_uint8
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import BaseIdentity, Sam
-from samtune.models.initialise import build_random
 from samtune.models.loading import load_model
+from samtune.models.pretraining.initialise import build_random
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_official
+from samtune.reading import Reading
 
 MEAN = np.array([123.675, 116.28, 103.53])
 STD = np.array([58.395, 57.12, 57.375])
@@ -264,7 +265,7 @@ class TestImages:
         dark = image // 8
         plain = SamPredictor(nano.sam)
         plain.set_image(to_uint8(dark, "percentile"))
-        monkeypatch.setattr(nano.sam, "stretch", "percentile")
+        monkeypatch.setattr(nano.sam, "reading", Reading(stretch="percentile"))
         stretched = SamPredictor(nano.sam)
         stretched.set_image(dark)
         assert torch.equal(stretched.features, plain.features)

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from samtune.cli import main
-from samtune.commands.bench import extra_memory
+from samtune.tasks import bench
+from samtune.tasks.bench import extra_memory
 
 
 @pytest.fixture
@@ -16,27 +17,30 @@ def in_this_process(monkeypatch, capsys):
     """What would have a process of its own, without the seconds that it takes to start one."""
 
     def run(command, **_):
-        assert command[:3] == [sys.executable, "-m", "samtune.cli"]
-        code = main(command[3:])
+        assert command[:3] == [sys.executable, "-m", "samtune.tasks.bench"]
+        code = bench._measure_alone(*command[3:])
         return subprocess.CompletedProcess(command, code, *capsys.readouterr())
 
-    monkeypatch.setattr("samtune.commands.bench.subprocess.run", run)
+    monkeypatch.setattr("samtune.tasks.bench.subprocess.run", run)
 
 
 def test_a_model_is_measured_in_a_process_of_its_own(discs, capsys):
     image = discs / "test" / "images" / "0.png"
-    assert main(["bench", "nano", "--images", str(image), "--boxes", "1", "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.splitlines()[2].startswith("| nano | 3.8M | 256 |")
+    assert (
+        main(["bench", "nano", "--images", str(image), "--num_prompts", "1", "--device", "cpu"])
+        == 0
+    )
+    assert capsys.readouterr().out.splitlines()[2].startswith("| nano | 3806080 | 256 |")
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_each_model_has_a_row_and_its_figures(discs, lora_run, tmp_path, capsys):
     out = tmp_path / "figures.json"
     arguments = ["bench", "nano", str(lora_run), "--images", str(discs / "test" / "images")]
-    assert main([*arguments, "--boxes", "2", "--device", "cpu", "--out", str(out)]) == 0
+    assert main([*arguments, "--num_prompts", "2", "--device", "cpu", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("| model | parameters | input |")
-    assert lines[2].startswith("| nano | 3.8M | 256 |")
+    assert lines[2].startswith("| nano | 3806080 | 256 |")
     assert len(lines) == 4
     figures = json.loads(out.read_text())
     for values in figures.values():
@@ -48,7 +52,7 @@ def test_each_model_has_a_row_and_its_figures(discs, lora_run, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nano", "--images", "/no/such/folder"], "there are no images in /no/such/folder"),
+        (["nano", "--images", "/no/such/folder"], "there is no image /no/such/folder"),
         (["nano"], "--images"),
         (["no_model", "--images", "."], "there are no images"),
     ],
@@ -67,7 +71,7 @@ def test_a_model_that_is_not_there_is_named(discs, capsys):
 
 MEASURE = """
 import time
-from samtune.commands.bench import extra_memory
+from samtune.tasks.bench import extra_memory
 
 def take():
     block = bytearray(200 * 2**20)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from samtune.cli import main
-from samtune.geometry import rle_to_mask
+from samtune.masks import rle_to_mask
 from samtune.models.loading import load_model
 
 
@@ -54,15 +54,15 @@ def test_a_base_alone_is_evaluated_without_an_opponent(discs, tmp_path):
 
 
 def test_a_base_is_evaluated_on_drawn_scenes_without_a_path(tmp_path):
-    arguments = ["evaluate", "nano", "--data.format", "procedural", "--protocols", "box"]
-    assert main([*arguments, "--max-images", "2", "--out", str(tmp_path)]) == 0
+    arguments = ["evaluate", "nano", "--data.format", "drawn", "--protocols", "box"]
+    assert main([*arguments, "--max_images", "2", "--out", str(tmp_path)]) == 0
     block = json.loads((tmp_path / "results.json").read_text())["protocols"]["box"]
     assert block["num_images"] == 2
 
 
 def test_a_path_wins_over_the_drawn_scenes_of_a_config(discs, tmp_path):
     config = tmp_path / "drawn.yaml"
-    config.write_text("data: {format: procedural}")
+    config.write_text("data: {format: drawn}")
     arguments = ["evaluate", "nano", "--config", str(config), "--data.path", str(discs)]
     assert main([*arguments, "--protocols", "box", "--out", str(tmp_path / "out")]) == 0
     rows = (tmp_path / "out" / "objects.csv").read_text()
@@ -87,16 +87,31 @@ def test_a_checkpoint_is_evaluated_with_the_data_of_its_run(lora_run, tmp_path):
 
 def test_predict_writes_masks_coco_cutouts_and_overlays(lora_run, discs, tmp_path):
     image = discs / "test" / "images" / "0.png"
-    arguments = ["predict", str(lora_run), str(image), "--point", "30,30", "--point", "5,5,0"]
-    arguments += ["--box", "10,10,50,50", "--save", "masks", "coco", "cutouts", "overlays"]
-    assert main([*arguments, "--out", str(tmp_path)]) == 0
-    coco = json.loads((tmp_path / "predictions.json").read_text())
+    arguments = ["predict", str(lora_run), str(image), "--points", "30,30", "--points", "5,5,0"]
+    arguments += ["--boxes", "10,10,50,50", "--save", "masks", "coco", "cutouts", "overlays"]
+    out = tmp_path / "out"
+    assert main([*arguments, "--out", str(out)]) == 0
+    coco = json.loads((out / "predictions.json").read_text())
     assert len(coco["annotations"]) == 2
     for number, annotation in enumerate(coco["annotations"], start=1):
-        mask = np.asarray(Image.open(tmp_path / f"0_{number}.png")) > 0
+        mask = np.asarray(Image.open(out / f"0_{number}.png")) > 0
         assert np.array_equal(rle_to_mask(annotation["segmentation"]), mask)
         assert annotation["area"] == mask.sum()
-    assert Image.open(tmp_path / "0_overlay.png").size == (64, 64)
+    assert Image.open(out / "0_overlay.png").size == (64, 64)
+
+
+def test_predictions_that_are_there_are_replaced_only_with_overwrite(
+    lora_run, discs, tmp_path, capsys
+):
+    image, out = discs / "test" / "images" / "0.png", tmp_path / "out"
+    arguments = ["predict", str(lora_run), str(image), "--out", str(out), "--points"]
+    assert main([*arguments, "30,30"]) == 0
+    before = (out / "predictions.json").read_bytes()
+    assert main([*arguments, "5,5"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert (out / "predictions.json").read_bytes() == before
+    assert main([*arguments, "5,5", "--overwrite"]) == 0
+    assert (out / "predictions.json").read_bytes() != before
 
 
 def test_predict_takes_prompts_for_many_images_from_a_file(lora_run, discs, tmp_path):

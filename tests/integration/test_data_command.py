@@ -1,4 +1,4 @@
-"""`samtune data convert`: the same data in every format, the same prompts, the same figures."""
+"""`samtune convert`: the same data in every format, the same prompts, the same figures."""
 
 import json
 import os
@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from samtune.cli import main
-from samtune.commands.evaluation_options import build_data
+from samtune.commands.flags import parse
 from samtune.data.objects import find_objects, object_mask
+from samtune.tasks.convert import convert
+from samtune.tasks.opening import open_data
 from tests.conftest import write_discs
 
 FORMATS = ("coco", "labels", "yolo", "labelme")
@@ -36,7 +38,7 @@ def converted(flat, tmp_path_factory):
     folder = tmp_path_factory.mktemp("converted")
     for target in FORMATS:
         out = ["--to", target, "--out", str(folder / target)]
-        assert main(["data", "convert", str(flat), *out]) == 0
+        assert main(["convert", str(flat), *out]) == 0
     return folder
 
 
@@ -60,7 +62,7 @@ def test_the_same_prompts_and_the_same_figures(flat, converted, tmp_path, target
 @pytest.mark.parametrize("target", FORMATS)
 def test_and_back_again(converted, tmp_path, target):
     out = tmp_path / "again"
-    arguments = ["data", "convert", str(converted / target), "--to", "labels", "--out", str(out)]
+    arguments = ["convert", str(converted / target), "--to", "labels", "--out", str(out)]
     assert main(arguments) == 0
     for file in (converted / "labels" / "labels").iterdir():
         assert (out / "labels" / file.name).read_bytes() == file.read_bytes()
@@ -107,7 +109,8 @@ def volumes(tmp_path):
 
 def read_all(*settings):
     """By split and id: the image, its objects' masks, and its group."""
-    data = build_data(None, None, [str(each) for each in settings])
+    words = ["x", "--to", "coco", "--out", "x", *map(str, settings)]
+    data = open_data(None, data=parse(convert, "convert", words, {})["data"])
     found = {}
     for split, size in data.split_sizes().items():
         source = data.source(split) if size else []
@@ -125,7 +128,7 @@ def test_windows_and_slices_come_back_to_the_pixel(tmp_path, request, kind, targ
     settings = request.getfixturevalue(kind)
     arguments = [str(each) for each in settings[2:]]
     out = ["--to", target, "--out", str(tmp_path / "out")]
-    assert main(["data", "convert", str(settings[1]), *arguments, *out]) == 0
+    assert main(["convert", str(settings[1]), *arguments, *out]) == 0
     expected, found = read_all(*settings), read_all("--data.path", tmp_path / "out")
     assert len({split for split, _ in found}) == 3
     assert found.keys() == expected.keys()
@@ -145,7 +148,7 @@ def test_images_of_16_bits_inside_a_tar_stay_what_they_are(tmp_path):
                 Image.fromarray(pixels).save(tmp_path / name)
                 tar.add(tmp_path / name, name)
     out = ["--to", "labels", "--out", str(tmp_path / "out")]
-    assert main(["data", "convert", str(tmp_path / "train-0.tar"), *out]) == 0
+    assert main(["convert", str(tmp_path / "train-0.tar"), *out]) == 0
     files = sorted((tmp_path / "out" / "images").iterdir())
     np.testing.assert_array_equal([np.asarray(Image.open(file)) for file in files], values)
 
@@ -153,7 +156,7 @@ def test_images_of_16_bits_inside_a_tar_stay_what_they_are(tmp_path):
 def test_groups_whose_splits_are_drawn_anew_stay_together(tmp_path, volumes):
     for target in ("coco", "labels"):
         out = tmp_path / target
-        assert main(["data", "convert", str(volumes[1]), "--to", target, "--out", str(out)]) == 0
+        assert main(["convert", str(volumes[1]), "--to", target, "--out", str(out)]) == 0
     for file in ("val.json", "test.json"):  # every slice is now in one file or table of two columns
         (tmp_path / "coco" / file).unlink()
     rows = [line.split(",") for line in (tmp_path / "labels" / "manifest.csv").read_text().split()]
@@ -170,14 +173,16 @@ def test_groups_whose_splits_are_drawn_anew_stay_together(tmp_path, volumes):
 def test_mistakes_are_said_and_nothing_is_left_behind(flat, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
-    assert main(["data", "convert", str(flat), "--to", "coco", "--out", str(out)]) == 2
+    (out / "mine").touch()
+    assert main(["convert", str(flat), "--to", "coco", "--out", str(out)]) == 2
     assert "is there already" in capsys.readouterr().err
     new = ["--to", "coco", "--out", str(tmp_path / "new")]
-    assert main(["data", "convert", str(tmp_path / "nowhere"), *new]) == 2
+    assert main(["convert", str(tmp_path / "nowhere"), *new]) == 2
     assert not (tmp_path / "new").exists()
-    assert main(["data", "burn"]) == 2
-    assert "there is no command 'data burn'" in capsys.readouterr().err
-    assert main(["data"]) == 0
+    for old in (["data", "burn"], ["data"]):
+        capsys.readouterr()
+        assert main(old) == 2
+        assert "samtune check, samtune convert and samtune fetch now" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
@@ -193,8 +198,8 @@ def test_a_name_that_is_no_text_is_one_line_and_nothing_is_written(
         for folder in ("images", "labels"):
             (data / folder / "3.png").rename(data / folder / os.fsdecode(b"caf\xe9.png"))
     out, before = str(tmp_path / "out"), set(tmp_path.iterdir())
-    arguments = {"check": ["data", "check", str(data)], "init": ["init", str(data), "--out", out]}
-    convert = ["data", "convert", str(data), "--to", command, "--out", out]
+    arguments = {"check": ["check", str(data)], "init": ["init", str(data), "--out", out]}
+    convert = ["convert", str(data), "--to", command, "--out", out]
     assert main(arguments.get(command, convert)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert r"caf\udce9" in line
@@ -203,8 +208,13 @@ def test_a_name_that_is_no_text_is_one_line_and_nothing_is_written(
 
 
 class TestCheck:
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path, monkeypatch):
+        """Pages go to runs/checks."""
+        monkeypatch.chdir(tmp_path)
+
     def test_good_data_end_with_ok(self, flat, capsys):
-        assert main(["data", "check", str(flat)]) == 0
+        assert main(["check", str(flat)]) == 0
         told = capsys.readouterr().out.splitlines()
         assert told[-1] == "ok"
         assert [line.split("|")[1].strip() for line in told[2:5]] == ["train", "val", "test"]
@@ -212,9 +222,7 @@ class TestCheck:
     def test_a_leak_ends_with_code_1_and_json_says_it(self, flat, tmp_path, capsys):
         data = shutil.copytree(flat, tmp_path / "data")
         shutil.copy(data / "images" / "0.png", data / "images" / "2.png")
-        with pytest.raises(SystemExit) as ended:
-            main(["data", "check", str(data), "--json"])
-        assert ended.value.code == 1
+        assert main(["check", str(data), "--json"]) == 1
         found = json.loads(capsys.readouterr().out)
         assert found["verdict"] == "errors"
         assert (
@@ -224,18 +232,18 @@ class TestCheck:
 
     def test_a_config_tells_data_and_input(self, flat, tmp_path, capsys):
         config = tmp_path / "my.yaml"
-        config.write_text(f"model:\n  base: nano\n  image_size: 64\ndata:\n  path: {flat}\n")
-        assert main(["data", "check", str(config)]) == 0
+        config.write_text(f"base: nano\nimage_size: 64\ndata:\n  path: {flat}\n")
+        assert main(["check", str(config)]) == 0
         assert "too small at 64 px" in capsys.readouterr().out
 
-    def test_drawn_scenes_need_none(self, capsys):
-        assert main(["data", "check", "configs/nano/pretrain.yaml"]) == 2
-        assert "drawn scenes need no check" in capsys.readouterr().err
+    def test_drawn_scenes_need_none(self, capsys, request):
+        config = request.config.rootpath / "configs" / "nano" / "pretrain.yaml"
+        assert main(["check", str(config)]) == 2
+        assert "drawn pictures need no check" in capsys.readouterr().err
 
-    def test_folders_of_one_name_have_pages_of_their_own(self, flat, tmp_path, capsys, monkeypatch):
-        monkeypatch.chdir(tmp_path)
+    def test_folders_of_one_name_have_pages_of_their_own(self, flat, tmp_path):
         for place in ("a", "b"):
             shutil.copytree(flat, tmp_path / place / "images")
-            arguments = [str(tmp_path / place / "images"), "--score-images", "0"]
-            assert main(["data", "check", *arguments]) == 0
+            arguments = [str(tmp_path / place / "images"), "--max_images", "0"]
+            assert main(["check", *arguments]) == 0
         assert len(list((tmp_path / "runs" / "checks").glob("images-*.html"))) == 2

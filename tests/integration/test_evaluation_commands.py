@@ -12,12 +12,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from samtune.cli import main
-from samtune.commands.evaluation_options import build_data
 from samtune.data.datamodule import SamDataModule
+from samtune.data.settings import DataSettings
 from samtune.evaluation.asking import AskedImage
 from samtune.models.loading import load_model
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import prepare_for_training
 from samtune.models.saving import save_tuned
+from samtune.models.settings import LoraSettings
+from samtune.tasks.opening import open_data
 from tests.conftest import write_discs
 
 ALONE = ["--general", "none", "--gallery", "0"]
@@ -36,14 +38,14 @@ def results(folder):
 def test_the_whole_report_follows_its_schema_and_says_how_it_came_about(
     run, tmp_path, request, monkeypatch
 ):
-    monkeypatch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 5)
+    monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 5)
     out = tmp_path / "out"
     arguments = ["evaluate", str(run), "--protocols", "box", "clicks_2", "box_jitter_20"]
     assert main([*arguments, "--repeats", "2", "--gallery", "9", "--out", str(out)]) == 0
     found = results(out)
     schema = request.config.rootpath / "samtune/evaluation/results.schema.json"
     jsonschema.validate(found, json.loads(schema.read_text()))
-    assert found["general"]["name"] == "procedural"
+    assert found["general"]["name"] == "drawn"
     assert found["general"]["protocols"]["box"]["num_images"] == 5
     assert found["protocols"]["box"]["repeats"] is None
     assert len(found["protocols"]["box_jitter_20"]["repeats"]["base"]) == 2
@@ -91,7 +93,7 @@ def test_an_identical_model_differs_by_exactly_nothing_and_says_so(discs, tmp_pa
 def test_own_prompts_are_asked_beside_the_protocols(run, discs, tmp_path, capsys):
     image = discs / "test" / "images" / "0.png"
     file = tmp_path / "prompts.json"
-    file.write_text(json.dumps([{"image": str(image), "box": [0, 0, 63, 63], "object": 2}]))
+    file.write_text(json.dumps([{"image": str(image), "box": [0, 0, 63, 63], "id": 2}]))
     arguments = ["evaluate", str(run), "--protocols", "box", "--prompts", str(file), *ALONE]
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
     found = results(tmp_path / "out")["protocols"]
@@ -101,7 +103,7 @@ def test_own_prompts_are_asked_beside_the_protocols(run, discs, tmp_path, capsys
     assert main(alone) == 0
     capsys.readouterr()
     assert main([*alone, "--data.tile", "32", "--data.tile_overlap", "8"]) == 2
-    assert "--prompts is for whole images" in capsys.readouterr().err
+    assert "prompts of your own are for whole images: set data.tile to 0" in capsys.readouterr().err
     assert main([*alone, "--split", "val"]) == 2
     assert "none of your own prompts is for an object" in capsys.readouterr().err
     labels = np.asarray(Image.open(discs / "test" / "labels" / "0.png"))
@@ -144,12 +146,12 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("flags", "reason"),
         [
-            (["--general", "nowhere"], "--general nowhere: there is no such folder"),
-            (["--gallery", "-1"], "--gallery is -1"),
-            (["--max-images", "-1"], "--max-images is -1"),
-            (["--repeats", "0"], "--repeats is 0"),
-            (["--spacing", "nan", "1"], "--spacing is [nan, 1.0]"),
-            (["--tolerance", "-1"], "--tolerance is -1"),
+            (["--general", "nowhere"], "general is nowhere: there is no such folder"),
+            (["--gallery", "-1"], "gallery is -1"),
+            (["--max_images", "-1"], "max_images is -1"),
+            (["--repeats", "0"], "repeats is 0"),
+            (["--spacing", "nan", "1"], "spacing is [nan, 1.0]"),
+            (["--tolerance", "-1"], "tolerance is -1"),
             (["--protocols"], "there is nothing to ask"),
         ],
     )
@@ -300,7 +302,7 @@ class TestCompare:
         for seed in (0, 1):
             runs.append(tmp_path / f"run{seed}")
             arguments = ["fit", "--data.path", str(tmp_path / "data"), "--run", str(runs[-1])]
-            arguments += ["--seed_everything", str(seed), "--trainer.max_steps", "1"]
+            arguments += ["--seed", str(seed), "--trainer.max_steps", "1"]
             assert main([*arguments, "--data.test_fraction", "0.5", *fast]) == 0
         names = [str(run) for run in runs]
         arguments = ["compare", *names, "--protocols", "box", "--out", str(tmp_path / "out")]
@@ -308,9 +310,9 @@ class TestCompare:
         told = capsys.readouterr().out
         known = [
             {record.image_id for s in ("train", "val") for record in data.source(s).records}
-            for data in (build_data(run, None, []) for run in runs)
+            for data in (open_data(run) for run in runs)
         ]
-        asked = {record.image_id for record in build_data(runs[0], None, []).source("test").records}
+        asked = {record.image_id for record in open_data(runs[0]).source("test").records}
         assert 0 < len(asked & known[1]) < len(asked)
         assert f"{len(asked & known[1])} images are left out" in told
 
@@ -320,12 +322,14 @@ class TestCompare:
 
 
 class TestLearningCurve:
+    @pytest.mark.slow
     def test_sizes_and_seeds_and_a_second_start(self, discs, fast, tmp_path, capsys):
         config = tmp_path / "curve.yaml"
         config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
         out = tmp_path / "curve"
         command = [
             "learning-curve",
+            "--config",
             str(config),
             "--out",
             str(out),
@@ -365,22 +369,25 @@ class TestLearningCurve:
         ("flags", "reason"),
         [
             (["--sizes", "0,5"], "numbers from 1 up"),
-            (["--sizes", "many"], "numbers from 1 up"),
+            (["--sizes", "many"], "choose from all, a number"),
             (["--seeds", "0"], "whole number from 1 up"),
-            (["--run", "x"], "sets --run itself"),
+            (["--run", "x"], "unknown option --run"),
             (["--protocols", "bx"], "unknown protocol 'bx'"),
         ],
     )
     def test_mistakes_are_said(self, discs, tmp_path, capsys, flags, reason):
         config = tmp_path / "curve.yaml"
         config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
-        assert main(["learning-curve", str(config), "--out", str(tmp_path / "o"), *flags]) == 2
+        assert (
+            main(["learning-curve", "--config", str(config), *flags, "--out", str(tmp_path)]) == 2
+        )
         assert reason in capsys.readouterr().err
 
 
 class TestTrainingImages:
     def ids(self, discs, **settings):
-        return [r.image_id for r in SamDataModule(str(discs), **settings).source("train").records]
+        data = SamDataModule(DataSettings(discs, **settings))
+        return [record.image_id for record in data.source("train").records]
 
     def test_fewer_are_among_more_and_seeds_draw_others(self, discs):
         everything = self.ids(discs)
@@ -397,7 +404,7 @@ class TestTrainingImages:
             seed: [
                 record.image_id
                 for record in SamDataModule(
-                    str(tmp_path), seed=seed, split_seed=7, test_fraction=0.5
+                    DataSettings(tmp_path, seed=seed, split_seed=7, test_fraction=0.5)
                 ).source("test").records
             ]
             for seed in range(5)
@@ -439,7 +446,7 @@ class TestInterrupted:
         return run
 
     def test_evaluate(self, run, tmp_path, broken_off, monkeypatch):
-        monkeypatch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 1)
+        monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
         out = tmp_path / "out"
         command = ["evaluate", str(run), "--protocols", "box", "point", "--out", str(out)]
         broken_off(command, num_left=2)
@@ -461,7 +468,7 @@ class TestInterrupted:
         assert not list(run.rglob("*.partial"))
 
     def test_scale(self, run, broken_off, monkeypatch):
-        monkeypatch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 1)
+        monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
         command = ["scale", str(run), "--protocols", "box", "--scales", "0", "1"]
         broken_off(command, num_left=5)
         assert not list(run.rglob("*.partial"))

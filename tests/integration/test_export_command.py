@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from samtune.cli import main
-from samtune.commands.evaluation_options import find_run
-from samtune.export import official
+from samtune.exports import official
 from samtune.models.calibration import Calibration
 from samtune.models.loading import load_model
-from samtune.models.thresholds import FittedThresholds, MaskThresholds
+from samtune.models.mask_thresholds import FittedThresholds, MaskThresholds
+from samtune.tasks.runs import find_run
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,18 @@ def export(run, target, out, *flags):
     return main(["export", str(run), "--to", target, "--out", str(out), *map(str, flags)])
 
 
-@pytest.mark.parametrize("target", ["adapter", "hf", "official", "onnx", "annotation"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "adapter",
+        "hf",
+        "official",
+        pytest.param("onnx", marks=pytest.mark.slow),
+        pytest.param("annotation", marks=pytest.mark.slow),
+    ],
+)
 def test_every_target_comes_with_its_card(evaluated, tmp_path, capsys, target):
-    assert export(evaluated, target, tmp_path / "out", "--max-images", 1) == 0
+    assert export(evaluated, target, tmp_path / "out", "--max_images", 1) == 0
     card = (tmp_path / "out" / "README.md").read_text()
     assert yaml.safe_load(card.split("---")[1])["license"] == "apache-2.0"
     assert card.count("too few images") >= 2, "the table says what it does not know"
@@ -56,34 +65,54 @@ def test_every_target_comes_with_its_card(evaluated, tmp_path, capsys, target):
         assert f"`{path.name}" in card or path.name == "README.md"
 
 
+@pytest.mark.slow
 def test_int8_is_measured_on_the_run_s_validation_split(evaluated, tmp_path, capsys):
-    assert export(evaluated, "onnx", tmp_path / "out", "--int8", "--max-images", 1) == 0
+    assert (
+        export(
+            evaluated,
+            pytest.param("onnx", marks=pytest.mark.slow),
+            tmp_path / "out",
+            "--int8",
+            "--max_images",
+            1,
+        )
+        == 0
+    )
     told = capsys.readouterr().out
     assert "on 1 images of the validation split: mIoU" in told
     assert "int8" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_where_the_run_s_data_are_gone_it_says_what_it_measures_on(evaluated, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(evaluated, run)
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["data"]["path"] = str(tmp_path / "gone")
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    assert export(run, "onnx", tmp_path / "out", "--int8", "--max-images", 1) == 0
+    assert (
+        export(
+            run,
+            pytest.param("onnx", marks=pytest.mark.slow),
+            tmp_path / "out",
+            "--int8",
+            "--max_images",
+            1,
+        )
+        == 0
+    )
     told = capsys.readouterr().out
-    assert "NOTE: the loss is measured on drawn scenes" in told
+    assert "NOTE: the loss is measured on drawn pictures" in told
     assert str(tmp_path / "gone") in told, "and why"
     assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()
-    assert export(run, "onnx", tmp_path / "plain") == 0
+    assert export(run, pytest.param("onnx", marks=pytest.mark.slow), tmp_path / "plain") == 0
     assert "NOTE" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target", ["adapter", "hf", "official"])
 def test_data_are_refused_where_nothing_is_measured(evaluated, tmp_path, capsys, target):
     assert export(evaluated, target, tmp_path / "out", "--data.path", tmp_path) == 2
-    assert (
-        f"--data.path is for --to onnx and annotation, not for {target}" in capsys.readouterr().err
-    )
+    assert f"data is for --to onnx and annotation, not for {target}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -147,7 +176,7 @@ def test_what_fails_on_the_way_leaves_nothing(evaluated, tmp_path, capsys, monke
 
 def test_a_dry_run_lists_what_a_push_would_upload(evaluated, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
-    flags = ["--push", "me/discs", "--dry-run"]
+    flags = ["--push", "me/discs", "--dry_run"]
     assert export(evaluated, "hf", tmp_path / "out", *flags) == 0
     told = capsys.readouterr().out
     assert "would be uploaded to https://huggingface.co/me/discs" in told

@@ -9,12 +9,13 @@ from peft import PeftModel
 from transformers import SamModel
 
 from samtune.cli import main
-from samtune.commands.fit import parse
 from samtune.models.encoder_steps import frozen_depth
 from samtune.models.loading import load_model
 from samtune.models.saving import save_transformers, save_tuned
+from samtune.reading import Reading
 from samtune.training.module import SamTuner
-from samtune.types import Prompts, View
+from samtune.types import Prompts
+from tests.commands.planning import planned
 
 
 def read_metrics(run):
@@ -52,7 +53,7 @@ def test_the_loss_falls(lora_run):
 def test_config_of_the_run_holds_what_was_set(lora_run, discs):
     settings = yaml.safe_load((lora_run / "config.yaml").read_text())
     assert settings["data"]["path"] == str(discs)
-    assert settings["model"]["base"] == "nano"
+    assert settings["base"] == "nano"
     assert settings["model"]["lora"]["rank"] == 8
 
 
@@ -60,7 +61,7 @@ def test_adapter_loads_with_peft_alone_to_the_same_logits(discs, tmp_path, fast)
     base = save_transformers(load_model("nano"), tmp_path / "base")
     run = tmp_path / "run"
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), "--trainer.max_epochs", "1"]
-    assert main([*arguments, *fast, "--model.base", str(base), "--model.optim.lr", "0.01"]) == 0
+    assert main([*arguments, *fast, "--base", str(base), "--model.optim.lr", "0.01"]) == 0
     ours = load_model(run)
     plain = PeftModel.from_pretrained(SamModel.from_pretrained(base), run / "adapter").eval()
     pixel_values = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
@@ -82,6 +83,7 @@ def test_a_run_that_ends_before_its_first_validation_keeps_its_weights(
     assert load_model(tmp_path / "run").is_adapted
 
 
+@pytest.mark.slow
 def test_a_warm_up_trains_the_encoder_alone_and_goes_on_after_a_break(discs, tmp_path, fast):
     arguments = ["fit", "--data.path", str(discs), *fast, "--model.mode", "full",
                  "--model.with_encoder_warmup", "true", "--checkpoint_steps", "2",
@@ -94,9 +96,7 @@ def test_a_warm_up_trains_the_encoder_alone_and_goes_on_after_a_break(discs, tmp
     assert moved == {"vision_encoder"}
     assert "extent_head" in torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
     assert main([*arguments, "--run", str(parts), "--trainer.max_epochs", "1"]) == 0
-    checkpoint = str(parts / "checkpoints" / "last.ckpt")
-    more = ["--run", str(parts), "--ckpt_path", checkpoint, "--trainer.max_epochs", "2"]
-    assert main([*arguments, *more]) == 0
+    assert main(["resume", str(parts), "--trainer.max_epochs", "2"]) == 0
     assert len(losses(parts)) == len(losses(whole)) == 8
 
 
@@ -107,7 +107,7 @@ def test_same_seed_same_losses(discs, tmp_path, fast):
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_a_run_that_broke_off_goes_on_as_if_it_had_not(
     discs, tmp_path, fast, lora_run, monkeypatch, workers
 ):
@@ -128,7 +128,7 @@ def test_a_run_that_broke_off_goes_on_as_if_it_had_not(
         patch.setattr(SamTuner, "training_step", fail_at_seven)
         with pytest.raises(RuntimeError, match="power cut"):
             main(broken)
-    assert main(["fit", "--resume", str(tmp_path / "broken")]) == 0
+    assert main(["resume", str(tmp_path / "broken")]) == 0
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
 
 
@@ -179,23 +179,21 @@ def test_full_mode_writes_a_plain_model(discs, tmp_path, fast):
 
 
 def test_parsing_loads_no_weights(discs, tmp_path):
-    cli = parse(["--data.path", str(discs), "--model.base", "vit_h", "--run", str(tmp_path / "r")])
-    assert cli.model.sam is None
+    training = planned("--data.path", discs, "--base", "vit_h", "--run", tmp_path / "r")
+    assert training.model.sam is None
 
 
 def test_flags_before_the_config_are_not_overruled_by_it(tmp_path, discs):
     config = tmp_path / "c.yaml"
-    config.write_text("model: {base: nano}\ntrainer: {max_epochs: 9}\n")
-    cli = parse(
-        ["--trainer.max_epochs", "3", "--config", str(config), "--run", str(tmp_path / "r")]
-    )
-    assert cli.trainer.max_epochs == 3
+    config.write_text("base: nano\ntrainer: {max_epochs: 9}\n")
+    words = ["--trainer.max_epochs", "3", "--config", config, "--run", tmp_path / "r"]
+    assert planned(*words).trainer.max_epochs == 3
 
 
 def test_a_run_is_never_overwritten(lora_run, discs, fast, capsys):
     before = (lora_run / "metrics.csv").read_text()
     assert main(["fit", "--data.path", str(discs), "--run", str(lora_run), *fast]) == 2
-    assert "--resume" in capsys.readouterr().err
+    assert f"samtune resume {lora_run}" in capsys.readouterr().err
     assert (lora_run / "metrics.csv").read_text() == before
 
 
@@ -232,15 +230,15 @@ def test_an_image_without_objects_ends_no_run_with_a_frozen_encoder(tmp_path, fa
 def test_what_lightning_cannot_do_is_told_in_a_line(discs, tmp_path, capsys, flag, value):
     if value == "gpu" and torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    assert main(["fit", "--data.path", str(discs), "--model.base", "nano", flag, value]) == 2
+    assert main(["fit", "--data.path", str(discs), "--base", "nano", flag, value]) == 2
     assert capsys.readouterr().err.startswith("samtune: ")
 
 
 def test_the_model_says_how_its_images_were_seen(discs, tmp_path):
     arguments = ["--data.path", str(discs), "--run", str(tmp_path / "run"), "--data.tile", "40"]
-    arguments += ["--model.base", "nano"]
-    tuner = parse([*arguments, "--data.tile_overlap", "8", "--data.window", "lung"]).model
+    arguments += ["--base", "nano"]
+    tuner = planned(*arguments, "--data.tile_overlap", "8", "--data.window", "lung").model
     tuner.configure_model()
-    expected = View(tile=40, window="lung")
-    assert tuner.network.view == expected
-    assert load_model(str(save_tuned(tuner.network, tmp_path))).view == expected
+    expected = Reading(tile=40, window="lung")
+    assert tuner.network.reading == expected
+    assert load_model(str(save_tuned(tuner.network, tmp_path))).reading == expected

@@ -18,11 +18,12 @@ from samtune.data.dataset import PromptedDataset, PromptSettings
 from samtune.data.loader import collate
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.models.encoder_steps import blocks_after
-from samtune.models.lora import LoraSettings
+from samtune.models.settings import LoraSettings
 from samtune.prompts.protocols import RECIPES
 from samtune.training.module import SamTuner
-from samtune.training.optim import OptimSettings, build_optimizer
+from samtune.training.optim import build_optimizer
 from samtune.training.rounds import run_rounds
+from samtune.training.settings import ModelSettings, OptimSettings
 
 FROM_NOTHING = [
     "--model.mode", "full", "--model.loss.pixel_loss", "balanced_bce", "--model.loss.pixel", "1",
@@ -36,9 +37,17 @@ def fixed_batch(folder, tuner):
     return collate([data[index, 0] for index in range(4)], seed=0)
 
 
-@pytest.mark.parametrize("decoder", ["full", "lora", "frozen"])
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        "full",
+        pytest.param("lora", marks=pytest.mark.slow),
+        pytest.param("frozen", marks=pytest.mark.slow),
+    ],
+)
 def test_loss_on_a_fixed_batch_falls_and_only_the_intended_parameters_move(discs, decoder):
-    tuner = SamTuner("nano", recipe="boxes", lora=LoraSettings(rank=4), decoder=decoder)
+    settings = ModelSettings(lora=LoraSettings(rank=4), decoder=decoder)
+    tuner = SamTuner("nano", settings, recipe="boxes")
     tuner.configure_model()
     batch, network = fixed_batch(discs, tuner), tuner.network
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
@@ -79,7 +88,7 @@ def copy_four(source, target):
 def test_four_real_images_are_overfitted_from_nothing(real_data, tmp_path):
     copy_four(real_data / "nuclei", tmp_path / "four")
     arguments = ["fit", "--data.path", str(tmp_path / "four"), "--data.stretch", "auto"]
-    arguments += ["--run", str(tmp_path / "run"), "--model.base", "nano_random", *FROM_NOTHING]
+    arguments += ["--run", str(tmp_path / "run"), "--base", "nano_random", *FROM_NOTHING]
     arguments += ["--model.optim.warmup_steps", "100", "--data.batch_size", "4"]
     arguments += ["--data.max_objects", "16", "--data.val_objects", "0"]
     arguments += ["--trainer.max_epochs", "300", "--trainer.check_val_every_n_epoch", "100"]
@@ -90,9 +99,9 @@ def test_four_real_images_are_overfitted_from_nothing(real_data, tmp_path):
     assert scores[-1] > 0.8
 
 
-def start_fit(*arguments):
-    """`samtune fit` in a process of its own; all have as many threads, and so the same rounding."""
-    command = [sys.executable, "-m", "samtune.cli", "fit", *arguments]
+def start(*arguments):
+    """`samtune` in a process of its own; all have as many threads, and so the same rounding."""
+    command = [sys.executable, "-m", "samtune.cli", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
@@ -103,14 +112,14 @@ def test_a_killed_process_goes_on_to_the_same_losses(discs, tmp_path, fast):
     arguments = ["--data.path", str(discs), *fast, "--trainer.max_epochs", "4"]
     arguments += ["--checkpoint_steps", "3", "--model.lora.dropout", "0.1"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start_fit(*arguments, "--run", str(whole)).wait() == 0
-    process = start_fit(*arguments, "--run", str(killed))
+    assert start("fit", *arguments, "--run", str(whole)).wait() == 0
+    process = start("fit", *arguments, "--run", str(killed))
     while process.poll() is None and not (killed / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     checkpoint = shutil.copy(killed / "checkpoints" / "last.ckpt", tmp_path)
-    assert start_fit("--resume", str(killed)).wait() == 0
+    assert start("resume", str(killed)).wait() == 0
     expected = (whole / "metrics.csv").read_text().splitlines()
     found = (killed / "metrics.csv").read_text().splitlines()
     # the row of the last step before a kill may not have been written yet
@@ -122,7 +131,7 @@ def test_a_killed_process_goes_on_to_the_same_losses(discs, tmp_path, fast):
 def test_tuning_goes_on_from_the_result_of_a_run(lora_run, discs, tmp_path, fast):
     run = tmp_path / "second"
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
-    arguments += ["--model.base", str(lora_run), "--trainer.max_epochs", "1"]
+    arguments += ["--base", str(lora_run), "--trainer.max_epochs", "1"]
     assert main(arguments) == 0
     assert (
         main(

@@ -8,8 +8,8 @@ from PIL import Image
 from pytorch_lightning.strategies import FSDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
 
 from samtune.cli import main
-from samtune.commands.fit import _require_whole_weights
 from samtune.errors import UserError
+from samtune.training.preparing import _require_whole_weights
 
 
 def fails(capsys, arguments, *parts):
@@ -99,8 +99,14 @@ def test_a_file_where_the_outputs_should_go(capsys, discs, tmp_path, fast, inner
     (tmp_path / "file").write_text("mine")
     image, out = discs / "test" / "images" / "0.png", tmp_path / "file" / inner
     where = (out, "nothing can be written into a folder", "give another name")
-    fails(capsys, ["segment", "nano", image, "--points-per-side", "2", "--out", out], *where)
-    fails(capsys, ["predict", "nano", image, "--point", "9,9", "--out", out], *where)
+    commands = (
+        ["segment", "nano", image, "--search.points_per_side", "2", "--out", out],
+        ["predict", "nano", image, "--points", "9,9", "--out", out],
+    )
+    for command in commands:
+        if not inner:
+            fails(capsys, command, f"{out} is there already", "--overwrite")
+        fails(capsys, [*command, "--overwrite"], str(out), "written")
     fails(capsys, ["export", "nano", "--to", "hf", "--out", out / "x"], *where)
     if inner:  # a run that is there already is refused before
         fails(capsys, ["fit", "--data.path", discs, "--run", out, *fast], *where)
@@ -109,16 +115,18 @@ def test_a_file_where_the_outputs_should_go(capsys, discs, tmp_path, fast, inner
 
 def test_unknown_base(capsys, discs, tmp_path, fast):
     arguments = ["fit", "--data.path", discs, "--run", tmp_path / "r", *fast]
-    fails(capsys, [*arguments, "--model.base", "vit_x"], "vit_x", "vit_b")
+    fails(capsys, [*arguments, "--base", "vit_x"], "vit_x", "vit_b")
 
 
 def test_truncated_checkpoint(capsys, tmp_path):
     (tmp_path / "sam.pth").write_bytes(b"PK\x03\x04 not a checkpoint")
     fails(
-        capsys, ["predict", tmp_path / "sam.pth", tmp_path, "--point", "1,1"], "there are no images"
+        capsys,
+        ["predict", tmp_path / "sam.pth", tmp_path, "--points", "1,1"],
+        "there are no images",
     )
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    arguments = ["predict", tmp_path / "sam.pth", tmp_path / "a.png", "--point", "1,1"]
+    arguments = ["predict", tmp_path / "sam.pth", tmp_path / "a.png", "--points", "1,1"]
     fails(capsys, arguments, "sam.pth", "truncated")
 
 
@@ -139,7 +147,7 @@ def test_truncated_adapter(capsys, lora_run, tmp_path):
 
 
 def test_resume_without_a_checkpoint(capsys, tmp_path):
-    fails(capsys, ["fit", "--resume", tmp_path], "last.ckpt")
+    fails(capsys, ["resume", tmp_path], "last.ckpt")
 
 
 def test_unknown_protocol(capsys, lora_run):
@@ -155,23 +163,24 @@ def test_unknown_option(capsys, lora_run):
 
 
 def test_predict_without_a_prompt(capsys, lora_run, discs):
-    fails(capsys, ["predict", lora_run, discs / "test" / "images"], "--point")
+    fails(capsys, ["predict", lora_run, discs / "test" / "images"], "--points")
 
 
 @pytest.mark.parametrize(
     "prompt",
-    [("--point", "3"), ("--box", "1,2,3"), ("--box", "9,9,1,1"), ("--point", "900,1"),
-     ("--box", "0,0,99,99")],
+    [("--points", "3"), ("--boxes", "1,2,3"), ("--boxes", "9,9,1,1"), ("--points", "900,1"),
+     ("--boxes", "0,0,99,99")],
 )  # fmt: skip
 def test_malformed_prompts(capsys, lora_run, discs, tmp_path, prompt):
     image = discs / "test" / "images" / "0.png"
     fails(capsys, ["predict", lora_run, image, *prompt, "--out", tmp_path / "o"])
+    assert not (tmp_path / "o").exists()  # or the right prompt would be refused
 
 
 def test_export_never_overwrites(capsys, lora_run, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_text("mine")
-    fails(capsys, ["export", lora_run, "--to", "hf", "--out", tmp_path / "a"], "exists")
+    fails(capsys, ["export", lora_run, "--to", "hf", "--out", tmp_path / "a"], "is there already")
     assert (tmp_path / "a" / "b").read_text() == "mine"
 
 
@@ -180,13 +189,13 @@ def test_export_never_overwrites(capsys, lora_run, tmp_path):
     [
         (("--to", "tflite"), "tflite"),
         (("--to", "hf", "--int8"), "--int8"),
-        (("--to", "hf", "--scale", "-1"), "--scale"),
-        (("--to", "hf", "--scale", "nan"), "--scale"),
-        (("--to", "hf", "--name", "../x"), "--name"),
-        (("--to", "onnx", "--max-images", "0"), "--max-images"),
-        (("--to", "hf", "--dry-run"), "--push"),
-        (("--to", "hf", "--push", "no-user", "--dry-run"), "USER/NAME"),
-        (("--to", "hf", "--push", "a/b/c", "--dry-run"), "USER/NAME"),
+        (("--to", "hf", "--scale", "-1"), "scale is -1"),
+        (("--to", "hf", "--scale", "nan"), "scale is nan"),
+        (("--to", "hf", "--name", "../x"), "name is ../x"),
+        (("--to", "onnx", "--max_images", "0"), "max_images is 0"),
+        (("--to", "hf", "--dry_run"), "--push"),
+        (("--to", "hf", "--push", "no-user", "--dry_run"), "USER/NAME"),
+        (("--to", "hf", "--push", "a/b/c", "--dry_run"), "USER/NAME"),
         (("--to", "onnx", "--data.path", "/nowhere"), "nowhere"),
     ],
 )

@@ -9,13 +9,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from samtune.cli import main
+from samtune.data.drawn.source import DrawnPictures
 from samtune.data.objects import find_objects, object_mask
-from samtune.data.procedural import ProceduralScenes
 from samtune.models.loading import load_model
 from samtune.models.weights import ASSETS
 from samtune.prompts.sampling import object_box
 
-NUM_SCENES = 24
+NUM_PICTURES = 24
 
 
 def draw_cells(seed, side=128):
@@ -51,7 +51,7 @@ def cells(tmp_path_factory):
 def tuned(cells, tmp_path_factory):
     """A run of forty steps on the cells."""
     run = tmp_path_factory.mktemp("runs") / "cells"
-    arguments = ["fit", "--data.path", str(cells), "--run", str(run), "--model.base", "nano"]
+    arguments = ["fit", "--data.path", str(cells), "--run", str(run), "--base", "nano"]
     arguments += ["--data.batch_size", "2", "--data.num_workers", "0", "--data.target_side", "64"]
     arguments += ["--model.num_corrections", "1", "--model.optim.lr", "1e-3"]
     arguments += ["--trainer.max_epochs", "10", "--trainer.check_val_every_n_epoch", "5"]
@@ -77,10 +77,10 @@ def evaluate(model, folder, *arguments):
 
 @pytest.fixture(scope="module")
 def on_scenes(tmp_path_factory):
-    """The base on procedural scenes of a seed that it was not trained on."""
-    arguments = ["--data.format", "procedural", "--data.seed", "7", "--data.min_area", "100"]
+    """The base on drawn pictures of a seed that it was not trained on."""
+    arguments = ["--data.format", "drawn", "--data.seed", "7", "--data.min_area", "100"]
     return evaluate(
-        "nano", tmp_path_factory.mktemp("scenes"), *arguments, "--max-images", str(NUM_SCENES),
+        "nano", tmp_path_factory.mktemp("scenes"), *arguments, "--max_images", str(NUM_PICTURES),
         "--protocols", "box", "point", "clicks_5",
     )  # fmt: skip
 
@@ -111,8 +111,8 @@ def test_log_curve_and_card_come_with_it():
 def ellipse_miou(ellipse):
     """Of the ellipse in the exact box, on the same objects."""
     scores = []
-    source = ProceduralScenes("test", seed=7)
-    for index in range(NUM_SCENES):
+    source = DrawnPictures("test", seed=7)
+    for index in range(NUM_PICTURES):
         labels = source.read(index).labels
         for place in find_objects(labels, 100):
             truth = object_mask(labels, place)
@@ -122,16 +122,19 @@ def ellipse_miou(ellipse):
     return float(np.mean(scores)), len(scores)
 
 
+@pytest.mark.slow
 def test_it_sees_more_than_the_ellipse_in_a_box(on_scenes, load_script):
     expected, count = ellipse_miou(load_script("trivial_baselines").ellipse)
     assert on_scenes["box"]["num_objects"] == count
     assert on_scenes["box"]["base"]["miou"] > expected + 0.01
 
 
+@pytest.mark.slow
 def test_a_box_says_more_than_a_point(on_scenes):
     assert on_scenes["box"]["base"]["miou"] > on_scenes["point"]["base"]["miou"] + 0.05
 
 
+@pytest.mark.slow
 def test_more_clicks_do_not_hurt(on_scenes):
     assert on_scenes["clicks_5"]["base"]["miou"] > on_scenes["point"]["base"]["miou"]
 
@@ -145,13 +148,14 @@ def test_tuning_beats_the_base_on_a_small_task(tuned, tmp_path):
     assert results["point"]["tuned"]["miou"] > 0.8
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(tuned, cells, tmp_path):
-    arguments = ["--protocols", "box_jitter", "points_3", "clicks_5", "--max-images", "2"]
+    arguments = ["--protocols", "box_jitter", "points_3", "clicks_5", "--max_images", "2"]
     first = evaluate(tuned, tmp_path / "a", *arguments)
     assert evaluate(tuned, tmp_path / "b", *arguments) == first
 
 
 def test_other_seeds_give_other_prompts(tuned, tmp_path):
-    arguments = ["--protocols", "box_jitter", "--max-images", "2"]
+    arguments = ["--protocols", "box_jitter", "--max_images", "2"]
     first = evaluate(tuned, tmp_path / "a", *arguments, "--seed", "1")
     assert evaluate(tuned, tmp_path / "b", *arguments, "--seed", "2") != first

@@ -62,6 +62,7 @@ def together(uneven, tmp_path_factory):
     return run, start(command)
 
 
+@pytest.mark.slow
 class TestTraining:
     def test_losses_and_scores_are_those_of_one_process(self, alone, together):
         expected, found = metrics(alone), metrics(together[0])
@@ -96,6 +97,7 @@ def test_several_processes_must_be_told_the_folder(uneven, capsys, monkeypatch):
     assert "name the folder of the run with --run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_evaluation_is_shared_and_gathered_without_duplicates(alone, tmp_path, capsys):
     command = [
         "evaluate",
@@ -126,6 +128,8 @@ def test_the_sbatch_file_starts_what_the_readme_says():
     text = (Path(__file__).parents[2] / "scripts" / "fit.sbatch").read_text()
     assert "#SBATCH --ntasks-per-node" in text
     assert "srun" in text
-    assert "samtune fit" in text
+    assert 'command=(fit --config "$config" --run "$run" "$@")' in text
+    assert 'command=(resume "$run")' in text
+    assert 'samtune "${command[@]}"' in text
     done = subprocess.run(["bash", "-n", "scripts/fit.sbatch"], check=False, capture_output=True)
     assert done.returncode == 0

@@ -1,33 +1,641 @@
-"""The README's commands and code are run as they stand there, on small data and the small model."""
+"""What the README says is true: its commands are understood, its capabilities run from Python.
 
+Commands of README.md and datasets/README.md are read by samtune's own parser, and each has to become
+the call that stands in `CALLS`; nothing is run for that (a slow test runs those that need only small
+data). Capabilities run as functions on tiny data with a tuned model of 64 x 64 pixels, print nothing,
+and hand back what the files say.
+"""
+
+import csv
+import inspect
+import io
 import json
 import re
 import shlex
+import shutil
+from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
-from samtune.cli import main
+import samtune
+from samtune.cli import COMMANDS, main
+from samtune.commands.flags import parse
+from samtune.errors import UserError
+from samtune.tasks.fit import gather
+from samtune.tasks.results import Result
 from tests.conftest import write_discs
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+DATASETS = (ROOT / "datasets" / "README.md").read_text()
+IMAGES = ["my_data/images"]
+FETCH_CONFIG = "data/dsb2018/config.yaml"
+
+# Commands as they stand there -> function and arguments
+CALLS = {
+    "samtune init my_data --out mine.yaml": ("init", {"source": "my_data", "out": "mine.yaml"}),
+    "samtune check mine.yaml": ("check", {"source": "mine.yaml"}),
+    "samtune fit --config mine.yaml --run runs/mine": (
+        "fit", {"config": "mine.yaml", "run": "runs/mine"},
+    ),
+    "samtune evaluate runs/mine": ("evaluate", {"model": "runs/mine"}),
+    "samtune predict runs/mine my_data/images --points 30,40 --out predictions": (
+        "predict",
+        {"model": "runs/mine", "images": IMAGES, "points": [[30, 40]], "out": "predictions"},
+    ),
+    "samtune fit --config configs/nano/SET.yaml --data.path SET --run runs/SET": (
+        "fit", {"config": "configs/nano/SET.yaml", "data": {"path": "SET"}, "run": "runs/SET"},
+    ),
+    "samtune evaluate runs/SET": ("evaluate", {"model": "runs/SET"}),
+    "samtune bench nano --images my_data/images --max_images 4": (
+        "bench", {"models": ["nano"], "images": "my_data/images", "max_images": 4},
+    ),
+    "samtune fit --config my.yaml --run runs/big --trainer.devices 4 --trainer.strategy ddp": (
+        "fit",
+        {"config": "my.yaml", "run": "runs/big", "trainer": {"devices": 4, "strategy": "ddp"}},
+    ),
+    "samtune fit --config my.yaml --run runs/big --trainer.num_nodes 2 --trainer.devices 4 "
+    "--trainer.strategy ddp": (
+        "fit",
+        {
+            "config": "my.yaml", "run": "runs/big",
+            "trainer": {"num_nodes": 2, "devices": 4, "strategy": "ddp"},
+        },
+    ),
+    "samtune evaluate runs/big": ("evaluate", {"model": "runs/big"}),
+    "samtune resume runs/mine": ("resume", {"run": "runs/mine"}),
+    "samtune scale runs/mine": ("scale", {"model": "runs/mine"}),
+    "samtune calibrate runs/mine": ("calibrate", {"model": "runs/mine"}),
+    "samtune compare runs/mine nano --out comparison": (
+        "compare", {"models": ["runs/mine", "nano"], "out": "comparison"},
+    ),
+    "samtune learning-curve --config configs/quickstart.yaml --data.path my_data --sizes 1,all "
+    "--seeds 1 --out runs/curve": (
+        "learning_curve",
+        {
+            "config": "configs/quickstart.yaml", "data": {"path": "my_data"}, "sizes": [1, "all"],
+            "seeds": 1, "out": "runs/curve",
+        },
+    ),
+    "samtune thresholds runs/mine": ("thresholds", {"model": "runs/mine"}),
+    "samtune segment runs/mine my_data/images --out segmentation --overlay": (
+        "segment",
+        {"model": "runs/mine", "images": IMAGES, "out": "segmentation", "overlay": True},
+    ),
+    "samtune segment runs/mine scene.tif --out roofs.gpkg": (
+        "segment", {"model": "runs/mine", "images": ["scene.tif"], "out": "roofs.gpkg"},
+    ),
+    "samtune segment runs/mine scene.tif --out named.gpkg --prompts boxes.geojson "
+    "--scene.class_column kind": (
+        "segment",
+        {
+            "model": "runs/mine", "images": ["scene.tif"], "out": "named.gpkg",
+            "prompts": "boxes.geojson", "scene": {"class_column": "kind"},
+        },
+    ),
+    "samtune segment-volume runs/mine ct.nii.gz --slice 42 --box 100,80,150,130 "
+    "--out labels.nii.gz": (
+        "segment_volume",
+        {
+            "model": "runs/mine", "volume": "ct.nii.gz", "slice": 42, "box": [100, 80, 150, 130],
+            "out": "labels.nii.gz",
+        },
+    ),
+    "samtune segment-volume runs/mine series/ --prompts prompts.json --out seg.dcm "
+    "--segment_code SCT:52988006:Lesion": (
+        "segment_volume",
+        {
+            "model": "runs/mine", "volume": "series/", "prompts": "prompts.json", "out": "seg.dcm",
+            "segment_code": "SCT:52988006:Lesion",
+        },
+    ),
+    "samtune segment-volume runs/mine mr.nii.gz --from_labels truth.nii.gz --truth truth.nii.gz "
+    "--out labels.nii.gz": (
+        "segment_volume",
+        {
+            "model": "runs/mine", "volume": "mr.nii.gz", "from_labels": "truth.nii.gz",
+            "truth": "truth.nii.gz", "out": "labels.nii.gz",
+        },
+    ),
+    "samtune segment-volume runs/mine ct.nii.gz --out everything.nii.gz "
+    "--search.pred_iou_thresh 0.6": (
+        "segment_volume",
+        {
+            "model": "runs/mine", "volume": "ct.nii.gz", "out": "everything.nii.gz",
+            "search": {"pred_iou_thresh": 0.6},
+        },
+    ),
+    "samtune prelabel runs/mine my_data/images --boxes my_data/boxes.csv "
+    "--out prelabels/coco.json": (
+        "prelabel",
+        {
+            "model": "runs/mine", "images": IMAGES, "boxes": "my_data/boxes.csv",
+            "out": "prelabels/coco.json",
+        },
+    ),
+    "samtune export runs/mine --to adapter --out exports/adapter": (
+        "export", {"model": "runs/mine", "to": "adapter", "out": "exports/adapter"},
+    ),
+    "samtune check SOURCE_OR_CONFIG": ("check", {"source": "SOURCE_OR_CONFIG"}),
+    "samtune convert SOURCE --to coco|labels|yolo|labelme --out FOLDER": (
+        "convert", {"source": "SOURCE", "to": "coco", "out": "FOLDER"},
+    ),
+    "samtune fetch dsb2018": ("fetch", {"name": "dsb2018"}),
+    f"samtune fit --config {FETCH_CONFIG}": ("fit", {"config": FETCH_CONFIG}),
+    "samtune fetch drive --archives datasets.zip": (
+        "fetch", {"name": "drive", "archives": ["datasets.zip"]},
+    ),
+}  # fmt: skip
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(text, language=r"\w*"):
+    """Code blocks, fenced or indented."""
+    fenced = re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [*fenced, *re.findall(r"(?:^    \S.*\n)+", text, re.MULTILINE)]
+
+
+def commands(text):
+    """The samtune commands of the code blocks, each in a line and without comments."""
+    found = []
+    for line in "\n".join(blocks(text)).replace("\\\n", " ").splitlines():
+        for part in re.sub(r"\s#.*", "", line).split("&&"):
+            told = re.sub(r"^torchrun .*? -m samtune\.cli ", "samtune ", part.strip())
+            if told.startswith("samtune "):
+                found.append(" ".join(told.split()))
+    return found
+
+
+LIST = "samtune fetch"  # calls nothing
+LINES = [each for each in dict.fromkeys([*commands(README), *commands(DATASETS)]) if each != LIST]
+
+
+def call_of(line):
+    """The name of the function that a command calls, and the arguments that it hands on."""
+    _, name, *words = shlex.split(line)
+    command = COMMANDS[name]
+    module, _, function = command.task.partition(":")
+    task = getattr(import_module(f"samtune.tasks.{module}"), function or module)
+    given = parse(task, name, [word.split("|")[0] for word in words], command.extra)
+    assert getattr(samtune, task.__name__) is task
+    return task, {key: value for key, value in given.items() if key not in command.extra}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_of_the_readme_is_a_call(line):
+    try:
+        task, arguments = call_of(line)
+    except (UserError, KeyError) as error:
+        pytest.fail(f"{line}\n{error}", pytrace=False)
+    assert line in CALLS, f"CALLS lacks {line!r}, which is {task.__name__}({arguments})"
+    assert (task.__name__, arguments) == CALLS[line]
+    inspect.signature(task).bind(**arguments)
+
+
+def test_fetch_without_a_name_lists_the_data_sets(capsys):
+    assert LIST in commands(DATASETS)
+    assert main(LIST.split()[1:]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("dsb2018", "drive", "licence", "size"))
+
+
+def test_no_call_is_expected_of_a_command_that_is_gone():
+    assert set(CALLS) == set(LINES)
+
+
+def test_commands_are_found_in_blocks_of_any_kind():
+    text = (
+        "`samtune no`\n\n    samtune a   # b\n\n```\nsamtune c && samtune d\n"
+        "torchrun --nproc-per-node 2 ... -m samtune.cli e \\\n    --f g\nsbatch h\n```\n"
+    )
+    assert commands(text) == ["samtune c", "samtune d", "samtune e --f g", "samtune a"]
+
+
+FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
+# of scripts/benchmark, of torchrun and of sbatch
+OTHERS = {"--threads", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
+          "--ntasks", "--gpus", "--help", "--help-all"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def known_flags():
+    told = io.StringIO()
+    with redirect_stdout(told):
+        for command in COMMANDS:
+            assert main([command, "--help-all"]) == 0
+    return set(re.findall(FLAG, told.getvalue()))
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["README.md", "datasets/README.md", "docs/augmentation.md", "samtune/assets/README.md"],
+)
+def test_every_flag_that_is_mentioned_is_one(file, known_flags):
+    mentioned = set(re.findall(FLAG, (ROOT / file).read_text().replace("--help-all", "")))
+    assert mentioned <= known_flags | OTHERS
+
+
+@pytest.mark.parametrize("file", ["README.md", "datasets/README.md", "samtune/assets/README.md"])
+def test_commands_within_sentences_are_understood(file):
+    text = (ROOT / file).read_text()
+    inline = re.findall(r"`(samtune [a-z][^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = [*(" ".join(line.split()) for line in inline), *commands(text)]
+    assert lines
+    for line in lines:
+        assert line.split()[1] in COMMANDS, line
+        if len(line.split()) > 2:  # else the command is named, not called
+            call_of(line)
+
+
+def test_the_table_of_capabilities_is_whole_and_true():
+    rows = re.findall(r"^\| .* \| `(\w+)\((.*)\)` \| `samtune ([\w-]+)` \|$", README, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted([*samtune._TASKS, "resume"])
+    for name, arguments, command in rows:
+        assert name == command.replace("-", "_")
+        parameters = inspect.signature(getattr(samtune, name)).parameters
+        shown = [argument.strip() for argument in arguments.split(",")]
+        needed = [key for key, each in parameters.items() if each.default is each.empty]
+        assert {argument.rstrip("=") for argument in shown} >= set(needed)
+        for argument in shown:
+            kind = parameters[argument.rstrip("=")].kind
+            assert (kind is inspect.Parameter.KEYWORD_ONLY) == argument.endswith("=")
+
+
+def test_flag_key_and_argument_are_one_name(tmp_path):
+    told = '`--data.tile 256`, `data: {tile: 256}`,\n`data={"tile": 256}`'
+    assert told in README
+    flags = parse(samtune.fit, "fit", ["--data.tile", "256"], {})
+    assert flags == {"data": {"tile": 256}}
+    config = tmp_path / "a.yaml"
+    config.write_text("data: {tile: 256}")
+    assert gather(config, {}) == gather(None, flags) == gather(None, {"data": {"tile": 256}})
+    assert gather(config, {}).data.tile == 256
+
+
+def test_the_two_commands_of_the_first_screen_exist():
+    for line in blocks(README, "")[0].splitlines():
+        script = ROOT / line.split()[0]
+        assert script.stat().st_mode & 0o111
+
+
+SMALL = {"num_workers": 0, "max_objects": 2, "val_objects": 2, "batch_size": 2}
+QUICK = {"accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder like the reader's: configs/, my_data/ and nothing else."""
+    """A folder like the reader's: my_data/ with a detector's boxes, and nothing else."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "configs").symlink_to(ROOT / "configs")
-    write_discs(folder, "my_data", 8)
-    (folder / "my_data" / "boxes.csv").write_text("file,x0,y0,x1,y1\n0.png,10,10,40,40\n")
-    write_scene(folder)
+    for offset, (split, count) in enumerate((("train", 2), ("val", 2), ("test", 2))):
+        write_discs(folder / "my_data", split, count, seed=100 * offset)
+    (folder / "boxes.csv").write_text("file,x0,y0,x1,y1\n0.png,10,10,40,40\n1.png,5,5,30,30\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(place):
+    """A finished run of one step, which is an epoch, and what was printed; it must not be changed."""
+    told = io.StringIO()
+    with redirect_stdout(told):
+        run = samtune.fit(
+            {"path": str(place / "my_data"), **SMALL}, base="nano", image_size=64,
+            run=str(place / "runs" / "mine"), trainer={"max_steps": 1, **QUICK},
+            model={"num_corrections": 0},
+        )  # fmt: skip
+    return run, told.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tuned):
+    """The run as text."""
+    return str(tuned[0])
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """A run that may be changed."""
+    return str(shutil.copytree(run, tmp_path / "run"))
+
+
+@pytest.fixture
+def data(place):
+    return str(place / "my_data")
+
+
+@pytest.fixture
+def images(place):
+    return str(place / "my_data" / "test" / "images")
+
+
+def require_result(result, capsys, *names):
+    """A result that says something, with tables of these names; nothing was printed."""
+    assert capsys.readouterr().out == ""
+    assert isinstance(result, Result)
+    assert result.headline
+    assert str(result)
+    assert tuple(result.tables) == names
+    for rows in result.tables.values():
+        assert isinstance(rows, list)
+        assert all(isinstance(row, dict) for row in rows)
+    page = result._repr_html_()
+    assert all(f"<p>{name}</p>" in page for name in names)
+    if names:
+        first = result.tables[names[0]]
+        assert first
+        frame = result.to_pandas()
+        assert len(frame) == len(first)
+        assert set(frame.columns) == set().union(*first)
+
+
+def read(file):
+    return json.loads(Path(file).read_text())
+
+
+def test_init(data, tmp_path, capsys):
+    out = str(tmp_path / "mine.yaml")
+    result = samtune.init(data, out=out, base="nano")
+    require_result(result, capsys, "settings")
+    assert str(result.config) == out
+    assert out in result.headline
+    settings = yaml.safe_load(Path(out).read_text())
+    assert settings["base"] == "nano"
+    assert settings["data"]["path"] == data
+    shown = {row["setting"]: row["value"] for row in result.tables["settings"]}
+    assert shown["data.path"] == data
+
+
+def test_check(data, tmp_path, capsys):
+    page = str(tmp_path / "page.html")
+    result = samtune.check(data, page=page, max_images=1, image_size=64)
+    require_result(result, capsys, "splits", "findings")
+    assert result.verdict in ("ok", "warnings")
+    assert result.headline.startswith(result.verdict)
+    assert [row["images"] for row in result.tables["splits"]] == [2, 2, 2]
+    assert Path(page) == result.page
+    assert "<html" in Path(page).read_text()
+
+
+def test_convert(data, tmp_path, capsys):
+    out = str(tmp_path / "coco")
+    result = samtune.convert(data, to="coco", out=out)
+    require_result(result, capsys, "splits")
+    assert str(result.folder) == out
+    for row in result.tables["splits"]:
+        written = read(Path(out) / f"{row['split']}.json")
+        assert row["images"] == len(written["images"]) == 2
+        assert row["objects"] == len(written["annotations"]) > 0
+
+
+def test_fetch(tmp_path, capsys):
+    from tests.data.fetch.published import kvasir_seg  # downloads: tests/data/fetch
+
+    archives = [str(archive) for archive in kvasir_seg(tmp_path)]
+    result = samtune.fetch("kvasir_seg", archives=archives, out=str(tmp_path / "set"))
+    require_result(result, capsys, "splits")
+    assert (result.folder / "config.yaml").is_file()
+    assert sum(row["images"] for row in result.tables["splits"]) == 10
+    assert len(list((result.folder / "images").iterdir())) == 10
+    assert "train 6, val 2, test 2" in result.headline
+
+
+def best_of(run):
+    return max(row["val/miou"] for row in run.metrics if "val/miou" in row)
+
+
+def test_fit(tuned, place, capsys):
+    result, told = tuned
+    assert told == ""
+    require_result(result, capsys, "metrics")
+    assert str(result) == str(place / "runs" / "mine")
+    assert result.headline == f"{result}: best validation mIoU {best_of(result):.3f}"
+    files = ("config.yaml", "metrics.csv", "adapter", "checkpoints/last.ckpt")
+    assert all((result.path / name).exists() for name in files)
+    assert [row["step"] for row in result.metrics if "train/loss" in row] == [0]
+    assert result.config["image_size"] == 64
+    assert result.load().image_size == 64
+
+
+def test_resume(copied, capsys):
+    result = samtune.resume(copied, trainer={"max_steps": 2})
+    require_result(result, capsys, "metrics")
+    steps = [row["step"] for row in result.metrics if "train/loss" in row]
+    assert len(steps) == 2
+    assert steps == sorted(steps)
+    assert result.headline == f"{copied}: best validation mIoU {best_of(result):.3f}"
+
+
+def test_evaluate(tuned, tmp_path, capsys):
+    result = samtune.evaluate(
+        tuned[0], protocols=["box"], general="none", gallery=1, out=str(tmp_path / "evaluation")
+    )  # a run stands for its model
+    require_result(result, capsys, "protocols")
+    files = {file.name for file in result.folder.iterdir()}
+    assert {"report.html", "report.md", "results.json", "objects.csv"} <= files
+    written = read(result.folder / "results.json")
+    assert result.headline == written["headline"]
+    (row,) = result.tables["protocols"]
+    block = written["protocols"]["box"]
+    assert row["tuned mIoU"] == pytest.approx(block["tuned"]["miou"])
+    assert row["difference"] == pytest.approx(row["tuned mIoU"] - row["base mIoU"])
+    assert len(result.objects) == row["objects"] == 6
+
+
+def test_compare(run, tmp_path, capsys):
+    out = str(tmp_path / "comparison")
+    result = samtune.compare([run, "nano"], protocols=["box"], out=out)
+    require_result(result, capsys, "ranking")
+    written = read(result.folder / "comparison.json")
+    assert result.headline == written["headline"]
+    best = result.tables["ranking"][0]
+    assert best["verdict"] == "best"
+    assert best["model"] == written["ranking"]["all"][0]["model"]
+    assert result.headline.startswith(best["model"])
+    assert result.page.is_file()
+
+
+def test_calibrate(copied, capsys):
+    result = samtune.calibrate(copied, repeats=2)
+    require_result(result, capsys, "thresholds")
+    assert result.file.parent == Path(copied) / "adapter"
+    assert read(result.file)["num_masks"] == result.calibration.num_masks
+    assert f"{result.calibration.num_masks} masks" in result.headline
+
+
+def test_thresholds(copied, capsys):
+    result = samtune.thresholds(copied, search={"points_per_side": 4})
+    require_result(result, capsys, "thresholds")
+    assert result.file.parent == Path(copied) / "adapter"
+    assert f"pred_iou_thresh {result.chosen.pred_iou_thresh:g}" in result.headline
+    assert [row["split"] for row in result.tables["thresholds"]] == ["val", "val", "test", "test"]
+
+
+def test_scale(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
+    settings = {"scales": [0.5], "protocols": ["box"], "max_images": 1}
+    result = samtune.scale(run, **settings, out=str(tmp_path / "scale"))
+    require_result(result, capsys, "scales")
+    written = read(result.folder / "scale.json")
+    assert written["knee"] == result.knee
+    assert f"scale {result.knee:g}" in result.headline
+    assert [float(row["scale"]) for row in result.tables["scales"]] == [0, 0.5, 1]
+    assert result.page.is_file()
+
+
+def test_scale_writes_a_model(run, tmp_path, capsys):
+    result = samtune.scale(run, write=0.5, out=str(tmp_path / "half"))
+    assert capsys.readouterr().out == ""
+    assert "0.5" in result.headline
+    assert str(result.model) in result.headline
+    assert (result.model / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_learning_curve(data, tmp_path, capsys):
+    out = str(tmp_path / "curve")
+    result = samtune.learning_curve(
+        {"path": data, **SMALL}, base="nano", image_size=64, sizes=[1, "all"], seeds=1,
+        protocols=["box"], out=out, model={"num_corrections": 0},
+        trainer={"max_epochs": 1, "accelerator": "cpu"},
+    )  # fmt: skip
+    require_result(result, capsys, "curve")
+    written = read(result.folder / "curve.json")
+    assert result.headline == written["headline"]
+    assert [row["images"] for row in result.tables["curve"]] == [1, 2]
+    assert [point["num_images"] for point in written["curves"]["box"]] == [1, 2]
+    assert result.page.is_file()
+
+
+def test_predict(run, images, tmp_path, capsys):
+    out = str(tmp_path / "predictions")
+    result = samtune.predict(run, [images], points=[[30, 40]], boxes=[[5, 5, 40, 40]], out=out)
+    require_result(result, capsys, "objects")
+    assert result.headline == f"4 objects in 2 images: {out}"
+    assert len(result.tables["objects"]) == 4
+    written = read(Path(out) / "predictions.json")
+    assert {image["file_name"] for image in written["images"]} == {"0.png", "1.png"}
+    for row in result.tables["objects"]:
+        mask = np.asarray(Image.open(Path(out) / f"{Path(row['image']).stem}_{row['object']}.png"))
+        assert (mask > 0).sum() == row["area"]
+
+
+def test_segment(run, images, tmp_path, capsys):
+    out = str(tmp_path / "segmentation")
+    search = {"points_per_side": 4, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+    result = samtune.segment(run, [images], out=out, search=search)
+    require_result(result, capsys, "images")
+    assert str(result.out) == out
+    written = read(Path(out) / "predictions.json")
+    assert result.num_objects == len(written["annotations"]) > 0
+    assert result.headline.startswith(f"{result.num_objects} masks in 2 images")
+    assert sum(row["objects"] for row in result.tables["images"]) == result.num_objects
+    assert (Path(out) / "0.png").is_file()
+
+
+def test_segment_a_scene(run, tmp_path, capsys):
+    write_scene(tmp_path)
+    scene, out = str(tmp_path / "scene.tif"), str(tmp_path / "roofs.geojson")
+    search = {"points_per_side": 2, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+    result = samtune.segment(run, [scene], out=out, search=search)
+    require_result(result, capsys, "images")
+    assert result.num_objects == len(read(out)["features"])
+    assert result.headline.startswith(f"{result.num_objects} objects: {out}")
+
+
+def test_segment_volume(run, tmp_path, capsys):
+    nibabel = pytest.importorskip("nibabel")
+    voxels = np.random.default_rng(0).normal(60, 5, (48, 48, 4))
+    voxels[15:35, 15:35] += 100
+    volume, out = str(tmp_path / "volume.nii.gz"), str(tmp_path / "labels.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), np.diag([-1, 1, 2, 1.0])), volume)
+    result = samtune.segment_volume(run, volume, slice=2, box=[12, 12, 34, 34], out=out)
+    require_result(result, capsys, "objects")
+    assert result.headline.startswith("1 objects, 4 slices")
+    (row,) = result.tables["objects"]
+    assert row["num_voxels"] == (nibabel.load(out).get_fdata() == 1).sum() > 0
+    assert read(result.report)["objects"] == result.objects
+
+
+def test_prelabel(run, images, place, tmp_path, capsys):
+    out = str(tmp_path / "prelabels" / "coco.json")
+    result = samtune.prelabel(run, [images], boxes=str(place / "boxes.csv"), out=out)
+    require_result(result, capsys, "review")
+    assert result.headline.startswith(f"{out}: 2 objects in 2 images")
+    assert len(read(out)["annotations"]) == len(result.tables["review"]) == 2
+    with result.out.with_name("review.csv").open(newline="") as file:
+        queue = [row["image"] for row in csv.DictReader(file)]
+    assert queue == [row["image"] for row in result.tables["review"]]
+    assert all(result.out.with_name(name).is_file() for name in ("review.html", "rejected.json"))
+
+
+def test_cache(data, tmp_path, capsys):
+    settings = {
+        "data": {"path": data, **SMALL, "cache": {"mode": "fp16", "folder": str(tmp_path)}},
+        "model": {"lora": {"encoder": "last", "last_blocks": 2}},
+    }
+    result = samtune.cache(**settings, base="nano", image_size=64)
+    require_result(result, capsys)
+    assert (result.made, result.were_there) == (4, 0)
+    assert len(list(result.folder.rglob("*.safetensors"))) == 4
+    assert "4 made, 0 were there" in result.headline
+    again = samtune.cache(**settings, base="nano", image_size=64)
+    assert (again.made, again.were_there) == (0, 4)
+
+
+@pytest.mark.slow
+def test_bench(images, tmp_path, capsys):
+    out = str(tmp_path / "figures.json")
+    result = samtune.bench(
+        ["nano"], images=images, max_images=1, num_prompts=1, image_size=64, out=out
+    )
+    require_result(result, capsys, "models")
+    assert read(out) == result.figures
+    assert result.headline.startswith("nano is the fastest")
+    assert result.figures["nano"]["image_size"] == 64
+
+
+def test_export(run, tmp_path, capsys):
+    out = str(tmp_path / "adapter")
+    result = samtune.export(run, to="adapter", out=out)
+    require_result(result, capsys)
+    assert out in result.headline
+    assert result.checks
+    files = ("adapter_model.safetensors", "adapter_config.json", "README.md")
+    assert all((result.folder / name).is_file() for name in files)
+
+
+SUFFIXES = {"prelabel": ".json", "segment_volume": ".nii.gz"}
+
+
+def test_outputs_that_are_there_are_not_replaced(run, data, images, place, tmp_path):
+    calls = {
+        "init": ([data], {}),
+        "convert": ([data], {"to": "labels"}),
+        "predict": ([run, [images]], {"points": [[30, 40]]}),
+        "segment": ([run, [images]], {}),
+        "segment_volume": ([run, str(place / "boxes.csv")], {}),
+        "export": ([run], {"to": "adapter"}),
+        "fetch": (["dsb2018"], {}),
+        "prelabel": ([run, [images]], {"boxes": str(place / "boxes.csv")}),
+    }
+    for name, (arguments, settings) in calls.items():
+        out = tmp_path / f"{name}{SUFFIXES.get(name, '')}"
+        out.write_text("mine")
+        with pytest.raises(UserError, match="is there already"):
+            getattr(samtune, name)(*arguments, **settings, out=str(out))
+        assert out.read_text() == "mine"
+    with pytest.raises(UserError, match="samtune resume"):
+        samtune.fit(data, base="nano", run=run)
+
+
+def test_with_overwrite_they_are(data, tmp_path):
+    out = str(tmp_path / "mine.yaml")
+    Path(out).write_text("mine")
+    samtune.init(data, out=out, base="nano", overwrite=True)
+    assert Path(out).read_text() != "mine"
 
 
 def write_scene(folder):
@@ -36,69 +644,55 @@ def write_scene(folder):
     values = np.random.default_rng(0).integers(60, 200, (3, 64, 64), np.uint8)
     with rasterio.open(
         folder / "scene.tif", "w", driver="GTiff", count=3, height=64, width=64, dtype="uint8",
-        crs="EPSG:4326", transform=rasterio.Affine(1e-5, 0, 10, 0, -1e-5, 50),
+        crs="EPSG:32633", transform=rasterio.Affine(1, 0, 5e5, 0, -1, 5e6),
     ) as file:  # fmt: skip
         file.write(values)
-    ring = [[10.0001, 49.9999], [10.0004, 49.9999], [10.0004, 49.9996], [10.0001, 49.9999]]
-    shape = {"type": "Polygon", "coordinates": [ring]}
-    feature = {"type": "Feature", "properties": {"kind": "roof"}, "geometry": shape}
-    collection = {"type": "FeatureCollection", "features": [feature]}
+    left, top, right, bottom = 500010, 4999990, 500040, 4999960
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    feature = {
+        "type": "Feature", "properties": {"kind": "roof"},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }  # fmt: skip
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    collection = {"type": "FeatureCollection", "crs": crs, "features": [feature]}
     (folder / "boxes.geojson").write_text(json.dumps(collection))
 
 
-@pytest.fixture(scope="module")
-def commands_ran(place, fast):
-    """Exit codes of the README's samtune commands, in order."""
-    codes = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setattr("samtune.commands.evaluation_options.NUM_GENERAL", 3)
-        for line in "\n".join(blocks("bash")).splitlines():
-            words = shlex.split(line, comments=True)
-            is_fit = "--config" in words or "learning-curve" in words
-            quick = [*fast, "--trainer.max_epochs", "1"] if is_fit else []
-            codes[line] = main([*words[1:], *quick])
-    return codes
+@pytest.mark.slow
+def test_all_bash_commands_run_as_they_stand(tmp_path, fast, monkeypatch):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    write_discs(tmp_path, "my_data", 8)
+    (tmp_path / "my_data" / "boxes.csv").write_text("file,x0,y0,x1,y1\n0.png,10,10,40,40\n")
+    write_scene(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 3)
+    lines = [line for block in blocks(README, "bash") for line in commands(f"```\n{block}```")]
+    assert len(lines) >= 15
+    for line in lines:
+        words = shlex.split(line)[1:]
+        quick = (
+            [*fast, "--trainer.max_epochs", "1", "--image_size", "64"]
+            if "--config" in words
+            else []
+        )
+        assert main([*words, *quick]) == 0, line
 
 
-def test_all_commands_run(commands_ran):
-    assert len(commands_ran) >= 4
-    assert set(commands_ran.values()) == {0}
-
-
-def test_the_python_example_runs(commands_ran, place, monkeypatch):
+def test_the_python_blocks_run(run, place, monkeypatch, capsys):
+    first, second, third = blocks(README, "python")[:3]
+    monkeypatch.setattr(samtune, "fit", lambda data, base: run)  # test_fit runs it
+    monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
     monkeypatch.chdir(place)
+    names = {}
+    exec(first.replace("(run)", f"(run, gallery=0, out={str(place / 'e')!r})"), names)  # noqa: S102
+    assert capsys.readouterr().out == f"{names['result'].headline}\n"
+    assert "general" in names["result"].tables
     names = {
-        "path": place / "my_data" / "images" / "0.png",
+        "path": place / "my_data" / "test" / "images" / "0.png",
         "point_coords": np.array([[30, 40]]),
         "point_labels": np.array([1]),
     }
-    exec(blocks("python")[0], names)  # noqa: S102
+    exec(second, names)  # noqa: S102
     assert names["masks"].shape == (3, 64, 64)
     assert names["scores"].shape == (3,)
-
-
-def test_the_two_commands_exist():
-    for line in blocks("")[0].splitlines():
-        script = ROOT / line.split()[0]
-        assert script.stat().st_mode & 0o111
-
-
-def test_every_flag_in_the_readme_is_a_setting(capsys):
-    commands = ("fit", "evaluate", "scale", "learning-curve", "predict", "export", "prelabel")
-    for command in (*commands, "segment", "segment-volume"):
-        with pytest.raises(SystemExit):
-            main([command, "--help"])
-    known = set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", capsys.readouterr().out))
-    known |= {
-        "--resume",
-        "--images",
-        "--num",
-        "--boxes",
-        "--threads",
-        "--repeat",
-        "--model",
-        "--only",
-    }  # of other scripts
-    known |= {"--nnodes", "--nproc", "--nodes", "--ntasks", "--gpus"}  # torchrun's and sbatch's
-    assert set(re.findall(r"--[a-z][a-z_.0-9]+[a-z0-9_]", README)) <= known
+    assert "PeftModel" in third

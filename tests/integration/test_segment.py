@@ -1,6 +1,5 @@
 """`samtune segment` and `samtune thresholds` from end to end."""
 
-import argparse
 import json
 import shutil
 
@@ -10,18 +9,20 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from samtune.cli import main
-from samtune.commands.generator_options import add_generator_options, make_generator
-from samtune.data.image_io import read_image
-from samtune.geometry import rle_to_mask
-from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.images.pixels import read_image
+from samtune.inference.automatic.crops import tile_boxes
+from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
+from samtune.inference.settings import SearchSettings
+from samtune.masks import rle_to_mask
 from samtune.models.loading import load_model
-from samtune.models.thresholds import MaskThresholds, load_thresholds
-from tests.conftest import set_view
+from samtune.models.mask_thresholds import MaskThresholds, load_thresholds
+from samtune.tasks.searching import make_generator
+from tests.conftest import set_reading
 
 EASY = [
-    "--points-per-side", "6", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.5",
-    "--device", "cpu",
+    "--search.points_per_side", "6", "--search.pred_iou_thresh", "0.3",
+    "--search.stability_score_thresh", "0.5", "--device", "cpu",
 ]  # fmt: skip
 
 
@@ -36,8 +37,44 @@ def segment(images, out, *more):
     return main(["segment", "nano", str(images), "--out", str(out), *EASY, *more])
 
 
-def records(out):
-    return {path.stem: json.loads(path.read_text()) for path in (out / "records").iterdir()}
+def files_of(out):
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+def partial_of(out):
+    return out.with_name(f"{out.name}.partial")
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """The images that are searched; the process is interrupted where `stop_at` of them are done."""
+    search = AutomaticMaskGenerator.search
+
+    class Searched(list):
+        stop_at = -1
+
+    seen = Searched()
+
+    def watched(generator, image, *more):
+        if len(seen) == seen.stop_at:
+            raise KeyboardInterrupt
+        seen.append(generator)
+        return search(generator, image, *more)
+
+    monkeypatch.setattr(AutomaticMaskGenerator, "search", watched)
+    return seen
+
+
+@pytest.fixture
+def broken_off(images, tmp_path, searched, capsys):
+    """A folder with the first of two images, where the process was interrupted."""
+    searched.stop_at = 1
+    assert segment(images, tmp_path / "out") == 2
+    assert "interrupted" in capsys.readouterr().err
+    assert partial_of(tmp_path / "out").is_dir()
+    searched.clear()
+    searched.stop_at = -1
+    return tmp_path / "out"
 
 
 def test_labels_and_coco_file_hold_the_same_masks(images, tmp_path):
@@ -62,41 +99,81 @@ def test_labels_and_coco_file_hold_the_same_masks(images, tmp_path):
             assert overlay.size == (image["width"], image["height"])
 
 
-def test_what_is_done_is_not_done_again(images, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    assert segment(images / "0.png", out) == 0
-    assert segment(images, out) == 0
-    complete = (out / "predictions.json").read_bytes()
-    monkeypatch.setattr(AutomaticMaskGenerator, "search", lambda *_: pytest.fail("done already"))
-    assert segment(images, out) == 0
-    assert (out / "predictions.json").read_bytes() == complete
-
-
-def test_an_image_that_has_changed_is_done_again(images, tmp_path):
+def test_what_is_there_is_refused_unless_it_may_be_replaced(images, tmp_path, capsys, searched):
     out = tmp_path / "out"
     assert segment(images, out) == 0
+    assert not partial_of(out).exists()
+    before = files_of(out)
+    for more in ([], ["--search.points_per_side", "5"]):
+        assert segment(images, out, *more) == 2
+        assert f"{out} is there already: give another --out, or --overwrite" in (
+            capsys.readouterr().err
+        )
+    assert files_of(out) == before
+    assert len(searched) == 2
+    assert segment(images, out, "--overwrite", "--search.points_per_side", "5") == 0
+    assert len(searched) == 4
+    assert segment(images, tmp_path / "new", "--search.points_per_side", "5") == 0
+    assert files_of(out) == files_of(tmp_path / "new") != before
+
+
+def test_an_interrupted_call_goes_on_to_the_same_files(images, tmp_path, broken_off, searched):
+    assert segment(images, broken_off) == 0
+    assert len(searched) == 1
+    assert not partial_of(broken_off).exists()
+    assert segment(images, tmp_path / "whole") == 0
+    assert files_of(broken_off) == files_of(tmp_path / "whole")
+
+
+def test_an_image_that_has_changed_meanwhile_is_done_again(images, broken_off, searched):
     Image.new("RGB", (50, 40)).save(images / "0.png")
+    assert segment(images, broken_off) == 0
+    assert len(searched) == 2
+    first = COCO(broken_off / "predictions.json").dataset["images"][0]
+    assert (first["file_name"], first["height"], first["width"]) == ("0.png", 40, 50)
+
+
+@pytest.mark.parametrize("more", [["--search.points_per_side", "5"], ["--image_size", "64"]])
+def test_what_was_made_with_other_settings_is_made_again(
+    images, tmp_path, broken_off, searched, more
+):
+    assert segment(images, broken_off, *more) == 0
+    assert len(searched) == 2
+    assert not partial_of(broken_off).exists()
+    assert segment(images, tmp_path / "whole", *more) == 0
+    assert files_of(broken_off) == files_of(tmp_path / "whole")
+
+
+def test_another_image_of_the_same_name_is_not_taken_for_it(images, tmp_path, broken_off, searched):
+    (tmp_path / "others").mkdir()
+    for name, other in (("0.png", "1.png"), ("1.png", "0.png")):
+        shutil.copy(images / name, tmp_path / "others" / other)
+    assert segment(tmp_path / "others", broken_off) == 0
+    assert len(searched) == 2
+    assert segment(tmp_path / "others", tmp_path / "whole") == 0
+    assert files_of(broken_off) == files_of(tmp_path / "whole")
+
+
+def test_half_a_record_is_made_again(images, tmp_path, broken_off, searched):
+    (record,) = (f for f in partial_of(broken_off).iterdir() if f.read_bytes() != b"true")
+    record.write_bytes(record.read_bytes()[:50])  # as a power cut may leave it
+    assert segment(images, broken_off) == 0
+    assert len(searched) == 2
+    assert segment(images, tmp_path / "whole") == 0
+    assert files_of(broken_off) == files_of(tmp_path / "whole")
+
+
+def test_what_failed_is_tried_again_and_nothing_else(images, tmp_path, searched):
+    out, content = tmp_path / "out", (images / "0.png").read_bytes()
+    (images / "0.png").write_text("no image")
+    assert segment(images, out) == 1
+    assert len(searched) == 1
+    (images / "0.png").write_bytes(content)
     assert segment(images, out) == 0
-    assert records(out)["0"]["image"] == {"file_name": "0.png", "height": 40, "width": 50}
-
-
-def test_other_settings_need_another_folder(images, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert segment(images, out) == 0
-    assert segment(images, out, "--points-per-side", "5") == 2
-    assert "other settings (points_per_side)" in capsys.readouterr().err
-    assert segment(images, out, "--image-size", "64") == 2
-    assert "side)" in capsys.readouterr().err  # of the input; not every family's weights differ
-    assert segment(images / "0.png", out, "--points-per-side", "5", "--overwrite") == 0
-    assert set(records(out)) == {"0"}  # those of the other settings are gone
-
-
-def test_another_image_of_the_same_name_is_not_taken_for_it(images, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert segment(images / "0.png", out) == 0
-    shutil.copytree(images, tmp_path / "others")
-    assert segment(tmp_path / "others" / "0.png", out) == 1
-    assert "under the name 0" in capsys.readouterr().err
+    assert len(searched) == 2
+    assert segment(images, tmp_path / "whole") == 0
+    assert files_of(out) == files_of(tmp_path / "whole")
+    assert not partial_of(out).exists()
 
 
 def test_a_bad_image_stops_no_other(images, tmp_path, capsys):
@@ -114,29 +191,21 @@ def test_a_bad_image_stops_no_other(images, tmp_path, capsys):
 
 def test_nothing_found_is_written_and_said(images, tmp_path, capsys):
     out = tmp_path / "out"
-    assert segment(images, out, "--pred-iou-thresh", "2") == 0
-    assert "lower --pred-iou-thresh (2)" in capsys.readouterr().out
+    assert segment(images, out, "--search.pred_iou_thresh", "2") == 0
+    assert "lower search.pred_iou_thresh (2)" in capsys.readouterr().out
     assert not np.asarray(Image.open(out / "0.png")).any()
     assert json.loads((out / "predictions.json").read_text())["annotations"] == []
-
-
-def test_a_damaged_record_is_told(images, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert segment(images / "0.png", out) == 0
-    (out / "records" / "0.json").write_text("[]")
-    assert segment(images / "0.png", out) == 1
-    assert "0.json is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--points-per-side", "0"], "points_per_side is 0"),
-        (["--points-per-batch", "0"], "points_per_batch is 0"),
-        (["--crop-n-layers", "-1"], "crop_n_layers is -1"),
-        (["--bands", "7"], "bands"),
+        (["--search.points_per_side", "0"], "points_per_side is 0"),
+        (["--search.points_per_batch", "0"], "points_per_batch is 0"),
+        (["--search.crop_n_layers", "-1"], "crop_n_layers is -1"),
+        (["--reading.bands", "7"], "bands"),
         (["--device", "abacus"], "abacus"),
-        (["--box-nms-thresh", "inf"], "box_nms_thresh is inf"),
+        (["--search.box_nms_thresh", "inf"], "box_nms_thresh is inf"),
     ],
 )
 def test_mistakes(images, tmp_path, capsys, more, message):
@@ -146,24 +215,26 @@ def test_mistakes(images, tmp_path, capsys, more, message):
 
 @pytest.mark.parametrize(
     "flags",
-    [["--min-area", "5"], ["--simplify", "0"], ["--class-name", "x"], ["--class-column", "x"],
-     ["--prompts", "x.geojson"], ["--cog"]],
+    [["--scene.min_area", "5"], ["--scene.simplify", "0"], ["--scene.class_name", "x"],
+     ["--scene.class_column", "x"], ["--prompts", "x.geojson"], ["--scene.cog"]],
 )  # fmt: skip
 def test_options_of_scenes_are_refused_for_images(images, tmp_path, capsys, flags):
     assert segment(images, tmp_path / "out", *flags) == 2
     told = capsys.readouterr().err
-    assert flags[0] in told
-    assert "for scenes" in told
+    assert f"{flags[0].removeprefix('--')} is for scenes" in told
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--tile", "16"], "--tile 16"),
-        (["--tile", "-64"], "--tile -64"),
-        (["--tile", "64", "--overlap", "64"], "--overlap 64"),
-        (["--tile", "64", "--crop-n-layers", "1"], "--crop-n-layers is for whole images"),
+        (["--reading.tile", "16"], "reading.tile is 16"),
+        (["--reading.tile", "-64"], "tile is -64"),
+        (["--reading.tile", "64", "--overlap", "64"], "overlap 64"),
+        (
+            ["--reading.tile", "64", "--search.crop_n_layers", "1"],
+            "search.crop_n_layers is for whole images",
+        ),
     ],
 )
 def test_tiles_that_make_no_sense(images, tmp_path, capsys, flags, message):
@@ -171,41 +242,47 @@ def test_tiles_that_make_no_sense(images, tmp_path, capsys, flags, message):
     assert message in capsys.readouterr().err
 
 
-def test_images_are_seen_in_the_tiles_of_the_training(lora_run, images, tmp_path, capsys):
-    run = tmp_path / "run"
-    shutil.copytree(lora_run, run)
-    set_view(run, tile=40)
+@pytest.fixture
+def tiles(monkeypatch):
+    """Side and overlap of the tiles that images are cut into."""
+    found = []
+
+    def watched(hw, side, overlap):
+        found.append((side, overlap))
+        return tile_boxes(hw, side, overlap)
+
+    monkeypatch.setattr("samtune.inference.automatic.crops.tile_boxes", watched)
+    return found
+
+
+def test_images_are_seen_in_the_tiles_of_the_training(lora_run, images, tmp_path, capsys, tiles):
+    run = shutil.copytree(lora_run, tmp_path / "run")
+    set_reading(run, tile=40)
     results = {}
     for name, more in (
-        ("default", []), ("same", ["--tile", "40", "--overlap", "10"]), ("whole", ["--tile", "0"]),
-        ("large", ["--tile", "64"]), ("other", ["--overlap", "20"]),
+        ("default", []), ("same", ["--reading.tile", "40", "--overlap", "10"]),
+        ("whole", ["--reading.tile", "0"]), ("large", ["--reading.tile", "64"]),
+        ("other", ["--overlap", "20"]),
     ):  # fmt: skip
         out = tmp_path / name
+        tiles.clear()
         assert main(["segment", str(run), str(images), "--out", str(out), *EASY, *more]) == 0
-        settings = json.loads((out / "settings.json").read_text())
-        results[name] = (settings["tile"], settings["overlap"]), (out / "0.png").read_bytes()
+        results[name] = set(tiles), (out / "0.png").read_bytes()
         assert ("in tiles of" in capsys.readouterr().out) == (name != "whole")
-    assert [results[name][0] for name in results] == [
-        (40, 10),
-        (40, 10),
-        (0, 0),
-        (64, 16),
-        (40, 20),
-    ]
+    seen = [{(40, 10)}, {(40, 10)}, set(), {(64, 16)}, {(40, 20)}]
+    assert [each for each, _ in results.values()] == seen
     assert results["default"] == results["same"]
     assert results["whole"][1] == results["large"][1] != results["default"][1]
-    again = ["segment", str(run), str(images), "--out", str(tmp_path / "same"), *EASY]
-    assert main([*again, "--tile", "0"]) == 2
-    assert "other settings (tile, overlap)" in capsys.readouterr().err
 
 
-def test_an_adapter_alone_sees_images_in_the_tiles_of_its_training(lora_run, images, tmp_path):
+def test_an_adapter_alone_sees_images_in_the_tiles_of_its_training(
+    lora_run, images, tmp_path, tiles
+):
     run = shutil.copytree(lora_run, tmp_path / "run")
-    set_view(run, tile=48)
-    out = tmp_path / "out"
-    arguments = ["segment", str(run / "adapter"), str(images), "--out", str(out), *EASY]
-    assert main(arguments) == 0
-    assert json.loads((out / "settings.json").read_text())["tile"] == 48
+    set_reading(run, tile=48)
+    arguments = ["segment", str(run / "adapter"), str(images), "--out", str(tmp_path / "out")]
+    assert main([*arguments, *EASY]) == 0
+    assert set(tiles) == {(48, 12)}
 
 
 def test_images_are_never_replaced(images, capsys):
@@ -215,68 +292,43 @@ def test_images_are_never_replaced(images, capsys):
     assert (images / "0.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["0.png", "0_overlay.png", "predictions.json", "settings.json"])
-def test_files_of_others_are_never_replaced(images, tmp_path, capsys, name):
+@pytest.mark.parametrize("name", ["0.png", "0_overlay.png", "predictions.json"])
+def test_files_of_others_are_not_replaced_without_being_asked(images, tmp_path, capsys, name):
     """A folder of true masks has the very names that are written."""
     out = tmp_path / "labels"
     out.mkdir()
     (out / name).write_text("{}")
-    for more in ([], ["--overwrite"]):
-        assert segment(images, out, "--overlay", *more) == 2
-        assert "not written by samtune segment" in capsys.readouterr().err
-        assert [path.name for path in out.iterdir()] == [name]
-        assert (out / name).read_text() == "{}"
-
-
-def test_nor_where_one_of_them_was_missing_and_made_here(images, tmp_path, capsys):
-    out = tmp_path / "labels"
-    assert segment(images / "0.png", out) == 0
-    (out / "1.png").write_text("true")
-    assert segment(images, out, "--overwrite") == 2
-    assert "1.png was not written" in capsys.readouterr().err
-    assert (out / "1.png").read_text() == "true"
+    assert segment(images, out, "--overlay") == 2
+    assert "is there already: give another --out, or --overwrite" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == [name]
+    assert (out / name).read_text() == "{}"
 
 
 def test_a_crash_between_picture_and_record_is_gone_on_from(images, tmp_path, monkeypatch):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr("samtune.inference.automatic_outputs.tint", lambda *_: 1 / 0)
+        patch.setattr("samtune.inference.automatic.outputs.tint", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             segment(images, out, "--overlay")
     assert (out / "0.png").exists()
-    assert segment(images / "1.png", out) == 0
-    assert len(COCO(out / "predictions.json").imgs) == 1, "what was begun is not done"
+    assert not (out / "predictions.json").exists()
     assert segment(images, out, "--overlay") == 0
     assert len(COCO(out / "predictions.json").imgs) == 2
-
-
-def test_the_coco_file_keeps_what_other_calls_found(images, tmp_path):
-    out = tmp_path / "out"
-    assert segment(images, out) == 0
-    complete = (out / "predictions.json").read_bytes()
-    assert segment(images / "1.png", out, "--overwrite") == 0
-    assert (out / "predictions.json").read_bytes() == complete
-    (images / "0.png").write_text("no image any more")
-    assert segment(images / "0.png", out) == 1
-    assert (out / "predictions.json").read_bytes() == complete
 
 
 def test_images_of_one_name_have_the_folders_that_tell_them_apart(images, tmp_path):
     for name, number in (("a", 0), ("b", 1)):
         (tmp_path / name).mkdir()
         shutil.copy(images / f"{number}.png", tmp_path / name / "x.png")
-    assert segment(tmp_path / "a", tmp_path / "out") == 0
     files = []
     for order in ("ab", "ba"):
-        for out in (tmp_path / "out", tmp_path / order):
-            folders = [str(tmp_path / name) for name in order]
-            assert main(["segment", "nano", *folders, "--out", str(out), *EASY]) == 0
-            places = (path for path in out.rglob("*") if path.is_file())
-            files.append({str(p.relative_to(out)): p.read_bytes() for p in places})
-    assert files[0] == files[1] == files[2] == files[3]
-    names = [i["file_name"] for i in COCO(tmp_path / "out" / "predictions.json").dataset["images"]]
+        folders = [str(tmp_path / name) for name in order]
+        assert main(["segment", "nano", *folders, "--out", str(tmp_path / order), *EASY]) == 0
+        files.append(files_of(tmp_path / order))
+    assert files[0] == files[1]
+    names = [i["file_name"] for i in COCO(tmp_path / "ab" / "predictions.json").dataset["images"]]
     assert names == ["a/x.png", "b/x.png"]
-    assert {"a/x.png", "b/x.png", "records/a/x.json"} <= files[0].keys()
+    assert files[0].keys() == {"a/x.png", "b/x.png", "predictions.json"}
 
 
 def test_a_tuned_model_gives_the_masks_of_the_reference(lora_run, images, load_script):
@@ -300,7 +352,7 @@ def run(lora_run, tmp_path_factory):
     """A run with thresholds of its own."""
     run = tmp_path_factory.mktemp("thresholds") / "run"
     shutil.copytree(lora_run, run)
-    assert main(["thresholds", str(run), "--points-per-side", "8", "--device", "cpu"]) == 0
+    assert main(["thresholds", str(run), "--search.points_per_side", "8", "--device", "cpu"]) == 0
     return run
 
 
@@ -316,28 +368,22 @@ class TestThresholds:
         )
         assert fitted.points_per_side == 8
 
-    def test_are_taken_by_the_generator(self, run, images, tmp_path):
-        sam = load_model(run)
+    def test_are_taken_by_the_generator(self, run, images, tmp_path, searched):
         fitted = load_thresholds(run / "adapter").thresholds
-        assert AutomaticMaskGenerator(sam).thresholds == fitted != MaskThresholds()
+        assert AutomaticMaskGenerator(load_model(run)).thresholds == fitted != MaskThresholds()
         out = tmp_path / "out"
         assert main(["segment", str(run), str(images), "--out", str(out)]) == 0
-        settings = json.loads((out / "settings.json").read_text())
-        assert settings["pred_iou_thresh"] == fitted.pred_iou_thresh
-        assert settings["points_per_side"] == 8
-        assert records(out)["0"]["masks"]
-        again = [str(run), str(images), "--out", str(out), "--points-per-side"]
-        assert main(["segment", *again, "8"]) == 0, "the same, so that it goes on"
-        assert main(["segment", *again, "7"]) == 2
+        assert [each.thresholds for each in searched] == [fitted, fitted]
+        assert {len(each.point_grids[0]) for each in searched} == {8**2}
+        assert COCO(out / "predictions.json").dataset["annotations"]
 
     def test_the_grid_is_that_of_the_choice_unless_another_is_given(self, run, monkeypatch):
-        parser = argparse.ArgumentParser()
-        add_generator_options(parser)
         sam = load_model(run)
-        for given, side in (([], 8), (["--points-per-side", "5"], 5)):
-            assert len(make_generator(sam, parser.parse_args(given)).point_grids[0]) == side**2
+        for given, side in (({}, 8), ({"points_per_side": 5}, 5)):
+            generator = make_generator(sam, SearchSettings(**given))
+            assert len(generator.point_grids[0]) == side**2
         monkeypatch.setattr(sam, "thresholds", None)
-        assert len(make_generator(sam, parser.parse_args([])).point_grids[0]) == 32**2
+        assert len(make_generator(sam, SearchSettings()).point_grids[0]) == 32**2
 
     @pytest.mark.parametrize("content", ["{", "[]", '{"format": 1}', '{"format": 99}'])
     def test_a_damaged_file_is_told(self, run, images, tmp_path, capsys, content):
@@ -349,3 +395,32 @@ class TestThresholds:
     def test_a_base_has_none(self, discs, capsys):
         assert main(["thresholds", "nano", "--data.path", str(discs)]) == 2
         assert "holds no tuned model" in capsys.readouterr().err
+
+
+def test_settings_that_come_back_do_not_find_pictures_of_others(images, tmp_path):
+    """An image that cannot be read keeps what is done; between two calls another made the pictures."""
+    (images / "9.png").write_text("no image")
+    out = tmp_path / "out"
+    for more in ([], ["--search.pred_iou_thresh", "0.99"], []):
+        assert segment(images, out, *more) == 1
+    assert segment(images, tmp_path / "new") == 1
+    assert files_of(out) == files_of(tmp_path / "new")
+
+
+def test_images_that_are_read_are_not_written_over(images, tmp_path, capsys):
+    for name in ("c1", "c2"):
+        (tmp_path / "cams" / name).mkdir(parents=True)
+        shutil.copy(images / "0.png", tmp_path / "cams" / name / "1.png")
+    paths = [str(tmp_path / "cams" / name / "1.png") for name in ("c1", "c2")]
+    before = files_of(tmp_path / "cams")
+    arguments = ["segment", "nano", *paths, "--out", str(tmp_path / "cams"), "--overwrite", *EASY]
+    assert main(arguments) == 2
+    assert "is the image" in capsys.readouterr().err
+    assert files_of(tmp_path / "cams") == before
+
+
+def test_two_images_never_share_a_file(images, tmp_path, capsys):
+    shutil.copy(images / "0.png", images / "0_overlay.png")
+    assert segment(images, tmp_path / "out", "--overlay") == 2
+    assert "0_overlay.png is to be written" in capsys.readouterr().err
+    assert segment(images, tmp_path / "out") == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samtune.cli import main
-from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.automatic.generator import AutomaticMaskGenerator
 
 rasterio = pytest.importorskip("rasterio")
 raw = pytest.importorskip("pyogrio.raw")
@@ -39,7 +39,14 @@ def run(*arguments):
 
 def test_prompts_of_a_vector_file_become_polygons(scene, tmp_path, capsys):
     out = tmp_path / "o.gpkg"
-    prompts = ("--prompts", tmp_path / "boxes.gpkg", "--class-column", "kind", "--tile", "128")
+    prompts = (
+        "--prompts",
+        tmp_path / "boxes.gpkg",
+        "--scene.class_column",
+        "kind",
+        "--reading.tile",
+        "128",
+    )
     assert run(scene, "-o", out, *prompts) == 0
     assert "2 objects of 2 prompts" in capsys.readouterr().out
     meta, _, shapes, columns = raw.read(out)
@@ -52,14 +59,14 @@ def test_prompts_of_a_vector_file_become_polygons(scene, tmp_path, capsys):
 def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys):
     out = tmp_path / "o.tif"
     loose = (
-        "--pred-iou-thresh",
+        "--search.pred_iou_thresh",
         "0.3",
-        "--stability-score-thresh",
+        "--search.stability_score_thresh",
         "0.3",
-        "--points-per-side",
+        "--search.points_per_side",
         "6",
     )
-    assert run(scene, "--out", out, *loose, "--tile", "128", "--cog") == 0
+    assert run(scene, "--out", out, *loose, "--reading.tile", "128", "--scene.cog") == 0
     with rasterio.open(out) as file, rasterio.open(scene) as source:
         assert (file.crs, file.transform) == (source.crs, source.transform)
         assert file.read(1).max() >= 1
@@ -72,7 +79,7 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
     ("arguments", "said"),
     [
         (("{scene}", "{scene}", "-o", "a.gpkg"), "holds one scene: 2"),
-        (("{scene}", "--prompts", "boxes.gpkg"), "is for scenes: give --out FILE"),
+        (("{scene}", "--prompts", "boxes.gpkg"), "is for scenes: give out as FILE.gpkg"),
         (("{scene}", "-o", "{tmp}/a.parquet"), "is not written: give .gpkg"),
         (("{scene}", "-o", "{scene}", "--overwrite"), "is what is read"),
         (
@@ -80,7 +87,10 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
             "is what is read",
         ),
         (("{scene}", "-o", "{tmp}/d.gpkg", "--overwrite"), "is a folder"),
-        (("{scene}", "-o", "{tmp}/a.gpkg", "--class-column", "kind"), "attribute of --prompts"),
+        (
+            ("{scene}", "-o", "{tmp}/a.gpkg", "--scene.class_column", "kind"),
+            "scene.class_column and scene.layer are of prompts",
+        ),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--overlay"), "is for images"),
         (
             (
@@ -89,13 +99,16 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
                 "{tmp}/a.gpkg",
                 "--prompts",
                 "{tmp}/boxes.gpkg",
-                "--crop-n-layers",
+                "--search.crop_n_layers",
                 "1",
             ),
-            "--crop-n-layers is for a search without prompts",
+            "search.crop_n_layers is for a search without prompts",
         ),
-        (("{scene}", "-o", "{tmp}/a.gpkg", "--tile", "64", "--overlap", "64"), "below the tile"),
-        (("{scene}", "-o", "{tmp}/a.gpkg", "--simplify", "-1"), "cannot be below 0"),
+        (
+            ("{scene}", "-o", "{tmp}/a.gpkg", "--reading.tile", "64", "--overlap", "64"),
+            "below the tile",
+        ),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--scene.simplify", "-1"), "cannot be below 0"),
         (("{tmp}/none.tif", "-o", "{tmp}/a.gpkg"), "cannot be read as a raster"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/no.gpkg"), "cannot be read as vec"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/empty.json"), "nothing to go by"),
@@ -116,7 +129,17 @@ def test_a_replaced_file_stays_until_an_interrupted_run_has_gone_on(
     scene, tmp_path, capsys, monkeypatch
 ):
     out = tmp_path / "o.geojson"
-    arguments = (scene, "-o", out, "--points-per-side", "2", "--tile", "64", "--overlap", "0")
+    arguments = (
+        scene,
+        "-o",
+        out,
+        "--search.points_per_side",
+        "2",
+        "--reading.tile",
+        "64",
+        "--overlap",
+        "0",
+    )
     out.write_text("an earlier one")
     calls, search = [], AutomaticMaskGenerator.search
 

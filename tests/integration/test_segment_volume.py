@@ -10,11 +10,11 @@ import pytest
 from scipy import ndimage
 
 from samtune.cli import main
-from samtune.data.volume_io import read_volume_labels, read_voxels
-from samtune.inference.automatic import AutomaticMaskGenerator
-from samtune.inference.candidates import Candidate, box_and_bits
-from samtune.models.thresholds import FittedThresholds, MaskThresholds
-from tests.conftest import set_view
+from samtune.data.volumes.voxels import read_volume_labels, read_voxels
+from samtune.inference.automatic.candidates import Candidate, box_and_bits
+from samtune.inference.automatic.generator import AutomaticMaskGenerator
+from samtune.models.mask_thresholds import FittedThresholds, MaskThresholds
+from tests.conftest import set_reading
 
 AFFINE = np.diag([-0.5, 0.5, 2.0, 1.0])  # stored left, anterior, superior
 
@@ -50,7 +50,7 @@ def segment(place, *arguments):
 
 def test_prompts_from_labels_and_figures_in_space(place, tmp_path, capsys):
     labels, out = place / "labels.nii.gz", tmp_path / "out.nii.gz"
-    assert segment(place, "--from-labels", labels, "--truth", labels, "--out", out) == 0
+    assert segment(place, "--from_labels", labels, "--truth", labels, "--out", out) == 0
     found, truth = nib.load(out), nib.load(labels)
     np.testing.assert_array_equal(found.affine, truth.affine)
     assert found.get_data_dtype() == np.uint8
@@ -76,7 +76,7 @@ def test_a_box_is_in_pixels_of_the_slice_as_seen(place, tmp_path):
     """The first stored axis runs to the left, as the picture's columns do; rows run down."""
     out = tmp_path / "out.nii.gz"
     box = f"{18 - 12},{55 - 32},{18 + 12},{55 - 8}"
-    flags = ("--slice", 3, "--box", box, "--point", "18,35", "--name", "left", "--out", out)
+    flags = ("--slice", 3, "--box", box, "--points", "18,35", "--name", "left", "--out", out)
     assert segment(place, *flags) == 0
     found = np.asarray(nib.load(out).dataobj)
     truth = np.asarray(nib.load(place / "labels.nii.gz").dataobj)
@@ -89,7 +89,7 @@ def test_a_file_of_prompts_and_another_axis(place, tmp_path):
     prompts, out = tmp_path / "p.json", tmp_path / "out.nrrd"
     # from the right: the picture's columns run to the back, its rows down
     prompts.write_text(json.dumps([{"slice": 45, "points": [[35, 3]], "id": 300, "name": "ball"}]))
-    assert segment(place, "--prompts", prompts, "--axis", "sagittal", "--out", out) == 0
+    assert segment(place, "--prompts", prompts, "--reading.axis", "sagittal", "--out", out) == 0
     assert json.loads((tmp_path / "out.json").read_text())["axis"] == "sagittal"
     assert read_voxels(out).dtype == np.uint16
     assert set(np.unique(read_voxels(out))) <= {0, 300}
@@ -106,7 +106,7 @@ def test_a_folder_of_pictures_is_no_volume(discs, tmp_path, capfd):
 def test_slices_are_seen_as_the_run_was_trained(place, lora_run, tmp_path):
     """What the model says of its training counts, also without its run, and flags before that."""
     run = shutil.copytree(lora_run, tmp_path / "run")
-    set_view(run, axis="coronal", window="100,300")
+    set_reading(run, axis="coronal", window="100,300")
     model = tmp_path / "exported"
     assert main(["export", str(run), "--to", "adapter", "--out", str(model)]) == 0
     assert "seen through the window 100,300" in (model / "README.md").read_text()
@@ -122,7 +122,20 @@ def test_slices_are_seen_as_the_run_was_trained(place, lora_run, tmp_path):
     assert main(arguments) == 0
     report = json.loads((tmp_path / "a.json").read_text())
     assert (report["axis"], report["range"]) == ("coronal", [-50, 250])
-    assert main([*arguments, "--overwrite", "--axis", "sagittal", "--value-range", "0", "255"]) == 0
+    assert (
+        main(
+            [
+                *arguments,
+                "--overwrite",
+                "--reading.axis",
+                "sagittal",
+                "--reading.value_range",
+                "0",
+                "255",
+            ]
+        )
+        == 0
+    )
     report = json.loads((tmp_path / "a.json").read_text())
     assert (report["axis"], report["range"]) == ("sagittal", [0, 255])
 
@@ -170,7 +183,7 @@ def searched(monkeypatch):
 class TestWithoutAPrompt:
     def test_a_search_is_linked_through_the_slices(self, place, tmp_path, searched):
         out = tmp_path / "out.mha"
-        assert segment(place, "-o", out, "--largest-part", "--min-iou", "0.3") == 0
+        assert segment(place, "-o", out, "--largest_part", "--min_iou", "0.3") == 0
         found = read_voxels(out)
         truth = read_voxels(place / "labels.nii.gz")
         for value in (3, 5):
@@ -188,7 +201,7 @@ class TestWithoutAPrompt:
         run = shutil.copytree(lora_run, tmp_path / "run")
         FittedThresholds(MaskThresholds(0.1, 0.2, 0.6), 4).save(run / "adapter")
         arguments = ["segment-volume", str(run), str(place / "image.nii.gz")]
-        flags = ["--points-per-side", "4", "--stability-score-thresh", "0.25"]
+        flags = ["--search.points_per_side", "4", "--search.stability_score_thresh", "0.25"]
         assert main([*arguments, "--out", str(tmp_path / "a.nii.gz"), *flags]) == 0
         report = json.loads((tmp_path / "a.json").read_text())
         expected = {
@@ -202,36 +215,56 @@ class TestWithoutAPrompt:
         counts = np.bincount(labels.ravel(), minlength=1 + len(report["objects"]))
         assert [e["num_voxels"] for e in report["objects"]] == counts[1:].tolist()
 
-    def test_an_interrupted_run_goes_on(self, place, tmp_path, searched, monkeypatch, capsys):
-        out, whole = tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"
-        assert segment(place, "--out", whole) == 0
-        ready = AutomaticMaskGenerator.search
-        searched.clear()
+    @pytest.fixture
+    def broken_off(self, place, tmp_path, searched, monkeypatch, capsys):
+        """Labels that are to be written; the process was interrupted after three slices of eight."""
+        out, ready = tmp_path / "a.nii.gz", AutomaticMaskGenerator.search
 
         def breaks(generator, picture):
             if len(searched) == 3:
                 raise KeyboardInterrupt
             return ready(generator, picture)
 
-        monkeypatch.setattr(AutomaticMaskGenerator, "search", breaks)
-        assert segment(place, "--out", out) == 2
+        with monkeypatch.context() as patch:
+            patch.setattr(AutomaticMaskGenerator, "search", breaks)
+            assert segment(place, "--out", out) == 2
         assert "interrupted" in capsys.readouterr().err
         assert not out.exists()
-        monkeypatch.setattr(AutomaticMaskGenerator, "search", ready)
-        for flags in (["--pred-iou-thresh", "0.5"], ["--value-range", "0", "200"]):
-            assert segment(place, "--out", out, *flags) == 2
-            assert "searched otherwise" in capsys.readouterr().err
-        assert segment(place, "--out", out, "--min-slices", "2") == 0
-        assert len(searched) == 8
-        assert not (tmp_path / "a.partial").exists()
-        np.testing.assert_array_equal(read_voxels(out), read_voxels(whole))
+        assert len(list(tmp_path.glob("*.partial"))) == 1
+        searched.clear()
+        return out
+
+    def test_an_interrupted_run_goes_on(self, place, tmp_path, searched, broken_off):
+        assert segment(place, "--out", broken_off, "--min_slices", "2") == 0
+        assert len(searched) == 5
+        assert not list(tmp_path.glob("*.partial"))
+        whole = tmp_path / "b.nii.gz"
+        assert segment(place, "--out", whole) == 0
+        np.testing.assert_array_equal(read_voxels(broken_off), read_voxels(whole))
+
+    @pytest.mark.parametrize(
+        "flags",
+        [["--search.pred_iou_thresh", "0.5"], ["--reading.value_range", "0", "200"],
+         ["--reading.axis", "coronal"]],
+    )  # fmt: skip
+    def test_what_was_searched_otherwise_is_searched_again(
+        self, place, tmp_path, searched, broken_off, flags
+    ):
+        assert segment(place, "--out", broken_off, *flags) == 0
+        assert len(searched) == (56 if "coronal" in flags else 8)
+        assert not list(tmp_path.glob("*.partial"))
+        whole = tmp_path / "b.nii.gz"
+        assert segment(place, "--out", whole, *flags) == 0
+        np.testing.assert_array_equal(read_voxels(broken_off), read_voxels(whole))
 
     def test_what_can_be_tried_where_nothing_is_found(self, place, tmp_path, capsys):
         out = tmp_path / "a.nii.gz"
-        flags = ["--points-per-side", "2", "--pred-iou-thresh", "0.9999"]
+        flags = ["--search.points_per_side", "2", "--search.pred_iou_thresh", "0.9999"]
         assert segment(place, "--out", out, *flags) == 0
         told = capsys.readouterr().out
-        assert "lower --pred-iou-thresh (0.9999) and --stability-score-thresh (0.95)" in told
+        assert (
+            "lower search.pred_iou_thresh (0.9999) and search.stability_score_thresh (0.95)" in told
+        )
         assert not read_voxels(out).any()
         assert json.loads((tmp_path / "a.json").read_text())["objects"] == []
 
@@ -239,10 +272,15 @@ class TestWithoutAPrompt:
     def test_a_report_without_seg(self, write_slices, tmp_path, capsys):
         folder = write_slices("ct", np.zeros((3, 24, 24)))
         arguments = ["segment-volume", "nano", str(folder), "-o", str(tmp_path / "a.dcm")]
-        assert main([*arguments, "--points-per-side", "2", "--pred-iou-thresh", "0.9999"]) == 1
+        assert (
+            main(
+                [*arguments, "--search.points_per_side", "2", "--search.pred_iou_thresh", "0.9999"]
+            )
+            == 1
+        )
         told = capsys.readouterr()
         assert "a.dcm is not written: DICOM SEG needs an object" in told.err
-        assert "lower --pred-iou-thresh" in told.out
+        assert "lower search.pred_iou_thresh" in told.out
         report = json.loads((tmp_path / "a.json").read_text())
         assert (report["labels"], report["objects"]) == (None, [])
         assert "none was found" in report["not_written"]
@@ -258,7 +296,7 @@ class TestWithoutAPrompt:
         arguments = ["segment-volume", "nano", str(folder), "-o"]
         with monkeypatch.context() as patch:
             patch.setattr(
-                "samtune.data.dicom_seg.read_dicom_headers", lambda _: [pydicom.Dataset()]
+                "samtune.data.volumes.dicom_seg.read_dicom_headers", lambda _: [pydicom.Dataset()]
             )
             assert main([*arguments, str(tmp_path / "a.dcm")]) == 1
         assert len(json.loads((tmp_path / "a.json").read_text())["objects"]) == 1
@@ -343,12 +381,16 @@ class TestMistakes:
         prompt = ["--slice", "3", "--box", "6,23,30,47"]
         fails(capsys, say(*prompt, "--out", tmp_path / "o.png"), "o.png", ".nii.gz")
         fails(capsys, say(*prompt, "--out", tmp_path / "o.dcm"), "DICOM")
-        search = ["--points-per-side", "4", "--out", out]
-        fails(capsys, say(*prompt, *search), "--points-per-side is for a search without prompts")
+        search = ["--search.points_per_side", "4", "--out", out]
+        fails(
+            capsys,
+            say(*prompt, *search),
+            "search.points_per_side is for a search without prompts",
+        )
         missing = tmp_path / "no.nii"
         fails(capsys, ["segment-volume", "nano", missing, "--out", out], "no.nii")
         out.write_bytes(b"precious")
-        fails(capsys, say(*prompt, "--out", out), "there already", "--overwrite")
+        fails(capsys, say(*prompt, "--out", out), "is there already", "--overwrite")
         assert out.read_bytes() == b"precious"
         kept = volume.read_bytes()
         fails(capsys, say(*prompt, "--out", volume, "--overwrite"), "cannot be written over")
@@ -370,30 +412,33 @@ class TestMistakes:
             (["--slice", "8", "--box", "1,1,9,9"], ["no slice 8", "0 to 7"]),
             (["--slice", "2", "--box", "1,1,99,9"], ["99,9", "outside slice 2", "64x56"]),
             (["--slice", "2", "--box", "9,9,1,1"], ["x0 <= x1"]),
-            (["--slice", "2", "--box", "1,1,9"], ["--box 1,1,9", "4 numbers"]),
-            (["--slice", "2", "--box", "1,1,9,9", "--box", "1,1,9,9"], ["--prompts FILE"]),
+            (["--slice", "2", "--box", "1,1,9"], ["slice 2", "a box is [x0, y0, x1, y1]"]),
+            (["--slice", "2", "--box", "1,1,9,9", "--box", "1,1,9,9"], ["box"]),
             (["--slice", "two", "--box", "1,1,9,9"], ["--slice", "two"]),
             (["--slice", "2"], ["neither 'points' nor 'box'"]),
             (["--box", "1,1,9,9"], ["--slice N"]),
-            (["--slice", "2", "--point", "4,4,7"], ["labels are 1"]),
+            (["--slice", "2", "--points", "4,4,7"], ["labels are 1"]),
             (["--slice", "2", "--box", "1,1,9,9", "--device", "cuda:99"], ["cuda:99"]),
-            (["--slice", "2", "--box", "1,1,9,9", "--max-change", "0.5"], ["--max-change", "1 up"]),
-            (["--slice", "2", "--box", "1,1,9,9", "--growth", "nan"], ["--growth"]),
-            (["--slice", "2", "--box", "1,1,9,9", "--window", "liverr"], ["liverr"]),
             (
-                ["--slice", "2", "--box", "1,1,9,9", "--value-range", "9", "2"],
+                ["--slice", "2", "--box", "1,1,9,9", "--stop.max_change", "0.5"],
+                ["stop.max_change is 0.5", "1 up"],
+            ),
+            (["--slice", "2", "--box", "1,1,9,9", "--growth", "nan"], ["growth is nan"]),
+            (["--slice", "2", "--box", "1,1,9,9", "--reading.window", "liverr"], ["liverr"]),
+            (
+                ["--slice", "2", "--box", "1,1,9,9", "--reading.value_range", "9", "2"],
                 ["the lower one first"],
             ),
             (["--slice", "2", "--box", "1,1,9,9", "--truth", "LABELS"], ["no label 1", "'id'"]),
-            (["--from-labels", "LABELS", "--slice", "2"], ["one way"]),
-            (["--truth", "LABELS"], ["--truth goes with prompts"]),
-            (["--from-labels", "SMALL"], ["4x4x4 voxels", "64x56x8"]),
-            (["--from-labels", "EMPTY"], ["are empty"]),
-            (["--slice", "2", "--box", "9,9,9,9"], ["--slice 2", "no width or no height"]),
+            (["--from_labels", "LABELS", "--slice", "2"], ["one way"]),
+            (["--truth", "LABELS"], ["truth goes with prompts"]),
+            (["--from_labels", "SMALL"], ["4x4x4 voxels", "64x56x8"]),
+            (["--from_labels", "EMPTY"], ["are empty"]),
+            (["--slice", "2", "--box", "9,9,9,9"], ["slice 2", "no width or no height"]),
             (["--slice", "2", "--box", "9,9,9,20"], ["no width or no height"]),
-            (["--slice", "2", "--point", "9,9,0"], ["not of the object", "add a box"]),
-            (["--slice", "2", "--box", "1,1,9,9", "--segment-code", "SCT:1:a"], ["for DICOM SEG"]),
-            (["--points-per-side", "0"], ["points_per_side is 0"]),
+            (["--slice", "2", "--points", "9,9,0"], ["not of the object", "add a box"]),
+            (["--slice", "2", "--box", "1,1,9,9", "--segment_code", "SCT:1:a"], ["for DICOM SEG"]),
+            (["--search.points_per_side", "0"], ["points_per_side is 0"]),
         ],
     )
     def test_of_prompts_and_numbers(self, capsys, place, tmp_path, flags, parts):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from samtune.models.backend import BaseIdentity, Sam
-from samtune.models.initialise import build_random
+from samtune.models.pretraining.initialise import build_random
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_official, save_transformers
 from samtune.types import Prompts

@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import SamModel
 
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import prepare_for_training
+from samtune.models.settings import LoraSettings
 from samtune.types import Prompts
 
 KINDS = ("points", "boxes", "both", "points and masks", "masks alone")

@@ -8,13 +8,13 @@ from transformers import SamConfig, SamModel
 
 from samtune.errors import UserError
 from samtune.models.families.sam import SamFamily
-from samtune.models.initialise import build_config, build_random
 from samtune.models.official.sam import (
     official_to_transformers,
     read_settings,
     transformers_to_official,
 )
 from samtune.models.official.strict import load_strictly
+from samtune.models.pretraining.initialise import build_config, build_random
 from samtune.models.registry import REGISTRY
 
 

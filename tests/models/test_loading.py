@@ -17,7 +17,6 @@ from transformers import SamConfig, SamModel
 
 from samtune.errors import UserError
 from samtune.models.backend import BaseIdentity, Sam
-from samtune.models.initialise import build_random
 from samtune.models.loading import (
     describe,
     find_tuned,
@@ -25,11 +24,16 @@ from samtune.models.loading import (
     load_start,
     sam_model_registry,
 )
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import prepare_for_training
 from samtune.models.official.sam import transformers_to_official
+from samtune.models.pretraining.initialise import build_random
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_official, save_transformers, save_tuned
+from samtune.models.settings import LoraSettings
 from samtune.models.weights import read_weights, set_decoder_eps, weights_sha256
+from samtune.reading import Reading
+
+READING = Reading((3, 1, 0), "percentile", tile=40)
 
 
 class Bomb:
@@ -71,7 +75,7 @@ def tuned(base_folder, shake):
     sam = load_model(base_folder)
     prepare_for_training(sam, "lora", LoraSettings(rank=2, encoder="last", last_blocks=2))
     shake(sam)
-    sam.stretch, sam.bands, sam.with_multimask = "percentile", [3, 1, 0], False
+    sam.reading, sam.with_multimask = READING, False
     return sam.eval()
 
 
@@ -372,7 +376,7 @@ class TestTunedModels:
 
     def test_settings_of_the_training_come_back(self, run):
         sam = load_model(run)
-        assert (sam.stretch, sam.bands, sam.with_multimask) == ("percentile", [3, 1, 0], False)
+        assert (sam.reading, sam.with_multimask) == (READING, False)
 
     def test_the_base_is_still_underneath(self, run, base, answer):
         sam = load_model(run)
@@ -385,7 +389,7 @@ class TestTunedModels:
         (run / "adapter" / "samtune.json").unlink()
         sam = load_model(run)
         assert same(answer(sam), answer(tuned))
-        assert (sam.stretch, sam.bands, sam.with_multimask) == ("none", None, True)
+        assert (sam.reading, sam.with_multimask) == (Reading(), True)
 
     def test_an_adapter_that_names_no_base_is_refused(self, run):
         (run / "adapter" / "samtune.json").unlink()
@@ -415,6 +419,47 @@ class TestTunedModels:
         file = run / "adapter" / "adapter_model.safetensors"
         file.write_bytes(file.read_bytes()[:length])
         with pytest.raises(UserError, match=r"adapter.* cannot be loaded"):
+            load_model(run)
+
+    def test_metadata_of_format_1_tell_the_same(self, run):
+        file = run / "adapter" / "samtune.json"
+        metadata = json.loads(file.read_text()) | {"format": 1}
+        del metadata["reading"]
+        file.write_text(json.dumps(metadata))  # as the first of them were, without a view
+        assert load_model(run).reading == Reading()
+        view = {"tile": 40, "window": "", "axis": "auto", "with_neighbours": False}
+        own = {"stretch": "percentile", "bands": [3, 1, 0], "value_range": None, "view": view}
+        file.write_text(json.dumps(metadata | own))
+        sam = load_model(run)
+        assert (sam.reading, sam.with_multimask) == (READING, False)
+
+    @pytest.mark.parametrize(
+        "reading",
+        [
+            Reading(value_range=(0, 1500), axis="coronal", with_neighbours=True),
+            Reading(window="lung", bands=("nir", "red", 0), stretch="auto", tile=512),
+        ],
+    )
+    def test_every_part_of_a_reading_comes_back(self, tuned, tmp_path, monkeypatch, reading):
+        monkeypatch.setattr(tuned, "reading", reading)
+        save_tuned(tuned, tmp_path)
+        assert load_model(tmp_path).reading == reading
+
+    @pytest.mark.parametrize("reading", [{}, {"tile": 40, "unheard_of": 1}])
+    def test_metadata_of_a_newer_samtune_are_refused_as_such(self, run, reading):
+        file = run / "adapter" / "samtune.json"
+        metadata = json.loads(file.read_text()) | {"format": 3, "reading": reading}
+        file.write_text(json.dumps(metadata))
+        with pytest.raises(UserError, match="written by a newer samtune: upgrade"):
+            load_model(run)
+
+    @pytest.mark.parametrize(
+        "reading", [{"tile": -1}, {"value_range": [3, 1]}, {"unheard_of": 1}, {"tile": "a"}, [], 3]
+    )
+    def test_a_reading_that_makes_no_sense_is_a_user_s_error(self, run, reading):
+        file = run / "adapter" / "samtune.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"reading": reading}))
+        with pytest.raises(UserError, match=r"samtune\.json"):
             load_model(run)
 
     @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"base": {}}'])
@@ -447,12 +492,12 @@ class TestTunedModels:
         sam = load_model(base_folder)
         prepare_for_training(sam, "full", LoraSettings())
         shake(sam)
-        sam.stretch = "auto"
+        sam.reading = Reading(stretch="auto")
         save_tuned(sam, tmp_path / "run")
         loaded = load_model(tmp_path / "run")
         assert same(answer(loaded), answer(sam))
         assert loaded.base == sam.base
-        assert loaded.stretch == "auto"
+        assert loaded.reading == Reading(stretch="auto")
 
 
 class TestStarts:
@@ -515,7 +560,7 @@ class TestSteps:
     def test_a_step_s_checkpoint_answers_as_what_was_trained(self, step_file, tuned, answer):
         sam = load_model(step_file)
         assert same(answer(sam), answer(tuned))
-        assert (sam.stretch, sam.bands, sam.with_multimask) == ("percentile", [3, 1, 0], False)
+        assert (sam.reading, sam.with_multimask) == (READING, False)
 
     @pytest.mark.parametrize("length", [0, 50, 3_000])
     def test_a_truncated_checkpoint_is_a_user_s_error(self, step_file, length):

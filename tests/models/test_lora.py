@@ -12,14 +12,9 @@ from samtune.errors import UserError
 from samtune.models.encoder_steps import frozen_depth
 from samtune.models.families.sam import SamFamily
 from samtune.models.loading import load_model
-from samtune.models.lora import (
-    LoraSettings,
-    encoder_target,
-    merge,
-    parameters_table,
-    prepare_for_training,
-)
+from samtune.models.lora import encoder_target, merge, parameters_table, prepare_for_training
 from samtune.models.saving import save_tuned
+from samtune.models.settings import LoraSettings
 
 # Every way to train: name -> arguments of `prepare_for_training` after the network.
 WAYS = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from samtune.models.families.table import find_family
-from samtune.models.initialise import build_config, build_network
+from samtune.models.pretraining.initialise import build_config, build_network
 from samtune.models.registry import REGISTRY, models_table
 
 
@@ -70,17 +70,20 @@ def test_a_hash_is_64_hexadecimal_digits_and_belongs_to_one_file():
     assert len(set(hashes)) == len(hashes) == 3 + 8 + 1
 
 
-def test_the_table_has_a_row_of_seven_cells_for_each_model():
-    head, rule, *rows = models_table().splitlines()
-    assert rule == "|---|---|---|---|---|---|---|"
-    assert [row.split("|")[1].strip() for row in rows] == list(REGISTRY)
-    assert all(row.count("|") == head.count("|") == 8 for row in rows)
+@pytest.mark.parametrize(("long", "num_columns"), [(False, 5), (True, 8)])
+def test_the_table_has_a_row_for_each_model_without_an_empty_cell(long, num_columns):
+    rows = models_table(long)
+    assert [row["model"] for row in rows] == list(REGISTRY)
+    assert {tuple(row) for row in rows} == {tuple(rows[0])}
+    assert len(rows[0]) == num_columns
+    assert all(cell for row in rows for cell in row.values())
 
 
 def test_the_table_tells_size_input_and_where_the_weights_are():
-    table = models_table()
-    assert (
-        "| vit_b | 93.7M | 1024 | facebook/sam-vit-base "
-        "| https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth |" in table
-    )
-    assert "| nano | 3.8M | 256 | (comes with samtune) | - | - | Apache-2.0 / Apache-2.0 |" in table
+    rows = {row["model"]: row for row in models_table(long=True)}
+    assert list(rows["vit_b"].values())[:4] == ["vit_b", "93.7M", "1024", "facebook/sam-vit-base"]
+    file = "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth"
+    assert rows["vit_b"]["official file"] == file
+    assert list(rows["nano"].values()) == [
+        "nano", "3.8M", "256", "(comes with samtune)", "Apache-2.0", "Apache-2.0", "-", "-",
+    ]  # fmt: skip

@@ -10,8 +10,9 @@ from samtune.errors import UserError
 from samtune.inference.predictor import SamPredictor
 from samtune.models.calibration import Calibration, Threshold, load_calibration
 from samtune.models.loading import load_model
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import prepare_for_training
 from samtune.models.saving import save_tuned
+from samtune.models.settings import LoraSettings
 
 HALVED = Calibration(
     (0.0, 1.0), (0.0, 0.5), "isotonic", 300, "val",

@@ -12,9 +12,10 @@ from samtune.errors import UserError
 from samtune.models import saving
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.loading import load_model
-from samtune.models.lora import LoraSettings, merge, prepare_for_training
+from samtune.models.lora import merge, prepare_for_training
 from samtune.models.saving import save_official, save_transformers, save_tuned
-from samtune.types import View
+from samtune.models.settings import LoraSettings
+from samtune.reading import Reading
 
 
 @pytest.fixture
@@ -54,11 +55,11 @@ class TestAdapters:
         assert torch.equal(stored[f"{root}.lora_B.weight"], qkv.lora_B["default"].weight)
 
     def test_the_metadata_names_base_and_settings(self, tuned, base_folder, tmp_path):
-        tuned.stretch, tuned.bands, tuned.with_multimask = "auto", [3, 1, 0], False
-        tuned.view = View(tile=512, window="lung", axis="coronal")
+        tuned.with_multimask = False
+        tuned.reading = Reading((3, 1, 0), "auto", window="lung", axis="coronal", tile=512)
         metadata = read_json(save_tuned(tuned, tmp_path) / "samtune.json")
         assert metadata == {
-            "format": 1,
+            "format": 2,
             "base": {
                 "name": str(base_folder),
                 "checkpoint": "",
@@ -66,12 +67,12 @@ class TestAdapters:
                 "sha256": tuned.base.sha256,
                 "is_random": False,
             },
-            "stretch": "auto",
-            "bands": [3, 1, 0],
-            "value_range": None,
-            "view": {"tile": 512, "window": "lung", "axis": "coronal", "with_neighbours": False},
+            "reading": {
+                "bands": [3, 1, 0], "stretch": "auto", "value_range": None, "window": "lung",
+                "axis": "coronal", "with_neighbours": False, "tile": 512,
+            },
             "with_multimask": False,
-        }
+        }  # fmt: skip
 
     @pytest.mark.parametrize(
         ("name", "checkpoint", "stored"),

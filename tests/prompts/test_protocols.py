@@ -10,6 +10,7 @@ from samtune.prompts.protocols import (
     trained_parts,
 )
 from samtune.types import InputFrame
+from tests.prompts.conftest import MASKS
 
 GRID = InputFrame(64)
 
@@ -37,33 +38,30 @@ def test_every_protocol_is_described_here():
 
 
 @protocols
-def test_a_prompt_has_the_parts_of_its_protocol_for_every_mask(protocol, mask, rng):
+def test_a_prompt_has_the_parts_of_its_protocol_in_their_places_for_every_mask(protocol, rng):
     num_inside, num_outside, with_box, with_mask = PARTS[protocol.name]
-    num_outside = 0 if mask.all() else num_outside
-    prompt = protocol.draw(mask, rng, GRID)
-    assert prompt.signature == (num_inside + num_outside, with_box, with_mask)
-    labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
-    assert labels == [1] * num_inside + [0] * num_outside
+    for name, mask in MASKS.items():
+        outside = 0 if mask.all() else num_outside
+        prompt = protocol.draw(mask.copy(), rng, GRID)
+        assert prompt.signature == (num_inside + outside, with_box, with_mask), name
+        labels = [] if prompt.point_labels is None else prompt.point_labels.tolist()
+        assert labels == [1] * num_inside + [0] * outside, name
+        if prompt.num_points:
+            columns, rows = prompt.point_coords.astype(int).T
+            assert mask[rows, columns].tolist() == (prompt.point_labels == 1).tolist(), name
 
 
 @protocols
-def test_positive_points_lie_inside_and_negative_ones_outside(protocol, mask, rng):
-    prompt = protocol.draw(mask, rng, GRID)
-    if prompt.num_points:
-        columns, rows = prompt.point_coords.astype(int).T
-        assert mask[rows, columns].tolist() == (prompt.point_labels == 1).tolist()
+def test_the_same_generator_draws_the_same_prompt_of_every_mask(protocol):
+    for mask in MASKS.values():
+        first, second = (protocol.draw(mask, np.random.default_rng(4), GRID) for _ in range(2))
+        np.testing.assert_equal(vars(first), vars(second))
 
 
-@protocols
-def test_the_same_generator_draws_the_same_prompt(protocol, mask):
-    first, second = (protocol.draw(mask, np.random.default_rng(4), GRID) for _ in range(2))
-    np.testing.assert_equal(vars(first), vars(second))
-
-
-@protocols
-def test_an_empty_mask_cannot_be_prompted(protocol, rng):
-    with pytest.raises(ValueError, match="the mask is empty"):
-        protocol.draw(np.zeros((9, 9), bool), rng, GRID)
+def test_an_empty_mask_cannot_be_prompted(rng):
+    for protocol in PROTOCOLS.values():
+        with pytest.raises(ValueError, match="the mask is empty"):
+            protocol.draw(np.zeros((9, 9), bool), rng, GRID)
 
 
 def test_box_and_point_of_the_evaluation_are_exact(rng):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtune.data.augment import PRESETS
+from samtune.data.augment.presets import PRESETS
 from tests.conftest import draw_discs
 
 DOCS = Path(__file__).parents[2] / "docs"

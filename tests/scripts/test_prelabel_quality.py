@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samtune.data.readers.mask_folder import MaskFolder
-from samtune.geometry import mask_to_rle, rle_to_mask
+from samtune.masks import mask_to_rle, rle_to_mask
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from samtune.commands.flags import parse
+
 SIDE = 64
 BOX = np.array([16, 20, 47, 43], np.float32)
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]
@@ -47,10 +49,9 @@ def test_flood_fill_and_walker_find_the_object_under_the_point(trivial):
     assert trivial.iou(trivial.walker(grey, CENTRE), ELLIPSE) > 0.95
 
 
-def test_every_object_is_measured_by_every_method(trivial, discs, capsys, monkeypatch):
-    arguments = ["trivial_baselines.py", "--data.path", str(discs), "--max-images", "1"]
-    monkeypatch.setattr("sys.argv", arguments)
-    assert trivial.main() == 0
+def test_every_object_is_measured_by_every_method(trivial, discs, capsys):
+    arguments = ["--data.path", str(discs), "--max_images", "1"]
+    assert trivial.main(**parse(trivial.main, "trivial_baselines", arguments, {})) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[1].split(" (")[0] for row in rows] == [
         "box filled", "ellipse in the box", "Otsu in the box", "flood fill", "random walker",

@@ -8,7 +8,6 @@ import torch.nn.functional as F  # noqa: N812
 
 from samtune.prompts.protocols import RECIPES
 from samtune.training.losses import (
-    LossSettings,
     LossWeights,
     balanced_bce_loss,
     bce_loss,
@@ -19,6 +18,7 @@ from samtune.training.losses import (
     masked_mean,
     measured_iou,
 )
+from samtune.training.settings import LossSettings
 from samtune.types import MaskPrediction
 
 LN2 = math.log(2)

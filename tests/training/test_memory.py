@@ -8,7 +8,8 @@ import torch
 from samtune.cli import main
 from samtune.errors import UserError
 from samtune.models.backend import Sam
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import prepare_for_training
+from samtune.models.settings import LoraSettings
 from samtune.training.memory import (
     USABLE_SHARE,
     MemoryPlan,
@@ -103,14 +104,15 @@ class TestPlan:
         assert 0 < plan.objects_per_chunk <= 8
 
     def test_what_cannot_fit_is_said(self, lora):
-        with pytest.raises(UserError, match=r"give a smaller model\.image_size"):
+        with pytest.raises(UserError, match=r"give a smaller image_size"):
             self.plan_for(lora, 1e6)
 
     def test_free_memory_is_a_sensible_number(self):
         assert 1e8 < free_memory(torch.device("cpu")) < 1e14
 
+    @pytest.mark.slow
     def test_the_command_notes_what_it_chose(self, discs, tmp_path, fast, capsys, monkeypatch):
-        monkeypatch.setattr("samtune.commands.fit.free_memory", lambda device: 600_000_000)
+        monkeypatch.setattr("samtune.training.preparing.free_memory", lambda device: 600_000_000)
         run = tmp_path / "run"
         flags = ["--auto", "true", "--data.batch_size", "4", "--trainer.max_epochs", "1"]
         assert main(["fit", "--data.path", str(discs), "--run", str(run), *fast, *flags]) == 0
@@ -169,6 +171,7 @@ class TestRunningOut:
         told = capsys.readouterr().out
         assert "out of memory at step 0: it goes on with checkpointing" in told
 
+    @pytest.mark.slow
     def test_in_the_backward_pass_too(self, fit, capsys, monkeypatch):
         from samtune.training.module import SamTuner
 

@@ -10,13 +10,10 @@ from torch import nn
 from samtune.errors import UserError
 from samtune.models import encoder_steps
 from samtune.models.loading import load_model
-from samtune.models.lora import LoraSettings, prepare_for_training
-from samtune.training.optim import (
-    OptimSettings,
-    build_optimizer,
-    build_schedule,
-    parameter_groups,
-)
+from samtune.models.lora import prepare_for_training
+from samtune.models.settings import LoraSettings
+from samtune.training.optim import build_optimizer, build_schedule, parameter_groups
+from samtune.training.settings import OptimSettings
 
 
 def blocks_after(name):

@@ -5,13 +5,15 @@ import torch
 
 from samtune.errors import UserError
 from samtune.models.loading import load_model
-from samtune.models.lora import LoraSettings
 from samtune.models.saving import save_tuned
+from samtune.models.settings import LoraSettings
 from samtune.training.module import SamTuner
+from samtune.training.settings import ModelSettings
 
 
 def tuner(quantize, **settings):
-    made = SamTuner("nano", lora=LoraSettings(rank=2), quantize=quantize, image_size=64, **settings)
+    chosen = ModelSettings(lora=LoraSettings(rank=2), quantize=quantize, **settings)
+    made = SamTuner("nano", chosen, image_size=64)
     made.configure_model()
     return made
 

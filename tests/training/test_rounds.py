@@ -10,10 +10,12 @@ import torch.nn.functional as F  # noqa: N812
 
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import prepare_for_training
+from samtune.models.settings import LoraSettings
 from samtune.prompts.protocols import RECIPES
-from samtune.training.losses import LossSettings, LossWeights
+from samtune.training.losses import LossWeights
 from samtune.training.rounds import next_prompts, plan_rounds, run_rounds
+from samtune.training.settings import LossSettings
 from samtune.types import Features
 
 PARTS = ("total", "pixel", "dice", "iou", "ious", "best")

@@ -11,7 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from samtune.models.lora import LoraSettings, prepare_for_training
+from samtune.models.lora import prepare_for_training
+from samtune.models.settings import LoraSettings
 from samtune.training.validation import ValidationScores, score_batch
 from samtune.types import Prompt, Prompts
 

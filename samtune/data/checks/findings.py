@@ -146,7 +146,7 @@ def _findings_of(
             "warning",
             f"{its.num_left_out} of {every} objects of {split} are smaller than data.min_area pixels "
             "and are left out: if they are no specks, set data.min_area 1 (and data.tile, or a larger "
-            "model.image_size, to see them well)",
+            "image_size, to see them well)",
         )
     if its.num_flat:
         yield "warning", f"{its.num_flat} images of {split} are of one colour: nothing is in them"
@@ -154,7 +154,7 @@ def _findings_of(
         number = f"{its.num_not_finite} images of {split}"
         yield "warning", f"{number} hold nothing but NaN or infinity, and are seen as black"
     if its.num_too_small > its.num_objects / 10:
-        advice = "a smaller data.tile" if tile else "data.tile, or a larger model.image_size"
+        advice = "a smaller data.tile" if tile else "data.tile, or a larger image_size"
         yield (
             "warning",
             f"{its.num_too_small} of {its.num_objects} objects of {split} are narrower than "

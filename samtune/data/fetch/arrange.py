@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
+from samtune.bars import bar
 from samtune.data.fetch.layout import Pair, block_of, find_pairs, group_of, read_lists
 from samtune.data.fetch.recipe import Layout, Recipe
 from samtune.data.fetch.samples import MAKERS
-from samtune.data.image_io import read_labels, read_pixels
-from samtune.data.splits import SPLITS, SplitSettings, fill_splits
+from samtune.data.settings import SplitSettings
+from samtune.data.splits import SPLITS, fill_splits
 from samtune.errors import UserError
 from samtune.files import write_text
+from samtune.images.pixels import read_labels, read_pixels
 
 Transfer = Callable[[Path, Path], Any]
 # id, split as named, group
@@ -46,7 +47,7 @@ def arrange(recipe: Recipe, folders: list[Path], out: Path, is_ours: bool) -> di
     transfer: Transfer = shutil.move if is_ours else shutil.copyfile
     rows: list[Row] = []
     pairs = find_pairs(recipe.layout.parts, folders)
-    for pair in tqdm(pairs, desc="arrange", unit="image", disable=None):
+    for pair in bar(pairs, "arrange", "image"):
         block = block_of(recipe.division, pair.image)
         for image_id in _write_pair(pair, recipe.layout, out, listed, transfer):
             group = block or group_of(recipe.division, image_id)

@@ -8,7 +8,6 @@ from samtune.data.fetch.arrange import arrange
 from samtune.data.fetch.extract import extract, extract_nested, require_space
 from samtune.data.fetch.layout import wanted_in
 from samtune.data.fetch.recipe import Recipe
-from samtune.errors import UserError
 from samtune.files import replacing_folder, write_text
 
 
@@ -18,7 +17,7 @@ def build(recipe: Recipe, given: list[Path], out: Path, origin: str) -> dict[str
     Args:
         recipe: of the data set.
         given: archives, or folders that they were unpacked to, which stay as they are.
-        out: a folder that is not there yet; it appears when everything is done.
+        out: the folder; it appears, or is replaced, when everything is done.
         origin: what `README.txt` says.
 
     Returns:
@@ -27,8 +26,6 @@ def build(recipe: Recipe, given: list[Path], out: Path, origin: str) -> dict[str
     Raises:
         UserError: an archive is missing, damaged or hostile, or its layout is another.
     """
-    if out.exists():
-        raise UserError(f"{out} is there already: name a new folder with --out")
     with replacing_folder(out) as folder, tempfile.TemporaryDirectory(dir=out.parent) as unpacked:
         folders = [_unpack(path, Path(unpacked), recipe) for path in given]
         is_ours = all(path.is_file() for path in given)

@@ -1,4 +1,8 @@
-"""Downloads that go on where they broke off, checked before anything opens them."""
+"""Downloads that go on where they broke off, checked before anything opens them.
+
+By hand, for pooch (1.9), which would do the rest, begins anew after a break: one of these archives has
+14 GB. What is there is gone on with only if the server says that it is still the same.
+"""
 
 import hashlib
 import os
@@ -14,11 +18,10 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
+from samtune.bars import bar, byte_bar
 from samtune.data.fetch.recipe import Archive
 from samtune.data.fetch.wheels import download_wheel
-from samtune.errors import UserError
+from samtune.errors import UserError, first_line
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0  # seconds without a byte
@@ -70,7 +73,7 @@ def _check(file: Path, archive: Archive) -> None:
         file.unlink()
         raise UserError(
             f"{archive.name} {wrong} and was deleted: fetch it again; if that does not help, its "
-            "publisher has changed it: download it yourself and name it with --from"
+            "publisher has changed it: download it yourself and name it with --archives"
         )
 
 
@@ -104,10 +107,9 @@ def download(url: str, target: Path, is_shown: bool = True) -> None:
             total = None if length is None else start + int(length)
             _require_space(target.parent, (total or 0) - start)
             version.write_text(_version_of(answer))
-            bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=target.name,
-                       disable=None if is_shown else True)  # fmt: skip
-            with bar, part.open("ab" if start else "wb") as file:
-                _copy(answer.read, file, bar)
+            shown = byte_bar(target.name, total, start, is_shown)
+            with shown, part.open("ab" if start else "wb") as file:
+                _copy(answer.read, file, shown)
     except HTTPError as error:
         if error.code == 416 and start:  # nothing comes after what is there already
             _finish_or_forget(error, part, start)
@@ -115,7 +117,7 @@ def download(url: str, target: Path, is_shown: bool = True) -> None:
         raise UserError(_refused(url, error)) from error
     except (URLError, HTTPException, OSError) as error:
         raise UserError(f"{url} could not be fetched ({_reason(error)}): try again later; what has "
-                        "come is kept, or use --from with your own copy") from error  # fmt: skip
+                        "come is kept, or use --archives with your own copy") from error  # fmt: skip
     if total is not None and part.stat().st_size != total:
         raise UserError(
             f"{url} broke off after {part.stat().st_size:,} of {total:,} bytes: the same command "
@@ -124,10 +126,10 @@ def download(url: str, target: Path, is_shown: bool = True) -> None:
     return _rename(part, version, target)
 
 
-def _copy(read: Callable[[int], bytes], file: Any, bar: "tqdm[Any]") -> None:
+def _copy(read: Callable[[int], bytes], file: Any, shown: Any) -> None:
     while chunk := read(_CHUNK):
         file.write(chunk)
-        bar.update(len(chunk))
+        shown.update(len(chunk))
 
 
 def _rename(part: Path, version: Path, target: Path) -> None:
@@ -183,20 +185,20 @@ def _require_space(folder: Path, needed: int) -> None:
 def _refused(url: str, error: HTTPError) -> str:
     return (
         f"{url} answers {error.code} {error.reason}: the file may have moved; look at the home page "
-        "and use --from with your own copy"
+        "and use --archives with your own copy"
     )
 
 
 def _reason(error: BaseException) -> str:
     inner = error.reason if isinstance(error, URLError) else error
-    return str(inner) or type(inner).__name__
+    return first_line(inner)
 
 
 def _download_index(archive: Archive, folder: Path) -> Path:
     """All files that a page links to; those that are there are not fetched again."""
     names = _linked_names(archive)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in tqdm(names, desc=archive.name, unit="file", disable=None):
+    for name in bar(names, archive.name, "file"):
         if not (folder / name).exists():
             download(urljoin(archive.index, quote(name)), folder / name, is_shown=False)
     return folder

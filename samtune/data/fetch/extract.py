@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from tqdm import tqdm
-
+from samtune.bars import bar
 from samtune.errors import UserError
 
 # An archive of images grows little; one that grows more than this is made to fill the disk.
@@ -58,8 +57,8 @@ def extract(
     limit = left
     try:
         with _members(archive) as members:
-            bar = tqdm(members, desc=f"unpack {archive.name}", unit="file", disable=None)
-            for number, (name, size, opened) in enumerate(bar):
+            told = bar(members, f"unpack {archive.name}", "file")
+            for number, (name, size, opened) in enumerate(told):
                 target = _place(name, folder, archive)
                 if target is None or not is_wanted(target.relative_to(folder).as_posix()):
                     continue
@@ -69,7 +68,7 @@ def extract(
     except _TooLargeError:
         raise UserError(
             f"{archive} unpacks to more than {limit / 1e9:.1f} GB: it is damaged or made to fill "
-            "the disk; if you trust it, unpack it yourself and name the folder with --from"
+            "the disk; if you trust it, unpack it yourself and name the folder with --archives"
         ) from None
     except UserError:
         raise
@@ -107,7 +106,7 @@ def _not_an_archive(archive: Path) -> str:
     with archive.open("rb") as file:
         kind = _FOREIGN.get(file.read(4))
     if kind:
-        return f"{archive} is a {kind} archive: unpack it and name the folder with --from"
+        return f"{archive} is a {kind} archive: unpack it and name the folder with --archives"
     return f"{archive} is no zip or tar archive: delete it and fetch it again"
 
 

@@ -59,7 +59,7 @@ def _pairs_of(part: Part, files: list[tuple[str, Path]]) -> list[Pair]:
     if not images:
         raise UserError(
             f"there is no image {part.images} in the archives: is one missing, or has their layout "
-            "changed? (with --from, name all archives, or the folder that they were unpacked to)"
+            "changed? (with --archives, name all archives, or the folder that they were unpacked to)"
         )
     for image_id, found in images.items():
         if len(found) > 1:

@@ -8,8 +8,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from samtune.data.image_io import to_uint8
 from samtune.errors import UserError, require
+from samtune.images.intensity import to_uint8
 
 # Bands of the picture from top to bottom, in pixels. 32 pixels, more than a nucleus is wide, lie
 # between them; a nucleus that reaches into a gap ends there.
@@ -76,7 +76,7 @@ def _find(name: str, folders: list[Path]) -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"there is no {name} in what was fetched or named with --from")
+    raise UserError(f"there is no {name} in what was fetched or named with --archives")
 
 
 MAKERS: dict[str, Callable[[list[Path], Path], dict[str, int]]] = {"nuclei": nuclei, "brain": brain}

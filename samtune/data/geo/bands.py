@@ -19,7 +19,7 @@ def choose_bands(file: Any, bands: Sequence[int | str] | None, path: Path) -> tu
 
     Args:
         file: an open rasterio dataset.
-        bands: see `ReadSettings`; without them, those that the file names, or else the first three.
+        bands: see `Reading`; without them, those that the file names, or else the first three.
         path: what errors name.
 
     Raises:

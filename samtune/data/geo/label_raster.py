@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from samtune.data.geo.raster import Scene, Window, opened
-from samtune.data.image_io import are_colours
 from samtune.errors import UserError, require
+from samtune.images.pixels import are_colours
 from samtune.types import LabelArray
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.errors import UserError, require
+from samtune.errors import UserError, first_line, require
 
 # Geometry types of GEOS: points, and polygons, alone and together; and whatever together.
 POINTS, AREAS, COLLECTION = (0, 4), (3, 6), 7
@@ -39,7 +39,7 @@ def _reason(error: Exception, encoding: str) -> str:
         return f"its text is not {error.encoding}: set data.encoding (latin-1, say)"
     if isinstance(error, LookupError) and encoding:
         return f"there is no encoding '{encoding}'"
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return first_line(error)
 
 
 def find_layer(path: Path, name: str, with_points: bool) -> int:

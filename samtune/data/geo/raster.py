@@ -1,7 +1,7 @@
 """Scenes in GeoTIFF, COG and whatever else GDAL opens: windows straight from the file."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,8 +18,9 @@ from samtune.data.geo.bands import (
     colour_table,
     named_rgb,
 )
-from samtune.data.image_io import DARK_BELOW, STRETCH_PERCENTILES, to_uint8
-from samtune.errors import UserError, require
+from samtune.errors import UserError, first_line, require
+from samtune.images.intensity import DARK_BELOW, STRETCH_PERCENTILES, to_uint8
+from samtune.reading import Reading
 from samtune.types import ImageArray, MaskArray, Stretch
 
 # Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
@@ -73,30 +74,26 @@ class Scene:
     colours: ColourTable = ()
 
 
-def open_scene(
-    path: Path,
-    bands: Sequence[int | str] | None = None,
-    stretch: Stretch = "none",
-    value_range: tuple[float, float] | None = None,
-) -> Scene:
+def open_scene(path: Path, reading: Reading) -> Scene:
     """Read the header of a scene, and as many pixels as its stretch needs.
 
     Args:
         path: the file.
-        bands: see `ReadSettings`; numbers count from 0, names are those of the file.
-        stretch: percentiles are those of the whole scene, so that its windows stay comparable.
-        value_range: what becomes 0 and 255, instead of a stretch.
+        reading: numbers of bands count from 0, names are those of the file; percentiles are those of
+            the whole scene, so that its windows stay comparable.
 
     Raises:
         UserError: the file cannot be read, or lacks a band.
     """
     with opened(path) as file:
         _require_readable(file, path)
+        bands, value_range = reading.bands, reading.intensity_range
         chosen = choose_bands(file, bands, path)
         colours = colour_table(file, chosen)
-        if value_range is None and not colours and _is_to_be_stretched(file, chosen, stretch):
+        is_shown_as_it_is = value_range is not None or bool(colours)
+        if not is_shown_as_it_is and _is_to_be_stretched(file, chosen, reading.stretch):
             value_range = _percentiles(file, chosen)
-        elif value_range is None and not colours and set(file.dtypes) != {"uint8"}:
+        elif not is_shown_as_it_is and set(file.dtypes) != {"uint8"}:
             value_range = _plain_range(file, chosen)
         flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
         return Scene(
@@ -122,7 +119,7 @@ def opened(path: Path) -> Iterator[Any]:
             about = path.stat() if path.exists() else None
             yield _dataset(path, os.getpid(), about and (about.st_mtime_ns, about.st_size))
     except errors as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         raise UserError(f"{path} cannot be read as a raster: {reason}") from error
     except MemoryError as error:
         raise UserError(f"{path} claims a size that fits no memory") from error

@@ -1,7 +1,7 @@
 """COCO instance segmentation: polygons, compressed and uncompressed RLE, crowds, categories.
 
 Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects: they are
-left out. Images with one `group` (a string or number, which `samtune data convert` writes) belong
+left out. Images with one `group` (a string or number, which `samtune convert` writes) belong
 together; `columns` (an object, which it writes too) are those of a manifest. Only the places of
 annotations in the file are kept, so that millions of objects fit in memory and are handed to worker
 processes cheaply.
@@ -14,19 +14,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.coco_annotations import decode_annotations, objects_among
 from samtune.data.json_index import decode_json, find_spans, read_spans
-from samtune.data.objects import split_components, stack_layers
-from samtune.data.source import ReadSettings, Record, Source
-from samtune.data.splits import words_for
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings, SplitSettings
+from samtune.data.source import Record, Source
+from samtune.data.splits import split_folders, split_source, splits_in, with_groups, words_for
 from samtune.errors import UserError
 from samtune.files import is_file
-from samtune.geometry import polygons_to_mask, rle_to_mask
-from samtune.types import LabelArray, MaskArray, Sample
 
-_LARGEST_ID = 2**31 - 1
-# What stands for no outline, and the bytes of the shortest one.
-_EMPTY: tuple[Any, ...] = (None, "", [], [[]], {})
+# The bytes of the shortest outline.
 _SHORTEST = 8
+# The other annotation files that COCO itself comes with.
+_NOT_INSTANCES = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 _SHOWN = 10
 _Id = int | float | str | None
 
@@ -61,7 +61,7 @@ class _Head(msgspec.Struct):
     segmentation: msgspec.Raw = msgspec.Raw()
 
 
-class Coco(Source):
+class Coco(Reader):
     """One COCO annotation file and its images.
 
     Args:
@@ -75,9 +75,9 @@ class Coco(Source):
     """
 
     def __init__(
-        self, annotations: Path, settings: ReadSettings | None = None, split: str = ""
+        self, annotations: Path, settings: SourceSettings | None = None, split: str = ""
     ) -> None:
-        self.settings = settings or ReadSettings()
+        self.settings = settings or SourceSettings()
         self.file = annotations
         try:
             content, buffer = decode_json(annotations, _Content)
@@ -108,13 +108,36 @@ class Coco(Source):
             for image in self._images
         ]
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.suffix.lower() == ".json" if path.is_file() else bool(coco_files(path))
+
+    @classmethod
+    def open(cls, path: Path, settings: SourceSettings, splits: SplitSettings) -> dict[str, Source]:
+        """One file is divided; files that are splits already stay apart."""
+        if path.is_file():
+            return split_source(cls(path, settings), splits)
+        files = coco_files(path)
+        if not files:
+            raise UserError(f"{path} holds no COCO file (*.json)")
+        if list(files) == [""]:
+            return split_source(cls(files[""], settings), splits)
+        sources = {name: cls(file, settings, name) for name, file in files.items() if name}
+        if "train" not in sources:
+            raise UserError(f"{path} holds {', '.join(sources)} but no train.json")
+        given = with_groups(sources, splits)
+        if "val" in sources:
+            return given
+        others = {name: source for name, source in given.items() if name != "train"}
+        return {**split_source(sources["train"], splits), **others}
+
     @property
     def notes(self) -> list[str]:
         return self._notes
 
-    def read(self, index: int) -> Sample:
+    def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
-        image = settings.read_image(record.path)
+        image = settings.reading.read(record.path)
         height, width = image.shape[:2]
         entry = self._images[index]
         declared = (entry.height or height, entry.width or width)
@@ -129,9 +152,7 @@ class Coco(Source):
             number: self._class_name(annotation.get("category_id"))
             for number, annotation in zip(ids, annotations, strict=True)
         }
-        if settings.with_components:
-            labels, classes = split_components(labels, classes)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, labels, classes
 
     def _annotations(self, row: int) -> list[dict[str, Any]]:
         spans = self._spans[self._first[row] : self._first[row + 1]].tolist()
@@ -139,44 +160,6 @@ class Coco(Source):
 
     def _class_name(self, category: Any) -> str:
         return self._classes.get(category, "") if isinstance(category, _Id) else ""
-
-
-def objects_among(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Annotations with a segmentation that are no crowds."""
-    return [
-        each for each in annotations
-        if not each.get("iscrowd") and each.get("segmentation") not in _EMPTY
-    ]  # fmt: skip
-
-
-def decode_annotations(
-    annotations: list[dict[str, Any]], hw: tuple[int, int], file: Path | str
-) -> tuple[LabelArray, list[int]]:
-    """Labels (L, H, W) of annotations, and the id that each of them has there.
-
-    Raises:
-        UserError: a segmentation cannot be decoded, or has another size than the image.
-    """
-    ids = _object_ids(annotations)
-    masks = [_decode(annotation, hw, file) for annotation in annotations]
-    return stack_layers(zip(ids, masks, strict=True), hw), ids
-
-
-def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -> MaskArray:
-    shape, where = annotation["segmentation"], f"annotation {annotation.get('id')} of {file}"
-    try:
-        if not isinstance(shape, dict):
-            rings = [ring for ring in shape if len(ring) >= 6]
-            if not rings:
-                raise ValueError("none of its polygons has three corners")
-            return polygons_to_mask(rings, hw)
-        height, width = (int(side) for side in shape["size"])
-        mask = rle_to_mask(shape) if (height, width) == hw else None
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
-        raise UserError(f"{where} has a segmentation that cannot be decoded: {error}") from error
-    if mask is None:
-        raise UserError(f"{where} is {width}x{height} pixels, but its image is {hw[1]}x{hw[0]}")
-    return mask
 
 
 def _rows(images: list[_Image], file: Path) -> dict[_Id, int]:
@@ -243,18 +226,6 @@ def _columns(columns: Any) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(v)) for name, v in columns.items() if isinstance(v, str | int | float))
 
 
-def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:
-    """The file's own ids, or 1..n where those do not fit a label map.
-
-    `object_id`, which `samtune data convert` writes, goes before `id`.
-    """
-    ids = [annotation.get("object_id", annotation.get("id")) for annotation in annotations]
-    is_usable = all(isinstance(i, int) and 0 < i <= _LARGEST_ID for i in ids)
-    if is_usable and len(set(ids)) == len(ids):
-        return [int(i) for i in ids if i is not None]
-    return list(range(1, len(ids) + 1))
-
-
 def _image_root(annotations: Path, split: str, file_name: str) -> Path:
     """The folder that the file names start from: beside the JSON, or one of the usual places."""
     folder = annotations.parent
@@ -267,3 +238,30 @@ def _image_root(annotations: Path, split: str, file_name: str) -> Path:
     raise UserError(
         f"the image {file_name} of {annotations} was not found under {folder} or {folder.parent}"
     )
+
+
+def coco_files(folder: Path) -> dict[str, Path]:
+    """COCO files of a folder by split; the key is empty for a single file without a split.
+
+    Found are `train.json`, `annotations/instances_train2017.json` and `train/_annotations.coco.json`.
+    COCO's own files of captions, keypoints and stuff hold no instances and are passed over.
+
+    Raises:
+        UserError: two files claim one split.
+    """
+    files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
+    files = [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]
+    own = splits_in(file.stem for file in files)
+    names = {file: own.get(file.stem, "") for file in files}
+    for inside, split in split_folders(folder).items():
+        if (file := inside / "_annotations.coco.json").is_file():
+            names[file] = split
+    by_split: dict[str, Path] = {}
+    for file, split in names.items():
+        if split in by_split:
+            raise UserError(f"{by_split[split]} and {file} both name the split '{split}'")
+        if split:
+            by_split[split] = file
+    if by_split:
+        return by_split
+    return {"": files[0]} if len(files) == 1 else {}

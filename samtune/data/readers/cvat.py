@@ -16,9 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from samtune.data.objects import number_objects
-from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.shapes import (
+from samtune.data.annotation_shapes import (
     Points,
     box_corners,
     ellipse_corners,
@@ -27,11 +25,15 @@ from samtune.data.shapes import (
     rotated,
     told_as_left_out,
 )
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.manifest import Manifest
+from samtune.data.objects import number_objects
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.data.splits import split_called
 from samtune.errors import UserError
 from samtune.files import find_file, is_file, plain_parts
-from samtune.types import MaskArray, Sample
+from samtune.types import MaskArray
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
 _SIDES = ("height", "width")
@@ -46,7 +48,7 @@ class _Shape:
     values: dict[str, str]
 
 
-class Cvat(Source):
+class Cvat(Reader):
     """Images and shapes of a CVAT export.
 
     Args:
@@ -57,11 +59,11 @@ class Cvat(Source):
         UserError: the file is damaged or no export of images, or none of its images is there.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.settings = settings or SourceSettings()
         self.file = path if path.is_file() else path / "annotations.xml"
         folder = self.file.parent
-        rows = read_manifest(folder)
+        manifest = Manifest(folder)
         self.records: list[Record] = []
         self._images: list[dict[str, str]] = []
         self._shapes: list[list[_Shape]] = []
@@ -73,13 +75,13 @@ class Cvat(Source):
                 raise UserError(f"{self.file}: image {len(self.records)} has no name")
             places = [("images", subset), ("images",), (subset,), ()]
             found = find_file(folder, [(*place, *parts) for place in places])
-            row = rows.get(Path(name).stem) or rows.get(Path(name).name) or {}
             self.records.append(
-                Record(
-                    f"{subset}/{name}" if subset else name, found or folder.joinpath(*parts),
-                    split_called(subset) or row.get("split", ""), columns=tuple(row.items()),
+                manifest.record(
+                    f"{subset}/{name}" if subset else name,
+                    found or folder.joinpath(*parts),
+                    split_called(subset),
                 )
-            )  # fmt: skip
+            )
             self._images.append(dict(element.attrib))
             self._left_out.update(each.tag for each in element if each.tag in _NO_AREAS)
             shapes = [_Shape(each.tag, dict(each.attrib)) for each in element if each.tag in _AREAS]
@@ -92,13 +94,21 @@ class Cvat(Source):
                 f"or {folder / 'images'}: put the images there (CVAT: save images)"
             )
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return (
+            path.suffix.lower() == ".xml"
+            if path.is_file()
+            else (path / "annotations.xml").is_file()
+        )
+
     @property
     def notes(self) -> list[str]:
         return told_as_left_out(self._left_out, self.file)
 
-    def read(self, index: int) -> Sample:
+    def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
-        image = settings.read_image(record.path)
+        image = settings.reading.read(record.path)
         hw = (image.shape[0], image.shape[1])
         said = [
             self._images[index].get(name, str(side)) for name, side in zip(_SIDES, hw, strict=True)
@@ -113,8 +123,7 @@ class Cvat(Source):
             values = shape.values
             mask = _mask(shape, hw, where)
             shapes.append((values.get("label", ""), _group(values), mask))
-        labels, classes = number_objects(join_groups(shapes), hw, settings.with_components)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, *number_objects(join_groups(shapes), hw)
 
 
 class _WithoutTypes(Xml.TreeBuilder):

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from samtune.bars import bar
 from samtune.data.geo.blocks import Block, divide
-from samtune.data.geo.drawing import draw
-from samtune.data.geo.files import RASTER_SUFFIXES, find_objects_file, scene_files
+from samtune.data.geo.burning import draw
+from samtune.data.geo.finding import RASTER_SUFFIXES, find_objects_file, holds_scenes, scene_files
 from samtune.data.geo.frames import metres_per_pixel
-from samtune.data.geo.ground import lay_on_ground
 from samtune.data.geo.label_raster import LabelRaster, open_labels, read_label_window
 from samtune.data.geo.placing import find_on_scene, lie_apart, points_on_scene
 from samtune.data.geo.raster import (
@@ -33,13 +32,15 @@ from samtune.data.geo.raster import (
     read_stored,
     read_window,
 )
+from samtune.data.geo.shared_ground import lay_on_ground
 from samtune.data.geo.vector import VECTOR_SUFFIXES, Polygons, read_polygons
 from samtune.data.label_maps import LabelKind, interpret_labels
-from samtune.data.objects import split_components
-from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.source import ReadSettings, Record, Source, spacing_columns
+from samtune.data.manifest import Manifest
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record, spacing_columns
 from samtune.errors import UserError
-from samtune.types import MaskArray, Sample
+from samtune.types import MaskArray
 
 # Side of windows where `data.tile` is not set, pixels.
 _DEFAULT_TILE = 512
@@ -54,7 +55,7 @@ class _Place:
     numbers: np.ndarray
 
 
-class GeoScenes(Source):
+class GeoScenes(Reader):
     """Windows of scenes with their objects.
 
     Args:
@@ -70,31 +71,35 @@ class GeoScenes(Source):
 
     is_tiled = is_part = True
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.settings = settings or SourceSettings()
         files = scene_files(path)
         if not files:
             raise UserError(f"{path} holds no scenes ({', '.join(RASTER_SUFFIXES)})")
         chosen = self.settings
-        self.scenes = [
-            open_scene(file, chosen.bands, chosen.stretch, chosen.value_range) for file in files
-        ]
+        self.scenes = [open_scene(file, chosen.reading) for file in files]
         self._objects = self._open_objects(path)
         self._is_on_scene: dict[Path, MaskArray] = {}
         self.records: list[Record] = []
         self._places: list[_Place] = []
-        rows = read_manifest(path if path.is_dir() else path.parent)
-        self._side = chosen.tile or _DEFAULT_TILE
+        manifest = Manifest(path if path.is_dir() else path.parent)
+        self._side = chosen.reading.tile or _DEFAULT_TILE
         overlap = min(chosen.tile_overlap, self._side - 1)
         divided = divide(self.scenes, chosen.block, self._side, overlap)
         self._is_chained = any(len({b.group for b in its}) < len(its) for its in divided)
         for number, blocks in enumerate(divided):
-            self._add(number, blocks, rows)
+            self._add(number, blocks, manifest)
         self._require_meeting()
         if not self.records:
             raise UserError(
                 f"{path} has no window with an object (data.slices all takes empty ones)"
             )
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        if path.is_file():
+            return path.suffix.lower() in RASTER_SUFFIXES
+        return path.is_dir() and holds_scenes(path)
 
     def _require_meeting(self) -> None:
         """Scenes may have no objects, but not all of them where there are polygons."""
@@ -119,29 +124,30 @@ class GeoScenes(Source):
             return read_polygons(file, settings.class_column, settings.encoding, settings.layer)
         return open_labels(file)
 
-    def _add(self, number: int, blocks: list[Block], rows: dict[str, dict[str, str]]) -> None:
+    def _add(self, number: int, blocks: list[Block], manifest: Manifest) -> None:
         """Windows of one scene that hold data and (unless all are wanted) objects."""
         scene, settings = self.scenes[number], self.settings
         names = [block.group for block in blocks for _ in block.windows]
         windows = [window for block in blocks for window in block.windows]
         numbers = self._owned(number, windows, [b.whole for b in blocks for _ in b.windows])
-        row = rows.get(scene.path.stem) or rows.get(scene.path.name) or {}
         metres = metres_per_pixel(scene)
-        columns = {**row, **(spacing_columns(*metres, "m") if metres else {})}
-        told = tqdm(
-            zip(windows, names, numbers, strict=True), f"windows of {scene.path.name}",
-            len(windows), unit="window", disable=None, delay=2,
+        spacing = spacing_columns(*metres, "m") if metres else {}
+        told = bar(
+            zip(windows, names, numbers, strict=True), f"windows of {scene.path.name}", "window",
+            len(windows), delay=2,
         )  # fmt: skip
         for window, name, mine in told:
             is_wanted = settings.slices == "all" or len(mine) or self._is_labelled(number, window)
             if is_wanted and has_data(scene, window):
                 self._places.append(_Place(number, window, mine))
                 self.records.append(
-                    Record(
-                        f"{scene.path.stem}@{window.x},{window.y}", scene.path,
-                        row.get("split", ""), name, tuple(columns.items()),
+                    manifest.record(
+                        f"{scene.path.stem}@{window.x},{window.y}",
+                        scene.path,
+                        group=name,
+                        columns=spacing,
                     )
-                )  # fmt: skip
+                )
 
     def _owned(self, number: int, windows: list[Window], blocks: list[Window]) -> list[np.ndarray]:
         """Polygons of each window, each in that block only which holds a place within it."""
@@ -172,8 +178,8 @@ class GeoScenes(Source):
             return False
         return bool(read_label_window(objects, self.scenes[number], window).any())
 
-    def read(self, index: int) -> Sample:
-        place, record = self._places[index], self.records[index]
+    def load(self, index: int) -> Loaded:
+        place = self._places[index]
         scene, objects = self.scenes[place.scene], self._objects[place.scene]
         image, is_valid = read_window(scene, place.window)
         if isinstance(objects, Polygons):
@@ -186,9 +192,7 @@ class GeoScenes(Source):
             usual: LabelKind = "semantic" if is_classes else "instances"
             labels, classes = interpret_labels(values, self.settings, usual, file)
         labels = np.where(is_valid, labels, np.int32(0))
-        if self.settings.with_components:
-            labels, classes = split_components(labels, classes)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, labels, classes
 
     def grounds(self) -> NDArray[np.object_]:
         places = [[p.window for p in self._places if p.scene == n] for n in range(len(self.scenes))]

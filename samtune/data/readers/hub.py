@@ -15,13 +15,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from samtune.data.image_io import EncodedImage, ImageFile, read_labels
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
-from samtune.data.objects import split_components, stack_layers
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.objects import stack_layers
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders, splits_in
-from samtune.errors import UserError, require
-from samtune.types import LabelArray, Sample
+from samtune.errors import UserError, first_line, require
+from samtune.images.pixels import EncodedImage, ImageFile, read_labels
+from samtune.types import LabelArray
 
 _IMAGES = ("image", "images", "img", "pixel_values", "picture", "photo")
 _OBJECTS = (
@@ -35,7 +37,7 @@ _CLASSES = (
 _NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)")
 
 
-class Hub(Source):
+class Hub(Reader):
     """Rows of a Hugging Face data set with an image and its masks.
 
     Args:
@@ -46,8 +48,8 @@ class Hub(Source):
         UserError: it cannot be opened, or its columns of images and masks cannot be told.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.path, self.settings = path, settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.path, self.settings = path, settings or SourceSettings()
         self._tables = {name: rows.with_format("arrow") for name, rows in _open(path).items()}
         self._columns = {
             name: _choose_columns(rows.features, path) for name, rows in self._tables.items()
@@ -61,11 +63,17 @@ class Hub(Source):
                 self.records.append(Record(name, path, split, columns=tuple(columns.items())))
                 self._places.append((table, number))
 
-    def read(self, index: int) -> Sample:
-        record, settings = self.records[index], self.settings
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        if path.is_file():
+            return path.suffix.lower() == ".parquet"
+        return is_hub_name(path) or holds_rows(path)
+
+    def load(self, index: int) -> Loaded:
+        settings = self.settings
         image_column, labels_column = self._columns[self._places[index][0]]
         row = self._row(index, (image_column, labels_column))
-        image = settings.read_image(self._file(index, image_column, row[image_column]))
+        image = settings.reading.read(self._file(index, image_column, row[image_column]))
         hw = (image.shape[0], image.shape[1])
         content, classes = row[labels_column], dict[int, str]()
         if isinstance(content, list):
@@ -77,9 +85,7 @@ class Hub(Source):
             check_size(values.shape[:2], hw, file)
             usual: LabelKind = "instances" if labels_column.lower() in _OBJECTS else "semantic"
             labels, classes = interpret_labels(values, settings, usual, file)
-        if settings.with_components:
-            labels, classes = split_components(labels, classes)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, labels, classes
 
     def image_file(self, index: int) -> ImageFile:
         column = self._columns[self._places[index][0]][0]
@@ -91,7 +97,7 @@ class Hub(Source):
             row = self._tables[split][number]
             return {name: row[name][0].as_py() for name in columns}
         except Exception as error:  # the library raises whatever the bytes make it do
-            reason = _first_line(error)
+            reason = first_line(error)
             raise UserError(f"row {number} of {self.path} cannot be read: {reason}") from error
 
     def _file(self, index: int, column: str, content: Any) -> ImageFile:
@@ -141,13 +147,9 @@ def _open(path: Path) -> dict[str, Any]:
             found = datasets.load_from_disk(str(path))
     except Exception as error:  # the library raises whatever the bytes make it do
         raise UserError(
-            f"{path} cannot be opened as a data set of Hugging Face: {_first_line(error)}"
+            f"{path} cannot be opened as a data set of Hugging Face: {first_line(error)}"
         ) from error
     return dict(found) if isinstance(found, dict) else {"": found}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _choose_columns(features: Any, path: Path) -> tuple[str, str]:

@@ -18,11 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 import numpy as np
 
-from samtune.data.image_io import IMAGE_SUFFIXES
-from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
-from samtune.data.objects import number_objects
-from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.shapes import (
+from samtune.data.annotation_shapes import (
     Points,
     box_corners,
     ellipse_corners,
@@ -30,10 +26,16 @@ from samtune.data.shapes import (
     rotated,
     told_as_left_out,
 )
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
+from samtune.data.manifest import Manifest
+from samtune.data.objects import number_objects
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.errors import UserError
 from samtune.files import find_file, is_file, plain_parts
-from samtune.types import MaskArray, Sample
+from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.types import MaskArray
 
 _AREAS = ("polygon", "rectangle", "ellipse", "brush")
 _Plain = str | int | float
@@ -58,7 +60,7 @@ class _Result(msgspec.Struct):
     type: Any = None
 
 
-class LabelStudio(Source):
+class LabelStudio(Reader):
     """Images and results of a Label Studio export.
 
     Args:
@@ -69,8 +71,8 @@ class LabelStudio(Source):
         UserError: the file is no such export, has no annotation, or none of its images is there.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.settings = settings or SourceSettings()
         self.file = path if path.is_file() else label_studio_file(path) or path / "*.json"
         try:
             tasks, buffer = decode_json(self.file, list[_Task])
@@ -88,15 +90,14 @@ class LabelStudio(Source):
         self._images = [_find_image(task, self.file) for task, _ in chosen]
         if not any(is_file(image) for _, image in self._images):
             raise UserError(self._not_found(0))
-        rows = read_manifest(self.file.parent)
+        manifest = Manifest(self.file.parent)
         times = Counter(image for _, image in self._images)
         self.records: list[Record] = []
         for (task, _), (link, image) in zip(chosen, self._images, strict=True):
-            row = rows.get(image.stem) or rows.get(image.name) or {}
             columns = {
                 k: str(v) for k, v in task.data.items() if isinstance(v, _Plain) and v != link
             }
-            columns |= row
+            columns |= manifest.row(image.stem, image)
             name = image.relative_to(self.file.parent).as_posix().removeprefix("images/")
             self.records.append(
                 Record(
@@ -105,20 +106,25 @@ class LabelStudio(Source):
                 )
             )  # fmt: skip
 
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        if path.is_file():
+            return path.suffix.lower() == ".json" and first_character(path) == "["
+        return label_studio_file(path) is not None
+
     @property
     def notes(self) -> list[str]:
         return told_as_left_out(self._left_out, self.file)
 
-    def read(self, index: int) -> Sample:
+    def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
         if not is_file(record.path):
             raise UserError(self._not_found(index))
-        image = settings.read_image(record.path)
+        image = settings.reading.read(record.path)
         hw = (image.shape[0], image.shape[1])
         (results,) = read_spans(self.file, [self._spans[index].tolist()])
         objects = _objects(results, hw, f"{self.file}, {record.path.name}")
-        labels, classes = number_objects(objects, hw, settings.with_components)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, *number_objects(objects, hw)
 
     def _not_found(self, index: int) -> str:
         link, image = self._images[index]

@@ -17,22 +17,30 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from samtune.data.image_io import EncodedImage, ImageFile, read_labels
+from samtune.data.annotation_shapes import (
+    box_corners,
+    ellipse_corners,
+    fill,
+    join_groups,
+    told_as_left_out,
+)
 from samtune.data.json_index import decode_json
 from samtune.data.label_maps import foreground
+from samtune.data.manifest import Manifest
 from samtune.data.objects import number_objects
-from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.shapes import box_corners, ellipse_corners, fill, join_groups, told_as_left_out
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import is_file, read_json
-from samtune.types import MaskArray, Sample
+from samtune.images.pixels import EncodedImage, ImageFile, read_labels
+from samtune.types import MaskArray
 
 _NO_AREAS = ("point", "line", "linestrip", "points")
 
 
-class Labelme(Source):
+class Labelme(Reader):
     """A folder of labelme's files; folders in it called `train`, `val`, `test` are splits.
 
     Args:
@@ -43,34 +51,35 @@ class Labelme(Source):
         UserError: there are no such files.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.path, self.settings = path, settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.path, self.settings = path, settings or SourceSettings()
         self.files = labelme_files(path)
         if not self.files:
             raise UserError(f"{path} holds no JSON files of labelme")
-        rows, splits, self.records = read_manifest(path), split_folders(path), []
+        manifest, splits = Manifest(path), split_folders(path)
+        self.records: list[Record] = []
         self._left_out: Counter[str] = Counter()
         for file in self.files:
             prefix = f"{file.parent.name}/" if file.parent != path else ""
             split, content = splits.get(file.parent, ""), read_json(file)
             self._left_out.update(_kind(shape) for shape in content["shapes"] if _is_no_area(shape))
             image = _find_image(file, str(content.get("imagePath") or ""), path) or file
-            row = rows.get(file.stem) or rows.get(image.name) or {}
             self.records.append(
-                Record(
-                    f"{prefix}{file.stem}", image, split or row.get("split", ""),
-                    columns=tuple(row.items()),
-                )
-            )  # fmt: skip
+                manifest.record(f"{prefix}{file.stem}", image, split, name=file.stem)
+            )
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.is_dir() and is_labelme_folder(path)
 
     @property
     def notes(self) -> list[str]:
         return told_as_left_out(self._left_out, self.path)
 
-    def read(self, index: int) -> Sample:
+    def load(self, index: int) -> Loaded:
         record, file = self.records[index], self.files[index]
         content = read_json(file)
-        image = self.settings.read_image(self._image(index, content))
+        image = self.settings.reading.read(self._image(index, content))
         hw = (image.shape[0], image.shape[1])
         declared = (content.get("imageHeight") or hw[0], content.get("imageWidth") or hw[1])
         if declared != hw:
@@ -78,8 +87,7 @@ class Labelme(Source):
                 f"{record.path} is {hw[1]}x{hw[0]} pixels, but {file} says {declared[1]}x{declared[0]}"
             )
         objects = _objects(content.get("shapes"), hw, file)
-        labels, classes = number_objects(objects, hw, self.settings.with_components)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, *number_objects(objects, hw)
 
     def _image(self, index: int, content: dict[str, Any]) -> ImageFile:
         """The file beside the JSON, or what lies inside it."""

@@ -7,27 +7,26 @@ PATH/manifest.csv       optional: a row for each ID (or file name), with a split
 PATH/{train,val,test}/images ...                   optional: splits as folders (`valid`, `dev`, ...)
 """
 
-import csv
-import re
 from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
 
-from samtune.data.image_io import IMAGE_SUFFIXES, read_labels
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
-from samtune.data.objects import split_components, stack_layers
-from samtune.data.source import SPACING_COLUMNS, ReadSettings, Record, Source
+from samtune.data.manifest import Manifest
+from samtune.data.objects import stack_layers
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.data.splits import split_called, split_folders
 from samtune.errors import UserError
-from samtune.types import ImageArray, LabelArray, Sample
+from samtune.images.pixels import IMAGE_SUFFIXES, read_labels
+from samtune.types import ImageArray, LabelArray
 
-# Columns whose names mean something to samtune.
-_COLUMNS = ("split", "group", *SPACING_COLUMNS)
 _MASK_FOLDERS = ("labels", "masks")
 _MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
-class MaskFolder(Source):
+class MaskFolder(Reader):
     """Images and masks that share their names.
 
     Args:
@@ -39,17 +38,21 @@ class MaskFolder(Source):
         UserError: there are no images or no masks, or an image has no mask.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
         self.path = path
-        self.settings = settings or ReadSettings()
+        self.settings = settings or SourceSettings()
         self.records: list[Record] = []
         self._masks: list[Path] = []
-        rows, left_out = read_manifest(path), list[Path]()
+        rows, left_out = Manifest(path), list[Path]()
         for folder, split in (image_folders(path) or {path: ""}).items():
             left_out += self._add_folder(folder, split, rows)
-        self._notes = list(self._compare(rows, left_out))
+        self._notes = list(self._compare(rows.rows, left_out))
 
-    def _add_folder(self, folder: Path, split: str, rows: dict[str, dict[str, str]]) -> list[Path]:
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return has_folder(path, "images") and has_folder(path, *_MASK_FOLDERS)
+
+    def _add_folder(self, folder: Path, split: str, manifest: Manifest) -> list[Path]:
         """Add the images that the manifest names; the others are returned."""
         images, masks = folder / "images", _mask_folder(folder)
         files = sorted(f for f in images.glob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
@@ -60,19 +63,16 @@ class MaskFolder(Source):
             if file.stem in by_stem:
                 raise UserError(f"{by_stem[file.stem]} and {file} share a name and so a mask")
             by_stem[file.stem] = file
-            row = rows.get(file.stem) or rows.get(file.name) or {}
-            if rows and not row:
+            if manifest.rows and not manifest.row(file.stem, file):
                 left_out.append(file)
                 continue
             self._masks.append(_find_mask(masks, file))
             image_id = f"{folder.name}/{file.stem}" if split else file.stem
-            self.records.append(
-                Record(image_id, file, split or row.get("split", ""), columns=tuple(row.items()))
-            )
+            self.records.append(manifest.record(image_id, file, split))
         if not self.records:
             raise UserError(
                 f"no image of {images} is named in the first column of {self.path / 'manifest.csv'}: "
-                f"it names {next(iter(rows))}, the images are called {files[0].name}"
+                f"it names {next(iter(manifest.rows))}, the images are called {files[0].name}"
             )
         return left_out
 
@@ -93,13 +93,11 @@ class MaskFolder(Source):
     def notes(self) -> list[str]:
         return self._notes
 
-    def read(self, index: int) -> Sample:
+    def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
-        image = settings.read_image(record.path)
+        image = settings.reading.read(record.path)
         labels, classes = self._read_objects(self._masks[index], image)
-        if settings.with_components:
-            labels, classes = split_components(labels, classes)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, labels, classes
 
     def _read_objects(self, mask: Path, image: ImageArray) -> tuple[LabelArray, dict[int, str]]:
         hw = image.shape[:2]
@@ -121,6 +119,13 @@ def image_folders(path: Path) -> dict[Path, str]:
     return {f: split for f, split in found if (f / "images").is_dir() or split_called(f.name)}
 
 
+def has_folder(path: Path, *names: str) -> bool:
+    """Whether a folder, or one of its folders by split, has a folder of one of these names."""
+    return any(
+        (folder / name).is_dir() for folder in (path, *image_folders(path)) for name in names
+    )
+
+
 def _mask_folder(folder: Path) -> Path:
     for name in _MASK_FOLDERS:
         if (folder / name).is_dir():
@@ -140,52 +145,3 @@ def _find_mask(folder: Path, image: Path) -> Path:
         f"{image} has no mask: expected {folder / image.stem}.png (or {', '.join(_MASK_SUFFIXES[1:])}, "
         f"without loss and without a suffix to the name), or a folder of masks; {folder} holds {found}"
     )
-
-
-def read_manifest(folder: Path) -> dict[str, dict[str, str]]:
-    """Rows of `folder/manifest.csv` by their first column; empty without that file.
-
-    Names of columns that samtune knows (`split`, `group`, ...) come out in small letters.
-
-    Raises:
-        UserError: it is no CSV, or two rows say different things of one image.
-    """
-    file = folder / "manifest.csv"
-    if not file.exists():
-        return {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            names = [name.strip() for name in reader.fieldnames or ()]
-            key = names[0] if names else ""
-            if len(names) == 1 and re.search(r"[;\t|]", key):
-                wanted = re.sub(r"[;\t|]", ",", key)
-                raise UserError(
-                    f"{file} has the one column '{key}': expected commas between them, '{wanted}'"
-                )
-            reader.fieldnames = [_known_name(name, names) for name in names]
-            return _rows_by_image(reader, reader.fieldnames[0], file) if names else {}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read as CSV: {error}") from error
-
-
-def _known_name(name: str, names: list[str]) -> str:
-    small = name.lower()
-    return small if small in _COLUMNS and small not in names else name
-
-
-def _rows_by_image(
-    reader: "csv.DictReader[str]", key: str, file: Path
-) -> dict[str, dict[str, str]]:
-    rows: dict[str, dict[str, str]] = {}
-    lines: dict[str, int] = {}
-    for row in reader:
-        image, content = row[key], {name: value or "" for name, value in row.items() if name}
-        if rows.setdefault(image, content) != content:
-            before, column = rows[image], next(n for n in content if rows[image][n] != content[n])
-            raise UserError(
-                f"{file} names {image!r} twice, with another {column}: {before[column]!r} in line "
-                f"{lines[image]}, {content[column]!r} in line {reader.line_num}; leave one of them out"
-            )
-        lines.setdefault(image, reader.line_num)
-    return rows

@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.image_io import IMAGE_SUFFIXES, EncodedImage, read_labels
+from samtune.data.coco_annotations import decode_annotations, objects_among
 from samtune.data.label_maps import LabelKind, check_size, interpret_labels
-from samtune.data.objects import split_components
-from samtune.data.readers.coco import decode_annotations, objects_among
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders
 from samtune.errors import UserError
-from samtune.types import LabelArray, Sample
+from samtune.images.pixels import IMAGE_SUFFIXES, EncodedImage, read_labels
+from samtune.types import LabelArray
 
 # Ends of names, the longer before the shorter; of those of one image the first is its partner.
 _LABELS = (".seg.png", ".labels.png", ".mask.png", ".json")
@@ -34,7 +35,7 @@ _DAMAGED = (tarfile.TarError, OSError, ValueError, OverflowError, MemoryError, R
 _Span = tuple[int, int]
 
 
-class Shards(Source):
+class Shards(Reader):
     """Images with their objects in tar files.
 
     Args:
@@ -45,8 +46,8 @@ class Shards(Source):
         UserError: a tar is damaged or truncated, or an image has no partner.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.settings = settings or SourceSettings()
         files = [path] if path.is_file() else shard_files(path)
         if not files:
             raise UserError(f"{path} holds no shards *.tar")
@@ -65,10 +66,14 @@ class Shards(Source):
             raise UserError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)}) in its tars")
         self._spans: NDArray[np.int64] = np.array(spans, np.int64)
 
-    def read(self, index: int) -> Sample:
-        record, settings = self.records[index], self.settings
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.suffix.lower() == ".tar" if path.is_file() else bool(shard_files(path))
+
+    def load(self, index: int) -> Loaded:
+        settings = self.settings
         labels_file = self._member(index, 1)
-        image = settings.read_image(self.image_file(index))
+        image = settings.reading.read(self.image_file(index))
         hw = (image.shape[0], image.shape[1])
         name = labels_file.name
         if name.endswith(".json"):
@@ -78,9 +83,7 @@ class Shards(Source):
             check_size(values.shape[:2], hw, labels_file)
             kind: LabelKind = "semantic" if name.endswith(".mask.png") else "instances"
             labels, classes = interpret_labels(values, settings, kind, labels_file)
-        if settings.with_components:
-            labels, classes = split_components(labels, classes)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, labels, classes
 
     def image_file(self, index: int) -> EncodedImage:
         return self._member(index, 0)

@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.image_io import IMAGE_SUFFIXES, read_labels, read_pixels
 from samtune.data.label_maps import check_size, interpret_labels
-from samtune.data.objects import split_components
-from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.manifest import Manifest
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.data.splits import split_called
 from samtune.errors import UserError
 from samtune.files import read_lines
-from samtune.types import ImageArray, LabelArray, Sample
+from samtune.images.pixels import IMAGE_SUFFIXES, read_labels, read_pixels
+from samtune.types import ImageArray, LabelArray
 
 _VOID = 255
 _CLASSES = (
@@ -45,7 +46,7 @@ class _Names:
     are_coloured: bool
 
 
-class Voc(Source):
+class Voc(Reader):
     """Images with masks of objects, of classes, or of both.
 
     Args:
@@ -57,27 +58,26 @@ class Voc(Source):
         UserError: there are no images, or one that is listed is missing or has no mask.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.settings = settings or SourceSettings()
         self.path = voc_folder(path) or path
         self._objects, self._kinds = (_mask_files(self.path, kind) for kind in _KINDS)
         if not self._objects and not self._kinds:
             raise UserError(f"{self.path} has no masks *.png in {' or '.join(_KINDS)}")
         self._names = _read_names(self.path)
         images = _by_id(self.path / "JPEGImages", IMAGE_SUFFIXES)
-        rows = read_manifest(self.path)
+        manifest = Manifest(self.path)
         self.records: list[Record] = []
         for name, split in self._listed() or [(name, "") for name in images if self._has(name)]:
             if name not in images:
                 raise UserError(f"there is no image {self.path / 'JPEGImages' / name}.jpg")
-            row = rows.get(name, {})
-            self.records.append(
-                Record(
-                    name, images[name], split or row.get("split", ""), columns=tuple(row.items())
-                )
-            )
+            self.records.append(manifest.record(name, images[name], split, name=name))
         if not self.records:
             raise UserError(f"no image of {self.path / 'JPEGImages'} has a mask of its name")
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return voc_folder(path) is not None
 
     def _has(self, name: str) -> bool:
         return name in self._objects or name in self._kinds
@@ -99,9 +99,9 @@ class Voc(Source):
                 splits[line] = split or splits.get(line, "")
         return list(splits.items())
 
-    def read(self, index: int) -> Sample:
+    def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
-        image = settings.read_image(record.path)
+        image = settings.reading.read(record.path)
         objects, kinds = self._objects.get(record.image_id), self._kinds.get(record.image_id)
         if objects is not None and (kinds is None or settings.labels in ("auto", "instances")):
             values, _ = self._read_mask(objects, image)
@@ -114,9 +114,7 @@ class Voc(Source):
             assert kinds is not None, "a record has a mask"
             values, names = self._read_mask(kinds, image)
             labels, classes = interpret_labels(values, settings, "semantic", kinds, names)
-        if settings.with_components:
-            labels, classes = split_components(labels, classes)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, labels, classes
 
     def _read_mask(self, file: Path, image: ImageArray) -> tuple[LabelArray, dict[int, str]]:
         """Numbers of objects or classes without void, and the names of such numbers as classes."""

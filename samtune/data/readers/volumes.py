@@ -13,25 +13,20 @@ with them.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geometry3d import Geometry
-from samtune.data.objects import split_components
-from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.source import ReadSettings, Record, Source, spacing_columns
-from samtune.data.volume_files import find_volumes
-from samtune.data.volume_io import (
-    Labels,
-    read_geometry,
-    read_label_notes,
-    read_volume_labels,
-)
-from samtune.data.volume_slices import (
+from samtune.data.manifest import Manifest
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record, spacing_columns
+from samtune.data.volumes.finding import find_volumes, holds_volumes
+from samtune.data.volumes.placement import Geometry
+from samtune.data.volumes.slices import (
     AXES,
     SliceStack,
     axis_notes,
@@ -40,8 +35,13 @@ from samtune.data.volume_slices import (
     shown,
     slice_of,
 )
+from samtune.data.volumes.voxels import (
+    Labels,
+    read_geometry,
+    read_label_notes,
+    read_volume_labels,
+)
 from samtune.errors import UserError, require
-from samtune.types import Sample
 
 # Volumes of this many bytes are kept by each process that reads: shuffled slices come from all of them.
 _MOST_BYTES = 2**30
@@ -68,7 +68,7 @@ class _Volume:
         return self.stack.voxels.nbytes + self.labels.layers.nbytes
 
 
-class Volumes(Source):
+class Volumes(Reader):
     """Slices of volumes with their labels.
 
     Args:
@@ -83,27 +83,31 @@ class Volumes(Source):
 
     is_part = True
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.settings = settings or SourceSettings()
         require("nibabel", "medical")
         self.files = find_volumes(path)
         if not self.files:
             raise UserError(
                 f"{path} holds no volumes: expected images/ID.nii.gz with labels/ID.nii.gz"
             )
-        rows = read_manifest(path)
+        manifest = Manifest(path)
         names = [files.volume_id for files in self.files]
         geometries = [read_geometry(files.image) for files in self.files]
-        self._axes = choose_axes(self.settings.axis, geometries)
-        self._notes = axis_notes(names, geometries) if self.settings.axis == "auto" else []
+        self._axes = choose_axes(self.settings.reading.axis, geometries)
+        self._notes = axis_notes(names, geometries) if self.settings.reading.axis == "auto" else []
         self._notes += [note for files in self.files for note in read_label_notes(files.labels)]
         self.records: list[Record] = []
         self._places: list[_Place] = []
         self._hws: list[tuple[int, int]] = []
         self._kept: OrderedDict[int, _Volume] = OrderedDict()
         for number, geometry in enumerate(geometries):
-            self._add(number, geometry, rows)
+            self._add(number, geometry, manifest)
         self._note_empty(names)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        return path.is_dir() and holds_volumes(path)
 
     def _note_empty(self, names: list[str]) -> None:
         kept = {place.volume for place in self._places}
@@ -111,7 +115,9 @@ class Volumes(Source):
             found = f"the labels of {len(empty)} of {len(names)} volumes are empty"
             advice = "data.slices all takes them"
             if not kept:
-                raise UserError(f"{found}: are these the right labels? ({advice})")
+                raise UserError(
+                    f"{found}, such as {self.files[0].labels}: are these the right labels? ({advice})"
+                )
             self._notes.append(f"{found}, and these left out: {shown(empty)} ({advice})")
 
     @property
@@ -122,21 +128,23 @@ class Volumes(Source):
         """Other processes read volumes themselves."""
         return {**self.__dict__, "_kept": OrderedDict()}
 
-    def _add(self, number: int, geometry: Geometry, rows: dict[str, dict[str, str]]) -> None:
+    def _add(self, number: int, geometry: Geometry, manifest: Manifest) -> None:
         files, axis = self.files[number], self._axes[number]
         across, up = (place for place in range(3) if place != axis)
         sides = geometry.spacing[up], geometry.spacing[across]
-        row = rows.get(files.volume_id) or rows.get(files.image.name) or {}
-        columns = {**row, **(spacing_columns(*sides, "mm") if np.isfinite(sides).all() else {})}
+        spacing = spacing_columns(*sides, "mm") if np.isfinite(sides).all() else {}
         for index in self._slices(number, axis, geometry.ras_shape):
             self._places.append(_Place(number, axis, index))
             self._hws.append((geometry.ras_shape[up], geometry.ras_shape[across]))
             self.records.append(
-                Record(
-                    f"{files.volume_id}/{AXES[axis]}{index:04d}", files.image,
-                    row.get("split", ""), files.volume_id, tuple(columns.items()),
+                manifest.record(
+                    f"{files.volume_id}/{AXES[axis]}{index:04d}",
+                    files.image,
+                    name=files.volume_id,
+                    group=files.volume_id,
+                    columns=spacing,
                 )
-            )  # fmt: skip
+            )
 
     def _slices(self, number: int, axis: int, shape: tuple[int, ...]) -> list[int]:
         """Slices with an object, or all of them."""
@@ -147,8 +155,8 @@ class Volumes(Source):
         others = tuple(place for place in range(4) if place != axis + 1)
         return [int(index) for index in np.flatnonzero(layers.any(axis=others))]
 
-    def read(self, index: int) -> Sample:
-        place, record, settings = self._places[index], self.records[index], self.settings
+    def load(self, index: int) -> Loaded:
+        place, settings = self._places[index], self.settings
         volume = self._volume(place.volume)
         image = volume.stack.picture(place.number)
         layers = volume.labels.layers
@@ -163,9 +171,7 @@ class Volumes(Source):
             classes = {1: names.get(1, "")}
         elif settings.labels == "instances":
             classes = {}
-        if settings.with_components:
-            labels, classes = split_components(labels, classes)
-        return Sample(record.image_id, image, np.ascontiguousarray(labels), classes, record.group)
+        return image, np.ascontiguousarray(labels), classes
 
     def stored(self, index: int) -> NDArray[Any]:
         place = self._places[index]
@@ -184,6 +190,7 @@ class Volumes(Source):
         return self._kept[number]
 
     def _load(self, number: int) -> _Volume:
-        files, settings = self.files[number], replace(self.settings, axis=AXES[self._axes[number]])
+        files = self.files[number]
+        reading = self.settings.reading.changed(axis=AXES[self._axes[number]])
         labels = read_volume_labels(files.labels, files.image)
-        return _Volume(open_stack(files.image, settings), labels)
+        return _Volume(open_stack(files.image, reading), labels)

@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from samtune.data.image_io import IMAGE_SUFFIXES
+from samtune.data.annotation_shapes import fill
+from samtune.data.manifest import Manifest
 from samtune.data.objects import number_objects
-from samtune.data.readers.mask_folder import read_manifest
-from samtune.data.shapes import fill
-from samtune.data.source import ReadSettings, Record, Source
+from samtune.data.reader import Loaded, Reader
+from samtune.data.settings import SourceSettings
+from samtune.data.source import Record
 from samtune.data.splits import SPLITS, split_called
 from samtune.errors import UserError
-from samtune.files import is_file, is_folder, read_lines
-from samtune.types import MaskArray, Sample
+from samtune.files import is_file, is_folder, read_lines, read_yaml
+from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.types import MaskArray
+
+_SUFFIXES = (".yaml", ".yml")
 
 
-class Yolo(Source):
+class Yolo(Reader):
     """Images and polygons of a YOLO segmentation data set.
 
     Args:
@@ -35,8 +38,8 @@ class Yolo(Source):
         UserError: the YAML file is missing or malformed, or there are no images.
     """
 
-    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
-        self.settings = settings or ReadSettings()
+    def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
+        self.settings = settings or SourceSettings()
         self.file = path if path.is_file() else yolo_file(path)
         content = _read_yaml(self.file)
         self._classes = _class_names(content.get("names", {}), self.file)
@@ -47,10 +50,16 @@ class Yolo(Source):
             for split in SPLITS
             if (places := _places_of(split, content))
         }
-        self.records = _records(files, read_manifest(self.file.parent))
+        self.records = _records(files, Manifest(self.file.parent))
         if not self.records:
             raise UserError(f"{self.file} names no images under train, val or test")
         self._lacks_test = files.get("test") == []
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        if path.is_file():
+            return path.suffix.lower() in _SUFFIXES
+        return any((path / name).is_file() for name in ("data.yaml", "dataset.yaml"))
 
     @property
     def notes(self) -> list[str]:
@@ -59,15 +68,14 @@ class Yolo(Source):
         )
         return [told] if self._lacks_test else []
 
-    def read(self, index: int) -> Sample:
+    def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
-        image = settings.read_image(record.path)
+        image = settings.reading.read(record.path)
         file = label_file(record.path)
         hw = (image.shape[0], image.shape[1])
         polygons = _read_polygons(file, hw) if file.exists() else []
         objects = [(self._classes.get(value, str(value)), mask) for value, mask in polygons]
-        labels, classes = number_objects(objects, hw, settings.with_components)
-        return Sample(record.image_id, image, labels, classes, record.group)
+        return image, *number_objects(objects, hw)
 
 
 def yolo_file(folder: Path) -> Path:
@@ -94,10 +102,7 @@ def label_file(image: Path) -> Path:
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    content = read_yaml(file)
     if not isinstance(content, dict):
         raise UserError(f"{file} is no YOLO data set: it lacks names, train and val")
     return content
@@ -134,18 +139,15 @@ def _image_files(root: Path, places: Any, file: Path, split: str) -> list[Path]:
     return found
 
 
-def _records(files: dict[str, list[Path]], rows: dict[str, dict[str, str]]) -> list[Record]:
+def _records(files: dict[str, list[Path]], manifest: Manifest) -> list[Record]:
     """Images by their names without suffix; by split too where names come twice."""
     names = [file.stem for part in files.values() for file in part]
     is_unique = len(set(names)) == len(names)
     return [
-        Record(
-            file.stem if is_unique else f"{split}/{file.stem}", file, split,
-            columns=tuple((rows.get(file.stem) or rows.get(file.name) or {}).items()),
-        )
+        manifest.record(file.stem if is_unique else f"{split}/{file.stem}", file, split)
         for split, part in files.items()
         for file in part
-    ]  # fmt: skip
+    ]
 
 
 def _read_polygons(file: Path, hw: tuple[int, int]) -> list[tuple[int, MaskArray]]:

@@ -1,4 +1,4 @@
-"""The page of `samtune data check`: findings, facts, and the first batch as the network sees it."""
+"""The page of `samtune check`: findings, facts, and the first batch as the network sees it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samtune.data.checks.check import CheckResult
+from samtune.data.checks.checking import CheckResult
 from samtune.data.checks.findings import SplitFacts
 from samtune.data.datamodule import SamDataModule
 from samtune.data.dataset import Item
@@ -72,20 +72,20 @@ def _as_seen(pixel_values: Tensor, frame: InputFrame) -> ImageArray:
     return np.asarray(shown.round().clamp(0, 255).byte().permute(1, 2, 0).contiguous())
 
 
-def facts_table(result: CheckResult, side: int) -> tuple[list[str], list[list[str]]]:
+def facts_table(result: CheckResult, side: int) -> tuple[list[str], list[list[Any]]]:
     """Head and lines, one for each split."""
     head = ["split", "images", "objects", "left out", "without objects", f"too small at {side} px",
             "touching", "objects an image", "area (px)", "sizes", "files hold"]  # fmt: skip
     return head, [_line(split, its) for split, its in result.splits.items()]
 
 
-def _line(split: str, its: SplitFacts) -> list[str]:
-    images = str(its.num_images)
+def _line(split: str, its: SplitFacts) -> list[Any]:
+    images: int | str = its.num_images
     if its.num_looked_at != its.num_images:
-        images += f" ({its.num_looked_at} read)"
+        images = f"{images} ({its.num_looked_at} read)"
     return [
-        split, images, str(its.num_objects), str(its.num_left_out), str(its.num_without_objects),
-        str(its.num_too_small), str(its.num_touching), _range(its.objects_per_image),
+        split, images, its.num_objects, its.num_left_out, its.num_without_objects,
+        its.num_too_small, its.num_touching, _range(its.objects_per_image),
         _range(its.area_quantiles), _first(its.sizes), _first(its.values),
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from PIL import Image
 from samtune.drawing import TUNED, comparison
 from samtune.evaluation.report.page import template
 from samtune.files import write_text
-from samtune.inference.review import ACCEPT, ReviewRow
+from samtune.inference.prelabel.review import ACCEPT, ReviewRow
 from samtune.types import ImageArray, MaskArray, Prompt
 
 _SIDE = 180

@@ -6,25 +6,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from samtune.evaluation.contestants import BASE, TUNED
-from samtune.evaluation.rows import Row
+from samtune.evaluation.metrics.table import METRICS
+from samtune.evaluation.rows import Row, Score
 
-# Fields of a score in objects.csv
-_SCORES = (
-    "iou", "dice", "predicted_iou", "oracle_iou", "boundary_iou", "surface_dice", "hd95", "cldice",
-    "predicted_area",
-)  # fmt: skip
+# Fields of a score in objects.csv, before and behind its measures.
+_OVERLAPS = ("iou", "dice", "predicted_iou", "oracle_iou")
+_AREA = "predicted_area"
 # Name of a mean in results.json, as people know it, and its digits.
-METRICS = {
+_MEANS = {
     "miou": ("mIoU", 3),
     "oracle_iou": ("mIoU, best of three by truth", 3),
     "dice": ("Dice", 3),
     "miou_per_image": ("mIoU per image", 3),
     "iou_of_pixels": ("IoU over all pixels", 3),
     "dice_of_pixels": ("Dice over all pixels", 3),
-    "boundary_iou": ("boundary IoU", 3),
-    "surface_dice": ("surface Dice (NSD)", 3),
-    "hd95": ("HD95", 2),
-    "cldice": ("clDice", 3),
 }
 INSTANCE_METRICS = {
     "ap": "AP50:95", "ap50": "AP50", "ap75": "AP75", "msa": "mSA", "pq": "PQ",
@@ -72,11 +67,12 @@ def to_markdown(summaries: dict[str, Any]) -> str:
 
 def metrics_lines(summaries: dict[str, Any]) -> list[list[str]]:
     """All measures: protocol, measure, base, tuned."""
+    means = _MEANS | {name: (metric.label, metric.digits) for name, metric in METRICS.items()}
     lines = []
     for name, summary in summaries.items():
         pairs = [
             (text, digits, summary["base"][key], (summary["tuned"] or {}).get(key))
-            for key, (text, digits) in METRICS.items()
+            for key, (text, digits) in means.items()
         ]
         if (instances := summary["instances"]) is not None:
             pairs += [
@@ -148,13 +144,13 @@ def to_csv(rows: Iterable[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
         ["protocol", "image_id", "object_id", "class", "area", "contrast", "cluster", "repeat"]
-        + [f"{name}_{field}" for name in names for field in _SCORES]
+        + [f"{name}_{field}" for name in names for field in (*_OVERLAPS, *METRICS, _AREA)]
         + [f"{name}_clicks" for name in names]
         + [f"column_{name}" for name in columns]
     )
     for row in rows:
         key = row.key
-        scores = [_text(getattr(row.scores[name], field)) for name in names for field in _SCORES]
+        scores = [_text(value) for name in names for value in _score_values(row.scores[name])]
         clicks = [" ".join(f"{iou:.4f}" for iou in row.scores[name].clicks) for name in names]
         values = [dict(row.columns).get(name, "") for name in columns]
         writer.writerow(
@@ -162,6 +158,11 @@ def to_csv(rows: Iterable[Row]) -> str:
              _text(row.contrast), row.cluster, row.repeat, *scores, *clicks, *values]
         )  # fmt: skip
     return text.getvalue()
+
+
+def _score_values(score: Score) -> list[float]:
+    overlaps = [getattr(score, field) for field in _OVERLAPS]
+    return [*overlaps, *(score.measures[name] for name in METRICS), score.predicted_area]
 
 
 def _text(value: float) -> str:

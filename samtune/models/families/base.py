@@ -32,6 +32,12 @@ class Family(ABC):
         blocks_path: where the encoder's blocks are, as a regular expression.
         lora_layers: setting -> regular expression of the layers of a block that get LoRA.
         with_kept_embeddings: of a frozen encoder the embeddings are kept, not the last block's answer.
+        processor: transformers' processor, and the image processor in it.
+        detail_names: of what the decoder takes of the image besides its embeddings, in ONNX files.
+        tool_type: `type` of a model of X-AnyLabeling; empty if it has none.
+        official_code: the authors' package, and whose it is where another has the same name.
+        official_key: under which their file holds the state dict; empty if it holds nothing else.
+        transformers_note: what a user of transformers should know.
     """
 
     name: ClassVar[str]
@@ -41,6 +47,12 @@ class Family(ABC):
     blocks_path: ClassVar[str]
     lora_layers: ClassVar[Mapping[str, str]]
     with_kept_embeddings: ClassVar[bool] = True
+    processor: ClassVar[tuple[str, str]]
+    detail_names: ClassVar[tuple[str, ...]] = ()
+    tool_type: ClassVar[str] = ""
+    official_code: ClassVar[tuple[str, str]] = ("", "")
+    official_key: ClassVar[str] = ""
+    transformers_note: ClassVar[str] = ""
 
     def __init__(self, core: Any) -> None:
         self.core = core
@@ -102,6 +114,10 @@ class Family(ABC):
             self.core.state_dict()
         )
         return converted
+
+    def official_file(self, state: dict[str, Tensor]) -> dict[str, Any]:
+        """What the authors' file holds, made of the weights under their names."""
+        return {self.official_key: state} if self.official_key else state
 
     @abstractmethod
     def set_image_size(self, side: int) -> None:

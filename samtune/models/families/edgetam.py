@@ -26,6 +26,7 @@ class EdgeTamFamily(PyramidFamily):
     """`EdgeTamModel`. timm's encoder is one step: it is frozen or trained as a whole, without LoRA."""
 
     name: ClassVar[str] = "edgetam"
+    tool_type: ClassVar[str] = "segment_anything_2"
     model_types: ClassVar[tuple[str, ...]] = ("edgetam", "edgetam_video")
     network_class: ClassVar[Any] = EdgeTamNetwork
     blocks_path: ClassVar[str] = r"vision_encoder\.backbone\.blocks"

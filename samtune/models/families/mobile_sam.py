@@ -80,6 +80,7 @@ class MobileSamFamily(SamFamily):
     """`MobileSamModel`."""
 
     name: ClassVar[str] = "mobile_sam"
+    official_code: ClassVar[tuple[str, str]] = ("mobile_sam", "")
     model_types: ClassVar[tuple[str, ...]] = ("mobile_sam",)
     network_class: ClassVar[Any] = MobileSamModel
     official: ClassVar[Any] = official

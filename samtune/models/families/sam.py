@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import SamConfig, SamModel
 
@@ -12,7 +13,6 @@ from samtune.models.decoder import mask_vectors, to_pixels, upscale_once
 from samtune.models.families.base import Family
 from samtune.models.official import sam as official
 from samtune.models.official.strict import Settings
-from samtune.models.resolution import resize_absolute, resize_relative
 from samtune.types import Features, InputFrame, MaskPrediction
 
 ENCODER_STD = 0.02
@@ -41,6 +41,9 @@ class SamFamily(Family):
     network_class: ClassVar[Any] = SamModel
     official: ClassVar[Any] = official
     config_class: ClassVar[Any] = SamConfig
+    processor: ClassVar[tuple[str, str]] = ("SamProcessor", "SamImageProcessor")
+    tool_type: ClassVar[str] = "segment_anything"
+    official_code: ClassVar[tuple[str, str]] = ("segment_anything", "")
     blocks_path: ClassVar[str] = r"vision_encoder\.layers"
     lora_layers: ClassVar[Mapping[str, str]] = {
         "qkv": r"attn\.qkv",
@@ -117,3 +120,19 @@ class SamFamily(Family):
         vectors = mask_vectors(decoder.output_hypernetworks_mlps, mask_tokens)[:, wanted]
         logits = to_pixels(vectors @ upscale(decoder, image).transpose(-1, -2), self.grid)
         return MaskPrediction(logits, decoder.iou_prediction_head(tokens[:, 0])[:, wanted])
+
+
+@torch.no_grad()
+def resize_absolute(table: Tensor, grid: int) -> nn.Parameter:
+    """(1, g, g, C) -> (1, grid, grid, C)."""
+    resized = F.interpolate(
+        table.permute(0, 3, 1, 2), (grid, grid), mode="bicubic", align_corners=False
+    )
+    return nn.Parameter(resized.permute(0, 2, 3, 1).contiguous())
+
+
+@torch.no_grad()
+def resize_relative(table: Tensor, grid: int) -> nn.Parameter:
+    """(2g - 1, C) -> (2 grid - 1, C)."""
+    resized = F.interpolate(table.T[None], 2 * grid - 1, mode="linear", align_corners=False)
+    return nn.Parameter(resized[0].T.contiguous())

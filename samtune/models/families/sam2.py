@@ -25,6 +25,10 @@ class PyramidFamily(Family):
     what the decoder makes of them is the decoder's, and may be trained.
     """
 
+    processor: ClassVar[tuple[str, str]] = ("Sam2Processor", "Sam2ImageProcessor")
+    # as samexporter/export_sam2.py in https://github.com/vietanhdev/samexporter names them
+    detail_names: ClassVar[tuple[str, ...]] = ("high_res_feats_0", "high_res_feats_1")
+
     @property
     def frame(self) -> InputFrame:
         return InputFrame(int(self.core.prompt_encoder.input_image_size), keeps_aspect=False)
@@ -91,6 +95,9 @@ class Sam2Family(PyramidFamily):
     """`Sam2Model`. Between blocks, the details are what earlier stages ended with."""
 
     name: ClassVar[str] = "sam2"
+    tool_type: ClassVar[str] = "segment_anything_2"
+    official_code: ClassVar[tuple[str, str]] = ("sam2", "")
+    official_key: ClassVar[str] = "model"
     model_types: ClassVar[tuple[str, ...]] = ("sam2", "sam2_video")
     network_class: ClassVar[Any] = Sam2Model
     official: ClassVar[Any] = official

@@ -15,6 +15,7 @@ class Sam3Family(PyramidFamily):
     """`Sam3TrackerModel`: a plain ViT with rotary positions, and SAM 2's decoder."""
 
     name: ClassVar[str] = "sam3"
+    processor: ClassVar[tuple[str, str]] = ("Sam3TrackerProcessor", "Sam3ImageProcessor")
     model_types: ClassVar[tuple[str, ...]] = ("sam3_tracker", "sam3_video", "sam3")
     network_class: ClassVar[Any] = Sam3TrackerModel
     blocks_path: ClassVar[str] = r"vision_encoder\.backbone\.layers"

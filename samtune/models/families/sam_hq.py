@@ -20,6 +20,16 @@ class SamHQFamily(SamFamily):
     model_types: ClassVar[tuple[str, ...]] = ("sam_hq",)
     network_class: ClassVar[Any] = SamHQModel
     config_class: ClassVar[Any] = SamHQConfig
+    processor: ClassVar[tuple[str, str]] = ("SamHQProcessor", "SamImageProcessor")
+    # as SAM-HQ's own exporter names it: segment_anything/utils/onnx.py in
+    # https://github.com/SysCV/sam-hq
+    detail_names: ClassVar[tuple[str, ...]] = ("interm_embeddings",)
+    tool_type: ClassVar[str] = "sam_hq"
+    official_code: ClassVar[tuple[str, str]] = ("segment_anything", "SAM-HQ")
+    transformers_note: ClassVar[str] = (
+        "transformers (5.23) reads SAM-HQ's masks off another tensor than its authors' code and "
+        "samtune do: its masks differ."
+    )
 
     @classmethod
     def is_official(cls, state: Mapping[str, Tensor]) -> bool:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import tqdm.auto
 
 from samtune.data.fetch import download as module
 from samtune.data.fetch.download import cache_folder, digest_of, download, fetch_archive
@@ -39,12 +40,12 @@ def test_a_file_arrives_whole_and_alone(url, target):
 def test_progress_counts_bytes_and_knows_the_end(url, target, web, monkeypatch):
     bars = []
 
-    class Bar(module.tqdm):
+    class Bar(tqdm.auto.tqdm):
         def __init__(self, *arguments, **settings):
             super().__init__(*arguments, **{**settings, "disable": False, "leave": False})
             bars.append(self)
 
-    monkeypatch.setattr(module, "tqdm", Bar)
+    monkeypatch.setattr("tqdm.auto.tqdm", Bar)
     target.with_name("a.zip.part").write_bytes(CONTENT[:1000])
     download(url, target)
     assert (bars[0].initial, bars[0].n, bars[0].total) == (1000, len(CONTENT), len(CONTENT))
@@ -122,7 +123,7 @@ def test_addresses_of_files_are_refused(target, tmp_path):
 
 
 def test_a_missing_file_says_where_to_look(target, web):
-    with pytest.raises(UserError, match=r"404 Not Found.*--from"):
+    with pytest.raises(UserError, match=r"404 Not Found.*--archives"):
         download(f"{web.address}/nowhere", target)
     assert list(target.parent.iterdir()) == []
 
@@ -145,7 +146,7 @@ def test_hashes_are_checked(url, tmp_path, kind):
     file = fetch_archive(archive(url, **{kind: good}), tmp_path / "cache")
     assert digest_of(file, kind) == good
     wrong = archive(url, **{kind: "0" * len(good)})
-    with pytest.raises(UserError, match=f"has {kind} {good} instead of 000.*deleted.*--from"):
+    with pytest.raises(UserError, match=f"has {kind} {good} instead of 000.*deleted.*--archives"):
         fetch_archive(wrong, tmp_path / "cache")
     assert not file.exists()
 

@@ -136,7 +136,7 @@ def test_what_is_no_archive(tmp_path, content):
 )
 def test_other_archives_are_named(tmp_path, head, kind):
     (tmp_path / "x").write_bytes(head + bytes(100))
-    with pytest.raises(UserError, match=f"is a {kind} archive.*--from"):
+    with pytest.raises(UserError, match=f"is a {kind} archive.*--archives"):
         extract(tmp_path / "x", tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""`samtune data fetch` as a user meets it."""
+"""`samtune fetch` as a user meets it."""
 
 import sys
 
@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from samtune.cli import main
-from samtune.commands import data_fetch
 from samtune.data.fetch.recipe import Recipe, read_recipe, recipe_names
 from tests.data.fetch import published
 
@@ -20,13 +19,13 @@ def kvasir(web, tmp_path, monkeypatch):
     facts = msgspec.to_builtins(read_recipe("kvasir_seg"))
     facts["archives"][0]["url"] = f"{web.address}/kvasir-seg.zip"
     changed = msgspec.convert(facts, Recipe)
-    monkeypatch.setattr(data_fetch, "read_recipe", lambda name: changed)
+    monkeypatch.setattr("samtune.data.fetch.recipe.read_recipe", lambda name: changed)
     monkeypatch.chdir(tmp_path)
     return archive
 
 
 def run(*arguments):
-    return main(["data", "fetch", *map(str, arguments)])
+    return main(["fetch", *map(str, arguments)])
 
 
 def test_without_a_name_it_lists_licence_and_size(capsys):
@@ -63,7 +62,7 @@ def test_the_licence_is_told_before_the_first_request(kvasir, capsys, web, monke
         told.append(capsys.readouterr().out)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data_fetch, "fetch_archive", fetch)
+    monkeypatch.setattr("samtune.data.fetch.download.fetch_archive", fetch)
     assert run("kvasir_seg", "--yes") == 2
     assert web.requests == []
     for fact in ("research and education only", "Jha et al.", "simula.no", "46 MB", "unverified:"):
@@ -85,8 +84,20 @@ def test_with_yes_or_files_of_ones_own_it_does_not_ask(kvasir, monkeypatch, web)
     monkeypatch.delattr("builtins.input")
     assert run("kvasir_seg", "--yes", "--out", "1") == 0
     num_requests = len(web.requests)
-    assert run("kvasir_seg", "--from", kvasir, "--out", "2") == 0
+    assert run("kvasir_seg", "--archives", kvasir, "--out", "2") == 0
     assert len(web.requests) == num_requests
+
+
+def test_what_is_there_is_replaced_only_with_overwrite(kvasir, capsys, tmp_path):
+    folder = tmp_path / "data" / "kvasir_seg"
+    folder.mkdir(parents=True)
+    (folder / "mine.txt").write_text("mine")
+    assert run("kvasir_seg", "--archives", kvasir) == 2
+    assert "is there already: give another --out, or --overwrite" in capsys.readouterr().err
+    assert [file.name for file in folder.iterdir()] == ["mine.txt"]
+    assert run("kvasir_seg", "--archives", kvasir, "--overwrite") == 0
+    assert (folder / "config.yaml").is_file()
+    assert not (folder / "mine.txt").exists()
 
 
 def test_an_interrupted_download_goes_on_with_the_next_call(kvasir, capsys, web, tmp_path):
@@ -111,13 +122,13 @@ def test_where_a_form_stands_before_it_the_way_is_told(capsys, web, tmp_path):
     told = capsys.readouterr()
     assert "citation:" in told.out
     assert "Register at the home page" in told.err
-    assert "samtune data fetch drive --from ARCHIVE_OR_FOLDER" in told.err
+    assert "samtune fetch drive --archives ARCHIVE_OR_FOLDER" in told.err
     assert "\n" not in told.err.strip()
 
 
 def test_another_archive_than_the_published_one_is_said(tmp_path, capsys):
     given = published.landcover_ai(tmp_path)
-    assert run("landcover_ai", "--out", tmp_path / "out", "--from", *given) == 0
+    assert run("landcover_ai", "--out", tmp_path / "out", "--archives", *given) == 0
     assert "but dd448287ff3a" in capsys.readouterr().out
 
 
@@ -133,7 +144,7 @@ def test_single_files_of_a_page_become_one_data_set(web, tmp_path, monkeypatch, 
             content = (folder / archive["name"] / name).read_bytes()
             web.files[f"/{archive['name']}/{name}"] = content
     recipe = msgspec.convert(facts, Recipe)
-    monkeypatch.setattr(data_fetch, "read_recipe", lambda name: recipe)
+    monkeypatch.setattr("samtune.data.fetch.recipe.read_recipe", lambda name: recipe)
     assert run("massachusetts_roads", "--out", tmp_path / "out") == 0
     assert "images: train 5, val 2, test 3" in capsys.readouterr().out
     assert len(list((tmp_path / "cache").rglob("*.tiff"))) == 10  # they stay for the next call
@@ -143,13 +154,14 @@ def test_single_files_of_a_page_become_one_data_set(web, tmp_path, monkeypatch, 
     ("arguments", "reason"),
     [
         (["kvasir"], "no data set 'kvasir'"),
-        (["drive", "--from", "nowhere.zip"], "no archive or folder nowhere.zip"),
+        (["drive", "--archives", "nowhere.zip"], "no archive or folder nowhere.zip"),
         (["drive", "--out", "."], ". is there already"),
         (["drive", "--fast"], "unknown option --fast"),
     ],
 )
 def test_mistakes_are_one_line(arguments, reason, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").touch()
     assert run(*arguments) == 2
     message = capsys.readouterr().err.strip()
     assert reason in message

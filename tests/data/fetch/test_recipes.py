@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from samtune.cli import main
-from samtune.commands.fit import parse
 from samtune.data.fetch.recipe import read_recipe, recipe_names
 from samtune.errors import UserError
+from tests.commands.planning import planned
 from tests.data.fetch import published
 
 SAMPLES = ("brain_sample", "buildings_sample", "nuclei_sample")
@@ -38,7 +38,7 @@ def fetched(tmp_path_factory):
             (folder / "in").mkdir()
             given = getattr(published, layout)(folder / "in")
             name, out = layout.removesuffix("_without_test"), folder / "out"
-            arguments = ["data", "fetch", name, "--out", str(out), "--from", *map(str, given)]
+            arguments = ["fetch", name, "--out", str(out), "--archives", *map(str, given)]
             assert main(arguments) == 0
             done[layout] = out
         return done[layout]
@@ -55,7 +55,7 @@ def data_of(fetched, tmp_path_factory):
         if layout not in done:
             run = tmp_path_factory.mktemp("runs") / "run"
             config = fetched(layout) / "config.yaml"
-            done[layout] = parse(["--config", str(config), "--run", str(run)]).datamodule
+            done[layout] = planned("--config", config, "--run", run).data
         return done[layout]
 
     return read
@@ -94,8 +94,8 @@ def test_the_config_of_a_recipe_is_understood(name, tmp_path):
     text = read_recipe(name).config
     config = tmp_path / "config.yaml"
     config.write_text(text.replace("$OUT", '"some where"'))
-    cli = parse(["--config", str(config), "--run", str(tmp_path / "run")])
-    assert str(cli.datamodule.path) == "some where"
+    training = planned("--config", config, "--run", tmp_path / "run")
+    assert str(training.data.path) == "some where"
     for setting in ("base", "labels", "stretch", "tile", "augment", "recipe"):
         lines = [line for line in text.splitlines() if f" {setting}:" in line]
         assert all("  # " in line for line in lines), setting
@@ -198,7 +198,7 @@ def test_the_folder_that_a_pattern_begins_with_can_be_named(tmp_path):
          for kind in ("images", "masks") for n in range(4)},
     )  # fmt: skip
     out = tmp_path / "out"
-    assert main(["data", "fetch", "kvasir_seg", "--out", str(out), "--from", str(given)]) == 0
+    assert main(["fetch", "kvasir_seg", "--out", str(out), "--archives", str(given)]) == 0
     assert len(list((given / "images").iterdir())) == 4  # the user's own files stay
 
 
@@ -209,7 +209,7 @@ def test_the_config_trains(fetched, tmp_path):
         "fit",
         "--config",
         str(config),
-        "--model.base",
+        "--base",
         "nano",
         "--run",
         str(tmp_path / "run"),

@@ -70,5 +70,5 @@ def test_slabs_do_not_touch():
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_another_wheel_is_said_to_lack_it(name, tmp_path):
-    with pytest.raises(UserError, match="what was fetched or named with --from"):
+    with pytest.raises(UserError, match="what was fetched or named with --archives"):
         MAKERS[name]([tmp_path], tmp_path)

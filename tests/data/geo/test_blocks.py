@@ -7,8 +7,8 @@ import pytest
 
 from samtune.data.geo.blocks import divide
 from samtune.data.geo.frames import WGS84, to_crs
-from samtune.data.geo.ground import find_meeting, lay_on_ground
 from samtune.data.geo.raster import Scene
+from samtune.data.geo.shared_ground import find_meeting, lay_on_ground
 
 pytest.importorskip("shapely")
 pytest.importorskip("pyproj")

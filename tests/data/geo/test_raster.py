@@ -6,8 +6,9 @@ import pytest
 from samtune.data.geo.frames import crs_to_pixel, metres_per_pixel, pixel_to_crs
 from samtune.data.geo.label_raster import open_labels, read_label_window
 from samtune.data.geo.raster import Window, has_data, open_scene, read_window
-from samtune.data.image_io import read_image
 from samtune.errors import UserError
+from samtune.images.pixels import read_image
+from samtune.reading import Reading
 
 WHOLE = Window(0, 0, 6, 8)
 
@@ -26,31 +27,39 @@ class TestBands:
     RANGE = (0.0, 510.0)
 
     def test_the_first_three_without_names_and_that_is_known(self, write_scene, bands):
-        scene = open_scene(write_scene("a.tif", bands), value_range=self.RANGE)
+        scene = open_scene(write_scene("a.tif", bands), Reading(value_range=self.RANGE))
         assert colours(scene) == [50, 100, 150]
         assert not scene.is_marked
 
     def test_by_the_names_that_the_file_gives(self, write_scene, bands):
         path = write_scene("a.tif", bands, names=("Blue", "Green", "Red", "NIR"))
-        scene = open_scene(path, value_range=self.RANGE)
+        scene = open_scene(path, Reading(value_range=self.RANGE))
         assert colours(scene) == [150, 100, 50]
         assert scene.is_marked
 
     @pytest.mark.parametrize("chosen", [["nir", "Red", "green"], [3, 2, 1], ["3", "red", 1]])
     def test_by_name_or_number_as_asked(self, write_scene, bands, chosen):
         path = write_scene("a.tif", bands, names=("blue", "green", "red", "nir"))
-        assert colours(open_scene(path, chosen, value_range=self.RANGE)) == [200, 150, 100]
+        assert colours(open_scene(path, Reading(bands=chosen, value_range=self.RANGE))) == [
+            200,
+            150,
+            100,
+        ]
 
     def test_one_is_grey(self, write_scene, bands):
         path = write_scene("a.tif", bands)
-        assert colours(open_scene(path, [3], value_range=self.RANGE)) == [200, 200, 200]
+        assert colours(open_scene(path, Reading(bands=[3], value_range=self.RANGE))) == [
+            200,
+            200,
+            200,
+        ]
 
     @pytest.mark.parametrize(
         ("chosen", "said"), [(["swir"], "no band swir"), ([7], "no band 7"), ([0, 1], "names 2")]
     )
     def test_others_are_refused(self, write_scene, bands, chosen, said):
         with pytest.raises(UserError, match=said):
-            open_scene(write_scene("a.tif", bands), chosen)
+            open_scene(write_scene("a.tif", bands), Reading(bands=chosen))
 
 
 class TestColourTables:
@@ -66,38 +75,38 @@ class TestColourTables:
 
     @pytest.mark.parametrize("stretch", ["none", "percentile"])
     def test_images_are_shown_in_their_colours(self, path, stretch):
-        image, is_valid = read_window(open_scene(path, stretch=stretch), WHOLE)
+        image, is_valid = read_window(open_scene(path, Reading(stretch=stretch)), WHOLE)
         assert image[0, :4].tolist() == [[255, 255, 255], [200, 30, 40], [0, 0, 0], [0, 0, 0]]
         assert is_valid[0, :4].tolist() == [True, True, False, True]
 
     def test_coarser_ones_have_no_colour_between(self, path):
-        image, _ = read_window(open_scene(path), WHOLE, (3, 4))
+        image, _ = read_window(open_scene(path, Reading()), WHOLE, (3, 4))
         found = np.unique(image.reshape(-1, 3), axis=0).tolist()
         assert all(colour in [[0, 0, 0], [200, 30, 40], [255, 255, 255]] for colour in found)
 
     def test_labels_keep_their_values(self, path):
-        labels = read_label_window(open_labels(path), open_scene(path), WHOLE)
+        labels = read_label_window(open_labels(path), open_scene(path, Reading()), WHOLE)
         assert labels[0, :4].tolist() == [0, 1, 0, 9]
 
 
 class TestValues:
     def test_a_stretch_is_of_the_whole_scene(self, write_scene):
         ramp = np.linspace(0, 4000, 48).reshape(1, 6, 8).astype(np.uint16)
-        scene = open_scene(write_scene("a.tif", ramp), stretch="auto")
+        scene = open_scene(write_scene("a.tif", ramp), Reading(stretch="auto"))
         left, right = (read_window(scene, Window(y, 0, 1, 8))[0] for y in (0, 5))
         assert left.max() < 50
         assert right.min() > 200
 
     def test_8_bits_stay_as_they_are(self, write_scene):
         values = np.random.default_rng(0).integers(0, 256, (3, 6, 8), np.uint8)
-        scene = open_scene(write_scene("a.tif", values), stretch="auto")
+        scene = open_scene(write_scene("a.tif", values), Reading(stretch="auto"))
         np.testing.assert_array_equal(read_window(scene, WHOLE)[0], np.moveaxis(values, 0, 2))
 
     @pytest.mark.parametrize("top", [100, 200])
     def test_dark_8_bits_are_stretched_as_those_of_one_image_are(self, write_scene, top):
         values = np.linspace(0, top, 144).reshape(3, 6, 8).astype(np.uint8)
         path = write_scene("a.tif", values)
-        found = read_window(open_scene(path, stretch="auto"), WHOLE)[0]
+        found = read_window(open_scene(path, Reading(stretch="auto")), WHOLE)[0]
         np.testing.assert_array_equal(found, read_image(path, stretch="auto"))
         assert found.max() == (255 if top == 100 else 200)
 
@@ -105,7 +114,7 @@ class TestValues:
         values = np.full((1, 6, 8), 1000, np.uint16)
         values[0, :, :4] = 0
         values[0, 0, 4:] = 1200
-        scene = open_scene(write_scene("a.tif", values, nodata=0), stretch="percentile")
+        scene = open_scene(write_scene("a.tif", values, nodata=0), Reading(stretch="percentile"))
         image, is_valid = read_window(scene, WHOLE)
         assert is_valid.tolist() == [[False] * 4 + [True] * 4] * 6
         assert image[:, :4].max() == 0
@@ -116,7 +125,9 @@ class TestValues:
     def test_a_pixel_is_nodata_only_where_all_its_bands_are(self, write_scene):
         values = np.full((3, 6, 8), 100, np.uint8)
         values[:, 0, 0], values[:, 0, 1] = (255, 255, 200), (255, 255, 255)
-        image, is_valid = read_window(open_scene(write_scene("a.tif", values, nodata=255)), WHOLE)
+        image, is_valid = read_window(
+            open_scene(write_scene("a.tif", values, nodata=255), Reading()), WHOLE
+        )
         assert image[0, :3].tolist() == [[255, 255, 200], [0, 0, 0], [100, 100, 100]]
         assert is_valid[0, :3].tolist() == [True, False, True]
 
@@ -124,7 +135,7 @@ class TestValues:
         values = np.full((4, 6, 8), 255, np.uint8)
         values[3, :, 4:], values[0, 0, 0] = 0, 0
         path = write_scene("a.tif", values, photometric="RGB", alpha="YES")
-        image, is_valid = read_window(open_scene(path), WHOLE)
+        image, is_valid = read_window(open_scene(path, Reading()), WHOLE)
         assert is_valid.tolist() == [[True] * 4 + [False] * 4] * 6
         assert image[0, 0].tolist() == [0, 255, 255]
         assert image[:, 4:].max() == 0
@@ -132,18 +143,20 @@ class TestValues:
     def test_values_that_are_not_finite_are_no_data(self, write_scene):
         values = np.ones((1, 6, 8), np.float32)
         values[0, 2, 3], values[0, 4, 4] = np.nan, np.inf
-        image, is_valid = read_window(open_scene(write_scene("a.tif", values)), WHOLE)
+        image, is_valid = read_window(open_scene(write_scene("a.tif", values), Reading()), WHOLE)
         assert (~is_valid).sum() == 2
         assert image[2, 3].tolist() == [0, 0, 0]
         assert image[0, 0].tolist() == [255, 255, 255]
 
     def test_a_scene_without_any_data_opens(self, write_scene):
         path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint16), nodata=0)
-        assert not has_data(open_scene(path, stretch="percentile"), WHOLE)
+        assert not has_data(open_scene(path, Reading(stretch="percentile")), WHOLE)
 
     def test_the_stretch_of_a_large_scene_is_found_by_samples(self, write_scene):
         ramp = np.tile(np.linspace(0, 1000, 2400).astype(np.uint16), (2400, 1))[None]
-        low, high = open_scene(write_scene("a.tif", ramp), stretch="percentile").value_range
+        low, high = open_scene(
+            write_scene("a.tif", ramp), Reading(stretch="percentile")
+        ).value_range
         assert low < 30
         assert high > 970
 
@@ -161,20 +174,20 @@ class TestGround:
         self, write_scene, crs, size, corner, expected, within
     ):
         path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs, size, corner)
-        assert metres_per_pixel(open_scene(path)) == pytest.approx(expected, abs=within)
+        assert metres_per_pixel(open_scene(path, Reading())) == pytest.approx(expected, abs=within)
 
     @pytest.mark.parametrize(("unit", "metres"), [('"metre",1', 0.5), ('"foot",0.3048', 0.1524)])
     def test_a_site_has_a_unit_of_its_own(self, write_scene, unit, metres):
         crs = f'LOCAL_CS["site",UNIT[{unit}],AXIS["E",EAST],AXIS["N",NORTH]]'
         path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs, 0.5, (0.0, 0.0))
-        assert metres_per_pixel(open_scene(path)) == pytest.approx((metres, metres))
+        assert metres_per_pixel(open_scene(path, Reading())) == pytest.approx((metres, metres))
 
     def test_unknown_without_georeference(self, write_scene):
         path = write_scene("a.tif", np.zeros((1, 6, 8), np.uint8), crs=None)
-        assert metres_per_pixel(open_scene(path)) is None
+        assert metres_per_pixel(open_scene(path, Reading())) is None
 
     def test_pixels_and_coordinates_are_inverse(self, write_scene):
-        scene = open_scene(write_scene("a.tif", np.zeros((1, 6, 8), np.uint8)))
+        scene = open_scene(write_scene("a.tif", np.zeros((1, 6, 8), np.uint8)), Reading())
         points = np.array([[0.0, 0.0], [3.5, 2.25]])
         there = pixel_to_crs(scene, points)
         assert there.tolist() == [[500_000, 6_000_000], [500_007, 5_999_995.5]]
@@ -184,7 +197,7 @@ class TestGround:
 class TestLabelRasters:
     @pytest.fixture
     def scene(self, write_scene):
-        return open_scene(write_scene("a.tif", np.zeros((1, 6, 8), np.uint8)))
+        return open_scene(write_scene("a.tif", np.zeros((1, 6, 8), np.uint8)), Reading())
 
     def test_on_the_same_grid_ids_are_read_as_they_are(self, write_scene, scene):
         values = np.arange(48, dtype=np.uint32).reshape(1, 6, 8) + 70_000
@@ -241,7 +254,7 @@ class TestDamagedFiles:
         path = tmp_path / "né bon.tif"
         path.write_bytes(content)
         with pytest.raises(UserError, match="cannot be read as a raster") as error:
-            open_scene(path)
+            open_scene(path, Reading())
         assert "\n" not in str(error.value)
 
     def test_a_truncated_one_fails_where_it_is_read(self, write_scene):
@@ -249,4 +262,4 @@ class TestDamagedFiles:
         path = write_scene("a.tif", noise)
         path.write_bytes(path.read_bytes()[:100_000])
         with pytest.raises(UserError, match=r"a\.tif cannot be read as a raster"):
-            read_window(open_scene(path), Window(0, 0, 600, 800))
+            read_window(open_scene(path, Reading()), Window(0, 0, 600, 800))

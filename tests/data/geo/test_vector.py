@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from samtune.data.geo.drawing import draw
+from samtune.data.geo.burning import draw
 from samtune.data.geo.frames import to_crs
 from samtune.data.geo.placing import find_on_scene, lie_apart
 from samtune.data.geo.raster import Window, open_scene
 from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
+from samtune.reading import Reading
 
 shapely = pytest.importorskip("shapely")
 WHOLE = Window(0, 0, 20, 30)
@@ -24,7 +25,7 @@ CORNER = (500_000.0, 6_000_000.0)
 @pytest.fixture
 def scene(write_scene):
     """20 x 30 pixels of 2 m."""
-    return open_scene(write_scene("scene.tif", np.zeros((1, 20, 30), np.uint8)))
+    return open_scene(write_scene("scene.tif", np.zeros((1, 20, 30), np.uint8)), Reading())
 
 
 def at_pixels(shape, crs="EPSG:32632"):
@@ -152,13 +153,17 @@ class TestPlaces:
     def test_a_scene_of_a_local_system_says_that_no_way_leads_there(
         self, write_scene, write_polygons, crs
     ):
-        place = open_scene(write_scene("scene.tif", np.zeros((1, 20, 30), np.uint8), crs=crs))
+        place = open_scene(
+            write_scene("scene.tif", np.zeros((1, 20, 30), np.uint8), crs=crs), Reading()
+        )
         polygons = read_polygons(write_polygons("a.gpkg", [box(4, 5, 9, 9)]))
         with pytest.raises(UserError, match=r"a\.gpkg on .*scene\.tif: .*cannot be brought from"):
             find_on_scene(polygons, place, [WHOLE])
 
     def test_degrees_are_no_pixels(self, write_scene, write_polygons):
-        plain = open_scene(write_scene("plain.tif", np.zeros((1, 20, 30), np.uint8), crs=None))
+        plain = open_scene(
+            write_scene("plain.tif", np.zeros((1, 20, 30), np.uint8), crs=None), Reading()
+        )
         degrees = read_polygons(
             write_polygons("a.geojson", [box(1, 1, 4, 4, "EPSG:4326")], "EPSG:4326")
         )

@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as arrays
 
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.readers.coco import Coco
-from samtune.data.source import ReadSettings
+from samtune.data.settings import SourceSettings
 from samtune.errors import UserError
-from samtune.geometry import mask_to_rle
-from samtune.outlines import mask_to_rings
+from samtune.masks import mask_to_rings, mask_to_rle
+from samtune.reading import Reading
 
 HW = (10, 12)
 
@@ -161,7 +161,7 @@ def test_ids_that_fit_no_label_map_are_numbered_anew(coco, ids):
 
 def test_parts_can_be_objects_of_their_own(coco):
     parts = [polygon((0, 2), (0, 3)), polygon((6, 9), (8, 12))]
-    sample = coco([annotation(5, parts)], ReadSettings(with_components=True)).read(0)
+    sample = coco([annotation(5, parts)], SourceSettings(with_components=True)).read(0)
     found = masks_of(sample)
     assert sample.classes == {1: "roof", 2: "roof"}
     np.testing.assert_array_equal(found[1], block((0, 2), (0, 3)))
@@ -170,7 +170,7 @@ def test_parts_can_be_objects_of_their_own(coco):
 
 def test_bands_and_stretch_reach_the_image(coco):
     plain = coco([]).read(0).image
-    swapped = coco([], ReadSettings(bands=(2, 1, 0))).read(0).image
+    swapped = coco([], SourceSettings(Reading(bands=(2, 1, 0)))).read(0).image
     np.testing.assert_array_equal(swapped, plain[..., ::-1])
 
 

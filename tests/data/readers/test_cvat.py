@@ -10,8 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.cvat import Cvat
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 HW = (20, 40)
@@ -122,7 +121,7 @@ def test_subsets_are_splits_and_names_may_be_any(cvat, tmp_path, write):
     images = [image(polygon(), name=name, subset=subset) for subset, name in names.items()]
     cvat(*images)
     assert recognise(tmp_path) == recognise(tmp_path / "annotations.xml") == "cvat"
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {name: [r.image_id for r in part.records] for name, part in splits.items()} == {
         "train": ["Train/d\u00e9j\u00e0 vu/1 & 2.png"], "val": ["Validation/b.png"], "test": [],
     }  # fmt: skip

@@ -7,19 +7,18 @@ import sys
 import numpy as np
 import pytest
 
-from samtune.data.checks.check import check
-from samtune.data.checks.ground import find_shared_ground
+from samtune.data.checks.checking import check, find_shared_ground
 from samtune.data.datamodule import SamDataModule
 from samtune.data.formats import open_splits, recognise
-from samtune.data.geo.files import find_objects_file, scene_files
+from samtune.data.geo.finding import find_objects_file, scene_files
 from samtune.data.geo.frames import pixel_to_crs, to_crs
 from samtune.data.geo.raster import Window, open_scene, read_window
 from samtune.data.objects import find_objects
 from samtune.data.readers.geo import GeoScenes
 from samtune.data.readers.mask_folder import MaskFolder
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import DataSettings, SourceSettings, SplitSettings
 from samtune.errors import UserError
+from samtune.reading import Reading
 
 shapely = pytest.importorskip("shapely")
 
@@ -53,17 +52,17 @@ def objects_of(source):
 class TestWindows:
     def test_are_recognised_and_cover_every_object(self, folder):
         assert recognise(folder) == recognise(folder / "a.tif") == "geo"
-        source = GeoScenes(folder, ReadSettings(tile=64, tile_overlap=16))
+        source = GeoScenes(folder, SourceSettings(Reading(tile=64), tile_overlap=16))
         assert {number for number, _ in objects_of(source)} == set(range(1, 49))
         assert all(max(source.hw(i)) <= 64 for i in range(len(source)))
         assert source.read(3).image.shape[:2] == source.hw(3)
 
     def test_an_object_lies_in_one_block_alone(self, folder):
-        found = objects_of(GeoScenes(folder, ReadSettings(tile=64, tile_overlap=16)))
+        found = objects_of(GeoScenes(folder, SourceSettings(Reading(tile=64), tile_overlap=16)))
         assert len(found) == 48
 
     def test_windows_of_two_blocks_share_no_pixel(self, folder):
-        source = GeoScenes(folder, ReadSettings(tile=64, tile_overlap=16, slices="all"))
+        source = GeoScenes(folder, SourceSettings(Reading(tile=64), tile_overlap=16, slices="all"))
         owner = np.full((200, 250), -1)
         names = sorted({record.group for record in source.records})
         assert len(names) > 8
@@ -79,9 +78,11 @@ class TestWindows:
         values[:, :, :64] = 0
         write_scene("a.tif", values, nodata=0)
         write_polygons("a.gpkg", boxes([(20, 20), (100, 20)]))
-        settings = ReadSettings(tile=64, tile_overlap=0, block=1000)
+        settings = SourceSettings(Reading(tile=64), tile_overlap=0, block=1000)
         assert [r.image_id for r in GeoScenes(tmp_path, settings).records] == ["a@64,0"]
-        everything = GeoScenes(tmp_path, ReadSettings(tile=64, tile_overlap=0, slices="all"))
+        everything = GeoScenes(
+            tmp_path, SourceSettings(Reading(tile=64), tile_overlap=0, slices="all")
+        )
         assert len(everything) == 6
 
     def test_objects_end_where_the_data_end(self, tmp_path, write_scene, write_polygons):
@@ -103,7 +104,7 @@ class TestWindows:
         assert columns["spacing_unit"] == "m"
 
     def test_the_data_module_does_not_cut_them_again(self, folder):
-        data = SamDataModule(path=str(folder), tile=64, tile_overlap=16)
+        data = SamDataModule(DataSettings(path=str(folder), tile=64, tile_overlap=16))
         source = data.source("train")
         assert source.hw(0) == source.read(0).labels.shape[1:]
         assert not any(r.image_id.count("@") > 1 for r in source.records)
@@ -158,7 +159,7 @@ class TestFolders:
         for number, scene in enumerate("ab"):
             corner = (500_000.0 + 128 * number, 6_000_000.0)
             write_scene(f"{name}/{scene}.tif", labels, corner=corner)
-        settings = ReadSettings(block=1000)
+        settings = SourceSettings(block=1000)
         scenes, masks = GeoScenes(images, settings), MaskFolder(images, settings)
         for number in range(2):
             one, other = scenes.read(number), masks.read(number)
@@ -175,7 +176,7 @@ class TestFolders:
 
 class TestSplits:
     def test_are_drawn_by_blocks(self, folder):
-        splits = open_splits(folder, "auto", ReadSettings(tile=64), SplitSettings())
+        splits = open_splits(folder, "auto", SourceSettings(Reading(tile=64)), SplitSettings())
         groups = {name: {r.group for r in part.records} for name, part in splits.items()}
         assert all(groups.values())
         assert not groups["train"] & groups["val"]
@@ -188,7 +189,7 @@ class TestSplits:
             write_scene(f"s{number}_labels.tif", np.ones((1, 128, 128), np.uint8), corner=corner)
         rows = "".join(f"s{number},city{number // 2}\n" for number in range(6))
         (tmp_path / "manifest.csv").write_text(f"id,group\n{rows}")
-        splits = SamDataModule(path=str(tmp_path), tile=64, tile_overlap=0)
+        splits = SamDataModule(DataSettings(path=str(tmp_path), tile=64, tile_overlap=0))
         groups = [{r.group for r in splits.whole_source(s).records} for s in splits.split_sizes()]
         assert sum(map(len, groups)) == len(set().union(*groups)) == 3
         assert all(groups)
@@ -199,7 +200,7 @@ class TestSplits:
             write_scene(f"{name}.tif", np.ones((1, 64, 64), np.uint8), corner=corner)
         write_polygons("all.gpkg", boxes([(10, 10), (510, 10), (1010, 10)]))
         (tmp_path / "manifest.csv").write_text("id,split\na,train\nb,val\nc,test\n")
-        splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+        splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
         found = {name: [r.image_id for r in part.records] for name, part in splits.items()}
         assert found == {"train": ["a@0,0"], "val": ["b@0,0"], "test": ["c@0,0"]}
         assert splits["train"].notes == []
@@ -214,7 +215,7 @@ class TestSplits:
         return tmp_path
 
     def test_dates_of_one_place_stay_together(self, dates):
-        data = SamDataModule(path=str(dates), tile=32, tile_overlap=0)
+        data = SamDataModule(DataSettings(path=str(dates), tile=32, tile_overlap=0))
         found = {}
         for split in ("train", "val", "test"):
             for record in data.source(split).records:
@@ -228,7 +229,7 @@ class TestSplits:
 
     def test_ground_that_named_splits_share_is_told(self, dates):
         (dates / "manifest.csv").write_text("id,split\na,train\nb,train\nc,test\n")
-        data = SamDataModule(path=str(dates), tile=100, tile_overlap=0)
+        data = SamDataModule(DataSettings(path=str(dates), tile=100, tile_overlap=0))
         sources = {split: data.whole_source(split) for split in ("train", "test")}
         ((level, text),) = find_shared_ground(sources)
         assert level == "error"
@@ -242,7 +243,7 @@ class TestSplits:
         corner = tuple(to_crs(np.array([[500_000.0, 6_000_000.0]]), "EPSG:32632", "EPSG:4326")[0])
         write_scene("b.tif", np.ones((1, 300, 300), np.uint8), "EPSG:4326", 2e-5, corner)
         write_polygons("all.gpkg", boxes(PLACES))
-        source = GeoScenes(tmp_path, ReadSettings(tile=50))
+        source = GeoScenes(tmp_path, SourceSettings(Reading(tile=50)))
         assert any("could not be cut alike" in note for note in source.notes)
         assert not any("cut alike" in note for note in GeoScenes(tmp_path / "a.tif").notes)
 
@@ -251,7 +252,7 @@ class TestSplits:
             for name in ("images", "labels"):
                 corner = (500_000 + 128.0 * number, 6_000_000)
                 write_scene(f"{name}/{number}.tif", np.ones((1, 64, 64), np.uint8), corner=corner)
-        source = GeoScenes(tmp_path, ReadSettings(tile=32, tile_overlap=0))
+        source = GeoScenes(tmp_path, SourceSettings(Reading(tile=32), tile_overlap=0))
         assert {record.group for record in source.records} == set("0123456789")
 
 
@@ -264,9 +265,9 @@ class TestLabelRasters:
         sample = GeoScenes(tmp_path).read(0)
         np.testing.assert_array_equal(sample.labels, labels)
         assert sample.classes == {}
-        named = ReadSettings(class_names=((3, "roof"),))
+        named = SourceSettings(class_names=((3, "roof"),))
         assert GeoScenes(tmp_path, named).read(0).classes == {3: "roof", 90_000: "90000"}
-        parts = GeoScenes(tmp_path, ReadSettings(labels="binary", with_components=True)).read(0)
+        parts = GeoScenes(tmp_path, SourceSettings(labels="binary", with_components=True)).read(0)
         assert len(find_objects(parts.labels)) == 2
 
     def test_colours_are_classes_as_in_a_folder_of_masks(self, tmp_path, write_scene):
@@ -285,7 +286,7 @@ class TestLabelRasters:
         write_scene("a_mask.tif", labels)
         with pytest.raises(UserError, match=r"name it in data\.ignore_values"):
             GeoScenes(tmp_path).read(0)
-        sample = GeoScenes(tmp_path, ReadSettings(ignore_values=(-1,))).read(0)
+        sample = GeoScenes(tmp_path, SourceSettings(ignore_values=(-1,))).read(0)
         assert (sample.labels > 0).sum() == 49
 
 
@@ -302,7 +303,7 @@ class TestFiles:
     def test_what_is_named_for_all_scenes(self, folder, write_polygons):
         other = write_polygons("elsewhere/mine.shp", boxes([(30, 30)]))
         for given in (str(other), "elsewhere/mine.shp"):
-            assert len(GeoScenes(folder, ReadSettings(objects=given))) == 1
+            assert len(GeoScenes(folder, SourceSettings(objects=given))) == 1
 
     def test_a_folder_of_them(self, folder, write_polygons):
         other = write_polygons("elsewhere/a.gpkg", boxes([(30, 30)]))
@@ -323,7 +324,7 @@ class TestFiles:
         for name, shapes in {"area": boxes([(0, 0)], 64), "roofs": boxes(PLACES[:2])}.items():
             raw.write(path, shapely.to_wkb(np.array(shapes)), [], [], layer=name, crs="EPSG:32632",
                       geometry_type="Polygon", append=path.exists())  # fmt: skip
-        data = SamDataModule(path=str(tmp_path), layer="roofs", block=1000)
+        data = SamDataModule(DataSettings(path=str(tmp_path), layer="roofs", block=1000))
         assert len(objects_of(data.source("train"))) == 2
 
     def test_without_any_it_is_said(self, folder):
@@ -331,7 +332,7 @@ class TestFiles:
         with pytest.raises(UserError, match="has no objects beside it"):
             GeoScenes(folder / "a.tif")
         with pytest.raises(UserError, match="neither there nor in"):
-            GeoScenes(folder, ReadSettings(objects="b.gpkg"))
+            GeoScenes(folder, SourceSettings(objects="b.gpkg"))
 
     def test_labels_beside_a_scene_are_no_scenes(self, folder, write_scene):
         write_scene("a_mask.tif", np.ones((1, 200, 250), np.uint8))
@@ -394,9 +395,9 @@ class TestEveryPolygonIsDrawn:
             crs=crs, transform=place * rasterio.Affine.scale(2, -2),
         ) as file:  # fmt: skip
             file.write(np.ones((1, 500, 500), np.uint8))
-        squares = self.squares(open_scene(tmp_path / "s.tif"), polygons_crs)
+        squares = self.squares(open_scene(tmp_path / "s.tif", Reading()), polygons_crs)
         write_polygons("s.gpkg", squares, polygons_crs)
-        source = GeoScenes(tmp_path, ReadSettings(tile=96, tile_overlap=16))
+        source = GeoScenes(tmp_path, SourceSettings(Reading(tile=96), tile_overlap=16))
         found = objects_of(source)
         assert {number for number, _ in found} == set(range(1, len(squares) + 1))
         assert len(found) == len(squares)
@@ -408,14 +409,14 @@ class TestOddScenes:
         values[0, :, 64:] = 3000
         write_scene("a.tif", values)
         write_polygons("a.gpkg", boxes([(20, 20), (100, 20)]))
-        source = GeoScenes(tmp_path, ReadSettings(tile=64, tile_overlap=0))
+        source = GeoScenes(tmp_path, SourceSettings(Reading(tile=64), tile_overlap=0))
         left, right = (source.read(n).image.max() for n in range(2))
         assert (left, right) == (round(200 * 255 / 65535), round(3000 * 255 / 65535))
 
     def test_names_go_before_the_colours_that_gdal_guesses(self, write_scene):
         values = np.ones((4, 8, 8), np.uint8) * np.array([10, 20, 30, 40], np.uint8)[:, None, None]
         path = write_scene("a.tif", values, names=("blue", "green", "red", "nir"))
-        image, _ = read_window(open_scene(path), Window(0, 0, 8, 8))
+        image, _ = read_window(open_scene(path, Reading()), Window(0, 0, 8, 8))
         assert image[0, 0].tolist() == [30, 20, 10]
 
     def test_a_strip_of_data_keeps_its_objects(self, tmp_path, write_scene, write_polygons):
@@ -428,7 +429,9 @@ class TestOddScenes:
     def test_a_band_without_data_is_black_in_that_band(self, write_scene):
         values = np.full((3, 8, 8), 1000, np.uint16)
         values[0] = 65535
-        scene = open_scene(write_scene("a.tif", values, nodata=65535), value_range=(0, 2000))
+        scene = open_scene(
+            write_scene("a.tif", values, nodata=65535), Reading(value_range=(0, 2000))
+        )
         image, is_valid = read_window(scene, Window(0, 0, 8, 8))
         assert is_valid.all()
         assert image[0, 0].tolist() == [0, 128, 128]
@@ -441,7 +444,7 @@ class TestOddScenes:
         write_polygons("a.geojson", boxes([(20, 20)]))
         (tmp_path / "b.geojson").write_text('{"type": "FeatureCollection", "features": []}')
         assert [r.path.stem for r in GeoScenes(tmp_path).records] == ["a"]
-        assert len(GeoScenes(tmp_path, ReadSettings(slices="all"))) == 2
+        assert len(GeoScenes(tmp_path, SourceSettings(slices="all"))) == 2
 
     def test_polygons_elsewhere_are_refused(self, tmp_path, write_scene, write_polygons):
         write_scene("a.tif", np.ones((1, 64, 64), np.uint8))
@@ -472,12 +475,12 @@ class TestOddScenes:
         )
         (tmp_path / "d" / "a.vrt").write_text(vrt)
         with pytest.raises(UserError, match="outside its own folder"):
-            open_scene(tmp_path / "d" / "a.vrt")
+            open_scene(tmp_path / "d" / "a.vrt", Reading())
 
     def test_a_file_that_is_written_anew_is_read_anew(self, write_scene):
-        first = open_scene(write_scene("a.tif", np.full((1, 8, 8), 10, np.uint8)))
+        first = open_scene(write_scene("a.tif", np.full((1, 8, 8), 10, np.uint8)), Reading())
         assert read_window(first, Window(0, 0, 8, 8))[0].max() == 10
-        second = open_scene(write_scene("a.tif", np.full((1, 9, 9), 20, np.uint8)))
+        second = open_scene(write_scene("a.tif", np.full((1, 9, 9), 20, np.uint8)), Reading())
         assert read_window(second, Window(0, 0, 8, 8))[0].max() == 20
 
 
@@ -487,7 +490,7 @@ def test_thousands_of_polygons_of_a_window_are_drawn_in_a_moment(
     write_scene("a.tif", np.ones((1, 400, 400), np.uint8))
     places = [(x, y) for x in range(0, 396, 8) for y in range(0, 396, 8)]
     write_polygons("a.gpkg", boxes(places, side=6))
-    source = GeoScenes(tmp_path, ReadSettings(tile=400, block=1000))
+    source = GeoScenes(tmp_path, SourceSettings(Reading(tile=400), block=1000))
     calls = []
     with pytest.MonkeyPatch.context() as patch:
         features = pytest.importorskip("rasterio.features")

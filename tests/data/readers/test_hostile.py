@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samtune.data.formats import open_splits, recognise
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
-from samtune.geometry import mask_to_rle
+from samtune.masks import mask_to_rle
 
 HW = (12, 16)
 PIXELS = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
@@ -174,7 +173,7 @@ def written(request, tmp_path, write):
 def read_all(folder, name):
     """Each sample, the way a run reads it."""
     splits = SplitSettings(val_fraction=0, test_fraction=0)
-    sources = open_splits(folder, name, ReadSettings(), splits).values()
+    sources = open_splits(folder, name, SourceSettings(), splits).values()
     samples = []
     for source in sources:
         for index in range(len(source)):
@@ -253,7 +252,7 @@ def test_links_that_run_in_circles_do_no_harm(written):
 def test_processes_that_read_get_a_copy(written):
     folder, name = written
     splits = open_splits(
-        folder, name, ReadSettings(), SplitSettings(val_fraction=0, test_fraction=0)
+        folder, name, SourceSettings(), SplitSettings(val_fraction=0, test_fraction=0)
     )
     again = pickle.loads(pickle.dumps(splits["train"]))  # noqa: S301
     np.testing.assert_array_equal(again.read(0).labels, splits["train"].read(0).labels)

@@ -13,8 +13,7 @@ from PIL import Image as Picture
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.hub import Hub
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 datasets = pytest.importorskip("datasets")
@@ -79,9 +78,9 @@ def test_a_label_image_is_read_by_the_name_of_its_column(tmp_path, column, class
 
 def test_settings_go_before_names(tmp_path):
     path = saved(tmp_path, rows("mask"))
-    assert Hub(path, ReadSettings(labels="instances")).read(0).classes == {}
-    assert Hub(path, ReadSettings(labels="binary")).read(0).labels.max() == 1
-    assert Hub(path, ReadSettings(class_names=((1, "cell"),))).read(0).classes[1] == "cell"
+    assert Hub(path, SourceSettings(labels="instances")).read(0).classes == {}
+    assert Hub(path, SourceSettings(labels="binary")).read(0).labels.max() == 1
+    assert Hub(path, SourceSettings(class_names=((1, "cell"),))).read(0).classes[1] == "cell"
 
 
 def test_lists_of_masks_are_objects_that_may_overlap(tmp_path):
@@ -102,7 +101,7 @@ def test_splits_and_columns_are_kept(tmp_path):
     )
     path = saved(tmp_path, data)
     assert recognise(path) == "hub"
-    splits = open_splits(path, "auto", ReadSettings(), SplitSettings(group_column="patient"))
+    splits = open_splits(path, "auto", SourceSettings(), SplitSettings(group_column="patient"))
     found = {name: [(r.image_id, r.group) for r in s.records] for name, s in splits.items()}
     assert found == {
         "train": [("train/000000", "p1"), ("train/000001", "")],
@@ -119,7 +118,7 @@ def test_parquet_is_read_with_splits_in_its_names(tmp_path, layout):
         file.parent.mkdir(exist_ok=True)
         rows("instances").to_parquet(file)
     assert recognise(tmp_path) == recognise(file) == "hub"
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {name: len(part) for name, part in splits.items()} == {"train": 1, "val": 1, "test": 1}
     np.testing.assert_array_equal(splits["val"].read(0).labels[0], LABELS)
 
@@ -243,7 +242,7 @@ def test_names_on_the_hub_are_asked_for_there(tmp_path, monkeypatch):
     )
     path = type(tmp_path)("hf:some-one/cells_2.0")
     assert recognise(path) == "hub"
-    splits = open_splits(path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(path, "auto", SourceSettings(), SplitSettings())
     assert asked == ["some-one/cells_2.0"]
     assert len(splits["test"]) == 1
 
@@ -265,7 +264,7 @@ def test_parquet_is_read_as_the_hub_stores_it(tmp_path, layout):
         file = tmp_path / layout.format(split)
         file.parent.mkdir(exist_ok=True)
         rows("instances").to_parquet(file)
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {name: [r.image_id for r in part.records] for name, part in splits.items()} == {
         "train": ["train/000000"], "val": ["val/000000"], "test": ["test/000000"],
     }  # fmt: skip
@@ -273,6 +272,6 @@ def test_parquet_is_read_as_the_hub_stores_it(tmp_path, layout):
 
 def test_tables_may_be_called_by_other_words_for_splits(tmp_path):
     data = DatasetDict({name: rows("mask") for name in ("train", "dev", "test")})
-    splits = open_splits(saved(tmp_path, data), "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(saved(tmp_path, data), "auto", SourceSettings(), SplitSettings())
     assert [r.image_id for r in splits["val"].records] == ["dev/000000"]
     assert len(splits["train"]) == 1

@@ -12,8 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.label_studio import LabelStudio, decode_brush
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 HW = (20, 40)
@@ -181,7 +180,7 @@ def test_it_is_recognised_and_data_name_splits_and_groups(exported, tmp_path, wr
     exported(first, second)
     assert recognise(tmp_path) == recognise(tmp_path / "project-1.json") == "label_studio"
     settings = SplitSettings(group_column="patient")
-    splits = open_splits(tmp_path, "auto", ReadSettings(), settings)
+    splits = open_splits(tmp_path, "auto", SourceSettings(), settings)
     found = {name: [(r.image_id, r.group) for r in s.records] for name, s in splits.items()}
     assert found == {"train": [("a.png", "p1")], "val": [("b.png", "p2")], "test": []}
 

@@ -10,8 +10,7 @@ from PIL import Image
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.labelme import Labelme
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 HW = (20, 40)
@@ -99,7 +98,7 @@ def test_it_is_recognised_with_splits_as_folders_or_in_the_manifest(labelme, tmp
     (tmp_path / "test" / "b.json").write_text((tmp_path / "a.json").read_text())
     write(tmp_path / "test" / "a.png", np.zeros((*HW, 3), np.uint8))
     (tmp_path / "manifest.csv").write_text("id,split\na,train\n")
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings(val_fraction=0))
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings(val_fraction=0))
     assert {s: [r.image_id for r in source.records] for s, source in splits.items()} == {
         "train": ["a"], "val": [], "test": ["test/b"],
     }  # fmt: skip
@@ -164,7 +163,7 @@ def test_folders_may_be_called_by_other_words_for_splits(tmp_path, write):
         write(tmp_path / split / "a.png", np.full((*HW, 3), 90, np.uint8))
         content = {"shapes": [shape(SQUARE)], "imagePath": "a.png"}
         (tmp_path / split / "a.json").write_text(json.dumps(content))
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {s: [r.image_id for r in source.records] for s, source in splits.items()} == {
         "train": ["train/a"], "val": ["valid/a"], "test": ["testing/a"],
     }  # fmt: skip

@@ -6,9 +6,8 @@ import tifffile
 from PIL import Image
 
 from samtune.data.formats import open_splits, recognise
-from samtune.data.readers.mask_folder import MaskFolder, read_manifest
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.readers.mask_folder import MaskFolder
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 HW = (6, 8)
@@ -24,7 +23,7 @@ def folder(tmp_path, write):
     def open_folder(values, under="labels", **settings):
         write(tmp_path / "images" / "a.png", IMAGE)
         write(tmp_path / under / "a.png", values)
-        return MaskFolder(tmp_path, ReadSettings(**settings))
+        return MaskFolder(tmp_path, SourceSettings(**settings))
 
     return open_folder
 
@@ -171,7 +170,7 @@ def test_negative_labels_are_refused_unless_they_are_ignored(tmp_path, write):
     values = VALUES.astype(np.int16)
     values[3] = -1
     tifffile.imwrite(tmp_path / "labels" / "a.tif", values)
-    ignoring = MaskFolder(tmp_path, ReadSettings(ignore_values=(-1,)))
+    ignoring = MaskFolder(tmp_path, SourceSettings(ignore_values=(-1,)))
     np.testing.assert_array_equal(ignoring.read(0).labels, VALUES[None])
     with pytest.raises(UserError, match=r"a\.tif.*-1"):
         MaskFolder(tmp_path).read(0)
@@ -196,13 +195,6 @@ def test_what_lies_there_instead_of_a_mask_is_named(tmp_path, write, name):
     write(tmp_path / "masks" / name, VALUES.astype(np.uint8))
     with pytest.raises(UserError, match=rf"without loss.*masks holds {re.escape(name)}$"):
         MaskFolder(tmp_path)
-
-
-@pytest.mark.parametrize("separator", [";", "\t"])
-def test_a_manifest_without_commas_is_told_its_columns(tmp_path, separator):
-    (tmp_path / "manifest.csv").write_text(separator.join(["file", "split"]) + "\n")
-    with pytest.raises(UserError, match=f"one column 'file{separator}split'.*'file,split'"):
-        read_manifest(tmp_path)
 
 
 def test_a_folder_without_images_is_named(tmp_path):
@@ -303,20 +295,10 @@ def test_known_columns_may_be_in_capitals(tmp_path, write):
     assert dict(source.records[0].columns) == {
         "ID": "a", "split": "Train", "group": "g1", "Stain": "he",
     }  # fmt: skip
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {name: [r.group for r in part.records] for name, part in splits.items()} == {
         "train": ["g1"], "val": [], "test": ["g2"],
     }  # fmt: skip
-
-
-def test_an_image_twice_in_a_manifest_is_named_with_both_rows(tmp_path):
-    file = tmp_path / "manifest.csv"
-    file.write_text("id,split,site\na,train,x\nb,val,x\na,train,x\n")
-    assert list(read_manifest(tmp_path)) == ["a", "b"]
-    file.write_text("id,split,site\na,train,x\nb,val,x\na,test,x\n")
-    said = r"'a' twice, with another split: 'train' in line 2, 'test' in line 4; leave one"
-    with pytest.raises(UserError, match=said):
-        read_manifest(tmp_path)
 
 
 def test_an_image_that_the_manifest_leaves_out_needs_no_mask(tmp_path, write):
@@ -331,21 +313,3 @@ def test_a_manifest_that_names_no_image_is_refused(tmp_path, write):
     (tmp_path / "manifest.csv").write_text("id,split\nz,train\n")
     with pytest.raises(UserError, match=r"named in .*manifest\.csv: it names z, .* called a\.png"):
         MaskFolder(tmp_path)
-
-
-def test_a_manifest_may_have_a_byte_order_mark_and_short_rows(tmp_path):
-    (tmp_path / "manifest.csv").write_bytes(b"\xef\xbb\xbfid,split\na,train\nb\n")
-    rows = read_manifest(tmp_path)
-    assert rows == {"a": {"id": "a", "split": "train"}, "b": {"id": "b", "split": ""}}
-
-
-def test_a_manifest_that_is_no_text_is_named(tmp_path):
-    (tmp_path / "manifest.csv").write_bytes(b"id,split\n\xff\xfe,x\n")
-    with pytest.raises(UserError, match=r"manifest\.csv cannot be read as CSV"):
-        read_manifest(tmp_path)
-
-
-def test_without_a_manifest_there_are_no_rows(tmp_path):
-    assert read_manifest(tmp_path) == {}
-    (tmp_path / "manifest.csv").touch()
-    assert read_manifest(tmp_path) == {}

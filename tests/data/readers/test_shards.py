@@ -16,10 +16,9 @@ from PIL import Image
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.shards import Shards
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
-from samtune.geometry import mask_to_rle
+from samtune.masks import mask_to_rle
 
 HW = (6, 8)
 PIXELS = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
@@ -56,7 +55,7 @@ def write_tar(file, members, form=tarfile.PAX_FORMAT):
 def shard(tmp_path):
     """A function that opens a shard of given members."""
     return lambda members, **more: Shards(
-        write_tar(tmp_path / "sa_000000.tar", members), ReadSettings(**more)
+        write_tar(tmp_path / "sa_000000.tar", members), SourceSettings(**more)
     )
 
 
@@ -111,7 +110,7 @@ def test_names_of_shards_and_folders_are_splits(tmp_path):
     members = {"a.png": encoded(PIXELS), "a.seg.png": encoded(LABELS)}
     for name in ("train-0000", "val-0000", "test/0000"):
         write_tar(tmp_path / f"{name}.tar", members)
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {name: [r.image_id for r in part.records] for name, part in splits.items()} == {
         "train": ["train-0000/a"], "val": ["val-0000/a"], "test": ["test/0000/a"],
     }  # fmt: skip
@@ -274,5 +273,5 @@ def test_compressed_tars_and_empty_folders_are_said(tmp_path):
 def test_shards_may_be_called_by_other_words_for_splits(tmp_path, layout):
     for split in ("training", "validation", "test"):
         write_tar(tmp_path / layout.format(split), SA1B)
-    splits = open_splits(tmp_path, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {name: len(part) for name, part in splits.items()} == {"train": 1, "val": 1, "test": 1}

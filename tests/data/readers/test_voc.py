@@ -9,8 +9,7 @@ from PIL import Image
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.voc import Voc
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 HW = (6, 8)
@@ -73,13 +72,13 @@ def test_classes_alone_are_an_object_each(folder):
     sample = Voc(folder).read(0)
     np.testing.assert_array_equal(sample.labels[0], without_void(KINDS))
     assert sample.classes == {3: "bird", 15: "person"}
-    assert Voc(folder, ReadSettings(class_names=((3, "duck"),))).read(0).classes[3] == "duck"
+    assert Voc(folder, SourceSettings(class_names=((3, "duck"),))).read(0).classes[3] == "duck"
 
 
 def test_classes_can_be_asked_for_beside_objects(folder):
-    sample = Voc(folder, ReadSettings(labels="semantic")).read(0)
+    sample = Voc(folder, SourceSettings(labels="semantic")).read(0)
     np.testing.assert_array_equal(sample.labels[0], without_void(KINDS))
-    sample = Voc(folder, ReadSettings(labels="binary")).read(0)
+    sample = Voc(folder, SourceSettings(labels="binary")).read(0)
     np.testing.assert_array_equal(sample.labels[0], without_void(KINDS) > 0)
     assert sample.classes == {1: ""}
 
@@ -95,7 +94,7 @@ def test_objects_alone_have_no_class(folder):
 def test_lists_are_splits(folder):
     listed(folder, train=["2007_2"], val=["2007_1"], trainval=["2007_1", "2007_2"])
     assert recognise(folder) == "voc"
-    splits = open_splits(folder, "auto", ReadSettings(), SplitSettings())
+    splits = open_splits(folder, "auto", SourceSettings(), SplitSettings())
     found = {name: [r.image_id for r in part.records] for name, part in splits.items()}
     assert found == {"train": ["2007_2"], "val": ["2007_1"], "test": []}
 

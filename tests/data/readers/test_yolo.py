@@ -5,8 +5,7 @@ import pytest
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.yolo import Yolo, label_file
-from samtune.data.source import ReadSettings
-from samtune.data.splits import SplitSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 HW = (20, 40)
@@ -44,7 +43,7 @@ def test_an_image_without_a_file_has_no_objects(folder):
 
 def test_it_is_recognised_with_its_splits(folder):
     assert recognise(folder) == recognise(folder / "data.yaml") == "yolo"
-    splits = open_splits(folder, "auto", ReadSettings(), SplitSettings(test_fraction=0))
+    splits = open_splits(folder, "auto", SourceSettings(), SplitSettings(test_fraction=0))
     assert [record.image_id for record in splits["train"].records] == ["a", "b"]
     assert [record.image_id for record in splits["val"].records] == ["c"]
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from samtune.evaluation.asking import Answer
 from samtune.evaluation.assess import assess
-from samtune.evaluation.compare import Comparison
-from samtune.evaluation.report.files import examples_picture, write_report
+from samtune.evaluation.comparing import Comparison
 from samtune.evaluation.report.gallery import Gallery
 from samtune.evaluation.report.page import render
 from samtune.evaluation.report.tables import to_csv
+from samtune.evaluation.report.writing import examples_picture, write_report
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.models.calibration import Calibration, Threshold
 from samtune.prompts.protocols import RECIPES, find_protocols
@@ -81,7 +81,7 @@ def fill(rows):
 def assessed(rows, about, general=None, calibration=None, recipe=None):
     domain = Comparison(rows, "0" * 64)
     elsewhere = None if general is None else Comparison(general, "1" * 64)
-    found = assess(domain, elsewhere, "procedural", SETTINGS, recipe, calibration)
+    found = assess(domain, elsewhere, "drawn", SETTINGS, recipe, calibration)
     return {**found, "about": about}
 
 
@@ -186,9 +186,7 @@ class TestPage:
         page = render(rows, found, fill(rows))
         (warning,) = Tags(page).text["li"]
         assert warning == found["warnings"][0]
-        assert warning.startswith(
-            "forgotten: on the general set (procedural) 'box' prompts fell by"
-        )
+        assert warning.startswith("forgotten: on the general set (drawn) 'box' prompts fell by")
         places = [page.index(text) for text in ('<p class="headline">', "<li>", "<table", "<svg")]
         assert places == sorted(places)
 

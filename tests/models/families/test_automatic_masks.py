@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samtune.errors import UserError
-from samtune.inference.automatic import AutomaticMaskGenerator
+from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 
 # the logits of random networks are small

@@ -8,19 +8,21 @@ from peft import PeftModel
 from samtune.data.features import FeatureStore
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.errors import UserError
-from samtune.evaluation.compare import compare
+from samtune.evaluation.comparing import compare
 from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.inference.predictor import SamPredictor
 from samtune.models.encoder_steps import frozen_depth
 from samtune.models.families.table import FAMILIES, family_of_official
 from samtune.models.loading import load_model
-from samtune.models.lora import LoraSettings, merge, prepare_for_training
+from samtune.models.lora import merge, prepare_for_training
 from samtune.models.saving import save_transformers, save_tuned
+from samtune.models.settings import LoraSettings
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.training.encoding import encode_batch, frozen_part
-from samtune.training.losses import LossSettings, LossWeights
+from samtune.training.losses import LossWeights
 from samtune.training.rounds import run_rounds
+from samtune.training.settings import LossSettings
 from samtune.types import Batch, Features, ObjectKey, Prompt
 
 KINDS = ("points", "boxes", "both", "points and masks", "masks alone")

@@ -16,8 +16,8 @@ import torch
 from samtune.errors import UserError
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.families.table import FAMILIES, family_of_official
-from samtune.models.initialise import build_network
 from samtune.models.loading import load_model
+from samtune.models.pretraining.initialise import build_network
 from samtune.models.registry import REGISTRY
 from samtune.types import Prompts
 from tests.models.families.published_keys import PUBLISHED, published

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.modeling_outputs import BaseModelOutput
 
 from samtune.models.backend import BaseIdentity, Sam
-from samtune.models.initialise import build_network
+from samtune.models.pretraining.initialise import build_network
 from samtune.models.registry import ModelSpec
 
 _VIT = {

@@ -1,0 +1,60 @@
+"""What is printed of tasks that measure models."""
+
+import shlex
+from typing import Any
+
+from samtune.evaluation.report.tables import to_markdown
+from samtune.evaluation.verdict import verdict
+from samtune.tasks.calibrate import CalibrationResult
+from samtune.tasks.compare import Comparison
+from samtune.tasks.evaluate import Evaluation
+from samtune.tasks.learning_curve import LearningCurve
+from samtune.tasks.results import markdown
+from samtune.tasks.scale import ScaleResult
+from samtune.tasks.thresholds import ThresholdsResult
+
+Arguments = dict[str, Any]
+
+
+def note_command(given: Arguments, options: Arguments, words: list[str]) -> Arguments:
+    """The results say how they came about."""
+    return {**given, "command": shlex.join(["samtune", *words])}
+
+
+def tell_evaluate(result: Evaluation | None, options: Arguments) -> None:
+    if result is None:  # another of several processes tells
+        return
+    protocols = result.results["protocols"]
+    print(to_markdown(protocols))
+    for name, summary in protocols.items():
+        print(verdict(name, summary))
+    for warning in result.warnings:
+        print(f"WARNING: {warning}")
+    print(result.headline)
+    print(f"report: {result.folder / 'report.html'}")
+    if (result.folder / "examples.png").exists():
+        print(f"picture: {result.folder / 'examples.png'}")
+
+
+def tell_page(result: Comparison | LearningCurve, options: Arguments) -> None:
+    print(markdown(next(iter(result.tables.values()))))
+    print(result.headline)
+    print(f"report: {result.page}")
+
+
+def tell_saved(result: CalibrationResult | ThresholdsResult, options: Arguments) -> None:
+    print(markdown(next(iter(result.tables.values()))))
+    print(result.headline)
+    print(f"saved: {result.file}")
+
+
+def tell_scale(result: ScaleResult, options: Arguments) -> None:
+    if result.model is not None:
+        print(result.headline)
+        return
+    print(markdown(result.tables["scales"]))
+    print(result.headline)
+    print(
+        f"report: {result.page}; samtune scale MODEL --write {result.knee:g} saves the model at that "
+        "scale"
+    )

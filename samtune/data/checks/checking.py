@@ -1,0 +1,146 @@
+"""A look at the data before training: what is there, and what would spoil the result."""
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from samtune.bars import bar
+from samtune.data.checks.findings import (
+    Finding,
+    Level,
+    SplitFacts,
+    facts_of,
+    findings_of_alignment,
+    findings_of_splits,
+)
+from samtune.data.checks.leaks import find_leaks, find_torn_groups
+from samtune.data.checks.look import Seen, look_at
+from samtune.data.geo.shared_ground import find_meeting
+from samtune.data.settings import OnError
+from samtune.data.source import Source
+from samtune.data.splits import SPLITS
+from samtune.errors import UserError
+
+# Of images that cannot be read, so many are named.
+_SHOWN = 3
+
+
+@dataclass
+class CheckResult:
+    """Facts by split, and findings, the worst first; whether some images cannot be read at all."""
+
+    splits: dict[str, SplitFacts]
+    findings: list[Finding]
+    has_unreadable: bool = False
+
+    @property
+    def verdict(self) -> str:
+        levels = {finding.level for finding in self.findings}
+        return "errors" if "error" in levels else "warnings" if levels else "ok"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "splits": {split: asdict(facts) for split, facts in self.splits.items()},
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def check(
+    sources: Mapping[str, Source],
+    input_side: int,
+    stretch: str,
+    min_area: int,
+    tile: int = 0,
+    most: int = 0,
+    seconds: float = 0,
+    on_error: OnError = "fail",
+) -> CheckResult:
+    """Read the images of every split once.
+
+    Args:
+        sources: whole images by split.
+        input_side: of the model's square input, pixels.
+        stretch: how images are read.
+        min_area: smaller objects are left out in training, pixels.
+        tile: side of the tiles that images are cut into; 0 for none.
+        most: images of each split that are read, evenly spread; 0 for all. Groups are compared of all.
+        seconds: after which no more images of a split are read; 0 for no limit.
+        on_error: what training does with an image that cannot be read.
+    """
+    seen: list[Seen] = []
+    unreadable: list[str] = []
+    findings = [Finding("warning", note) for note in _notes(sources)]
+    for split, source in sources.items():
+        cut = 0 if source.is_tiled else tile
+        started = time.monotonic()
+        for index in bar(_chosen(source, most), f"check {split}", "image"):
+            if seconds and time.monotonic() - started > seconds:
+                break
+            try:
+                seen.append(look_at(split, source, index, input_side, min_area, cut))
+            except UserError as error:
+                unreadable.append(str(error))
+    findings += _of_unreadable(unreadable, on_error)
+    facts = {
+        split: facts_of([i for i in seen if i.split == split], len(sources.get(split, ())))
+        for split in SPLITS
+    }
+    groups = {s: [r.group or r.image_id for r in source.records] for s, source in sources.items()}
+    told = [
+        *findings_of_splits(facts, stretch, tile),
+        *findings_of_alignment(seen),
+        *find_leaks(seen),
+        *find_shared_ground(sources),
+        *find_torn_groups(groups),
+    ]
+    findings += [Finding(level, text) for level, text in told]
+    findings.sort(key=lambda finding: finding.level != "error")
+    return CheckResult(facts, findings, bool(unreadable))
+
+
+def _of_unreadable(errors: list[str], on_error: OnError) -> list[Finding]:
+    """One finding of all images that cannot be read, or whose masks do not fit."""
+    if not errors:
+        return []
+    told = "; ".join(errors[:_SHOWN])
+    told = f"{len(errors)} images, such as {told}" if len(errors) > _SHOWN else told
+    if on_error == "skip":
+        return [Finding("warning", f"cannot be read, and will be left out: {told}")]
+    advice = "data.on_error: skip leaves such images out"
+    return [Finding("error", f"cannot be read: {told} ({advice})")]
+
+
+def _notes(sources: Mapping[str, Source]) -> list[str]:
+    """What the readers noted; splits of one source say the same."""
+    return list(dict.fromkeys(note for source in sources.values() for note in source.notes))
+
+
+def _chosen(source: Source, most: int) -> list[int]:
+    if not most or len(source) <= most:
+        return list(range(len(source)))
+    return [int(place) for place in np.linspace(0, len(source) - 1, most)]
+
+
+def find_shared_ground(sources: Mapping[str, Source]) -> Iterator[tuple[Level, str]]:
+    """For each two splits how much of the second the first shows too, with an example."""
+    grounds = {
+        split: found for split, source in sources.items() if (found := source.grounds()) is not None
+    }
+    for one, other in itertools.combinations(grounds, 2):
+        pairs = find_meeting(grounds[other], grounds[one])
+        if not len(pairs):
+            continue
+        shared, total = len(set(pairs[:, 0].tolist())), len(grounds[other])
+        records = sources[other].records[pairs[0, 0]], sources[one].records[pairs[0, 1]]
+        example = " and ".join(record.image_id for record in records)
+        yield (
+            "error",
+            f"{shared} of {total} windows of {other} ({shared / total:.0%}) show ground that {one} "
+            f"shows too, such as {example}: results on them are worth nothing; keep scenes of one "
+            "place in one split, or name no splits, so that blocks are drawn",
+        )

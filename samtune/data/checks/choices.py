@@ -1,0 +1,232 @@
+"""Which settings fit a data set, and why: the rules of `samtune init`."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from samtune.data.augment.presets import PRESETS
+from samtune.data.checks.survey import Survey
+from samtune.data.splits import SPLITS
+from samtune.images.intensity import WINDOWS
+
+# (question, possible answers, what is taken without one) -> answer
+Ask = Callable[[str, list[str], str], str]
+_DARK = 40.0
+# So many steps are a first run that shows whether tuning helps.
+_STEPS = {"nano": 1500, "other": 1000}
+# A trial of so many epochs is validated, too.
+_TRIAL_EPOCHS = 3
+# An object has this many separate parts on average, where each may be one of its own.
+_PARTS = 1.5
+# The augmentation that does no harm whatever the pictures are.
+_ANY = "light"
+# A raster with more values has numbers of objects: legends of land cover have up to some fifty classes.
+_MOST_CLASSES = 50
+_MEANINGS = {
+    "binary": "one value besides 0", "semantic": "a value for each class",
+    "instances": "a number for each object",
+}  # fmt: skip
+_FEW_IMAGES, _FEW_WINDOWS = 20, 12
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting, its value, and why; one that is off stands in the config as a comment."""
+
+    name: str
+    value: Any
+    reason: str
+    is_off: bool = False
+
+
+def choose_data(found: Survey, side: int, given: set[str], ask: Ask) -> list[Choice]:
+    """Settings of the data.
+
+    Args:
+        found: the survey.
+        side: of the model's input, pixels.
+        given: settings that are not to be chosen.
+        ask: puts a question to the user.
+    """
+    rules = (_format, _labels, _pixels, _window, _tile, _groups, _augment)
+    chosen = [choice for rule in rules for choice in rule(found, side, ask)]
+    return [choice for choice in chosen if choice.name not in given]
+
+
+def _format(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    yield Choice("data.format", found.format, "recognised by what is in it")
+
+
+def _labels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    names = {name for image in found.seen for name in image.classes}
+    is_semantic = found.format in ("mask_folder", "volumes", "geo") and any(names)
+    if found.format == "mask_folder" and found.values:
+        is_one_value = found.values == 1 and (any(names) or found.num_components >= _PARTS)
+        is_semantic |= is_one_value or found.is_interpolated
+        if found.is_interpolated:
+            reason = "grey levels along the outlines, as after resizing, are no objects"
+            yield Choice("data.labels", "binary", reason)
+        elif is_one_value:
+            yield Choice("data.labels", "binary", _MEANINGS["binary"])
+        else:
+            meaning = "semantic" if any(names) else "instances"
+            yield Choice("data.labels", meaning, _MEANINGS[meaning])
+    elif found.has_label_raster and found.values:
+        meaning = "semantic" if is_semantic else _meaning_in_scenes(found, ask)
+        is_semantic = meaning != "instances"
+        yield Choice("data.labels", meaning, _MEANINGS[meaning])
+    if is_semantic and found.num_components >= _PARTS:
+        question = (
+            f"A mask has {found.num_components:.1f} separate parts on average: is each an object of "
+            "its own?"
+        )
+        if ask(question, ["yes", "no"], "yes") == "yes":
+            reason = "separate parts are objects of their own"
+            yield Choice("data.with_components", True, reason)
+
+
+def _meaning_in_scenes(found: Survey, ask: Ask) -> str:
+    """What the values of label rasters mean: few of them may be classes, as of land cover."""
+    is_parted = found.num_components >= _PARTS
+    if found.values == 1 and is_parted:
+        return "binary"
+    if found.values > _MOST_CLASSES:
+        return "instances"
+    question = (
+        f"The label rasters hold {found.values} values, each in {found.num_components:.1f} separate "
+        "parts of a window on average: is a value a class or one object?"
+    )
+    answer = ask(question, ["class", "object"], "class" if is_parted else "object")
+    return "semantic" if answer == "class" else "instances"
+
+
+def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    stored = found.seen[0].stored
+    if found.format == "volumes":
+        return
+    is_unnamed = any("no names" in note for note in found.notes)
+    if stored.num_channels > 3 and (found.format != "geo" or is_unnamed):
+        answers = ["0,1,2", "2,1,0"]
+        question = f"{stored.num_channels} bands: which are red, green, blue (counted from 0)?"
+        bands = [int(part) for part in ask(question, answers, answers[0]).split(",")]
+        yield Choice("data.bands", bands, "red, green, blue among the bands")
+    elif is_unnamed:
+        question = "The bands have no names: are they stored red, green, blue or blue, green, red?"
+        if ask(question, ["rgb", "bgr"], "rgb") == "bgr":
+            yield Choice("data.bands", [2, 1, 0], "stored blue, green, red")
+    if found.has_window:  # which goes before any stretch
+        return
+    is_dark = float(np.median([image.brightness for image in found.seen])) < _DARK
+    if stored.dtype != "uint8" and found.format == "geo":
+        yield Choice("data.stretch", "percentile", f"{stored.dtype} values, stretched by scene")
+    elif stored.dtype != "uint8" or is_dark:
+        reason = "dark images" if stored.dtype == "uint8" else f"{stored.dtype} values"
+        yield Choice("data.stretch", "auto", reason)
+
+
+def _window(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    if found.format == "volumes" and found.modality == "ct":
+        default = "none" if found.has_window else "soft_tissue"
+        without = "that of the files" if found.has_window else "percentiles"
+        question = f"CT: which window shows your objects (none: {without})?"
+        window = ask(question, [*WINDOWS, "none"], default)
+        if window != "none":
+            yield Choice("data.window", window, "Hounsfield units that are shown")
+
+
+def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    longest = max(max(image.hw) for image in found.seen)
+    num_objects = sum(len(image.areas) for image in found.seen)
+    too_small = sum(image.num_too_small for image in found.seen)
+    if found.format != "geo" and longest > 1.25 * side and too_small > num_objects / 20:
+        reason = f"{too_small} of {num_objects} objects would be too small in whole images"
+        yield Choice("data.tile", side, reason)
+
+
+def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    if found.is_split:
+        yield from _groups_of_splits(found, ask)
+    elif found.group_column:
+        are_few = found.num_groups < len(SPLITS)
+        reason = "what belongs together stays in one split"
+        if are_few:
+            reason = (
+                f"if nothing of it may lie in two splits; {found.num_groups} values make no three"
+            )
+        yield Choice("data.group_column", found.group_column, reason, are_few)
+    elif found.group_regex:
+        question = (
+            "Names seem to tell what belongs together (one patient, slide or video): "
+            f"{found.seen[0].image_id}. Keep such images in one split?"
+        )
+        if ask(question, ["yes", "no"], "yes") == "yes":
+            yield Choice("data.group_regex", found.group_regex, "images of one name stay together")
+
+
+def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
+    """Where splits are named, groups say what counts as independent: wrong ones do harm, too."""
+    if found.is_grouped or not (found.group_column or found.group_regex):
+        return
+    name, value = "data.group_regex", found.group_regex
+    what = f"names such as {found.seen[0].image_id}"
+    if found.group_column:
+        name, value = "data.group_column", found.group_column
+        what = f"the manifest's column {value}"
+    question = (
+        f"Does {what} tell which images are of one patient, slide or video, so that evaluate must not "
+        "count them as independent (and not only of one kind)?"
+    )
+    answer = ask(question, ["yes", "no", "unsure"], "unsure")
+    if answer == "yes":
+        yield Choice(name, value, "evaluate counts what belongs together as one")
+    elif answer == "unsure":
+        reason = (
+            f"if {what} tells what is of one patient, slide or video: evaluate counts images as "
+            "independent without it"
+        )
+        yield Choice(name, value, reason, is_off=True)
+
+
+def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
+    preset = found.modality
+    reason = "what the images seem to be; docs/augmentation.md shows all"
+    if not preset:
+        preset = ask("What are the images?", [p for p in PRESETS if p != "none"], _ANY)
+        kind = "true of any picture" if preset == _ANY else "as you say"
+        reason = f"{kind}; docs/augmentation.md shows what there is"
+    yield Choice("data.augment", preset, reason)
+
+
+def choose_tile(found: Survey, side: int) -> int:
+    """Side of a scene's windows: the model's input, less where the scene would give too few."""
+    longest = max(max(image.hw) for image in found.seen)
+    is_small = len(found.sizes) < len(SPLITS) or sum(found.sizes.values()) < _FEW_WINDOWS
+    return max(64, longest // 4) if is_small else min(max(side, 256), 1024)
+
+
+def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
+    """Model, batches and length of a first run."""
+    is_nano = base == "nano"
+    batch = 4 if is_nano or has_gpu else 1
+    num_train = found.sizes.get("train", 1)
+    wanted = _STEPS["nano" if is_nano else "other"] * batch / max(1, num_train)
+    epochs = int(np.clip(round(wanted), 4, 100))
+    every = min(_TRIAL_EPOCHS, max(1, epochs // 10))
+    few = num_train < _FEW_IMAGES
+    choices = [
+        Choice("base", base, "samtune models lists the others"),
+        Choice("data.batch_size", batch, "images at a time; --auto true fits it to the memory"),
+        Choice("trainer.max_epochs", epochs, f"about {epochs * -(-num_train // batch)} steps"),
+        Choice(
+            "trainer.check_val_every_n_epoch", every, "the best step is kept"
+            + ("; few images: results will be unsure" if few else ""),
+        ),
+    ]  # fmt: skip
+    if is_nano:
+        choices += [
+            Choice("model.optim.lr", 5e-4, "a small model learns faster"),
+            Choice("data.target_side", 64, "nano's own grid of masks"),
+        ]
+    return choices

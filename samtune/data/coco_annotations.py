@@ -1,0 +1,63 @@
+"""Annotations as COCO has them, made into labels: polygons, compressed and uncompressed RLE."""
+
+from pathlib import Path
+from typing import Any
+
+from samtune.data.objects import stack_layers
+from samtune.errors import UserError
+from samtune.masks import polygons_to_mask, rle_to_mask
+from samtune.types import LabelArray, MaskArray
+
+_LARGEST_ID = 2**31 - 1
+# What stands for no outline.
+_EMPTY: tuple[Any, ...] = (None, "", [], [[]], {})
+
+
+def objects_among(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Annotations with a segmentation that are no crowds."""
+    return [
+        each for each in annotations
+        if not each.get("iscrowd") and each.get("segmentation") not in _EMPTY
+    ]  # fmt: skip
+
+
+def decode_annotations(
+    annotations: list[dict[str, Any]], hw: tuple[int, int], file: Path | str
+) -> tuple[LabelArray, list[int]]:
+    """Labels (L, H, W) of annotations, and the id that each of them has there.
+
+    Raises:
+        UserError: a segmentation cannot be decoded, or has another size than the image.
+    """
+    ids = _object_ids(annotations)
+    masks = [_decode(annotation, hw, file) for annotation in annotations]
+    return stack_layers(zip(ids, masks, strict=True), hw), ids
+
+
+def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -> MaskArray:
+    shape, where = annotation["segmentation"], f"annotation {annotation.get('id')} of {file}"
+    try:
+        if not isinstance(shape, dict):
+            rings = [ring for ring in shape if len(ring) >= 6]
+            if not rings:
+                raise ValueError("none of its polygons has three corners")
+            return polygons_to_mask(rings, hw)
+        height, width = (int(side) for side in shape["size"])
+        mask = rle_to_mask(shape) if (height, width) == hw else None
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise UserError(f"{where} has a segmentation that cannot be decoded: {error}") from error
+    if mask is None:
+        raise UserError(f"{where} is {width}x{height} pixels, but its image is {hw[1]}x{hw[0]}")
+    return mask
+
+
+def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:
+    """The file's own ids, or 1..n where those do not fit a label map.
+
+    `object_id`, which `samtune convert` writes, goes before `id`.
+    """
+    ids = [annotation.get("object_id", annotation.get("id")) for annotation in annotations]
+    is_usable = all(isinstance(i, int) and 0 < i <= _LARGEST_ID for i in ids)
+    if is_usable and len(set(ids)) == len(ids):
+        return [int(i) for i in ids if i is not None]
+    return list(range(1, len(ids) + 1))

@@ -1,0 +1,216 @@
+"""Masks for the detections of one image, and what tells how far each may be wrong."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from samtune.data.source import tile_starts
+from samtune.drawing import shift_prompt
+from samtune.geometry import prompt_to_input, resized_hw
+from samtune.images.preprocess import to_pixel_values
+from samtune.inference.ask import Answer, ask, full_masks
+from samtune.inference.prelabel.detections import Detection, Rejected, RowError
+from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.masks import box_area, box_ious, mask_to_rle, rle_to_mask
+from samtune.models.backend import Sam
+from samtune.types import (
+    Features,
+    FloatArray,
+    ImageArray,
+    Prompt,
+)
+
+Prompted = tuple[Detection, Prompt]
+Window = tuple[int, int, int, int]  # top, left, bottom, right
+
+
+@dataclass(frozen=True)
+class Prelabel:
+    """One object with its mask.
+
+    Attributes:
+        number, category, detection_score: of the detection.
+        score: predicted IoU, calibrated where the model has a calibration.
+        rle: of the part of the image that the mask covers.
+        corner: row and column of that part.
+        box: of the prompt, inclusive; empty for points.
+        points: of the prompt.
+        agreement: mean IoU of the mask with the two others that the model offered; `None` where it
+            offered one.
+        box_fill: area of the mask as a share of the prompt's box; `None` without one.
+        box_iou: IoU of the mask's own box with the prompt's; `None` without one.
+        has_object: whether the model finds an object there at all (families that tell).
+    """
+
+    number: int
+    category: int
+    detection_score: float | None
+    score: float
+    rle: dict[str, Any]
+    corner: list[int]
+    box: list[float]
+    points: list[list[float]]
+    agreement: float | None
+    box_fill: float | None
+    box_iou: float | None
+    has_object: bool
+
+    @property
+    def mask(self) -> PlacedMask:
+        top, left = self.corner
+        return PlacedMask(top, left, rle_to_mask(self.rle))
+
+    def fitted_to(self, mask: PlacedMask) -> "Prelabel":
+        """The same object with `box_fill` and `box_iou` of what was left of its mask."""
+        if not self.box:
+            return self
+        fill, fit = _fit(mask, np.asarray(self.box, np.float32))
+        return replace(self, box_fill=fill, box_iou=fit)
+
+    @property
+    def prompt(self) -> Prompt:
+        """Original frame."""
+        points = np.asarray(self.points, np.float32).reshape(-1, 2)
+        if self.box:
+            return Prompt(box_xyxy=np.asarray(self.box, np.float32))
+        return Prompt(points, np.ones(len(points), np.int64))
+
+
+@dataclass(frozen=True)
+class ImagePrelabels:
+    """What was made of one image.
+
+    Attributes:
+        hw: height and width.
+        objects: in the order of the detections.
+        rejected: detections that do not fit the image.
+        num_cut: boxes that reached over its edge and were cut.
+    """
+
+    hw: tuple[int, int]
+    objects: list[Prelabel]
+    rejected: list[Rejected]
+    num_cut: int
+
+
+@torch.no_grad()
+def prelabel(
+    sam: Sam, image: ImageArray, detections: list[Detection], tile: int = 0
+) -> ImagePrelabels:
+    """Segment what was detected in an image: each window encoded once, decoded in chunks.
+
+    Args:
+        sam: in evaluation mode.
+        image: (H, W, 3) as `read_image` gives it, with the settings of the model.
+        detections: of this image.
+        tile: side of the windows in which objects are looked at, pixels; 0 is the whole image.
+    """
+    hw = (image.shape[0], image.shape[1])
+    fitting: list[Prompted] = []
+    rejected, num_cut = [], 0
+    for detection in detections:
+        try:
+            prompt, is_cut = detection.to_prompt(hw)
+        except RowError as error:
+            rejected.append(Rejected(detection.where, detection.image, error.reason, error.detail))
+            continue
+        fitting.append((detection, prompt))
+        num_cut += is_cut
+    objects: dict[int, Prelabel] = {}
+    for window, members in _by_window(fitting, hw, tile).items():
+        rows, columns = slice(window[0], window[2]), slice(window[1], window[3])
+        features = sam.encode(to_pixel_values(image[rows, columns], sam.frame)[None].to(sam.device))
+        for label in _segment(sam, features, members, window):
+            objects[label.number] = label
+    ordered = [objects[detection.number] for detection, _ in fitting]
+    return ImagePrelabels(hw, ordered, rejected, num_cut)
+
+
+def _by_window(
+    prompted: list[Prompted], hw: tuple[int, int], tile: int
+) -> dict[Window, list[Prompted]]:
+    """Of windows that overlap by half, each object is in the one whose middle is nearest to its own;
+    one that reaches out of it is looked at in the whole image."""
+    whole = (0, 0, *hw)
+    windows: dict[Window, list[Prompted]] = {}
+    for each in prompted:
+        window = whole
+        if 0 < tile < max(hw):
+            x0, y0, x1, y1 = _extent(each[1])
+            top, left = _start((y0 + y1) / 2, hw[0], tile), _start((x0 + x1) / 2, hw[1], tile)
+            near = (top, left, min(hw[0], top + tile), min(hw[1], left + tile))
+            is_inside = top <= y0 and left <= x0 and y1 < near[2] and x1 < near[3]
+            window = near if is_inside else whole
+        windows.setdefault(window, []).append(each)
+    return windows
+
+
+def _extent(prompt: Prompt) -> list[float]:
+    """x0, y0, x1, y1 of a box or of points."""
+    if prompt.box_xyxy is not None:
+        return [float(value) for value in prompt.box_xyxy]
+    assert prompt.point_coords is not None, "a prompt has a box or points"
+    return [*map(float, prompt.point_coords.min(0)), *map(float, prompt.point_coords.max(0))]
+
+
+def _start(middle: float, length: int, tile: int) -> int:
+    starts = tile_starts(length, tile, tile // 2)
+    return min(starts, key=lambda start: abs(start + tile / 2 - middle))
+
+
+def _segment(
+    sam: Sam, features: Features, chunk: list[Prompted], window: Window
+) -> Iterator[Prelabel]:
+    """Objects of one window."""
+    top, left, bottom, right = window
+    window_hw = (bottom - top, right - left)
+
+    inside = [shift_prompt(prompt, slice(top, None), slice(left, None), 1) for _, prompt in chunk]
+    prompts = [prompt_to_input(prompt, window_hw, sam.frame) for prompt in inside]
+    for answer in ask(sam, features, prompts):
+        agreements, there = _agreements(answer, sam, window_hw), answer.has_object
+        masks = full_masks(sam, answer.logits, window_hw)
+        for n, (place, part) in enumerate(zip(answer.indices, masks, strict=True)):
+            mask = PlacedMask.of(part, top, left)
+            detection, prompt = chunk[place]
+            score = float(answer.scores[n])
+            yield _describe(detection, prompt, mask, score, agreements[n], there[n])
+
+
+def _agreements(answer: Answer, sam: Sam, hw: tuple[int, int]) -> list[float | None]:
+    """Mean IoU of the best mask with each other one, at low resolution without the padding."""
+    found = answer.candidates
+    num_objects, num_masks = found.iou_scores.shape
+    if num_masks == 1:
+        return [None] * num_objects
+    height, width = resized_hw(hw, sam.frame.with_side(sam.mask_side))
+    masks = (found.low_res_logits[..., :height, :width] > sam.mask_threshold).flatten(2)
+    rows = torch.arange(num_objects, device=masks.device)
+    own = masks[rows, answer.best][:, None]
+    ious = (masks & own).sum(2).float() / (masks | own).sum(2).clamp(min=1)
+    others = (ious.sum(1) - ious[rows, answer.best]) / (num_masks - 1)
+    return [float(value) for value in others]
+
+
+def _describe(
+    detection: Detection, prompt: Prompt, mask: PlacedMask, score: float,
+    agreement: float | None, has_object: bool,
+) -> Prelabel:  # fmt: skip
+    box = prompt.box_xyxy
+    fill, fit = (None, None) if box is None else _fit(mask, box)
+    points = [] if prompt.point_coords is None else prompt.point_coords.tolist()
+    return Prelabel(
+        detection.number, detection.category, detection.score, score,
+        mask_to_rle(mask.part), [mask.top, mask.left], [] if box is None else box.tolist(),
+        points, agreement, fill, fit, has_object,
+    )  # fmt: skip
+
+
+def _fit(mask: PlacedMask, box: FloatArray) -> tuple[float, float]:
+    """`box_fill` and `box_iou`."""
+    own = mask.box
+    fit = 0.0 if own is None else float(box_ious(box[None], own[None])[0, 0])
+    return mask.area / max(1.0, box_area(box)), fit

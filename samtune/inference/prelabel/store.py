@@ -1,0 +1,96 @@
+"""What was made of each image: it comes from model, settings, image file, and detections."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from samtune.errors import UserError
+from samtune.files import read_json
+from samtune.images.pixels import image_hw
+from samtune.inference.prelabel.detections import Detection, Rejected
+from samtune.inference.prelabel.labelling import ImagePrelabels, Prelabel, prelabel
+from samtune.models.backend import Sam
+from samtune.models.loading import describe, tuned_sha256
+from samtune.progress import Progress, stamp
+from samtune.reading import Reading
+from samtune.types import ImageArray
+
+# What could not be used, of a run in which nothing could.
+REJECTED = "rejected.json"
+_FORMAT = 1
+
+
+class PrelabelStore(Progress):
+    """Segments images, or reads what was made of them before.
+
+    Args:
+        folder: where to keep it.
+        sam: in evaluation mode.
+        reading: of the images, and the side of the windows that objects are looked at in.
+    """
+
+    def __init__(self, folder: Path, sam: Sam, reading: Reading) -> None:
+        self.sam, self.reading = sam, reading
+        calibration = sam.calibration and asdict(sam.calibration)
+        about = {**describe(sam), "reading": reading.as_dict(), "side": sam.image_size}
+        super().__init__(folder, _FORMAT, tuned_sha256(sam), about, calibration)
+
+    def place_of(self, image: Path, detections: list[Detection]) -> Path:
+        """Where the result for an image is, or will be.
+
+        Raises:
+            UserError: the image is missing.
+        """
+        return self.place(stamp(image), [asdict(each) for each in detections])
+
+    def make(self, place: Path, image: Path, detections: list[Detection]) -> None:
+        """Segment the detections of an image and keep the result.
+
+        Raises:
+            UserError: the image cannot be read.
+        """
+        if detections:
+            result = prelabel(self.sam, self.read_image(image), detections, self.reading.tile)
+        else:
+            result = ImagePrelabels(image_hw(image), [], [], 0)
+        self.write(place, asdict(result))
+
+    def read_image(self, image: Path) -> ImageArray:
+        """(H, W, 3) as the model was trained on.
+
+        Raises:
+            UserError: the image cannot be read.
+        """
+        return self.reading.read(image)
+
+    def remove(self) -> None:
+        """Forget everything, also what could not be used."""
+        (self.folder / REJECTED).unlink(missing_ok=True)
+        super().remove()
+
+
+def is_kept(place: Path) -> bool:
+    """Whether a result is there and whole (a power cut may leave half of it)."""
+    try:
+        read_result(place)
+    except UserError:
+        return False
+    return True
+
+
+def read_result(place: Path) -> ImagePrelabels:
+    """Read what `PrelabelStore.make` kept.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    content: dict[str, Any] = read_json(place)
+    try:
+        return ImagePrelabels(
+            (int(content["hw"][0]), int(content["hw"][1])),
+            [Prelabel(**each) for each in content["objects"]],
+            [Rejected(**each) for each in content["rejected"]],
+            int(content["num_cut"]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{place} is damaged ({error}): delete it and start again") from error

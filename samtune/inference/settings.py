@@ -1,0 +1,60 @@
+"""Settings of what is done with a model, apart from torch, so that help is printed without it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# How masks stand in a COCO file
+Segmentation = Literal["rle", "polygons"]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How everything is looked for without a prompt; the names are segment_anything's.
+
+    Attributes:
+        points_per_side: of the grid (default: as samtune thresholds had, or 32).
+        points_per_batch: points decoded at once.
+        pred_iou_thresh: masks stay with a predicted IoU above it (default: what samtune thresholds
+            found, or 0.88).
+        stability_score_thresh: the same for the stability score (or 0.95).
+        stability_score_offset: by how much the logits' threshold is moved for it.
+        box_nms_thresh: IoU of boxes above which the worse mask goes (or 0.7).
+        crop_n_layers: layers of crops that are searched besides the image; 1: four crops.
+        crop_nms_thresh: IoU of boxes of two crops above which one goes.
+        crop_overlap_ratio: of crops, as a share of the image's shorter side.
+        crop_n_points_downscale_factor: by how much a layer's grid is coarser than that before it.
+        min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.
+    """
+
+    points_per_side: int | None = None
+    points_per_batch: int = 64
+    pred_iou_thresh: float | None = None
+    stability_score_thresh: float | None = None
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float | None = None
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    min_mask_region_area: int = 0
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What becomes of the objects of a scene.
+
+    Attributes:
+        min_area: smaller objects are left out, pixels.
+        simplify: of outlines, pixels; 0: none.
+        layer: of a vector file of prompts, where several could be meant.
+        class_column: attribute of the prompts that is kept as class.
+        class_name: class of all objects that are found without prompts.
+        cog: write labels as a cloud-optimised GeoTIFF.
+    """
+
+    min_area: int = 16
+    simplify: float = 1.0
+    layer: str = ""
+    class_column: str = ""
+    class_name: str = ""
+    cog: bool = False

@@ -1,0 +1,80 @@
+"""Arguments of tasks, checked against their signatures: a slip is told before the work, in a line."""
+
+import inspect
+import os
+import types
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from samtune.errors import UserError
+
+Parameters = ParamSpec("Parameters")
+Answer = TypeVar("Answer")
+
+
+def task(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+    """A capability: one value may stand for a list of one, and only what can be chosen is taken.
+
+    What the command line reads has been checked by then; Python's own types are hints alone.
+    """
+
+    @wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Answer:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        hints = hints_of(function)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = checked(value, hints.get(name), name)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the parameters; what is returned may be known to type checkers alone."""
+    plain: Any = inspect.unwrap(function)
+    copy = types.FunctionType(plain.__code__, plain.__globals__)
+    copy.__annotations__ = {k: v for k, v in plain.__annotations__.items() if k != "return"}
+    return get_type_hints(copy)
+
+
+def checked(value: Any, kind: Any, name: str) -> Any:
+    """An argument as its parameter takes it.
+
+    Raises:
+        UserError: it is none of what can be chosen.
+    """
+    sequence = next((each for each in members(kind) if is_sequence(each)), None)
+    if sequence is None:
+        _require_choice(value, members(kind), name)
+        return value
+    if isinstance(value, str | os.PathLike):
+        value = [value]
+    inner = get_args(sequence)
+    for each in value or ():
+        _require_choice(each, members(inner[0]) if inner else (), name)
+    return value
+
+
+def _require_choice(value: Any, kinds: tuple[Any, ...], name: str) -> None:
+    choices = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    is_free = any(get_origin(kind) is not Literal for kind in kinds)
+    if choices and not is_free and value is not None and value not in choices:
+        raise UserError(f"{name} is {value!r}: choose from {', '.join(map(str, choices))}")
+
+
+def members(kind: Any) -> tuple[Any, ...]:
+    """Members of a union, but for `None`."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return tuple(m for each in get_args(kind) for m in members(each) if m is not type(None))
+    return (kind,)
+
+
+def is_sequence(kind: Any) -> bool:
+    """Whether a type, or a member of a union, is a list of something."""
+    return any(get_origin(m) in (list, tuple, Sequence) or _is_abstract(m) for m in members(kind))
+
+
+def _is_abstract(kind: Any) -> bool:
+    origin = get_origin(kind)
+    return isinstance(origin, type) and issubclass(origin, Sequence) and origin is not str

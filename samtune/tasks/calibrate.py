@@ -1,0 +1,106 @@
+"""`calibrate`: make predicted IoU mean what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samtune.tasks.arguments import task
+from samtune.tasks.evaluate import Split
+from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, kept_rows
+from samtune.tasks.opening import open_data, open_model
+from samtune.tasks.results import Result, Rows
+from samtune.tasks.runs import Run, find_run, require_tuned
+from samtune.tasks.settings import DataLike
+
+if TYPE_CHECKING:
+    from samtune.models.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class CalibrationResult(Result):
+    """A calibration that was fitted.
+
+    Attributes:
+        file: where it lies, beside the tuned weights.
+        calibration: the map, and the thresholds for review queues.
+        error_before, error_after: expected calibration error on the masks that it was fitted on.
+    """
+
+    file: Path
+    calibration: Calibration
+    error_before: float
+    error_after: float
+
+    @property
+    def headline(self) -> str:
+        its = self.calibration
+        return (
+            f"{its.method} fit on {its.num_masks:,} masks of the split '{its.split}': expected "
+            f"calibration error {self.error_before:.3f}, on the same masks {self.error_after:.3f} "
+            "after it (samtune evaluate tells it on the test split)"
+        )
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        rows: Rows = [
+            {
+                "IoU at least": each.iou,
+                "for this share": each.share,
+                "score from": each.score,
+                "masks that pass": each.coverage,
+            }
+            for each in self.calibration.thresholds
+        ]
+        return {"thresholds": rows}
+
+
+@task
+def calibrate(
+    model: str | Path | Run,
+    *,
+    data: DataLike = None,
+    config: str | Path | None = None,
+    split: Split = "val",
+    max_images: int = 0,
+    protocols: Sequence[str] = PROTOCOLS,
+    prompts: str | Path | None = None,
+    seed: int = 0,
+    repeats: int = 1,
+    multimask: Multimask = "auto",
+    checkpoint: str | Path | None = None,
+    image_size: int = 0,
+    device: str = "auto",
+) -> CalibrationResult:
+    """Make predicted IoU mean what it says, and find thresholds for review queues.
+
+    A map from predicted to measured IoU is fitted on validation images and saved beside the tuned
+    weights; predictor and predictions use it from then on. Besides, from which score on so many of
+    the masks are so good.
+
+    Args:
+        model: run folder or adapter folder.
+
+    Raises:
+        UserError: the model was not tuned, or there are no such data.
+    """
+    from samtune.evaluation.calibration import expected_error, fit_calibration
+    from samtune.evaluation.comparing import compare
+    from samtune.evaluation.contestants import TUNED, Contestants
+
+    asking = Asking(protocols, prompts, seed, repeats, multimask, max_images=max_images)
+    folder = require_tuned(str(model))
+    opened = open_data(find_run(Path(model)), config, data)
+    source = opened.source(split)
+    sam = open_model(model, checkpoint, image_size, device)
+    contestants = Contestants(sam, is_tuned=True, with_base=False)
+    settings = asking.settings(opened, split, sam)
+    with kept_rows(folder / "calibration") as store_of:
+        rows = compare(contestants, source, settings, store=store_of(contestants)).rows
+        calibration = fit_calibration(rows, TUNED, split)
+        file = calibration.save(folder)
+    before = expected_error(rows, TUNED)["ece"]
+    after = expected_error(rows, TUNED, calibration.of_array)["ece"]
+    return CalibrationResult(file, calibration, before, after)

@@ -1,0 +1,284 @@
+"""`evaluate`: base against tuned on held-out images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from samtune.errors import UserError
+from samtune.tasks.arguments import task
+from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, general_source, kept_rows
+from samtune.tasks.opening import open_data, open_model
+from samtune.tasks.results import Result, Rows
+from samtune.tasks.runs import Run, find_run, is_tuned, recipe_of, seen_in_training
+from samtune.tasks.settings import DataLike, read_settings
+
+if TYPE_CHECKING:
+    from samtune.data.datamodule import SamDataModule
+    from samtune.evaluation.comparing import Comparison
+    from samtune.evaluation.settings import EvaluationSettings
+    from samtune.models.backend import Sam
+
+log = logging.getLogger(__name__)
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Evaluation(Result):
+    """What was found.
+
+    Attributes:
+        folder: with report.html, report.md, results.json, objects.csv.
+        results: the content of results.json (its schema: samtune/evaluation/results.schema.json).
+    """
+
+    folder: Path
+    results: dict[str, Any]
+
+    @property
+    def headline(self) -> str:
+        return str(self.results["headline"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is not as good as it seems, in sentences."""
+        return list(self.results["warnings"])
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        found = {"protocols": _rows(self.results["protocols"])}
+        if self.results["general"]:
+            found["general"] = _rows(self.results["general"]["protocols"])
+        return found
+
+    @property
+    def objects(self) -> Rows:
+        """objects.csv: a row for each object, kind of prompt and draw."""
+        import csv
+
+        with (self.folder / "objects.csv").open(newline="", encoding="utf-8") as lines:
+            return [dict(row) for row in csv.DictReader(lines)]
+
+    def plot(self) -> Any:
+        """The examples with the largest gains as a picture (PIL), or `None` without pictures."""
+        from PIL import Image
+
+        file = self.folder / "examples.png"
+        return Image.open(file) if file.exists() else None
+
+
+def _rows(summaries: Mapping[str, Any]) -> Rows:
+    rows = []
+    for name, summary in summaries.items():
+        row = {"protocol": name, "base mIoU": summary["base"]["miou"]}
+        if (delta := summary["delta"]) is not None:
+            row |= {
+                "tuned mIoU": summary["tuned"]["miou"], "difference": delta["miou"],
+                "95% interval": delta["ci95"], "p (Holm)": delta["p_holm"],
+                "verdict": delta["verdict"],
+            }  # fmt: skip
+        counts = {"objects": summary["num_objects"], "images": summary["num_images"]}
+        rows.append(row | counts)
+    return rows
+
+
+@task
+def evaluate(
+    model: str | Path | Run,
+    *,
+    data: DataLike = None,
+    config: str | Path | None = None,
+    split: Split = "test",
+    max_images: int = 0,
+    protocols: Sequence[str] = PROTOCOLS,
+    prompts: str | Path | None = None,
+    seed: int = 0,
+    repeats: int = 1,
+    multimask: Multimask = "auto",
+    spacing: Sequence[float] | None = None,
+    unit: str = "",
+    tolerance: float = 2.0,
+    general: str | Path = "drawn",
+    gallery: int = 120,
+    out: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    image_size: int = 0,
+    device: str = "auto",
+    command: str = "",
+) -> Evaluation | None:
+    """Compare a tuned model with its base on held-out images: same network, same prompts, same images.
+
+    The data are those of the run, or of config; any of their settings can be changed. Intervals and
+    tests are over images; where images of one patient, slide, video or scene belong together,
+    data.group_column or data.group_regex makes each of these one unit instead. Interrupted, the same
+    call goes on where it stopped. A base alone is measured without an opponent.
+
+    Args:
+        model: run folder, checkpoint, adapter, or any base model.
+        data: folder or file instead of the run's own, or settings that are to be otherwise.
+        config: a fit config whose data section to use.
+        split: whose images.
+        max_images: images (or tiles) at most; 0 for all.
+        protocols: kinds of prompts: box, box_jitter, point, points_N, clicks_N, box_clicks_N,
+            box_jitter_N, box_outward_N, mask_coarse and more; robustness, interactive for several.
+        prompts: a file of your own prompts, asked beside the protocols.
+        seed: of prompts and bootstrap.
+        repeats: draws of random prompts.
+        multimask: three masks for a single prompt, the best by predicted IoU taken: always, never;
+            auto: as the tuned model was trained, and for a base always.
+        spacing: distance between rows and between columns, for distances between outlines (default:
+            the manifest's columns spacing_row and spacing_column, or 1).
+        unit: of the spacing (default: the column spacing_unit, mm of volumes, or px).
+        tolerance: of surface Dice, in the unit of the spacing.
+        general: on what to look for forgetting: drawn pictures, a data folder, or none.
+        gallery: pictures in the report at most.
+        out: folder for the results (default: RUN/evaluation).
+        checkpoint: official weights for a registry name.
+        image_size: of a base model; 0: its own.
+        device: cpu, cuda, cuda:1, mps, auto.
+        command: that is noted in the results (the command line notes its own).
+
+    Returns:
+        What was found; `None` in all but the first of several processes, which share the images.
+
+    Raises:
+        UserError: there are no such model or data, or an argument makes no sense.
+    """
+    from samtune.tasks.processes import joined
+
+    if gallery < 0:
+        raise UserError(f"gallery is {gallery}: give a whole number, 0 for no pictures")
+    asking = Asking(
+        protocols, prompts, seed, repeats, multimask, spacing, tolerance, max_images
+    )  # fmt: skip
+    with joined() as (rank, world):
+        run = find_run(Path(model))
+        # a wrong path is said before the network is loaded
+        opened = open_data(run, config, data)
+        opened.source(split)
+        sam = open_model(model, checkpoint, image_size, device)
+        settings = asking.settings(opened, split, sam, rank, world)
+        job = _Job(str(model), run, opened, split, sam, settings, str(general), unit, command)
+        return job.run_all(gallery, _folder(out, run, Path(model)))
+
+
+def _folder(out: str | Path | None, run: Path | None, model: Path) -> Path:
+    """RUN/evaluation is the run's own; what else lies in the run gets a folder of its name."""
+    if out is not None:
+        return Path(out)
+    if run is None:
+        return Path("evaluation")
+    return run / ("evaluation" if run == model else f"evaluation-{model.stem}")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """An evaluation with all that it needs."""
+
+    model: str
+    run: Path | None
+    data: SamDataModule
+    split: str
+    sam: Sam
+    settings: EvaluationSettings
+    general: str
+    unit: str
+    command: str
+
+    def run_all(self, gallery_size: int, folder: Path) -> Evaluation | None:
+        from samtune.evaluation.assess import assess
+        from samtune.evaluation.comparing import compare
+        from samtune.evaluation.contestants import Contestants
+        from samtune.evaluation.report.gallery import Gallery
+        from samtune.evaluation.report.writing import write_report
+
+        settings, rank = self.settings, self.settings.rank
+        contestants = Contestants(self.sam, is_tuned(self.model))
+        general_set = None  # found before the long work, so that a wrong name costs nothing
+        if self.general != "none" and len(contestants.names) > 1:
+            general_set = general_source(self.general, settings, self.sam)
+        gallery, source = Gallery(gallery_size if rank == 0 else 0), self.data.source(self.split)
+        if rank == 0:
+            self._say_what(len(source))
+        with kept_rows(folder, rank) as store_of:
+            store = store_of(contestants)
+            domain = compare(contestants, source, settings, gallery.add, store=store)
+            general = general_set and compare(
+                contestants, *general_set, what="what was lost", store=store
+            )
+            if rank != 0:
+                return None
+            results = assess(
+                domain, general, self.general, settings, recipe_of(self.run), self.sam.calibration
+            )
+            results["about"] = self._about(domain)
+            results["warnings"] += self._data_warnings(domain)
+            results = write_report(folder, domain.rows, results, gallery)
+        self._log_to_wandb(results)
+        return Evaluation(folder, results)
+
+    def _say_what(self, num_images: int) -> None:
+        base = self.sam.base
+        if base.is_random:
+            log.info("NOTE: the base '%s' is randomly initialised, not pretrained", base.name)
+        count = min(num_images, self.settings.max_images or num_images)
+        log.info("evaluating %s on %d images of the split '%s'", self.model, count, self.split)
+
+    def _data_warnings(self, domain: Comparison) -> list[str]:
+        """Sentences on numbers that are not what they seem."""
+        warnings, own, calibration = [], self.settings.own, self.sam.calibration
+        asked = {row.key.image_id.split("@")[0] for row in domain.rows}
+        if seen := asked & seen_in_training(self.run, self.data):
+            warnings.append(
+                f"not held out: {len(seen)} of {len(asked)} images were used in training (such as "
+                f"{min(seen)}): the tuned model looks better on them than it is"
+            )
+        if calibration is not None and calibration.split == self.split:
+            warnings.append(
+                f"not held out: the calibration was fitted on the split '{self.split}' too"
+            )
+        if own is not None:
+            num_used = sum(row.protocol == own.protocol.name for row in domain.rows)
+            if num_used < own.num_prompts:
+                warnings.append(
+                    f"own prompts: {num_used} of {own.num_prompts} are for objects of these "
+                    "images; the others fit none, or one that had a prompt"
+                )
+        return warnings
+
+    def _about(self, domain: Comparison) -> dict[str, Any]:
+        from samtune.evaluation.assess import provenance
+        from samtune.evaluation.contestants import BASE, TUNED
+
+        data, settings, sam = self.data, self.settings, self.sam
+        splits = data.settings.of_splits
+        call = self.command or f"samtune.evaluate({self.model!r}, split={self.split!r}, ...)"
+        return {
+            "model": self.model,
+            "data": str(data.path),
+            "split": self.split,
+            "seed": settings.seed,
+            "repeats": settings.repeats,
+            "min_area": data.min_area,
+            "groups": splits.group_column or splits.group_regex or "images",
+            "multimask": {name: settings.multimask_of(name) for name in (BASE, TUNED)},
+            "stretch": data.reading.stretch,
+            "spacing": settings.spacing and list(settings.spacing),
+            "spacing_unit": self.unit or dict(domain.rows[0].columns).get("spacing_unit") or "px",
+            "tolerance": settings.tolerance,
+            "general": self.general,
+            "device": str(sam.device),
+            **provenance(sam, domain, call),
+        }
+
+    def _log_to_wandb(self, results: dict[str, Any]) -> None:
+        from samtune.evaluation.report.wandb_table import log_evaluation
+        from samtune.training.loggers import is_offline
+
+        run = self.run
+        if run is not None and run == Path(self.model) and (run / "wandb_id.txt").exists():
+            logging = read_settings(run / "config.yaml").get("logging", {})
+            log_evaluation(run, logging, is_offline(logging.get("wandb", "auto")), results)

@@ -1,0 +1,224 @@
+"""`fit` and `resume`: images and masks in, a run out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.data.settings import DataSettings
+from samtune.errors import UserError
+from samtune.tasks.arguments import task
+from samtune.tasks.runs import Run
+from samtune.tasks.settings import (
+    DataLike,
+    Layer,
+    as_plain,
+    build,
+    data_layer,
+    differing,
+    on_files,
+    read_settings,
+)
+from samtune.training.settings import (
+    FitSettings,
+    LoggingSettings,
+    ModelSettings,
+    TrainerSettings,
+)
+
+if TYPE_CHECKING:
+    from samtune.training.preparing import Training
+
+log = logging.getLogger(__name__)
+# How the processes that Lightning starts learn where the first one writes
+_RUN_OF_PROCESSES = "SAMTUNE_RUN"
+
+
+@task
+def fit(
+    data: DataLike = None,
+    *,
+    base: str | Path | None = None,
+    run: str | Path | None = None,
+    config: str | Path | None = None,
+    model: Layer | ModelSettings | None = None,
+    trainer: Layer | TrainerSettings | None = None,
+    seed: int | None = None,
+    checkpoint: str | Path | None = None,
+    image_size: int | None = None,
+    auto: bool | None = None,
+    check: bool | None = None,
+    early_stopping: int | None = None,
+    checkpoint_steps: int | None = None,
+    logging: Layer | LoggingSettings | None = None,
+) -> Run:
+    """Fine-tune a SAM on your images and masks.
+
+    Settings are those of `config`, with what is given laid over them; all of them stand in the run's
+    config.yaml. The adapter that is kept is the best by validation mIoU.
+
+    Args:
+        data: folder or file with your images and masks, or settings of the data.
+        base: what to start from: a name (`samtune models` lists them), hub id, folder, official
+            file, or a run, to tune on from its result (default: vit_b).
+        run: folder of the run (default: runs/ and the name of config or data).
+        config: YAML file with settings, such as `init` writes.
+        model: what is trained, and how.
+        trainer: Lightning's Trainer: length, devices, precision.
+        seed: of everything that is drawn, unless data.seed says otherwise (default: 0).
+        checkpoint: official weights for a registry name, instead of a download.
+        image_size: side of the square input; 0 keeps the model's own (1024, nano 256).
+        auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
+            data.batch_size stays the number of images behind each step (default: false).
+        check: look at some of the data first; stop where they would spoil the result (default: true).
+        early_stopping: validations without improvement after which training stops; 0 never.
+        checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.
+        logging: where metrics go besides metrics.csv: Weights & Biases, TensorBoard.
+
+    Raises:
+        UserError: a setting makes no sense, the data would spoil the result, or the run is there.
+    """
+    given = {
+        "base": base, "run": run, "seed": seed, "checkpoint": checkpoint, "image_size": image_size,
+        "auto": auto, "check": check, "early_stopping": early_stopping,
+        "checkpoint_steps": checkpoint_steps, "model": model, "trainer": trainer,
+        "logging": logging, "data": data,
+    }  # fmt: skip
+    settings = gather(config, given)
+    settings = replace(settings, run=str(settle_run(settings, config)))
+    return train(settings)
+
+
+@task
+def resume(run: str | Path, *, trainer: Layer | TrainerSettings | None = None) -> Run:
+    """Go on with a run where it stopped, to the losses of one that never did.
+
+    Args:
+        run: its folder.
+        trainer: of Lightning's Trainer what is to be otherwise now, such as devices or max_epochs;
+            all other settings stay those of the run.
+
+    Raises:
+        UserError: there is no run, or nothing to go on from.
+    """
+    folder = Path(run)
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    if not checkpoint.exists():
+        raise UserError(f"{folder} has no checkpoints/last.ckpt to go on from")
+    other = differing(trainer) if isinstance(trainer, TrainerSettings) else trainer
+    settings = gather(folder / "config.yaml", {"trainer": other, "run": str(folder)})
+    return train(settings, checkpoint)
+
+
+def gather(config: str | Path | None, given: Layer) -> FitSettings:
+    """All settings of a training: those of a config, with what is given laid over them.
+
+    Raises:
+        UserError: one is unknown, or its value makes no sense.
+    """
+    below = dict(read_settings(config)) if config is not None else {}
+    above = {name: value for name, value in given.items() if value is not None}
+    sections: dict[str, Any] = {}
+    for name, kind in (
+        ("model", ModelSettings), ("trainer", TrainerSettings), ("logging", LoggingSettings),
+    ):  # fmt: skip
+        sections[name] = build(kind, name, below.pop(name, None), above.pop(name, None))
+    seed = above.get("seed", below.get("seed", 0))
+    data = (data_layer(below.pop("data", None)), data_layer(above.pop("data", None)))
+    _require_no_config(data[1])
+    data = (on_files(data[0] or {}, data[1]), data[1])
+    sections["data"] = build(DataSettings, "data", {"seed": seed}, *data)
+    if seed != below.get("seed", seed):  # another seed is meant for all, unless data.seed is given
+        is_own = isinstance(data[1], DataSettings) or "seed" in (data[1] or {})
+        sections["data"] = sections["data"] if is_own else replace(sections["data"], seed=seed)
+    for name in ("base", "run", "checkpoint"):
+        if name in above:
+            above[name] = str(above[name])
+    plain = build(FitSettings, "", below, above)
+    return replace(plain, **sections)
+
+
+def _require_no_config(data: Any) -> None:
+    """Refuse a config where data are expected: it would be taken for YOLO's YAML file."""
+    path = Path(str(data.get("path") or "")) if isinstance(data, dict) else Path()
+    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+        return
+    if {"data", "base", "model", "trainer"} & read_settings(path).keys():
+        raise UserError(f"{path} is a config, and no data set: give it as --config {path}")
+
+
+def settle_run(settings: FitSettings, config: str | Path | None) -> Path:
+    """The folder of a new run.
+
+    Raises:
+        UserError: it holds one already.
+    """
+    from samtune.tasks.processes import is_first, place
+
+    if place()[1] > 1 and not settings.run:
+        raise UserError("several processes train together: name the folder of the run with --run")
+    if _RUN_OF_PROCESSES in os.environ and not is_first():
+        return Path(os.environ[_RUN_OF_PROCESSES])
+    if settings.run:
+        run = Path(settings.run)
+        if is_first() and (run / "config.yaml").exists():
+            raise UserError(
+                f"{run} holds a run already: go on with it by samtune resume {run}, or give another "
+                "--run"
+            )
+        return run
+    stem = Path(config).stem if config else Path(settings.data.path).resolve().stem or "run"
+    names = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
+    return next(path for path in (Path("runs") / name for name in names) if not path.exists())
+
+
+def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
+    """Run a training whose settings are complete, from its start or from a checkpoint of it."""
+    import torch
+
+    from samtune.files import write_text
+    from samtune.tasks.check import check_before_fit
+    from samtune.tasks.opening import input_side
+    from samtune.tasks.processes import is_first
+    from samtune.training.preparing import fit_memory
+
+    torch.set_flush_denormal(True)
+    training = plan(settings)
+    training.data.setup("fit")
+    if settings.check and is_first() and checkpoint is None:
+        check_before_fit(training.data, input_side(settings.base, settings.image_size))
+    if settings.auto and checkpoint is None:  # a resumed run keeps what was chosen
+        if training.trainer.world_size > 1:
+            raise UserError(
+                "--auto is for one process: each would choose for itself; let one choose, and give "
+                "its data.batch_size and trainer.accumulate_grad_batches to all"
+            )
+        for line in fit_memory(training):
+            log.info(line)
+    run = Path(settings.run)
+    if is_first():
+        write_text(run / "config.yaml", to_yaml(training.settings))
+        os.environ[_RUN_OF_PROCESSES] = str(run.resolve())
+    training.trainer.fit(
+        training.model, training.data, ckpt_path=str(checkpoint) if checkpoint else None
+    )
+    return Run(run)
+
+
+def plan(settings: FitSettings) -> Training:
+    """Trainer, model and data of a training, without loading weights."""
+    from samtune.tasks.opening import quieten
+    from samtune.training.preparing import prepare
+
+    quieten()
+    return prepare(settings, as_plain(settings))
+
+
+def to_yaml(settings: FitSettings) -> str:
+    """Settings as config.yaml holds them."""
+    import yaml
+
+    return yaml.safe_dump(as_plain(settings), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,210 @@
+"""`init`: look at the data, ask what it does not tell, write a config."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.errors import UserError
+from samtune.files import write_text
+from samtune.tasks.arguments import task
+from samtune.tasks.opening import input_side, open_data
+from samtune.tasks.results import Result, Rows
+from samtune.tasks.settings import DataLike, data_of
+
+if TYPE_CHECKING:
+    from samtune.data.checks.choices import Choice
+    from samtune.data.checks.survey import Survey
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Proposal(Result):
+    """A config that was written.
+
+    Attributes:
+        config: the file.
+        choices: settings with their reasons, in its order.
+    """
+
+    config: Path
+    choices: list[Choice]
+
+    @property
+    def headline(self) -> str:
+        place = shlex.quote(str(self.config))
+        return (
+            f"wrote {self.config}; next: samtune check {place}   then: samtune fit --config {place}"
+        )
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        rows: Rows = [
+            {"setting": c.name, "value": str(c.value), "reason": c.reason, "is on": not c.is_off}
+            for c in self.choices
+        ]
+        return {"settings": rows}
+
+
+@task
+def init(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    base: str | Path = "",
+    data: DataLike = None,
+    overwrite: bool = False,
+    ask: Callable[[str, list[str], str], str] | None = None,
+) -> Proposal:
+    """Look at your data and write a config for it, with a reason for each choice.
+
+    Settings of the data that are given are kept as they are.
+
+    Args:
+        source: folder or file with your images and masks.
+        out: config to write (default: NAME.yaml).
+        base: model to tune (default: vit_b, nano without a GPU).
+        data: settings of the data that are known.
+        overwrite: replace a config that is there.
+        ask: is put the questions that the data do not answer: (question, answers, default) -> answer;
+            without it the default is taken.
+
+    Raises:
+        UserError: the data cannot be read, or the config is there already.
+    """
+    import torch
+
+    from samtune.data.checks.choices import Choice, choose_data, choose_model, choose_tile
+    from samtune.data.checks.survey import survey
+    from samtune.models.registry import REGISTRY
+
+    config = Path(out) if out else Path(f"{_name(Path(source))}.yaml")
+    if config.exists() and not overwrite:
+        raise UserError(f"{config} is there already: give another --out, or --overwrite")
+    base = str(base) or ("vit_b" if torch.cuda.is_available() else "nano")
+    if base not in REGISTRY and not Path(base).exists():
+        raise UserError(
+            f"there is no model '{base}': choose from {', '.join(REGISTRY)}, or a folder"
+        )
+    side, known = input_side(base), data_of(source, data)
+    given = {name: value for name, value in known.items() if name != "path"}
+    opened = open_data(None, data=known)
+    found, chosen = survey(opened, side), list[Choice]()
+    if found.format == "geo" and not opened.tile:  # how many windows there are hangs on their size
+        tile = choose_tile(found, side)
+        chosen = [Choice("data.tile", tile, "windows of the scene, pixels")]
+        known["tile"] = tile
+        if tile <= opened.tile_overlap:
+            chosen.append(Choice("data.tile_overlap", tile // 4, "of neighbouring windows, pixels"))
+            known["tile_overlap"] = tile // 4
+        found = survey(open_data(None, data=known), side)
+    _tell(found)
+    kept = [Choice(name, value, "as given") for name, value in flat("data", given)]
+    choices = [
+        Choice("data.path", str(Path(source).resolve()), "your data"),
+        *kept,
+        *chosen,
+        *choose_data(found, side, {choice.name for choice in kept}, ask or _take_default),
+        *choose_model(base, found, torch.cuda.is_available()),
+    ]
+    write_text(config, config_text(config, found, choices))
+    for choice in choices:
+        if choice.is_off:
+            setting = f"{choice.name} {choice.value}"
+            log.info(
+                "NOTE: %s is commented out in %s: take the # away %s",
+                setting,
+                config,
+                choice.reason,
+            )
+    return Proposal(config, choices)
+
+
+def _name(source: Path) -> str:
+    return re.sub(r"[^\w-]+", "_", source.resolve().stem) or "config"
+
+
+def flat(prefix: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Nested settings under their full names."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            yield from flat(f"{prefix}.{name}", value)
+        else:
+            yield f"{prefix}.{name}", value
+
+
+def _take_default(question: str, answers: list[str], default: str) -> str:
+    return default
+
+
+def _tell(found: Survey) -> None:
+    sizes = ", ".join(f"{split} {size}" for split, size in found.sizes.items())
+    first = found.seen[0]
+    log.info("format: %s; images: %s%s", found.format, sizes, "" if found.is_split else " (drawn)")
+    log.info(
+        "files: %d x %s, %dx%d; seems to be: %s", first.stored.num_channels, first.stored.dtype,
+        *first.hw, found.modality or "nothing that tells itself",
+    )  # fmt: skip
+    for note in (*found.notes, *_doubts(found)):
+        log.info("NOTE: %s", note)
+
+
+def _doubts(found: Survey) -> Iterator[str]:
+    """What of the data is unusual, or lacking for training."""
+    if not found.values:
+        yield f"no objects were found in {len(found.seen)} images: are these the right masks?"
+    if found.is_interpolated:
+        yield "masks hold grey levels along their outlines (resized? JPEG?): all above 0 is object"
+    if not found.sizes.get("train") or not found.sizes.get("val"):
+        number = sum(found.sizes.values())
+        yield (
+            f"{number} image(s) are too few for a training and a validation split, and fit needs both: "
+            "add images of other groups"
+        )
+
+
+def config_text(out: Path, found: Survey, choices: list[Choice]) -> str:
+    """YAML by section, a comment on each choice."""
+    place = shlex.quote(str(out))
+    lines = [f"# samtune fit --config {place}", "#", f"# By samtune init, for {found.format} data."]
+    parted = [(choice.name.split("."), choice) for choice in choices]
+    lines += _lines([each for each in parted if len(each[0]) == 1], 0)
+    for section in ("model", "data", "trainer"):
+        its = [(rest, choice) for (first, *rest), choice in parted if rest and first == section]
+        if its:
+            lines += [f"{section}:", *_lines(its, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(choices: list[tuple[list[str], Choice]], depth: int) -> Iterator[str]:
+    """Settings by the rest of their names; those that share a name's first part become one mapping."""
+    by_name: dict[str, list[tuple[list[str], Choice]]] = {}
+    for (name, *rest), choice in choices:
+        by_name.setdefault(name, []).append((rest, choice))
+    for name, inner in by_name.items():
+        nested = [(rest, choice) for rest, choice in inner if rest]
+        if nested:
+            yield f"{'  ' * depth}{name}:"
+            yield from _lines(nested, depth + 1)
+        else:
+            choice = inner[-1][1]
+            line = f"{'  ' * depth}{'# ' * choice.is_off}{name}: {_as_yaml(choice.value)}"
+            yield f"{line:<28} # {choice.reason}"
+
+
+def _as_yaml(value: Any) -> str:
+    import yaml
+
+    is_word = isinstance(value, str) and re.fullmatch(r"[a-z_]\w*", value)
+    return (
+        str(value)
+        if is_word and yaml.safe_load(value) == value
+        else json.dumps(value, ensure_ascii=False)
+    )

@@ -1,0 +1,251 @@
+"""`learning_curve`: would more data help?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from samtune.errors import UserError
+from samtune.tasks.arguments import task
+from samtune.tasks.evaluate import evaluate
+from samtune.tasks.fit import gather, plan, resume, to_yaml, train
+from samtune.tasks.results import Result, Rows, cells
+from samtune.tasks.settings import DataLike, Layer
+from samtune.training.settings import FitSettings, ModelSettings, TrainerSettings
+
+if TYPE_CHECKING:
+    from samtune.evaluation.learning import CurvePoint
+
+log = logging.getLogger(__name__)
+# How often each run is validated, to keep its best step.
+_NUM_VALIDATIONS = 8
+
+
+@dataclass(frozen=True)
+class LearningCurve(Result):
+    """mIoU by number of training images.
+
+    Attributes:
+        folder: of the runs, with curve.html and curve.json.
+        curves: by protocol, the points by rising number of images.
+        sentence: whether more would help.
+    """
+
+    folder: Path
+    curves: dict[str, list[CurvePoint]]
+    sentence: str
+
+    @property
+    def headline(self) -> str:
+        return self.sentence
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "curve.html"
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        return {
+            "curve": [
+                {
+                    "protocol": protocol, "images": p.num_images, "base mIoU": p.base,
+                    "tuned mIoU": p.tuned,
+                    "lowest and highest seed": [min(p.by_seed), max(p.by_seed)],
+                    "difference": p.difference.mean, "95% interval": p.difference.ci95,
+                }
+                for protocol, points in self.curves.items()
+                for p in points
+            ]
+        }  # fmt: skip
+
+
+@task
+def learning_curve(
+    data: DataLike = None,
+    *,
+    config: str | Path | None = None,
+    base: str | Path | None = None,
+    sizes: Sequence[int | Literal["all"]] = (1, 5, 10, 50, "all"),
+    seeds: int = 3,
+    protocols: Sequence[str] = ("box", "point"),
+    out: str | Path | None = None,
+    model: Layer | ModelSettings | None = None,
+    trainer: Layer | TrainerSettings | None = None,
+    checkpoint: str | Path | None = None,
+    image_size: int | None = None,
+) -> LearningCurve:
+    """Tell by tuning on parts of the data whether more of it would help.
+
+    Tunes on 1, 5, 10, ... training images, several times each with other images and another start,
+    and evaluates every run on the same test images. All runs take as many steps as the one with all
+    images would, so that sizes differ in nothing but data. A run that is done is not done again: call
+    it anew to go on where it was interrupted, or with more sizes or seeds. Each run keeps its best
+    step by the whole validation split, whatever its size; the interval is over test images, for the
+    mean of the seeds.
+
+    Args:
+        data: as of `fit`.
+        config: as of `fit`.
+        base: as of `fit`.
+        sizes: numbers of training images; all stands for every one.
+        seeds: runs of each size.
+        protocols: kinds of prompts.
+        out: folder of runs and curve (default: runs/CONFIG-curve).
+        model: what is trained, and how.
+        trainer: Lightning's Trainer: length, devices, precision.
+
+    Raises:
+        UserError: a setting makes no sense, or the folder holds a curve of other settings.
+    """
+    from samtune.evaluation.learning import learning_curve as curve_of
+    from samtune.prompts.protocols import find_protocols
+    from samtune.training.preparing import num_steps
+
+    if seeds < 1:
+        raise UserError(f"seeds is {seeds}: give a whole number from 1 up")
+    find_protocols(list(protocols))
+    settings = gather(
+        config,
+        {
+            "data": data, "base": base, "model": model, "trainer": trainer,
+            "checkpoint": checkpoint, "image_size": image_size,
+        },
+    )  # fmt: skip
+    name = Path(config).stem if config else Path(settings.data.path).resolve().stem
+    folder = Path(out) if out is not None else Path("runs") / f"{name}-curve"
+    planned = plan(replace(settings, run=str(folder / "plan")))
+    counts = _sizes(sizes, len(planned.data.whole_source("train")))
+    steps = num_steps(planned, len(planned.data.source("train")))
+    test_images = [record.image_id for record in planned.data.source("test").records]
+    log.info("%d runs of %d steps each, sizes %s: %s", len(counts) * seeds, steps, counts, folder)
+    _keep_plan(folder, settings, steps, test_images)
+    files: dict[int, list[Path]] = {}
+    for size in counts:
+        for seed in range(seeds):
+            part = _settings_of(settings, folder, size, seed, steps)
+            files.setdefault(size, []).append(_run(part, protocols))
+            result = _result(folder, curve_of(files))
+            log.info(result.sentence)
+    return result
+
+
+def _sizes(sizes: Sequence[int | str], num_images: int) -> list[int]:
+    """Sizes in rising order, each once; `all` and what is more are all images.
+
+    Raises:
+        UserError: a size makes no sense.
+    """
+    found = set()
+    for size in sizes:
+        if size != "all" and (not isinstance(size, int) or size < 1):
+            raise UserError(
+                f"sizes holds {size}: give numbers from 1 up and all, such as 1 5 10 all"
+            )
+        found.add(num_images if size == "all" else min(int(size), num_images))
+    return sorted(found)
+
+
+def _keep_plan(folder: Path, settings: FitSettings, steps: int, test_images: list[str]) -> None:
+    """Note what all runs of a folder have in common, so that what was begun is gone on with.
+
+    Raises:
+        UserError: the folder holds a curve of other settings.
+    """
+    from samtune.files import read_json, write_json
+
+    content = {"settings": to_yaml(settings), "steps": steps, "test_images": test_images}
+    file = folder / "plan.json"
+    if file.exists():
+        before = read_json(file)
+        differing = [name for name in content if before.get(name) != content[name]]
+        if differing:
+            raise UserError(
+                f"{folder} holds a curve with other {' and '.join(differing)}: give another --out, or "
+                "the same settings to go on with it"
+            )
+    write_json(file, content)
+
+
+def _settings_of(
+    settings: FitSettings, folder: Path, size: int, seed: int, steps: int
+) -> FitSettings:
+    """Settings of one run."""
+    accumulate = settings.trainer.accumulate_grad_batches
+    every = max(1, steps * accumulate // _NUM_VALIDATIONS)
+    split_seed = settings.data.of_splits.seed  # the same test images for all
+    data = replace(settings.data, seed=seed, split_seed=split_seed, train_images=size)
+    trainer = replace(
+        settings.trainer, max_steps=steps, max_epochs=-1, check_val_every_n_epoch=None,
+        val_check_interval=every,
+    )  # fmt: skip
+    return replace(
+        settings, seed=seed, run=str(folder / f"images{size}-seed{seed}"), data=data,
+        trainer=trainer, checkpoint_steps=max(1, every // accumulate),
+    )  # fmt: skip
+
+
+def _run(settings: FitSettings, protocols: Sequence[str]) -> Path:
+    """Tune and evaluate once, or go on with what is there; returns `objects.csv`."""
+    run = Path(settings.run)
+    objects = run / "evaluation" / "objects.csv"
+    if objects.exists() and _was_asked(run, protocols):
+        return objects
+    if not (run / "finished").exists():
+        if (run / "checkpoints" / "last.ckpt").exists():
+            resume(run)
+        else:
+            train(settings)  # also where one was begun, but there is nothing to go on from
+        (run / "finished").touch()
+    evaluate(run, general="none", gallery=0, protocols=protocols)
+    return objects
+
+
+def _was_asked(run: Path, protocols: Sequence[str]) -> bool:
+    """Whether a run was evaluated with these protocols."""
+    from samtune.files import read_json
+    from samtune.prompts.protocols import find_protocols
+
+    asked = read_json(run / "evaluation" / "results.json")["protocols"]
+    return [protocol.name for protocol in find_protocols(list(protocols))] == list(asked)
+
+
+def _result(folder: Path, curves: dict[str, list[CurvePoint]]) -> LearningCurve:
+    from samtune.evaluation.learning import would_more_help
+    from samtune.evaluation.report.short_page import Chart, write_short_page
+    from samtune.files import write_json
+
+    result = LearningCurve(folder, curves, would_more_help(curves))
+    content: dict[str, Any] = {
+        "headline": result.sentence,
+        "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},
+    }
+    write_json(folder / "curve.json", content)
+    charts = [
+        Chart(_chart(points), f"mIoU by number of training images ({protocol})")
+        for protocol, points in curves.items()
+    ]
+    head, lines = cells(result.tables["curve"])
+    write_short_page(result.page, "Would more data help?", result.sentence, head, lines, charts)
+    return result
+
+
+def _chart(points: list[CurvePoint]) -> str:
+    """Sizes at equal distances; the band is the interval of the difference, laid on the base."""
+    from samtune.evaluation.report.plots import Series, line_chart
+
+    places = [float(number) for number in range(len(points))]
+    intervals = [point.difference.ci95 or (point.difference.mean,) * 2 for point in points]
+    series = [
+        Series("base", "base", places, [point.base for point in points]),
+        Series(
+            "tuned, with 95% interval of the difference", "tuned", places,
+            [point.tuned for point in points],
+            [p.base + low for p, (low, _) in zip(points, intervals, strict=True)],
+            [p.base + high for p, (_, high) in zip(points, intervals, strict=True)],
+        ),
+    ]  # fmt: skip
+    ticks = [(place, str(point.num_images)) for place, point in zip(places, points, strict=True)]
+    return line_chart(series, "images", "mIoU", ticks)

@@ -1,0 +1,124 @@
+"""What most tasks begin with: the data, the network, and where results go."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.data.settings import DataSettings
+from samtune.errors import UserError, first_line
+from samtune.tasks.settings import DataLike, build, data_layer, on_files, read_settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from samtune.data.datamodule import SamDataModule
+    from samtune.models.backend import Sam
+
+
+def open_data(
+    run: Path | None, config: str | Path | None = None, data: DataLike = None, **defaults: Any
+) -> SamDataModule:
+    """The data of a run, of a config file, or those that are given alone.
+
+    Args:
+        run: whose data are taken where nothing else says.
+        config: a fit config whose data section is taken instead.
+        data: a path, or settings that go before those of run or config.
+        defaults: settings that all of these go before.
+
+    Raises:
+        UserError: no data are named, or a setting is unknown.
+    """
+    from samtune.data.datamodule import SamDataModule
+
+    below: dict[str, Any] = {}
+    if config is not None:
+        below = data_section(read_settings(config))
+    elif run is not None:
+        below = data_section(read_settings(run / "config.yaml"))
+    above = data_layer(data)
+    given = above if isinstance(above, dict) else {}
+    if not below and (above is None or not ({"path", "format"} & given.keys() or not given)):
+        raise UserError("no data: give --data.path FOLDER, or --config FILE")
+    return SamDataModule(build(DataSettings, "data", defaults, on_files(below, above), above))
+
+
+def data_section(settings: dict[str, Any]) -> dict[str, Any]:
+    """The data section of a fit config, with its seed."""
+    found = settings.get("data") or {}
+    section = data_layer(found) if isinstance(found, str) else dict(found)
+    seed = settings.get("seed", settings.get("seed_everything"))  # as it was called in 0.1
+    if isinstance(seed, int):
+        section.setdefault("seed", seed)
+    return dict(section)
+
+
+def open_model(
+    model: str | os.PathLike[str], checkpoint: str | Path | None = None, image_size: int = 0,
+    device: str = "auto",
+) -> Sam:  # fmt: skip
+    """Load a model for use.
+
+    Raises:
+        UserError: there is no such model or device.
+    """
+    import torch
+
+    from samtune.models.loading import load_model
+
+    quieten()
+    torch.set_flush_denormal(True)
+    chosen = choose_device(device)
+    return load_model(str(model), checkpoint or None, image_size or None, chosen).eval()
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes the GPU of this process, where there is one.
+
+    Raises:
+        UserError: the device is unknown or not there.
+    """
+    import torch
+
+    from samtune.tasks.processes import own_device
+
+    if name == "auto":
+        name = own_device()
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"the device '{name}' cannot be used: {first_line(error)}") from error
+    return device
+
+
+def input_side(base: str, image_size: int = 0) -> int:
+    """Side of the input of a model that is not loaded yet, pixels."""
+    from samtune.models.registry import REGISTRY
+
+    spec = REGISTRY.get(base)
+    return int(image_size or (spec.image_size if spec else 1024))
+
+
+def quieten() -> None:
+    """Silence what the libraries say of their own workings; warnings about the run stay."""
+    from transformers.utils import logging as told
+
+    told.disable_progress_bar()
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for text in (
+        r".*in eval mode at the start of training.*",
+        r".*does not have many workers.*",
+        r".*Checkpoint directory .* exists and is not empty.*",
+        r".*is_gradient_checkpointing.*",
+        r".*The number of training batches.*",
+        r".*LeafSpec.*",
+        r".*GPU available but not used.*",
+        r".*does not have a `.*` method.*",
+    ):
+        warnings.filterwarnings("ignore", message=text)

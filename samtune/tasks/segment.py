@@ -1,0 +1,366 @@
+"""`segment`: the masks of everything in images, or the objects of a scene of any size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.errors import UserError
+from samtune.files import is_file, partial_folder, require_new, try_writing
+from samtune.inference.settings import SceneOptions, SearchSettings
+from samtune.reading import Reading
+from samtune.tasks.arguments import task
+from samtune.tasks.opening import open_model
+from samtune.tasks.results import Result, Rows
+from samtune.tasks.runs import Run
+from samtune.tasks.searching import causes_of, make_generator, search_settings, thresholds_hint
+from samtune.tasks.settings import Layer, build, reading_of, require_reading
+
+if TYPE_CHECKING:
+    from samtune.inference.automatic.generator import AutomaticMaskGenerator
+    from samtune.inference.geo.scenes import SceneSettings
+    from samtune.progress import Progress
+
+log = logging.getLogger(__name__)
+_LEAST_TILE = 32
+# Files that people ask for, and that are not written.
+_MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg", ".jp2")
+
+
+@dataclass(frozen=True)
+class Segmentation(Result):
+    """What was found.
+
+    Attributes:
+        out: the folder, or of a scene the file.
+        counts: objects by image.
+        failures: images that could not be read, with the reason.
+        tile: side of the tiles that were looked at; 0 for whole images.
+        hint: what to try where nothing was found.
+        notes: what else is to be known.
+        num_prompts: of a scene's vector file; 0 without one.
+    """
+
+    out: Path
+    counts: dict[str, int]
+    failures: dict[str, str] = field(default_factory=dict)
+    tile: int = 0
+    hint: str = ""
+    notes: list[str] = field(default_factory=list)
+    num_prompts: int = 0
+
+    @property
+    def num_objects(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def headline(self) -> str:
+        if is_scene(self.out):
+            if self.num_prompts:
+                return f"{self.num_objects} objects of {self.num_prompts} prompts: {self.out}"
+            hint = "" if self.num_objects else f" ({self.hint})"
+            return f"{self.num_objects} objects: {self.out}{hint}"
+        tiles = f" in tiles of {self.tile} pixels" if self.tile else ""
+        lines = [f"{self.num_objects} masks in {len(self.counts)} images{tiles}: {self.out}"]
+        if empty := [name for name, count in self.counts.items() if not count]:
+            lines.append(f"{len(empty)} images have none, such as {empty[0]}: {self.hint}")
+        return "\n".join(lines)
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        rows: Rows = [{"image": name, "objects": count} for name, count in self.counts.items()]
+        return {"images": rows}
+
+
+@task
+def segment(
+    model: str | Path | Run,
+    images: Sequence[str | Path],
+    *,
+    out: str | Path = "segmentation",
+    prompts: str | Path | None = None,
+    search: Layer | SearchSettings | None = None,
+    scene: Layer | SceneOptions | None = None,
+    reading: Layer | Reading | None = None,
+    overlap: int = -1,
+    overlay: bool = False,
+    overwrite: bool = False,
+    checkpoint: str | Path | None = None,
+    image_size: int = 0,
+    device: str = "auto",
+) -> Segmentation:
+    """Find the masks of everything in images, or the objects of a scene of any size.
+
+    Of images, writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is
+    background), and predictions.json, a COCO file with the run lengths and scores of all masks, also
+    where they overlap. An image that cannot be read is told, the others are segmented. A run that was
+    trained on tiles looks at tiles of that side here, too, each with its own grid of points
+    (reading.tile 0: at the whole image); an object wider than the overlap that no tile sees whole is
+    not found.
+
+    With out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segmented window by
+    window: an object that reaches over several comes out as one, with score, square metres and
+    perimeter; prompts segments what the boxes and points of a vector file show instead (several
+    points of one feature are of one object; an area's bounds are its box).
+
+    Either way a call that broke off goes on when it is made again.
+
+    Args:
+        model: run folder, checkpoint, adapter, or any base model.
+        images: image files, or folders of them; or one scene.
+        out: folder for the results; of a scene the file.
+        prompts: of a scene: a vector file of boxes, polygons or points.
+        search: grid of points, thresholds and crops.
+        scene: what becomes of the objects of a scene.
+        reading: of the pixels, where it is to be otherwise than in training; its tile is larger than
+            the objects (0: the whole image, or of a scene windows as large as the model's input).
+        overlap: of tiles, pixels (default: a quarter).
+        overlay: write IMAGE_overlay.png as well.
+        overwrite: replace what is there.
+        checkpoint: official weights for a registry name.
+        image_size: of a base model; 0: its own.
+        device: cpu, cuda, cuda:1, mps, auto.
+
+    Raises:
+        UserError: a path or number makes no sense, or the model answers with NaN.
+    """
+    paths, place = [Path(image) for image in images], Path(out)
+    options = build(SceneOptions, "scene", scene)
+    source = None if prompts is None else Path(prompts)
+    if is_scene(place):
+        _require_scene(place, paths, source, options, overlay, overwrite)
+    else:
+        _require_images(place, paths, source, options, overwrite)
+    settings = search_settings(search, prompts is not None)
+    require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
+    sam = open_model(model, checkpoint, image_size, device)
+    sam.reading = reading_of(sam, reading)
+    generator = make_generator(sam, settings)
+    if is_scene(place):
+        windows = _scene_settings(options, sam.reading.tile or sam.image_size, overlap)
+        about = causes_of(generator, settings)
+        return _segment_scene(generator, about, paths[0], place, source, options, windows)
+    tile = sam.reading.tile
+    overlap = _overlap(tile, overlap, settings)
+    causes = {**causes_of(generator, settings), "overlap": overlap}
+    return _Images(generator, place, tile, overlap, overlay, overwrite, causes).segment(paths)
+
+
+def is_scene(out: Path) -> bool:
+    """Whether the file to write is one of a GIS.
+
+    Raises:
+        UserError: it is of a kind that is not written.
+    """
+    from samtune.inference.geo.writing import DRIVERS, RASTERS
+
+    known = (*DRIVERS, *RASTERS)
+    if out.suffix.lower() in _MISTAKEN:
+        raise UserError(f"out is {out}, which is not written: give {', '.join(known)}, or a folder")
+    return out.suffix.lower() in known
+
+
+def _require_images(
+    out: Path, paths: list[Path], prompts: Path | None, options: SceneOptions, overwrite: bool
+) -> None:
+    """Images take no options of scenes, and are not written over.
+
+    Raises:
+        UserError: one was given, or files would be lost.
+    """
+    from samtune.images.naming import list_images
+
+    usual = asdict(SceneOptions())
+    given = [f"scene.{name}" for name, value in asdict(options).items() if value != usual[name]]
+    if names := ["prompts"] * (prompts is not None) + given:
+        raise UserError(f"{names[0]} is for scenes: give out as FILE.gpkg, or leave it out")
+    images = list_images(paths)
+    if out.resolve() in {path.resolve().parent for path in images.values()}:
+        raise UserError(f"{out} holds the images, which would be replaced: name another folder")
+    require_new(out, overwrite)
+
+
+def _overlap(tile: int, overlap: int, settings: SearchSettings) -> int:
+    """Of the tiles of an image.
+
+    Raises:
+        UserError: they make no sense.
+    """
+    if tile == 0:
+        return 0
+    overlap = overlap if overlap >= 0 else tile // 4
+    if tile < _LEAST_TILE or overlap >= tile:
+        raise UserError(
+            f"reading.tile is {tile} and overlap {overlap}: give {_LEAST_TILE} pixels or more (0: the "
+            "whole image) and an overlap below that"
+        )
+    if settings.crop_n_layers:
+        raise UserError(
+            f"search.crop_n_layers is for whole images, not for tiles of {tile}: set reading.tile to 0"
+        )
+    return overlap
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Segments images, each into files of its own."""
+
+    generator: AutomaticMaskGenerator
+    out: Path
+    tile: int
+    overlap: int
+    overlay: bool
+    overwrite: bool
+    causes: dict[str, Any]
+
+    def segment(self, paths: list[Path]) -> Segmentation:
+        from samtune.bars import bar
+        from samtune.images.naming import distinct_stems, list_images
+        from samtune.inference.automatic.outputs import COCO_FILE, write_coco
+
+        named = list_images(paths, without=[self.out])
+        stems = distinct_stems({path: name for name, path in named.items()})
+        self._require_apart(list(named.values()), stems)
+        try_writing(self.out / COCO_FILE)
+        store = self._begin()
+        records: dict[str, dict[str, Any]] = {}
+        failures: dict[str, str] = {}
+        for name, path in bar(list(named.items()), "segment", "image"):
+            try:
+                records[name] = self._record(store, name, path, stems[path])
+            except UserError as error:
+                failures[name] = str(error)
+                log.warning("left out: %s", error)
+        if records:
+            write_coco(self.out / COCO_FILE, list(records.values()))
+        if not failures:  # else the same call tries those again, and nothing else
+            store.remove()
+        counts = {name: len(record["masks"]) for name, record in records.items()}
+        return Segmentation(self.out, counts, failures, self.tile, thresholds_hint(self.generator))
+
+    def _require_apart(self, paths: list[Path], stems: dict[Path, str]) -> None:
+        """Refuse to write two things to one place, or over what is read.
+
+        Raises:
+            UserError: that would happen.
+        """
+        from samtune.inference.automatic.outputs import pictures_of
+
+        taken = {path.resolve(): f"is the image {path}" for path in paths}
+        for path in paths:
+            for picture in pictures_of(self.out, stems[path], self.overlay):
+                if (place := picture.resolve()) in taken:
+                    raise UserError(
+                        f"{picture} is to be written for {path}, but {taken[place]}: name another "
+                        "folder, or rename the image"
+                    )
+                taken[place] = f"is for {path} too"
+
+    def _begin(self) -> Progress:
+        """What is done already; what a call with other settings left is forgotten.
+
+        Its records would be taken for done when those settings came back, though the pictures are
+        others by then.
+        """
+        from samtune.progress import Progress
+
+        store = Progress(partial_folder(self.out), self.causes)
+        if self.overwrite or not store.is_begun:
+            store.remove()
+        store.begin()
+        return store
+
+    def _record(self, store: Any, name: str, path: Path, stem: str) -> dict[str, Any]:
+        """What the COCO file is written from; what is done already is not done again."""
+        from samtune.inference.automatic.outputs import pictures_of
+        from samtune.progress import stamp
+
+        place = store.place(name, stamp(path), self.overlay)
+        kept = store.read(place)
+        pictures = pictures_of(self.out, stem, self.overlay)
+        if isinstance(kept, dict) and all(map(is_file, pictures)):
+            return kept
+        record = self._segment(name, path, stem)
+        store.write(place, record)  # last: where it is whole, the image is done
+        return record
+
+    def _segment(self, name: str, path: Path, stem: str) -> dict[str, Any]:
+        from samtune.inference.automatic.crops import tile_boxes
+        from samtune.inference.automatic.outputs import write_results
+
+        image = self.generator.predictor.model.reading.read(path)
+        hw = (image.shape[0], image.shape[1])
+        tiles = tile_boxes(hw, self.tile, self.overlap) if self.tile else ()
+        found = self.generator.search(image, tiles)
+        return write_results(self.out, stem, name, image, found, self.overlay)
+
+
+def _require_scene(
+    out: Path, paths: list[Path], prompts: Path | None, options: SceneOptions, overlay: bool,
+    overwrite: bool,
+) -> None:  # fmt: skip
+    """Say before the work what cannot be meant.
+
+    Raises:
+        UserError: several scenes for one file, options that mean nothing for it, or it is there, or
+            is what would be read.
+    """
+    if len(paths) != 1:
+        raise UserError(f"{out} holds one scene: {len(paths)} were given")
+    if overlay:
+        raise UserError("overlay is for images: open the file in a GIS over its scene instead")
+    if (options.class_column or options.layer) and prompts is None:
+        raise UserError("scene.class_column and scene.layer are of prompts: none are given")
+    if options.class_name and prompts is not None:
+        raise UserError(
+            "scene.class_name is for what is found without prompts: give scene.class_column"
+        )
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: give the name of a file")
+    inputs = [paths[0], *([prompts] if prompts else [])]
+    if any(out.resolve() == path.resolve() for path in inputs):
+        raise UserError(f"{out} is what is read, and would be replaced: name another file")
+    require_new(out, overwrite)
+
+
+def _scene_settings(options: SceneOptions, side: int, overlap: int) -> SceneSettings:
+    from samtune.inference.geo.scenes import SceneSettings
+
+    overlap = overlap if overlap >= 0 else side // 4
+    if side < _LEAST_TILE or not 0 <= overlap < side:
+        raise UserError(
+            f"reading.tile is {side} and overlap {overlap}: give an overlap below the tile's side"
+        )
+    if options.min_area < 0 or options.simplify < 0:
+        raise UserError("scene.min_area and scene.simplify cannot be below 0")
+    return SceneSettings(
+        side, overlap, options.min_area, options.simplify, options.class_name, options.cog
+    )
+
+
+def _segment_scene(
+    generator: AutomaticMaskGenerator, about: dict[str, Any], path: Path, out: Path,
+    prompts: Path | None, options: SceneOptions, settings: SceneSettings,
+) -> Segmentation:  # fmt: skip
+    from samtune.data.geo.raster import open_scene
+    from samtune.data.geo.vector import read_polygons
+    from samtune.inference.geo.scenes import find_everything, segment_prompted, segment_scene
+
+    sam, hint = generator.predictor.model, thresholds_hint(generator)
+    scene = open_scene(path, sam.reading)
+    if prompts is None:
+        count = segment_scene(scene, find_everything(generator), out, settings, about)
+        return Segmentation(out, {path.name: count}, tile=settings.side, hint=hint)
+    features = read_polygons(prompts, options.class_column, layer=options.layer, with_points=True)
+    causes = {
+        **about, "calibration": sam.calibration and asdict(sam.calibration),
+        "multimask": sam.with_multimask,
+    }  # fmt: skip
+    count = segment_prompted(scene, sam, features, out, settings, causes)
+    notes = list(features.notes)
+    return Segmentation(
+        out, {path.name: count}, tile=settings.side, notes=notes, num_prompts=len(features)
+    )

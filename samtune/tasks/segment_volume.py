@@ -1,0 +1,335 @@
+"""`segment_volume`: objects of CT and MR volumes, prompted on a slice or not."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samtune.errors import UserError
+from samtune.files import require_new
+from samtune.inference.settings import SearchSettings
+from samtune.inference.volumes.rule import StopRule
+from samtune.reading import Reading
+from samtune.tasks.arguments import task
+from samtune.tasks.opening import open_model
+from samtune.tasks.results import Result, Rows
+from samtune.tasks.runs import Run
+from samtune.tasks.searching import search_settings
+from samtune.tasks.settings import Layer, build, reading_of, require_reading
+
+if TYPE_CHECKING:
+    from samtune.data.volumes.slices import SliceStack
+    from samtune.data.volumes.voxels import Labels
+    from samtune.inference.volumes.carrying import Seed, VolumeObject
+    from samtune.models.backend import Sam
+
+GROWTH = 0.05
+
+
+@dataclass(frozen=True)
+class VolumeSegmentation(Result):
+    """What was found.
+
+    Attributes:
+        out: the labels.
+        report: JSON beside them: slices, scores, and on which slice each object stopped and why.
+        objects: what the report tells of each.
+        num_slices: of the volume.
+        seconds: that it took.
+        tolerance: of NSD, mm.
+        not_written: why there are no labels; empty where there are.
+        hint: what to try where nothing was found without a prompt.
+    """
+
+    out: Path
+    report: Path
+    objects: Rows
+    num_slices: int
+    seconds: float
+    tolerance: float
+    not_written: str = ""
+    hint: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(each["slices"] for each in self.objects)
+
+    @property
+    def headline(self) -> str:
+        place = self.report if self.not_written else self.out
+        count = len(self.objects)
+        return f"{count} objects, {self.num_slices} slices, {self.seconds:.1f} s: {place}"
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        return {"objects": self.objects}
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Where prompts come from; one way, or none for a search."""
+
+    slice: int | None = None
+    box: Sequence[float] | None = None
+    points: Sequence[Sequence[float]] = ()
+    name: str = ""
+    file: Path | None = None
+    labels: Path | None = None
+
+    def seeds(self, volume: Path, stack: SliceStack) -> list[Seed]:
+        """Objects with their prompts; none without a prompt.
+
+        Raises:
+            UserError: prompts are given in two ways, or make no sense.
+        """
+        from samtune.data.volumes.voxels import read_volume_labels
+        from samtune.inference.volumes.seeds import read_seeds, seeds_from_labels
+
+        is_own = self.box is not None or bool(self.points) or self.slice is not None
+        if sum([is_own, self.file is not None, self.labels is not None]) > 1:
+            raise UserError(
+                "give prompts in one way: slice with box or points, a file of prompts, from_labels"
+            )
+        if self.file is not None:
+            return read_seeds(self.file)
+        if self.labels is not None:
+            return seeds_from_labels(read_volume_labels(self.labels, volume), stack.axis)
+        return [self._own()] if is_own else []
+
+    def _own(self) -> Seed:
+        from samtune.inference.volumes.carrying import Seed
+        from samtune.inference.volumes.seeds import require_object
+        from samtune.prompts.prompt_files import build_prompt
+
+        if self.slice is None:
+            raise UserError("box and points lie on a slice: give --slice N")
+        where = f"slice {self.slice}"
+        if any(len(point) not in (2, 3) for point in self.points):
+            raise UserError(f"{where}: a point is X,Y or X,Y,LABEL")
+        labels = [int(point[2]) if len(point) == 3 else 1 for point in self.points]
+        points = [list(point[:2]) for point in self.points] or None
+        box = None if self.box is None else list(self.box)
+        prompt = build_prompt(points, labels if points else None, box, where)
+        require_object(prompt, where)
+        return Seed(1, self.name or "1", self.slice, prompt)
+
+
+@task
+def segment_volume(
+    model: str | Path | Run,
+    volume: str | Path,
+    *,
+    out: str | Path,
+    slice: int | None = None,
+    box: Sequence[float] | None = None,
+    points: Sequence[Sequence[float]] = (),
+    name: str = "",
+    prompts: str | Path | None = None,
+    from_labels: str | Path | None = None,
+    truth: str | Path | None = None,
+    tolerance: float = 2.0,
+    stop: Layer | StopRule | None = None,
+    growth: float = GROWTH,
+    largest_part: bool = False,
+    search: Layer | SearchSettings | None = None,
+    min_iou: float = 0.5,
+    min_slices: int = 2,
+    reading: Layer | Reading | None = None,
+    segment_code: str = "",
+    overwrite: bool = False,
+    checkpoint: str | Path | None = None,
+    image_size: int = 0,
+    device: str = "auto",
+) -> VolumeSegmentation:
+    """Segment objects of a volume: NIfTI, NRRD, MetaImage, DICOM.
+
+    An object is prompted on one slice and carried through its neighbours: the box of each mask, grown
+    a little, and its logits are the prompt for the next slice, until a rule says stop. Slices are
+    numbered from 0 towards the patient's head (front, right) and seen with the body's front (or head)
+    up and its right on the left; coordinates are pixels of the slice as seen, from the top-left
+    corner, x to the right and y down. They are cut and shown as the run was trained. Without a prompt
+    everything is looked for on each slice, and masks that overlap on neighbouring slices are one
+    object.
+
+    Beside the labels lies their name with .json: each object's slices, scores, and on which slice it
+    stopped and why. An object's score is the mean over its slices of the IoU that the model expects.
+    Labels have the orientation and the affine of the volume. Of objects that overlap the smaller one
+    keeps what they share; DICOM SEG keeps both, if they were prompted and objects times voxels are
+    not above 2**30. A search that was interrupted goes on where it was.
+
+    Args:
+        model: run folder, checkpoint, adapter, or any base model.
+        volume: a file, or a folder of DICOM slices.
+        out: labels: .nii.gz, .nii, .nrrd, .mha, or .dcm for DICOM SEG of a DICOM volume.
+        slice: number of the slice that box and points lie on.
+        box: X0,Y0,X1,Y1 of the object.
+        points: X,Y of its pixels; X,Y,0 of pixels that are not of it.
+        name: of the object (default: 1).
+        prompts: several objects: a JSON list of {"slice": N, "box": [x0, y0, x1, y1], "points":
+            [[x, y], ...], "labels": [1, 0, ...], "name": ..., "id": ...}.
+        from_labels: the box of each label on the slice where it is largest, to measure a model.
+        truth: measure each object against the label of its id: Dice, IoU, NSD, HD95, in space.
+        tolerance: of NSD, mm.
+        stop: when an object has come to its end.
+        growth: share of a box's sides that it grows by on every side, a pixel at least.
+        largest_part: keep each object's largest connected part.
+        search: without a prompt: grid of points, thresholds and crops.
+        min_iou: without a prompt: masks of neighbouring slices are one object from here.
+        min_slices: without a prompt: objects on fewer slices are left out.
+        reading: how slices are cut and shown, where it is to be otherwise than in training.
+        segment_code: SCHEME:VALUE:MEANING of what the objects are, for DICOM SEG: a type of the
+            standard's CID 7151 (default: SCT:85756007:Tissue).
+        overwrite: replace what is there.
+        checkpoint: official weights for a registry name.
+        image_size: of a base model; 0: its own.
+        device: cpu, cuda, cuda:1, mps, auto.
+
+    Raises:
+        UserError: a path or number makes no sense, or the model answers with NaN.
+    """
+    from samtune.data.volumes.segment_codes import TISSUE, parse_property
+    from samtune.data.volumes.slices import open_stack
+    from samtune.inference.volumes.carrying import require_inside
+    from samtune.inference.volumes.objects import (
+        as_written,
+        report_path,
+        write_objects,
+        write_report,
+    )
+    from samtune.tasks.volume_search import VolumeSearch
+
+    place, source = Path(out), Path(volume)
+    files = [Path(file) for file in (prompts, from_labels, truth) if file is not None]
+    _require_place(place, source, files, overwrite)
+    rule = build(StopRule, "stop", stop)
+    _require_sense(place, segment_code, rule, growth, tolerance)
+    require_reading(reading, ("value_range", "window", "axis", "with_neighbours"))
+    kind = parse_property(segment_code) if segment_code else TISSUE
+    given = _Prompts(
+        slice, box, points, name, _path(prompts), _path(from_labels)
+    )  # fmt: skip
+    sam = open_model(model, checkpoint, image_size, device)
+    stack = open_stack(source, reading_of(sam, reading))
+    seeds = given.seeds(source, stack)
+    settings = search_settings(search, bool(seeds))
+    for seed in seeds:
+        require_inside(seed, stack)
+    labels = _read_truth(_path(truth), source, seeds)
+    finder = None if seeds else VolumeSearch(sam, stack, settings, place, min_iou, min_slices)
+    began = time.perf_counter()
+    objects = finder.objects() if finder else _carried(sam, stack, rule, growth, seeds)
+    objects = as_written(objects, stack, place, largest_part, finder is not None)
+    seconds = time.perf_counter() - began
+    not_written = write_objects(place, source, objects, stack, kind, finder is not None)
+    scores = {} if labels is None else _measured(objects, stack, labels, tolerance)
+    about = {
+        "model": str(model), "volume": str(source),
+        "labels": None if not_written else place.name, "not_written": not_written or None,
+        "rule": None if finder else {**asdict(rule), "growth": growth},
+        "search": finder.causes if finder else None, "tolerance_mm": tolerance,
+    }  # fmt: skip
+    rows = write_report(place, stack, objects, scores, about)
+    result = VolumeSegmentation(
+        place, report_path(place), rows, len(stack), seconds, tolerance, not_written,
+        finder.hint if finder else "",
+    )  # fmt: skip
+    if finder and (result.is_empty or not not_written):  # else another format can still be had
+        finder.forget_slices()
+    return result
+
+
+def _path(file: str | Path | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+def _require_place(out: Path, volume: Path, files: list[Path], overwrite: bool) -> None:
+    """Say at once where the outputs cannot go.
+
+    Raises:
+        UserError: a file is there already, or the format cannot be written.
+    """
+    from samtune.data.volumes.writing import require_writable
+    from samtune.inference.volumes.objects import report_path
+
+    if not volume.exists():
+        raise UserError(f"there is no volume {volume}")
+    require_writable(out, volume)
+    if out.resolve().parent == volume.resolve():
+        raise UserError(f"{out} would lie among the slices of its volume: name another folder")
+    read = {path.resolve() for path in [volume, *files]}
+    for path in (out, report_path(out)):
+        if path.resolve() in read or path.is_dir():
+            raise UserError(f"{path} cannot be written over: name another file with --out")
+        require_new(path, overwrite)
+
+
+def _require_sense(
+    out: Path, segment_code: str, rule: StopRule, growth: float, tolerance: float
+) -> None:
+    """Say before the long work what cannot be meant.
+
+    Raises:
+        UserError: a number makes no sense, or an argument is not for this output.
+    """
+    from samtune.data.volumes.writing import is_dicom_seg
+
+    if segment_code and not is_dicom_seg(out):
+        raise UserError(f"segment_code is for DICOM SEG, a .dcm: {out} keeps no codes")
+    if rule.max_change < 1:
+        raise UserError(f"stop.max_change is {rule.max_change:g}: give a factor from 1 up")
+    for name, value in (("growth", growth), ("tolerance", tolerance)):
+        if not 0 <= value < math.inf:
+            raise UserError(f"{name} is {value:g}: give a number from 0 up")
+
+
+def _read_truth(truth: Path | None, volume: Path, seeds: list[Seed]) -> Labels | None:
+    """Labels to measure against.
+
+    Raises:
+        UserError: they lack an object that is asked for.
+    """
+    from samtune.data.volumes.voxels import read_volume_labels
+
+    if truth is None:
+        return None
+    if not seeds:
+        raise UserError("truth goes with prompts: objects that are found have numbers of their own")
+    labels = read_volume_labels(truth, volume)
+    missing = [seed.object_id for seed in seeds if not (labels.layers == seed.object_id).any()]
+    if missing:
+        raise UserError(
+            f"{truth} has no label {missing[0]}: give the objects the ids that they have there "
+            "('id' in the file of prompts)"
+        )
+    return labels
+
+
+def _carried(
+    sam: Sam, stack: SliceStack, rule: StopRule, growth: float, seeds: list[Seed]
+) -> list[VolumeObject]:
+    from samtune.inference.volumes.carrying import Carrier
+    from samtune.tasks.volume_search import slice_bar
+
+    return Carrier(sam, stack, rule, growth).carry(seeds, slice_bar)
+
+
+def _measured(
+    objects: list[VolumeObject], stack: SliceStack, truth: Labels, tolerance: float
+) -> dict[int, dict[str, float]]:
+    """Agreement of each object with the label of its number."""
+    from samtune.evaluation.metrics.volume import volume_scores
+    from samtune.inference.volumes.objects import to_voxels
+
+    return {
+        found.object_id: asdict(
+            volume_scores(
+                to_voxels(found.masks, stack), (truth.layers == found.object_id).any(0),
+                stack.spacing, tolerance,
+            )
+        )
+        for found in objects
+    }  # fmt: skip

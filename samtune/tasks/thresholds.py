@@ -1,0 +1,168 @@
+"""`thresholds`: find the thresholds of automatic masks that suit a tuned model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.errors import UserError
+from samtune.inference.settings import SearchSettings
+from samtune.tasks.arguments import task
+from samtune.tasks.evaluate import Split
+from samtune.tasks.evaluating import require_count
+from samtune.tasks.opening import open_data, open_model
+from samtune.tasks.results import Result, Rows
+from samtune.tasks.runs import Run, find_run, require_tuned
+from samtune.tasks.settings import DataLike, Layer, build
+
+if TYPE_CHECKING:
+    from samtune.data.datamodule import SamDataModule
+    from samtune.evaluation.threshold_search import Judgement, Outcome, Rule, SearchedImage
+    from samtune.models.backend import Sam
+    from samtune.models.mask_thresholds import MaskThresholds
+
+
+@dataclass(frozen=True)
+class ThresholdsResult(Result):
+    """Thresholds that were chosen.
+
+    Attributes:
+        file: where they lie, beside the tuned weights.
+        chosen: the thresholds.
+        judgements: by split, segment_anything's against the chosen ones.
+    """
+
+    file: Path
+    chosen: MaskThresholds
+    judgements: dict[str, Judgement]
+
+    @property
+    def headline(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in asdict(self.chosen).items())
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        return {
+            "thresholds": [
+                row for split, each in self.judgements.items() for row in _rows(split, each)
+            ]
+        }
+
+
+def _rows(split: str, result: Judgement) -> Rows:
+    difference = result.difference
+    change: dict[str, Any] = {
+        "difference": difference.mean, "95% of it": difference.ci95, "p (Wilcoxon)": difference.p,
+    }  # fmt: skip
+    counts = {"objects": result.num_objects, "images or tiles": result.num_images}
+    about = {"split": split, "thresholds": "segment_anything's"}
+    return [
+        {**about, **_scores(result.before), **dict.fromkeys(change), **counts},
+        {**about, "thresholds": "chosen", **_scores(result.after), **change, **counts},
+    ]
+
+
+def _scores(outcome: Outcome) -> dict[str, Any]:
+    scores = outcome.scores
+    return {
+        "AP": scores["ap"], "AP50": scores["ap50"], "mSA": scores["msa"], "interval": outcome.ci95,
+        "masks": outcome.num_masks,
+    }  # fmt: skip
+
+
+@task
+def thresholds(
+    model: str | Path | Run,
+    *,
+    data: DataLike = None,
+    config: str | Path | None = None,
+    split: Split = "val",
+    max_images: int = 0,
+    search: Layer | SearchSettings | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    image_size: int = 0,
+    device: str = "auto",
+) -> ThresholdsResult:
+    """Find the thresholds of automatic masks that suit a tuned model.
+
+    A tuned model says other predicted IoUs and draws other outlines than SAM: with SAM's thresholds
+    it often finds nothing. Those with the highest mean segmentation accuracy (mSA) on the validation
+    images are saved beside the tuned weights; `AutomaticMaskGenerator` and `samtune segment` use them
+    from then on. An image without an object counts too: 1 if nothing is found in it, else 0. Where
+    there is a test split, it tells how much the choice helped.
+
+    Args:
+        model: run folder or adapter folder.
+        search: the grid of points; the thresholds are what is looked for.
+        seed: of the bootstrap.
+
+    Raises:
+        UserError: the model was not tuned, or the masks are empty.
+    """
+    from importlib.metadata import version
+
+    from samtune.evaluation.threshold_search import DEFAULTS, RULES, choose, judge
+    from samtune.models.loading import tuned_sha256
+    from samtune.models.mask_thresholds import FittedThresholds
+
+    require_count(max_images)
+    grid = build(SearchSettings, "search", search)
+    points = grid.points_per_side or 32
+    others = replace(grid, points_per_side=None, points_per_batch=64)
+    if others != SearchSettings():
+        raise UserError("thresholds are what is looked for: give search.points_per_side alone")
+    folder = require_tuned(str(model))
+    opened = open_data(find_run(folder), config, data)
+    opened.source(split)  # a wrong path is said before the network is loaded
+    sam = open_model(model, checkpoint, image_size, device)
+    eye = _Eye(sam, opened, points, grid.points_per_batch, max_images)
+    images = eye.look(split, RULES, 0.0)
+    chosen = choose(images)
+    results = {str(split): judge(images, chosen, seed)}
+    if split != "test" and opened.split_sizes().get("test"):
+        rules = tuple({_rule(DEFAULTS), _rule(chosen)})
+        least = min(DEFAULTS.pred_iou_thresh, chosen.pred_iou_thresh)
+        results["test"] = judge(eye.look("test", rules, least), chosen, seed)
+    provenance = {
+        "samtune": version("samtune"),
+        "weights_sha256": tuned_sha256(sam),
+        "data": str(opened.path),
+        "tile": opened.tile,
+        "split": split,
+        "results": {name: asdict(result) for name, result in results.items()},
+    }
+    file = FittedThresholds(chosen, points, provenance).save(folder)
+    return ThresholdsResult(file, chosen, results)
+
+
+@dataclass(frozen=True)
+class _Eye:
+    """What looks for everything in images."""
+
+    sam: Sam
+    data: SamDataModule
+    points_per_side: int
+    points_per_batch: int
+    max_images: int
+
+    def look(
+        self, split: str, rules: tuple[Rule, ...], predicted_iou: float
+    ) -> list[SearchedImage]:
+        """What is in a split's images, with thresholds that let through all that will be tried."""
+        from samtune.evaluation.threshold_search import search
+        from samtune.inference.automatic.generator import AutomaticMaskGenerator
+
+        generator = AutomaticMaskGenerator(
+            self.sam, self.points_per_side, self.points_per_batch,
+            pred_iou_thresh=predicted_iou,
+            stability_score_thresh=min(stability for stability, _ in rules),
+        )  # fmt: skip
+        source, what = self.data.source(split), f"search {split}"
+        return search(generator, source, self.data.min_area, rules, self.max_images, what)
+
+
+def _rule(each: MaskThresholds) -> Rule:
+    return each.stability_score_thresh, each.box_nms_thresh

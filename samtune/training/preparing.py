@@ -1,0 +1,144 @@
+"""From settings to a trainer, a model and data that Lightning can run."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.strategies import (
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+    Strategy,
+)
+
+from samtune.data.datamodule import SamDataModule
+from samtune.errors import UserError, first_line
+from samtune.training.callbacks import build_callbacks, with_progress_bar
+from samtune.training.loggers import build_loggers
+from samtune.training.memory import choose_plan, free_memory
+from samtune.training.module import SamTuner
+from samtune.training.settings import FitSettings, TrainerSettings
+
+
+@dataclass
+class Training:
+    """What Lightning runs; the weights are not loaded yet.
+
+    Attributes:
+        settings: all of them; `fit_memory` may change some.
+        model, data, trainer: made of them.
+    """
+
+    settings: FitSettings
+    model: SamTuner
+    data: SamDataModule
+    trainer: pl.Trainer
+
+
+def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
+    """Build trainer, model and data.
+
+    Args:
+        settings: of the training.
+        plain: the same for the loggers.
+
+    Raises:
+        UserError: an accelerator is not there, a strategy unknown, or settings do not go together.
+    """
+    data = SamDataModule(settings.data)
+    model = SamTuner(
+        settings.base, settings.model, settings.data.recipe, settings.data.reading,
+        settings.checkpoint, settings.image_size,
+    )  # fmt: skip
+    run = Path(settings.run)
+    try:
+        pl.seed_everything(settings.seed, workers=True, verbose=False)
+        trainer = pl.Trainer(
+            **_arguments(settings.trainer),
+            callbacks=build_callbacks(
+                run, settings.early_stopping, settings.checkpoint_steps, settings.logging.panels
+            ),
+            logger=build_loggers(run, settings.logging, plain),
+            default_root_dir=str(run),
+            enable_progress_bar=with_progress_bar(),
+            enable_model_summary=False,
+            # the loaders share the images among the processes themselves, none twice
+            use_distributed_sampler=False,
+        )
+    except UserError:
+        raise
+    except (RuntimeError, MisconfigurationException, ValueError, TypeError) as error:
+        # how Lightning reports that an accelerator is not there, or a strategy unknown
+        raise UserError(first_line(error)) from error
+    _require_whole_weights(trainer.strategy)
+    return Training(settings, model, data, trainer)
+
+
+def _arguments(settings: TrainerSettings) -> dict[str, Any]:
+    found = asdict(settings)
+    return {**found, "max_time": settings.max_time or None}
+
+
+def _require_whole_weights(strategy: Strategy) -> None:
+    """Strategies that shard the weights leave no process with a whole adapter to save."""
+    if isinstance(strategy, FSDPStrategy | DeepSpeedStrategy | ModelParallelStrategy):
+        raise UserError(
+            f"{type(strategy).__name__} shards the weights, and a whole adapter could not be saved: a "
+            "SAM with its adapter fits on one GPU, so use --trainer.strategy ddp (less memory: --auto "
+            "true, --model.with_checkpointing true, --model.quantize 4bit)"
+        )
+
+
+def fit_memory(training: Training) -> list[str]:
+    """Choose batch, accumulation, chunks and checkpointing by what is free, and note the choice.
+
+    Returns:
+        What was looked at and chosen, line by line.
+    """
+    model, data, trainer, settings = (
+        training.model, training.data, training.trainer, training.settings,
+    )  # fmt: skip
+    model.configure_model()
+    device = trainer.strategy.root_device
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    free = free_memory(device) - (weights if device.type != "cpu" else 0)
+    recipe = model.recipe
+    rounds = 1 + recipe.num_corrections + recipe.num_refinements
+    plan, lines = choose_plan(
+        model.network, data.batch_size * trainer.accumulate_grad_batches,
+        data.max_objects or recipe.max_objects, rounds, free,
+    )  # fmt: skip
+    data.batch_size = plan.batch_size
+    trainer.accumulate_grad_batches = plan.accumulate
+    model.objects_per_chunk = plan.objects_per_chunk
+    model.with_checkpointing = plan.with_checkpointing
+    model.network.with_checkpointing = plan.with_checkpointing
+    training.settings = replace(
+        settings,
+        auto=False,  # a resumed run keeps what was chosen
+        data=replace(settings.data, batch_size=plan.batch_size),
+        trainer=replace(settings.trainer, accumulate_grad_batches=plan.accumulate),
+        model=replace(
+            settings.model, objects_per_chunk=plan.objects_per_chunk,
+            with_checkpointing=plan.with_checkpointing,
+        ),
+    )  # fmt: skip
+    return lines
+
+
+def num_steps(training: Training, num_images: int) -> int:
+    """Steps of the optimizer that a training with so many images takes.
+
+    Raises:
+        UserError: neither epochs nor steps are limited.
+    """
+    trainer = training.trainer
+    if trainer.max_steps > 0:
+        return int(trainer.max_steps)
+    if not trainer.max_epochs or trainer.max_epochs < 0:
+        raise UserError("set trainer.max_epochs or trainer.max_steps in the config")
+    images = training.data.batch_size * max(1, trainer.world_size)
+    batches = -(-num_images // images)
+    return int(trainer.max_epochs * -(-batches // trainer.accumulate_grad_batches))

@@ -1,0 +1,99 @@
+"""Which settings `init` chooses for what was seen, and why."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samtune.data.checks.choices import choose_data
+from samtune.data.checks.look import Seen, Stored
+from samtune.data.checks.survey import Survey
+
+
+def seen(**more):
+    values = {
+        "split": "train", "image_id": "p1_a", "group": "", "digest": "d", "fingerprint": None,
+        "thumbnail": np.zeros((2, 2), np.float32), "hw": (200, 200), "areas": [500] * 10,
+        "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
+        "brightness": 90.0, "is_flat": False, "alignment": None,
+        "stored": Stored(3, "uint8", 0.0, 255.0, True),
+    }  # fmt: skip
+    return Seen(**{**values, **more})
+
+
+PLAIN = Survey(
+    format="mask_folder", sizes={"train": 9}, is_split=False, seen=[seen()], modality="microscopy",
+    num_components=1.0, values=12, is_interpolated=False, columns=(), group_column="",
+    group_regex="", num_groups=0, is_grouped=False, has_label_raster=False, has_window=False,
+    notes=(),
+)  # fmt: skip
+
+
+def chosen(found, given=(), answers=None):
+    """Settings with their values; questions are answered as told, or by what is taken without."""
+
+    def ask(question, choices, default):
+        answer = next((a for word, a in (answers or {}).items() if word in question), default)
+        assert answer in choices
+        return answer
+
+    return {each.name: each.value for each in choose_data(found, 256, set(given), ask)}
+
+
+def test_plain_pictures_need_little():
+    assert chosen(PLAIN) == {
+        "data.format": "mask_folder", "data.labels": "instances", "data.augment": "microscopy",
+    }  # fmt: skip
+
+
+def test_what_is_given_is_not_chosen():
+    assert "data.labels" not in chosen(PLAIN, given=["data.labels"])
+
+
+def test_one_value_in_several_parts_is_one_class_whose_parts_are_objects():
+    one = replace(PLAIN, values=1, num_components=8.0)
+    found = chosen(one)
+    assert (found["data.labels"], found["data.with_components"]) == ("binary", True)
+    assert "data.with_components" not in chosen(one, answers={"separate parts": "no"})
+
+
+def test_grey_levels_along_outlines_are_no_objects():
+    assert chosen(replace(PLAIN, is_interpolated=True))["data.labels"] == "binary"
+
+
+def test_named_classes_are_classes():
+    found = replace(PLAIN, seen=[seen(classes=["road"])])
+    assert chosen(found)["data.labels"] == "semantic"
+
+
+@pytest.mark.parametrize(
+    ("more", "stretch"),
+    [({"brightness": 10.0}, "auto"), ({"stored": Stored(1, "uint16", 0, 4000, True)}, "auto")],
+)
+def test_dark_and_deep_images_are_stretched(more, stretch):
+    assert chosen(replace(PLAIN, seen=[seen(**more)]))["data.stretch"] == stretch
+
+
+def test_large_images_with_small_objects_are_cut_into_tiles():
+    large = seen(hw=(1000, 1000), num_too_small=9)
+    assert chosen(replace(PLAIN, seen=[large]))["data.tile"] == 256
+    assert "data.tile" not in chosen(replace(PLAIN, seen=[seen(hw=(1000, 1000))]))
+
+
+def test_what_belongs_together_stays_together():
+    grouped = replace(PLAIN, group_column="patient", num_groups=5)
+    assert chosen(grouped)["data.group_column"] == "patient"
+    by_name = replace(PLAIN, group_regex="(p.)_")
+    assert chosen(by_name)["data.group_regex"] == "(p.)_"
+    assert "data.group_regex" not in chosen(by_name, answers={"belongs together": "no"})
+
+
+def test_of_many_bands_the_user_says_which_are_shown():
+    bands = replace(PLAIN, seen=[seen(stored=Stored(5, "uint8", 0, 255, True))])
+    assert chosen(bands, answers={"bands": "2,1,0"})["data.bands"] == [2, 1, 0]
+
+
+def test_pictures_of_no_known_kind_are_asked_for():
+    unknown = replace(PLAIN, modality="")
+    assert chosen(unknown)["data.augment"] == "light"
+    assert chosen(unknown, answers={"What are the images": "he"})["data.augment"] == "he"

@@ -1,0 +1,80 @@
+"""What is said of splits, from what was noted of their images."""
+
+import numpy as np
+import pytest
+
+from samtune.data.checks.findings import SplitFacts, facts_of, findings_of_splits
+from samtune.data.checks.look import Seen, Stored
+
+
+def seen(areas=(50, 60), **more):
+    stored = Stored(3, "uint8", 0.0, 255.0, True)
+    values = {
+        "split": "train", "image_id": "a", "group": "", "digest": "d", "fingerprint": None,
+        "thumbnail": np.zeros((2, 2), np.float32), "hw": (40, 50), "areas": list(areas),
+        "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
+        "brightness": 90.0, "is_flat": False, "alignment": None, "stored": stored,
+    }  # fmt: skip
+    return Seen(**{**values, **more})
+
+
+def told(facts, stretch="none", tile=0):
+    return [text for _, text in findings_of_splits(facts, stretch, tile)]
+
+
+GOOD = facts_of([seen()] * 10, 10)
+
+
+def test_facts_are_sums_over_the_images_that_were_looked_at():
+    facts = facts_of(
+        [seen(classes=["cell"]), seen((), hw=(20, 20)), seen((7,), num_left_out=2)], num_images=9
+    )
+    assert (facts.num_images, facts.num_looked_at) == (9, 3)
+    assert (facts.num_objects, facts.num_without_objects, facts.num_left_out) == (3, 1, 2)
+    assert facts.sizes == {"40x50": 2, "20x20": 1}
+    assert facts.classes == {"cell": 1}
+    assert facts.values == {"3 x uint8, 0 to 255": 3}
+    assert facts.area_quantiles == [7, 28.5, 50, 55, 60]
+    assert facts.objects_per_image == [0, 0.5, 1, 1.5, 2]
+
+
+def test_of_good_data_there_is_nothing_to_say():
+    assert told({"train": GOOD, "val": GOOD, "test": GOOD}) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "level"), [("train", "error"), ("val", "error"), ("test", "warning")]
+)
+def test_a_split_without_images_is_said(split, level):
+    facts = {"train": GOOD, "val": GOOD, "test": GOOD} | {split: SplitFacts()}
+    ((its_level, text),) = findings_of_splits(facts, "none", 0)
+    assert its_level == level
+    assert text.startswith(f"{split} has no images: ")
+
+
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        ([seen(())] * 4, "train has no objects: its masks are empty"),
+        ([seen((), num_left_out=3)], "train has no objects: all 3 have fewer pixels than"),
+        ([seen(), seen(()), seen(())], "2 of 3 images of train have no object"),
+        ([seen(num_left_out=1)], "1 of 3 objects of train are smaller than data.min_area"),
+        ([seen(is_interpolated=True)], "1 masks of train hold grey levels along their outlines"),
+        ([seen(is_flat=True)], "1 images of train are of one colour"),
+        ([seen(num_too_small=2)], "2 of 2 objects of train are narrower than"),
+    ],
+)
+def test_what_spoils_a_training_is_said(images, text):
+    facts = {"train": facts_of(images, len(images)), "val": GOOD, "test": GOOD}
+    assert any(each.startswith(text) for each in told(facts))
+
+
+def test_classes_that_are_not_learned_are_said():
+    other = facts_of([seen(classes=["dog"])], 1)
+    facts = {"train": facts_of([seen(classes=["cat"])], 1), "val": other, "test": other}
+    assert "val has classes that train lacks: dog" in told(facts)
+
+
+def test_images_of_several_kinds_are_said():
+    deep = facts_of([seen(stored=Stored(1, "uint16", 0.0, 4000.0, True))], 1)
+    assert any("of several kinds" in each for each in told({"train": GOOD, "val": deep}))

@@ -1,0 +1,50 @@
+"""Objects of windows that are laid down by hand: which are objects of the scene."""
+
+import numpy as np
+import pytest
+
+from samtune.data.geo.raster import Window
+from samtune.inference.geo.grid import Cell
+from samtune.inference.geo.seams import Seams
+from samtune.inference.geo.store import WindowStore
+from samtune.progress import Progress
+
+# Two windows of 10 x 20 that share 8 columns; their cores meet at column 16.
+CELLS = [
+    Cell(0, 0, Window(0, 0, 10, 20), Window(0, 0, 10, 16)),
+    Cell(0, 1, Window(0, 12, 10, 20), Window(0, 16, 10, 16)),
+]
+
+
+@pytest.fixture
+def lay_down(tmp_path):
+    """A function from boxes (columns from, to) of each window, in the scene, to seams."""
+
+    def lay(left, right):
+        store = WindowStore(Progress(tmp_path / "done", {}))
+        for cell, boxes in zip(CELLS, (left, right), strict=True):
+            labels = np.zeros((10, 20), np.int32)
+            for number, (begin, end) in enumerate(boxes, start=1):
+                labels[2:6, begin - cell.window.x : end - cell.window.x] = number
+            scores = np.full(len(boxes), 0.9, np.float32)
+            store.write(cell, {"labels": labels, "scores": scores})
+        return Seams(CELLS, store)
+
+    return lay
+
+
+def test_what_both_windows_see_alike_is_one_object(lay_down):
+    assert lay_down([(10, 20)], [(12, 24)]).areas.tolist() == [4 * 14]
+
+
+@pytest.mark.parametrize(
+    ("columns", "area"),
+    [
+        ((14, 18), 4 * 4),  # half of it lies in the core
+        ((14, 19), 0),  # two of five columns do
+        ((12, 16), 4 * 4),
+        ((17, 20), 0),
+    ],
+)
+def test_what_one_window_alone_sees_has_to_lie_mostly_in_its_core(lay_down, columns, area):
+    assert sum(lay_down([columns], []).areas.tolist()) == area
