@@ -95,6 +95,26 @@ def distinct_stems(names: dict[Path, str]) -> dict[Path, str]:
     return {path: stem if counts[stem] == 1 else names[path] for path, stem in stems.items()}
 
 
+def require_apart(files: Iterable[tuple[Path, Path]], images: Iterable[Path]) -> None:
+    """Refuse to write two things to one place, or over an image that is read.
+
+    Args:
+        files: what is to be written, each with the image that it is for.
+        images: what is read.
+
+    Raises:
+        UserError: that would happen.
+    """
+    taken = {path.resolve(): f"is the image {path}" for path in images}
+    for file, image in files:
+        if (place := file.resolve()) in taken:
+            raise UserError(
+                f"{file} is to be written for {image}, but {taken[place]}: name another folder, or "
+                "rename the image"
+            )
+        taken[place] = f"is for {image} too"
+
+
 def match_names(wanted: Iterable[str], images: dict[str, Path]) -> tuple[dict[str, str], set[str]]:
     """Find which image each name of a file means.
 

@@ -30,6 +30,14 @@ class PredictedObject:
     score: float
 
 
+def files_of(folder: Path, stem: str, count: int, kinds: list[str]) -> list[Path]:
+    """All files that `count` objects of one image may leave."""
+    numbered = {"masks": "", "cutouts": "_cutout"}
+    ends = [f"_{n}{numbered[k]}" for n in range(1, count + 1) for k in kinds if k in numbered]
+    ends += ["_overlay"] * ("overlays" in kinds)
+    return [folder / f"{stem}{end}.png" for end in ends]
+
+
 def write_image_outputs(
     folder: Path, stem: str, image: ImageArray, objects: list[PredictedObject], kinds: list[str]
 ) -> list[Path]:

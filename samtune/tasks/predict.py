@@ -88,9 +88,9 @@ def predict(
     """
     from samtune.bars import bar
     from samtune.coco import CocoFile
-    from samtune.images.naming import distinct_stems
+    from samtune.images.naming import distinct_stems, require_apart
     from samtune.images.pixels import image_hw
-    from samtune.inference.outputs import write_image_outputs
+    from samtune.inference.outputs import files_of, write_image_outputs
 
     folder, asked = Path(out), [Path(image) for image in images]
     named = _collect(asked, points, boxes, prompts, folder)
@@ -102,6 +102,14 @@ def predict(
     sam = open_model(model, checkpoint, image_size, device)
     seen = reading_of(sam, reading)
     stems = distinct_stems({each.path: name for name, each in named.items()})
+    require_apart(
+        [
+            (file, each.path)
+            for each in named.values()
+            for file in files_of(folder, stems[each.path], len(each.prompts), list(save))
+        ],
+        stems,
+    )
     objects: Rows = []
     with ExitStack() as stack:
         stack.enter_context(unfinished(folder))

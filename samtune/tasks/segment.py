@@ -218,12 +218,13 @@ class _Images:
 
     def segment(self, paths: list[Path]) -> Segmentation:
         from samtune.bars import bar
-        from samtune.images.naming import distinct_stems, list_images
-        from samtune.inference.automatic.outputs import COCO_FILE, write_coco
+        from samtune.images.naming import distinct_stems, list_images, require_apart
+        from samtune.inference.automatic.outputs import COCO_FILE, pictures_of, write_coco
 
         named = list_images(paths, without=[self.out])
         stems = distinct_stems({path: name for name, path in named.items()})
-        self._require_apart(list(named.values()), stems)
+        written = {path: pictures_of(self.out, stem, self.overlay) for path, stem in stems.items()}
+        require_apart(((file, path) for path in written for file in written[path]), written)
         try_writing(self.out / COCO_FILE)
         store = self._begin()
         records: dict[str, dict[str, Any]] = {}
@@ -240,24 +241,6 @@ class _Images:
             store.remove()
         counts = {name: len(record["masks"]) for name, record in records.items()}
         return Segmentation(self.out, counts, failures, self.tile, thresholds_hint(self.generator))
-
-    def _require_apart(self, paths: list[Path], stems: dict[Path, str]) -> None:
-        """Refuse to write two things to one place, or over what is read.
-
-        Raises:
-            UserError: that would happen.
-        """
-        from samtune.inference.automatic.outputs import pictures_of
-
-        taken = {path.resolve(): f"is the image {path}" for path in paths}
-        for path in paths:
-            for picture in pictures_of(self.out, stems[path], self.overlay):
-                if (place := picture.resolve()) in taken:
-                    raise UserError(
-                        f"{picture} is to be written for {path}, but {taken[place]}: name another "
-                        "folder, or rename the image"
-                    )
-                taken[place] = f"is for {path} too"
 
     def _begin(self) -> Progress:
         """What is done already; what a call with other settings left is forgotten.

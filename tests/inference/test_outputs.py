@@ -8,6 +8,7 @@ from samtune.inference.outputs import (
     KINDS,
     PredictedObject,
     cutout,
+    files_of,
     write_image_outputs,
 )
 from samtune.types import Prompt
@@ -106,3 +107,11 @@ class TestCutouts:
         np.testing.assert_array_equal(
             read(tmp_path / "x_1_cutout.png"), cutout(image, objects[0].mask)
         )
+
+
+def test_all_files_that_may_be_written_are_known_before(image, objects, tmp_path):
+    written = write_image_outputs(tmp_path, "a", image, objects, list(KINDS))
+    known = files_of(tmp_path, "a", len(objects), list(KINDS))
+    assert set(written) <= set(known)
+    assert len(known) == 2 * len(objects) + 1
+    assert files_of(tmp_path, "a", 2, ["coco"]) == []

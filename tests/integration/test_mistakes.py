@@ -233,3 +233,16 @@ def test_sharded_weights_are_refused_before_any_work():
     for strategy in (FSDPStrategy(), ModelParallelStrategy()):
         with pytest.raises(UserError, match=r"shards the weights.*strategy ddp"):
             _require_whole_weights(strategy)
+
+
+def test_predict_never_writes_over_an_image_that_it_reads(capsys, discs, tmp_path):
+    for name in ("a.png", "a_1.png"):
+        shutil.copy(discs / "test" / "images" / "0.png", tmp_path / name)
+    before = (tmp_path / "a_1.png").read_bytes()
+    images = [tmp_path / "a.png", tmp_path / "a_1.png"]
+    fails(
+        capsys,
+        ["predict", "nano", *images, "--points", "9,9", "--out", tmp_path, "--overwrite"],
+        "is the image",
+    )
+    assert (tmp_path / "a_1.png").read_bytes() == before
