@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from samtune.data.settings import Target
 from samtune.errors import UserError
 from samtune.files import (
     is_folder,
     partial_folder,
-    replacing_file,
-    replacing_folder,
     require_new,
     try_writing,
     write_json,
-    write_text,
 )
 from samtune.inference.settings import Segmentation
 from samtune.reading import Reading
@@ -31,19 +25,13 @@ from samtune.tasks.runs import Run
 from samtune.tasks.settings import Layer, reading_of, require_reading
 
 if TYPE_CHECKING:
-    from samtune.data.writing import Writer
-    from samtune.evaluation.report.review_page import ReviewPicture
     from samtune.inference.prelabel.detections import Detections
-    from samtune.inference.prelabel.labels import LabelledImage
     from samtune.inference.prelabel.plan import PlannedImage
-    from samtune.inference.prelabel.review import ReviewRow
     from samtune.inference.prelabel.store import PrelabelStore
-    from samtune.inference.prelabel.summary import Summary
     from samtune.models.calibration import Calibration, Threshold
+    from samtune.tasks.prelabel_files import PrelabelFiles
 
 log = logging.getLogger(__name__)
-_REJECTED = "rejected.json"
-_BESIDE = ("review.csv", "review.html", _REJECTED)
 
 
 @dataclass(frozen=True)
@@ -71,28 +59,6 @@ class Prelabels(Result):
     @property
     def tables(self) -> Mapping[str, Rows]:
         return {"review": self.review}
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What is written, and where."""
-
-    out: Path
-    segmentation: Segmentation
-    simplify: float
-    without_overlap: bool
-    to: Sequence[Target]
-    cutouts: Path | None
-    margin: int
-    gallery: int
-
-    def beside(self, name: str) -> Path:
-        """A file beside the COCO file."""
-        return self.out.with_name(name)
-
-    def folder_of(self, target: Target) -> Path:
-        """The folder for another format."""
-        return self.beside(f"{self.out.stem}_{target}")
 
 
 @task
@@ -154,8 +120,9 @@ def prelabel(
     from samtune.inference.prelabel.plan import plan
     from samtune.inference.prelabel.store import PrelabelStore
     from samtune.inference.prelabel.summary import Summary
+    from samtune.tasks.prelabel_files import PrelabelFiles, Writing
 
-    options = _Options(
+    options = PrelabelFiles(
         Path(out), segmentation, simplify, without_overlap, to,
         None if cutouts is None else Path(cutouts), margin, gallery,
     )  # fmt: skip
@@ -185,7 +152,7 @@ def prelabel(
             f"none of {len(planned)} images can be read, such as: {failed[0]['reason']}"
         )
     summary = Summary(found, sam.calibration, threshold, failed)
-    rows = _Writing(options, store, done, summary).write_all()
+    rows = Writing(options, store, done, summary).write_all()
     if not failed:
         store.remove()
     failures = {each["image"]: each["reason"] for each in failed}
@@ -193,7 +160,7 @@ def prelabel(
     return Prelabels(options.out, summary.headline, summary.notes, review, failures)
 
 
-def _require_sense(options: _Options) -> None:
+def _require_sense(options: PrelabelFiles) -> None:
     out = options.out
     if is_folder(out):
         raise UserError(f"{out} is a folder: name a file in it, such as {out / 'coco.json'}")
@@ -207,13 +174,13 @@ def _require_sense(options: _Options) -> None:
         raise UserError("a label map cannot hold objects that overlap: add --without_overlap")
 
 
-def _require_place(options: _Options, sources: list[Path], overwrite: bool) -> None:
+def _require_place(options: PrelabelFiles, sources: list[Path], overwrite: bool) -> None:
     """Say at once what would be lost.
 
     Raises:
         UserError: a file would be.
     """
-    files = [options.out, *(options.beside(name) for name in _BESIDE)]
+    files = [options.out, *options.reports]
     for file in filter(is_folder, files):
         raise UserError(f"{file} is a folder, where a file is to be written: name another out")
     places = [*files, *(options.folder_of(target) for target in options.to)]
@@ -228,11 +195,11 @@ def _require_place(options: _Options, sources: list[Path], overwrite: bool) -> N
         require_new(cutouts, is_replaced)
 
 
-def _refuse(options: _Options, found: Detections, boxes: Path, min_score: float) -> None:
+def _refuse(options: PrelabelFiles, found: Detections, boxes: Path, min_score: float) -> None:
     """Nothing is left to segment: write why, and stop."""
     told = f"of {found.num_read:,} detections in {boxes} none can be used"
     if found.rejected:
-        place = options.beside(_REJECTED)
+        place = options.rejected
         rows = [asdict(each) for each in found.rejected]
         write_json(place, {"detections": rows, "images": []})
         partial_folder(options.out).mkdir(exist_ok=True)  # the corrected call may replace that
@@ -283,117 +250,3 @@ def _segment(
         log.warning("%d of %d images are done, the same command goes on", len(done), len(images))
         raise
     return done, failed
-
-
-@dataclass(frozen=True)
-class _Writing:
-    """Writes all files, image by image from what was kept of each."""
-
-    options: _Options
-    store: PrelabelStore
-    done: list[tuple[PlannedImage, Path]]
-    summary: Summary
-
-    def write_all(self) -> list[ReviewRow]:
-        """Write the COCO file and all that was asked beside it; returns the queue.
-
-        Raises:
-            UserError: an image is gone, or a format cannot hold the objects.
-        """
-        from samtune.evaluation.report.review_page import write_review_page
-        from samtune.inference.prelabel.review import review_csv
-
-        options, summary = self.options, self.summary
-        cutouts = options.cutouts
-        older = {f.name for f in cutouts.iterdir()} if cutouts and is_folder(cutouts) else set()
-        rows, written = self._write_images()
-        rows.sort(key=lambda row: row.order)
-        summary.count(rows)
-        summary.num_older_cutouts = len(older - written)
-        write_text(options.beside("review.csv"), review_csv(rows))
-        rejected = [asdict(each) for each in summary.rejected]
-        content = {"detections": rejected, "images": summary.failed}
-        write_json(options.beside(_REJECTED), content)
-        pictures = self._pictures(rows[: options.gallery])
-        page = options.beside("review.html")
-        write_review_page(page, summary.headline, summary.notes, rows, pictures)
-        return rows
-
-    def _write_images(self) -> tuple[list[ReviewRow], set[str]]:
-        """What is written image by image; rows of the queue, and names of cut-outs."""
-        from samtune.bars import bar
-        from samtune.coco import CocoFile
-        from samtune.data.writing import WRITERS
-        from samtune.inference.prelabel.labels import add_to_coco, category_names, finish
-        from samtune.inference.prelabel.store import read_result
-
-        options, summary = self.options, self.summary
-        names = category_names(summary.found.categories)
-        rows: list[ReviewRow] = []
-        cutouts: set[str] = set()
-        info = {"description": f"samtune {version('samtune')} prelabel", **summary.about}
-        with ExitStack() as stack:
-            temporary = stack.enter_context(replacing_file(options.out))
-            coco = CocoFile(stack.enter_context(temporary.open("wb")), info)
-            writers: list[Writer] = [
-                WRITERS[target](stack.enter_context(replacing_folder(options.folder_of(target))))
-                for target in options.to
-            ]
-            for image, place in bar(self.done, "write", "image"):
-                found = read_result(place)
-                summary.add(found)
-                labelled = finish(image.name, image.image_id, found, options.without_overlap)
-                add_to_coco(coco, labelled, options.segmentation, options.simplify)
-                rows += self._rows(labelled, names)
-                if options.cutouts or writers:
-                    cutouts |= self._write_pixels(image, labelled, names, writers)
-            coco.finish(summary.found.categories)
-            for writer in writers:
-                writer.finish()
-        return rows, cutouts
-
-    def _rows(self, labelled: LabelledImage, names: dict[int, str]) -> Iterator[ReviewRow]:
-        from samtune.inference.prelabel.review import review_row
-
-        accept_from = self.summary.accept_from
-        for label, mask in labelled.objects:
-            category = names[label.category]
-            yield review_row(labelled.name, label, mask.area, category, accept_from)
-
-    def _write_pixels(
-        self, image: PlannedImage, labelled: LabelledImage, names: dict[int, str],
-        writers: list[Any],
-    ) -> set[str]:  # fmt: skip
-        """What needs the pixels: cut-outs, whose names are returned, and formats with images."""
-        from samtune.data.source import Record
-        from samtune.inference.prelabel.labels import write_cutouts
-
-        pixels, options = self.store.read_image(image.path), self.options
-        if writers:
-            sample = labelled.to_sample(pixels, names)
-            for writer in writers:
-                writer.add("train", Record(sample.image_id, image.path), sample, image.path)
-        if options.cutouts is None:
-            return set()
-        return set(write_cutouts(options.cutouts, labelled, pixels, names, options.margin))
-
-    def _pictures(self, rows: list[ReviewRow]) -> list[ReviewPicture]:
-        """Pictures of the rows in their order; each image is read once."""
-        from samtune.evaluation.report.review_page import draw_object
-        from samtune.inference.prelabel.labels import finish
-        from samtune.inference.prelabel.store import read_result
-
-        wanted = {(row.image, row.object): row for row in rows}
-        images = {row.image for row in rows}
-        pictures: dict[tuple[str, int], ReviewPicture] = {}
-        for image, place in self.done:
-            if image.name not in images:
-                continue
-            pixels, found = self.store.read_image(image.path), read_result(place)
-            labelled = finish(image.name, image.image_id, found, self.options.without_overlap)
-            for label, mask in labelled.objects:
-                key = (image.name, label.number)
-                if key in wanted:
-                    whole = mask.whole(labelled.hw)
-                    pictures[key] = draw_object(wanted[key], pixels, label.prompt, whole)
-        return [pictures[key] for key in wanted]
