@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
-from samtune.files import is_file, partial_folder, require_new, try_writing
+from samtune.files import require_new
 from samtune.inference.settings import SceneOptions, SearchSettings
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
@@ -22,9 +21,7 @@ from samtune.tasks.settings import Layer, build, reading_of, require_reading
 if TYPE_CHECKING:
     from samtune.inference.automatic.generator import AutomaticMaskGenerator
     from samtune.inference.geo.scenes import SceneSettings
-    from samtune.progress import Progress
 
-log = logging.getLogger(__name__)
 _LEAST_TILE = 32
 # Files that people ask for, and that are not written.
 _MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg", ".jp2")
@@ -127,6 +124,8 @@ def segment(
     Raises:
         UserError: a path or number makes no sense, or the model answers with NaN.
     """
+    from samtune.tasks.image_search import ImageSearch
+
     paths, place = [Path(image) for image in images], Path(out)
     options = build(SceneOptions, "scene", scene)
     source = None if prompts is None else Path(prompts)
@@ -146,7 +145,8 @@ def segment(
     tile = sam.reading.tile
     overlap = _overlap(tile, overlap, settings)
     causes = {**causes_of(generator, settings), "overlap": overlap}
-    return _Images(generator, place, tile, overlap, overlay, overwrite, causes).segment(paths)
+    finder = ImageSearch(generator, place, tile, overlap, overlay, overwrite, causes)
+    return finder.segment(paths)
 
 
 def is_scene(out: Path) -> bool:
@@ -202,83 +202,6 @@ def _overlap(tile: int, overlap: int, settings: SearchSettings) -> int:
             f"search.crop_n_layers is for whole images, not for tiles of {tile}: set reading.tile to 0"
         )
     return overlap
-
-
-@dataclass(frozen=True)
-class _Images:
-    """Segments images, each into files of its own."""
-
-    generator: AutomaticMaskGenerator
-    out: Path
-    tile: int
-    overlap: int
-    overlay: bool
-    overwrite: bool
-    causes: dict[str, Any]
-
-    def segment(self, paths: list[Path]) -> Segmentation:
-        from samtune.bars import bar
-        from samtune.images.naming import distinct_stems, list_images, require_apart
-        from samtune.inference.automatic.outputs import COCO_FILE, pictures_of, write_coco
-
-        named = list_images(paths, without=[self.out])
-        stems = distinct_stems({path: name for name, path in named.items()})
-        written = {path: pictures_of(self.out, stem, self.overlay) for path, stem in stems.items()}
-        require_apart(((file, path) for path in written for file in written[path]), written)
-        try_writing(self.out / COCO_FILE)
-        store = self._begin()
-        records: dict[str, dict[str, Any]] = {}
-        failures: dict[str, str] = {}
-        for name, path in bar(list(named.items()), "segment", "image"):
-            try:
-                records[name] = self._record(store, name, path, stems[path])
-            except UserError as error:
-                failures[name] = str(error)
-                log.warning("left out: %s", error)
-        if records:
-            write_coco(self.out / COCO_FILE, list(records.values()))
-        if not failures:  # else the same call tries those again, and nothing else
-            store.remove()
-        counts = {name: len(record["masks"]) for name, record in records.items()}
-        return Segmentation(self.out, counts, failures, self.tile, thresholds_hint(self.generator))
-
-    def _begin(self) -> Progress:
-        """What is done already; what a call with other settings left is forgotten.
-
-        Its records would be taken for done when those settings came back, though the pictures are
-        others by then.
-        """
-        from samtune.progress import Progress
-
-        store = Progress(partial_folder(self.out), self.causes)
-        if self.overwrite or not store.is_begun:
-            store.remove()
-        store.begin()
-        return store
-
-    def _record(self, store: Any, name: str, path: Path, stem: str) -> dict[str, Any]:
-        """What the COCO file is written from; what is done already is not done again."""
-        from samtune.inference.automatic.outputs import pictures_of
-        from samtune.progress import stamp
-
-        place = store.place(name, stamp(path), self.overlay)
-        kept = store.read(place)
-        pictures = pictures_of(self.out, stem, self.overlay)
-        if isinstance(kept, dict) and all(map(is_file, pictures)):
-            return kept
-        record = self._segment(name, path, stem)
-        store.write(place, record)  # last: where it is whole, the image is done
-        return record
-
-    def _segment(self, name: str, path: Path, stem: str) -> dict[str, Any]:
-        from samtune.inference.automatic.crops import tile_boxes
-        from samtune.inference.automatic.outputs import write_results
-
-        image = self.generator.predictor.model.reading.read(path)
-        hw = (image.shape[0], image.shape[1])
-        tiles = tile_boxes(hw, self.tile, self.overlap) if self.tile else ()
-        found = self.generator.search(image, tiles)
-        return write_results(self.out, stem, name, image, found, self.overlay)
 
 
 def _require_scene(

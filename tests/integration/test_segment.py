@@ -251,7 +251,7 @@ def tiles(monkeypatch):
         found.append((side, overlap))
         return tile_boxes(hw, side, overlap)
 
-    monkeypatch.setattr("samtune.inference.automatic.crops.tile_boxes", watched)
+    monkeypatch.setattr("samtune.tasks.image_search.tile_boxes", watched)
     return found
 
 
