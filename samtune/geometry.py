@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.types import FloatArray, InputFrame, MaskArray, Prompt
+from samtune.types import FloatArray, Grid, InputFrame, MaskArray, Prompt
 
 
 def resized_hw(original_hw: tuple[int, int], frame: InputFrame) -> tuple[int, int]:
@@ -64,20 +64,50 @@ def logits_to_original(
     return F.interpolate(logits, original_hw, mode="bilinear", align_corners=False)
 
 
-def mask_to_cells(mask: MaskArray, frame: InputFrame) -> NDArray[np.uint8]:
-    """Share of each cell of a grid over the (padded) input that a mask covers.
+def mask_to_cells(mask: MaskArray, grid: Grid) -> NDArray[np.uint8]:
+    """Share of each cell of a grid over the input that a mask covers.
+
+    A cell that the image's edge cuts counts with its part inside: an image seldom ends between two
+    cells, and rounded to whole ones targets would lie elsewhere than the answers that are read back.
 
     Args:
         mask: (H, W) boolean, original frame.
-        frame: of the grid; its side is that of the cells.
+        grid: cells over the (padded) input.
 
     Returns:
         (side, side) uint8, share times 255; the padding is 0.
     """
-    height, width = resized_hw(mask.shape, frame)
-    cells = np.zeros((frame.side, frame.side), np.uint8)
-    full = mask.astype(np.uint8) * 255
-    if full.shape != (height, width):
-        full = cv2.resize(full, (width, height), interpolation=cv2.INTER_AREA)
-    cells[:height, :width] = full
-    return cells
+    rows, columns = _cell_edges(mask.shape, grid)
+    # the integral image, of whole pixels, is linear between them in both directions
+    sums = cv2.integral(mask.astype(np.uint8)).astype(np.float64)
+    covered = np.diff(_between(np.diff(_between(sums, rows), axis=0).T, columns), axis=0).T
+    areas = np.outer(np.diff(rows), np.diff(columns))
+    shares = np.divide(covered, areas, out=np.zeros_like(areas), where=areas > 0)
+    return np.asarray(np.rint(shares * 255), np.uint8)
+
+
+def valid_cells(original_hw: tuple[int, int], grid: Grid) -> NDArray[np.bool_]:
+    """(side, side): which cells of a grid over the (padded) input hold image."""
+    rows, columns = _cell_edges(original_hw, grid)
+    return np.outer(np.diff(rows) > 0, np.diff(columns) > 0)
+
+
+def _cell_edges(
+    original_hw: tuple[int, ...], grid: Grid
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where rows and columns of cells begin and end, (side + 1,) each, pixels of the original image."""
+    edges = np.arange(grid.side + 1) * (grid.frame.side / grid.side)
+    height, width = original_hw[:2]
+    input_hw = resized_hw((height, width), grid.frame)
+    rows, columns = (
+        np.minimum(edges * (length / resized), length)
+        for length, resized in zip((height, width), input_hw, strict=True)
+    )
+    return rows, columns
+
+
+def _between(sums: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of (N, ...) at places between 0 and N - 1, linear between two of them."""
+    below = np.minimum(places.astype(int), len(sums) - 2)
+    share = (places - below)[:, None]
+    return np.asarray(sums[below] * (1 - share) + sums[below + 1] * share)

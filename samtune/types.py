@@ -52,9 +52,22 @@ class InputFrame:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
-    def with_side(self, side: int) -> InputFrame:
-        """The same frame on a grid of another side, such as that of the targets."""
-        return replace(self, side=side)
+    def grid(self, side: int) -> Grid:
+        """So many cells by so many over the input, such as those of targets and mask prompts."""
+        return Grid(self, side)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Square cells over the whole (padded) input.
+
+    Attributes:
+        frame: of the input.
+        side: how many cells there are along each side; a cell is S / side pixels of the input.
+    """
+
+    frame: InputFrame
+    side: int
 
 
 @dataclass

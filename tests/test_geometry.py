@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from samtune.geometry import (
     logits_to_original,
@@ -10,6 +12,7 @@ from samtune.geometry import (
     prompt_to_input,
     resized_hw,
     scale_xy,
+    valid_cells,
 )
 from samtune.masks import mask_to_box, mask_to_rle, polygons_to_mask, rle_to_mask
 from samtune.types import InputFrame, Prompt
@@ -120,30 +123,70 @@ def test_a_cell_holds_the_share_that_the_mask_covers():
     mask = np.zeros((8, 8), bool)
     mask[0, 0] = True
     mask[4:6, 4:6] = True
-    cells = mask_to_cells(mask, InputFrame(4))
+    cells = mask_to_cells(mask, InputFrame(4).grid(4))
     expected = np.zeros((4, 4), np.uint8)
     expected[0, 0], expected[2, 2] = 64, 255
     np.testing.assert_array_equal(cells, expected)
 
 
 def test_cells_of_a_smaller_image_are_enlarged_pixels():
-    cells = mask_to_cells(np.array([[False, True], [False, False]]), InputFrame(4))
+    cells = mask_to_cells(np.array([[False, True], [False, False]]), InputFrame(4).grid(4))
     expected = np.zeros((4, 4), np.uint8)
     expected[:2, 2:] = 255
     np.testing.assert_array_equal(cells, expected)
 
 
 def test_cells_below_and_right_of_the_image_are_empty():
-    below = mask_to_cells(np.ones((4, 8), bool), InputFrame(8))
-    right = mask_to_cells(np.ones((8, 4), bool), InputFrame(8))
+    below = mask_to_cells(np.ones((4, 8), bool), InputFrame(8).grid(8))
+    right = mask_to_cells(np.ones((8, 4), bool), InputFrame(8).grid(8))
     assert (below[:4] == 255).all()
     assert (below[4:] == 0).all()
     np.testing.assert_array_equal(right, below.T)
 
 
+@pytest.mark.parametrize(
+    ("hw", "rows", "columns"),
+    [((30, 40), 24, 32), ((40, 30), 32, 24), ((9, 9), 32, 32), ((30, 50), 20, 32)],
+)
+def test_valid_cells_are_those_of_the_image(hw, rows, columns):
+    """Of 30 x 50 pixels the input has 77 of 128 rows, which end in the twentieth cell."""
+    expected = np.zeros((32, 32), bool)
+    expected[:rows, :columns] = True
+    np.testing.assert_array_equal(valid_cells(hw, InputFrame(128).grid(32)), expected)
+
+
+def test_without_padding_all_cells_are_valid():
+    assert valid_cells((30, 100), InputFrame(64, keeps_aspect=False).grid(64)).all()
+
+
+@given(
+    hw=st.tuples(st.integers(40, 700), st.integers(40, 700)),
+    place=st.tuples(st.floats(0.15, 0.85), st.floats(0.15, 0.85)),
+    frame=st.sampled_from([InputFrame(256), InputFrame(1024), InputFrame(256, keeps_aspect=False)]),
+    cells=st.sampled_from([64, 256]),
+)
+@example(hw=(300, 500), place=(0.85, 0.5), frame=InputFrame(256), cells=64)
+@example(hw=(520, 696), place=(0.85, 0.5), frame=InputFrame(1024), cells=64)
+@settings(max_examples=60, deadline=None)
+def test_what_is_drawn_into_a_target_is_read_back_where_it_was(hw, place, frame, cells):
+    """Images of any size: the centre of a disc moves by less than a tenth of a cell,
+    of targets or answers, whichever is larger."""
+    y, x = place[0] * hw[0], place[1] * hw[1]
+    radius = 0.1 * min(hw)
+    rows, columns = np.mgrid[: hw[0], : hw[1]]
+    disc = (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+    shares = torch.from_numpy(mask_to_cells(disc, frame.grid(cells))).float()[None, None]
+    low_res = torch.nn.functional.interpolate(shares, (frame.side // 4,) * 2, mode="area")
+    back = logits_to_original(low_res, hw, frame)[0, 0].numpy()
+    found = np.array([(back * rows).sum(), (back * columns).sum()]) / back.sum()
+    truth = np.array([rows[disc].mean(), columns[disc].mean()])
+    cell = max(4, frame.side / cells) * np.array(hw) / np.array(resized_hw(hw, frame))
+    assert (abs(found - truth) < 0.1 * cell).all()
+
+
 def test_cells_keep_the_covered_area():
     mask = np.random.default_rng(2).random((96, 64)) < 0.3
-    cells = mask_to_cells(mask, InputFrame(24))
+    cells = mask_to_cells(mask, InputFrame(24).grid(24))
     assert cells.sum() / 255 * 16 == pytest.approx(mask.sum(), rel=0.01)
 
 
@@ -228,7 +271,7 @@ class TestFrameWithoutPadding:
     def test_masks_fill_the_grid_and_come_back(self):
         mask = np.zeros((30, 100), bool)
         mask[:15, 50:] = True
-        cells = mask_to_cells(mask, self.FRAME)
+        cells = mask_to_cells(mask, self.FRAME.grid(64))
         assert (cells[:32, 32:] == 255).all()
         assert not cells[:, :32].any()
         logits = torch.from_numpy(cells).float()[None, None] - 127

@@ -14,8 +14,8 @@ from samtune.data.objects import ObjectPlace, find_objects, object_key, object_m
 from samtune.data.settings import TARGET_SIDE, OnError
 from samtune.data.source import Source
 from samtune.errors import UserError
-from samtune.geometry import mask_to_cells, prompt_to_input
-from samtune.images.preprocess import to_pixel_values, valid_cells
+from samtune.geometry import mask_to_cells, prompt_to_input, valid_cells
+from samtune.images.preprocess import to_pixel_values
 from samtune.prompts.protocols import Protocol, Recipe
 from samtune.prompts.seeding import object_rng
 from samtune.types import Features, InputFrame, ObjectKey, Prompt, Sample
@@ -126,10 +126,10 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         sample = augment(sample, self._pipeline, object_rng(settings.seed, view, name, "augment"))
         original_hw = sample.image.shape[:2]
         places = self._choose(sample, object_rng(settings.seed, epoch, name, "objects"))
-        grid = settings.frame.with_side(settings.target_side)
+        grid = settings.frame.grid(settings.target_side)
         targets = np.zeros((len(places), grid.side, grid.side), np.uint8)
         prompts: dict[str, list[Prompt]] = {key: [] for key in self._prompt_keys()}
-        mask_grid = settings.frame.with_side(settings.mask_side)
+        mask_grid = settings.frame.grid(settings.mask_side)
         for number, place in enumerate(places):
             mask = object_mask(sample.labels, place)
             targets[number] = mask_to_cells(mask, grid)
@@ -145,7 +145,7 @@ class PromptedDataset(Dataset[Item | Failure | None]):
             if kept is not None and self.is_training
             else to_pixel_values(sample.image, settings.frame),
             torch.from_numpy(targets),
-            valid_cells(original_hw, grid),
+            torch.from_numpy(valid_cells(original_hw, grid)),
             prompts,
             [object_key(sample, place) for place in places],
             epoch,

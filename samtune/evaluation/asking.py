@@ -16,7 +16,7 @@ from samtune.evaluation.settings import EvaluationSettings
 from samtune.masks import rle_to_mask
 from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
-from samtune.types import Features, InputFrame, MaskArray, ObjectKey, Prompt, Sample
+from samtune.types import Features, Grid, MaskArray, ObjectKey, Prompt, Sample
 
 # Pixels of all masks that are held at once, for each of truth, base and tuned.
 _PIXELS_PER_CHUNK = 200_000_000
@@ -62,7 +62,7 @@ class AskedImage:
     """
 
     def __init__(
-        self, sample: Sample, record: Record, settings: EvaluationSettings, grid: InputFrame
+        self, sample: Sample, record: Record, settings: EvaluationSettings, grid: Grid
     ) -> None:
         self.sample, self.record, self.settings, self.grid = sample, record, settings, grid
         self.places = find_objects(sample.labels, settings.min_area)

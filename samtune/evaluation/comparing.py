@@ -86,7 +86,7 @@ def compare(
     """
     rows: list[tuple[int, Row]] = []
     digests: dict[int, str] = {}
-    grid = contestants.sam.frame.with_side(contestants.sam.mask_side)
+    grid = contestants.sam.frame.grid(contestants.sam.mask_side)
     for number, sample, pixel_values in _read(contestants, source, settings, what):
         digests[number] = _digest(sample)
         image = AskedImage(sample, source.records[number], settings, grid)

@@ -37,11 +37,3 @@ def to_pixel_values(image: ImageArray, frame: InputFrame) -> Tensor:
         std[:, None, None]
     )
     return values
-
-
-def valid_cells(original_hw: tuple[int, int], frame: InputFrame) -> Tensor:
-    """(side, side) bool: which cells of the (padded) input hold image."""
-    height, width = resized_hw(original_hw, frame)
-    cells = torch.zeros(frame.side, frame.side, dtype=torch.bool)
-    cells[:height, :width] = True
-    return cells

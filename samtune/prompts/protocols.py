@@ -21,7 +21,7 @@ from samtune.prompts.sampling import (
     object_box,
     positive_points,
 )
-from samtune.types import InputFrame, MaskArray, Prompt
+from samtune.types import Grid, MaskArray, Prompt
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Protocol:
             or (has_points and not is_placed)
         )
 
-    def draw(self, mask: MaskArray, rng: np.random.Generator, mask_grid: InputFrame) -> Prompt:
+    def draw(self, mask: MaskArray, rng: np.random.Generator, mask_grid: Grid) -> Prompt:
         """Draw a prompt for an (H, W) mask with at least one pixel; original frame."""
         prompt = Prompt()
         if self.box != "none":

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from samtune.geometry import mask_to_cells, resized_hw, scale_xy
 from samtune.masks import mask_to_box
-from samtune.types import FloatArray, InputFrame, MaskArray
+from samtune.types import FloatArray, Grid, MaskArray
 
 PointPlacing = Literal["uniform", "centre"]
 BoxNoise = Literal["exact", "gaussian", "uniform", "outward", "relative", "grown"]
@@ -125,7 +125,7 @@ def object_box(
 
 
 def mask_prompt(
-    mask: MaskArray, noise: MaskNoise, rng: np.random.Generator, grid: InputFrame
+    mask: MaskArray, noise: MaskNoise, rng: np.random.Generator, grid: Grid
 ) -> FloatArray:
     """A rough mask of the object as logits (side, side) in the input frame.
 
@@ -133,13 +133,15 @@ def mask_prompt(
         mask: (H, W) with at least one pixel.
         noise: `coarse` keeps only a grid of side / 8 cells; `noised` moves the object by up to a
             tenth of its size, and grows or shrinks it.
-        grid: the input frame at the side of the model's mask prompt (S / 4).
+        grid: the cells of the model's mask prompt (S / 4 along each side).
     """
     _required_box(mask)
     side = grid.side
     share = np.asarray(mask_to_cells(mask, grid), np.float32) / np.float32(255)
     if not share.any():
-        x, y = scale_xy(np.asarray(centre_point(mask)), mask.shape, resized_hw(mask.shape, grid))
+        frame = grid.frame
+        place = scale_xy(np.asarray(centre_point(mask)), mask.shape, resized_hw(mask.shape, frame))
+        x, y = place * (side / frame.side)
         share[int(y), int(x)] = 1
     if noise == "coarse":
         small = cv2.resize(share, (side // 8, side // 8), interpolation=cv2.INTER_AREA)

@@ -55,7 +55,7 @@ def test_an_item_has_the_picture_and_the_targets_of_its_objects(scenes_folder):
     assert item.keys == [ObjectKey("s2", number) for number in (1, 2, 3, 4, 5)]
     assert torch.equal(item.pixel_values, to_pixel_values(sample.image, InputFrame(32)))
     np.testing.assert_array_equal(
-        item.targets, [mask_to_cells(mask, InputFrame(256)) for mask in masks]
+        item.targets, [mask_to_cells(mask, InputFrame(32).grid(256)) for mask in masks]
     )
     assert item.valid[:192].all()
     assert not item.valid[192:].any()
@@ -91,7 +91,7 @@ def test_prompts_are_in_the_input_frame_and_fit_their_objects(scenes_folder):
     for number, place in enumerate(find_objects(sample.labels)):
         mask = object_mask(sample.labels, place)
         for protocol in find_protocols(["box", "point"]):
-            drawn = protocol.draw(mask, np.random.default_rng(0), InputFrame(16))
+            drawn = protocol.draw(mask, np.random.default_rng(0), InputFrame(32).grid(16))
             expected = prompt_to_input(drawn, (48, 64), InputFrame(32))
             found = item.prompts[protocol.name][number]
             np.testing.assert_equal(vars(found), vars(expected))
@@ -201,7 +201,7 @@ def test_overlapping_objects_are_both_targets(tmp_path, write):
     write(tmp_path / "masks" / "a" / "1.png", first)
     write(tmp_path / "masks" / "a" / "2.png", second)
     item = validation(tmp_path)[0, 0]
-    expected = [mask_to_cells(mask > 0, InputFrame(256)) for mask in (first, second)]
+    expected = [mask_to_cells(mask > 0, InputFrame(32).grid(256)) for mask in (first, second)]
     np.testing.assert_array_equal(item.targets, expected)
 
 

@@ -33,7 +33,7 @@ def asked(contestants, folder, settings=BOX, **changes):
     labels[0, 2:6, 10:40] = 1
     sample = Sample("a", np.zeros((10, 100, 3), np.uint8), labels, {1: "cell"}, "slide")
     record = Record("a", folder / "a.png", columns=(("stain", "H&E"),))
-    grid = contestants.sam.frame.with_side(contestants.sam.mask_side)
+    grid = contestants.sam.frame.grid(contestants.sam.mask_side)
     return AskedImage(replace(sample, **changes), record, settings, grid)
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from samtune.images.preprocess import resize_to_frame, to_pixel_values, valid_cells
+from samtune.images.preprocess import resize_to_frame, to_pixel_values
 from samtune.types import InputFrame
 
 MEAN = np.array([123.675, 116.28, 103.53])
@@ -51,16 +51,6 @@ def test_preprocessing_leaves_the_image_alone():
     np.testing.assert_array_equal(image, noise(20, 30))
 
 
-@pytest.mark.parametrize(
-    ("hw", "rows", "columns"), [((30, 40), 24, 32), ((40, 30), 32, 24), ((9, 9), 32, 32)]
-)
-def test_valid_cells_are_those_of_the_image(hw, rows, columns):
-    cells = valid_cells(hw, InputFrame(32))
-    expected = torch.zeros(32, 32, dtype=torch.bool)
-    expected[:rows, :columns] = True
-    assert torch.equal(cells, expected)
-
-
 def test_without_padding_both_sides_are_stretched_by_torch_s_antialiased_filter():
     """As torchvision's `Resize((side, side))` on floats, which sam2's transforms use."""
     image = noise(30, 100)
@@ -68,4 +58,3 @@ def test_without_padding_both_sides_are_stretched_by_torch_s_antialiased_filter(
     floats = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
     resized = torch.nn.functional.interpolate(floats, (64, 64), mode="bilinear", antialias=True)
     torch.testing.assert_close(to_pixel_values(image, frame), resized[0] * 2 - 1, atol=1e-5, rtol=0)
-    assert valid_cells((30, 100), frame).all()

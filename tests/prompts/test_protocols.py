@@ -12,7 +12,7 @@ from samtune.prompts.protocols import (
 from samtune.types import InputFrame
 from tests.prompts.conftest import MASKS
 
-GRID = InputFrame(64)
+GRID = InputFrame(64).grid(64)
 
 # name -> points in the object, points beside it, with a box, with a mask
 PARTS = {

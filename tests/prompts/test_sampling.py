@@ -13,7 +13,7 @@ from samtune.prompts.sampling import (
 )
 from samtune.types import InputFrame
 
-GRID = InputFrame(64)
+GRID = InputFrame(64).grid(64)
 
 EMPTY = np.zeros((8, 9), bool)
 

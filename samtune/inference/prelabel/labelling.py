@@ -9,7 +9,7 @@ import torch
 
 from samtune.data.source import tile_starts
 from samtune.drawing import shift_prompt
-from samtune.geometry import prompt_to_input, resized_hw
+from samtune.geometry import prompt_to_input, valid_cells
 from samtune.images.preprocess import to_pixel_values
 from samtune.inference.ask import Answer, ask, full_masks
 from samtune.inference.prelabel.detections import Detection, Rejected, RowError
@@ -186,8 +186,9 @@ def _agreements(answer: Answer, sam: Sam, hw: tuple[int, int]) -> list[float | N
     num_objects, num_masks = found.iou_scores.shape
     if num_masks == 1:
         return [None] * num_objects
-    height, width = resized_hw(hw, sam.frame.with_side(sam.mask_side))
-    masks = (found.low_res_logits[..., :height, :width] > sam.mask_threshold).flatten(2)
+    inside = torch.from_numpy(valid_cells(hw, sam.frame.grid(sam.mask_side)))
+    is_object = found.low_res_logits > sam.mask_threshold
+    masks = (is_object & inside.to(is_object.device)).flatten(2)
     rows = torch.arange(num_objects, device=masks.device)
     own = masks[rows, answer.best][:, None]
     ious = (masks & own).sum(2).float() / (masks | own).sum(2).clamp(min=1)
