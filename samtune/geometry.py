@@ -6,15 +6,17 @@ becomes S, the other is rounded half up, padding is right and below. SAM 2's (ut
 a half-pixel shift.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.types import FloatArray, Grid, InputFrame, MaskArray, Prompt
+from samtune.types import FloatArray, Grid, InputFrame, MaskArray, Prompt, Window
 
 
 def resized_hw(original_hw: tuple[int, int], frame: InputFrame) -> tuple[int, int]:
@@ -111,3 +113,68 @@ def _between(sums: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[
     below = np.minimum(places.astype(int), len(sums) - 2)
     share = (places - below)[:, None]
     return np.asarray(sums[below] * (1 - share) + sums[below + 1] * share)
+
+
+def window_near(middle_xy: tuple[float, float], side: int, hw: tuple[int, int]) -> Window:
+    """Of the square windows that overlap by half, the one whose middle is nearest to a place.
+
+    What lies near each other is so seen in the same few windows, whatever else is asked for.
+
+    Args:
+        middle_xy: of what is to be seen.
+        side: of the windows, pixels; a window never reaches out of the image.
+        hw: of the image.
+    """
+    y, height = _span_near(middle_xy[1], side, hw[0])
+    x, width = _span_near(middle_xy[0], side, hw[1])
+    return Window(y, x, height, width)
+
+
+def _span_near(middle: float, side: int, length: int) -> tuple[int, int]:
+    """First pixel and number of pixels."""
+    if side >= length:
+        return 0, length
+    step = max(1, side // 2)
+    start = round((middle - side / 2) / step) * step
+    return max(0, min(start, length - side)), side
+
+
+def prompt_to_window(prompt: Prompt, window: Window) -> Prompt:
+    """Move a prompt's points and box from an image to a window of it; a mask prompt is the window's."""
+    corner = np.array([window.x, window.y], np.float32)
+    points, box = prompt.point_coords, prompt.box_xyxy
+    return replace(
+        prompt,
+        point_coords=None if points is None else points - corner,
+        box_xyxy=None if box is None else (box.reshape(2, 2) - corner).reshape(4),
+    )
+
+
+def logits_to_window(
+    logits: FloatArray, seen: Window, other: Window, frame: InputFrame
+) -> FloatArray:
+    """Low-resolution logits (h, w) of one window of an image, as another window would have them.
+
+    Where the first window does not reach, they are as low as its lowest.
+    """
+    full = logits_to_original(torch.from_numpy(logits)[None, None], seen.hw, frame)[0, 0].numpy()
+    canvas = np.full(other.hw, full.min(), np.float32)
+    rows = slice(max(seen.y, other.y), min(seen.y + seen.height, other.y + other.height))
+    columns = slice(max(seen.x, other.x), min(seen.x + seen.width, other.x + other.width))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        there = full[rows.start - seen.y : rows.stop - seen.y]
+        there = there[:, columns.start - seen.x : columns.stop - seen.x]
+        into = canvas[rows.start - other.y : rows.stop - other.y]
+        into[:, columns.start - other.x : columns.stop - other.x] = there
+    return original_to_logits(canvas, logits.shape[0], frame)
+
+
+def original_to_logits(values: FloatArray, side: int, frame: InputFrame) -> FloatArray:
+    """Bring values (H, W) of an image to the (side, side) of mask prompts; padding is the lowest."""
+    height, width = resized_hw(values.shape, frame)
+    resized = F.interpolate(
+        torch.from_numpy(values)[None, None], (height, width), mode="bilinear", antialias=True
+    )
+    padding = (0, frame.side - width, 0, frame.side - height)
+    padded = F.pad(resized, padding, value=float(values.min()))
+    return np.asarray(F.interpolate(padded, (side, side), mode="area")[0, 0].numpy())

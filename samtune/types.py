@@ -70,6 +70,36 @@ class Grid:
     side: int
 
 
+@dataclass(frozen=True)
+class Window:
+    """Part of an image or a scene, pixels."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns, as rasterio takes them."""
+        return (self.y, self.y + self.height), (self.x, self.x + self.width)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of an array."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+    def holds(self, box_xyxy: NDArray[Any]) -> bool:
+        """Whether a box (or a point as a box) lies inside, boxes inclusive."""
+        x0, y0, x1, y1 = box_xyxy
+        is_below = self.y - 0.5 <= y0 and y1 <= self.y + self.height - 0.5
+        return bool(is_below and self.x - 0.5 <= x0 and x1 <= self.x + self.width - 0.5)
+
+
 @dataclass
 class Sample:
     """One image with its objects, as a source reads it (original frame).

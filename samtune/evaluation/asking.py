@@ -13,10 +13,11 @@ from samtune.evaluation.measure import contrast, encode, measure
 from samtune.evaluation.playing import play, stack_truths
 from samtune.evaluation.rows import Row, Score
 from samtune.evaluation.settings import EvaluationSettings
+from samtune.inference.views import ImageViews
 from samtune.masks import rle_to_mask
 from samtune.prompts.protocols import Protocol
 from samtune.prompts.seeding import object_rng
-from samtune.types import Features, Grid, MaskArray, ObjectKey, Prompt, Sample
+from samtune.types import Grid, MaskArray, ObjectKey, Prompt, Sample
 
 # Pixels of all masks that are held at once, for each of truth, base and tuned.
 _PIXELS_PER_CHUNK = 200_000_000
@@ -70,12 +71,12 @@ class AskedImage:
         if settings.own is not None:
             self.own = settings.own.of_image(record.path, sample.labels, self.places)
 
-    def rows(self, contestants: Contestants, features: dict[str, Features]) -> Iterator[Row]:
+    def rows(self, contestants: Contestants, views: dict[str, ImageViews]) -> Iterator[Row]:
         """Ask every protocol, each as often as its randomness asks for.
 
         Args:
             contestants: who answers.
-            features: of the image, by contestant.
+            views: of the image, by contestant.
         """
         for places in self._chunks():
             objects = _Objects(self, places)
@@ -85,10 +86,10 @@ class AskedImage:
                         self._prompt(protocol, repeat, key, truth)
                         for key, truth in zip(objects.keys, objects.truths, strict=True)
                     ]
-                    yield from objects.ask(contestants, features, prompts, protocol, repeat)
+                    yield from objects.ask(contestants, views, prompts, protocol, repeat)
             if self.settings.own is not None:
                 own = [self.own.get(key.object_id) for key in objects.keys]
-                yield from objects.ask(contestants, features, own, self.settings.own.protocol, 0)
+                yield from objects.ask(contestants, views, own, self.settings.own.protocol, 0)
 
     def answer(self, row: Row) -> Answer:
         """With what is needed to draw a row of this image, now measured or kept from before."""
@@ -126,7 +127,7 @@ class _Objects:
         self.rles = [encode(truth) for truth in self.truths]
 
     def ask(
-        self, contestants: Contestants, features: dict[str, Features],
+        self, contestants: Contestants, views: dict[str, ImageViews],
         prompts: Sequence[Prompt | None], protocol: Protocol, repeat: int,
     ) -> Iterator[Row]:  # fmt: skip
         """The objects that have a prompt, under one protocol."""
@@ -146,7 +147,7 @@ class _Objects:
         for name in contestants.names:
             with contestants.playing(name) as sam:
                 played = play(
-                    sam, features[name], truths, first, protocol, settings.multimask_of(name), rng
+                    sam, views[name], truths, first, protocol, settings.multimask_of(name), rng
                 )
             spacing = settings.spacing_of(record)
             scores[name] = measure(played, truths, spacing, settings.tolerance)

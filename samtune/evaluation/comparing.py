@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from samtune.bars import bar
@@ -23,8 +22,7 @@ from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.row_store import RowStore
 from samtune.evaluation.rows import Row
 from samtune.evaluation.settings import EvaluationSettings
-from samtune.images.preprocess import to_pixel_values
-from samtune.types import InputFrame, Sample
+from samtune.types import Sample
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +44,20 @@ class Comparison:
         return len({row.key for row in self.rows})
 
 
-class _Images(Dataset[tuple[Sample, Tensor] | str]):
-    """Samples with their pixel values; a string is the reason why an image could not be read."""
+class _Images(Dataset[Sample | str]):
+    """Samples; a string is the reason why an image could not be read."""
 
-    def __init__(self, source: Source, frame: InputFrame, count: int) -> None:
-        self.source, self.frame, self.count = source, frame, count
+    def __init__(self, source: Source, count: int) -> None:
+        self.source, self.count = source, count
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[Sample, Tensor] | str:
+    def __getitem__(self, index: int) -> Sample | str:
         try:
-            sample = self.source.read(index)
+            return self.source.read(index)
         except UserError as error:
             return str(error)
-        return sample, to_pixel_values(sample.image, self.frame)
 
 
 def compare(
@@ -87,10 +84,10 @@ def compare(
     rows: list[tuple[int, Row]] = []
     digests: dict[int, str] = {}
     grid = contestants.sam.frame.grid(contestants.sam.mask_side)
-    for number, sample, pixel_values in _read(contestants, source, settings, what):
+    for number, sample in _read(source, settings, what):
         digests[number] = _digest(sample)
         image = AskedImage(sample, source.records[number], settings, grid)
-        measured = partial(_measure, contestants, image, pixel_values)
+        measured = partial(_measure, contestants, image)
         for row in measured() if store is None else store.rows(image, digests[number], measured):
             rows.append((number, row))
             if watch is not None:
@@ -110,9 +107,9 @@ def compare(
     return Comparison([row for _, row in rows], digest)
 
 
-def _measure(contestants: Contestants, image: AskedImage, pixel_values: Tensor) -> list[Row]:
-    features = contestants.encode(pixel_values[None].to(contestants.sam.device))
-    return list(image.rows(contestants, features))
+def _measure(contestants: Contestants, image: AskedImage) -> list[Row]:
+    views = contestants.views(image.sample.image, image.settings.with_focus)
+    return list(image.rows(contestants, views))
 
 
 def _digest(sample: Sample) -> str:
@@ -135,11 +132,9 @@ def _gather(
     return sorted((row for part, _ in parts for row in part), key=lambda pair: pair[0]), everything
 
 
-def _read(
-    contestants: Contestants, source: Source, settings: EvaluationSettings, what: str
-) -> Iterator[tuple[int, Sample, Tensor]]:
+def _read(source: Source, settings: EvaluationSettings, what: str) -> Iterator[tuple[int, Sample]]:
     count = min(len(source), settings.max_images or len(source))
-    images = _Images(source, contestants.sam.frame, count)
+    images = _Images(source, count)
     numbers = range(settings.rank, count, settings.world)
     loader = DataLoader(
         images, batch_size=None, sampler=numbers, num_workers=settings.num_workers,
@@ -148,7 +143,7 @@ def _read(
     progress = bar(loader, what, "image")
     for number, item in zip(numbers, progress, strict=True):
         if not isinstance(item, str):
-            yield number, *item
+            yield number, item
         elif settings.on_error == "fail":
             raise UserError(f"{item} (data.on_error: skip leaves such images out)")
         else:

@@ -1,18 +1,22 @@
 """Base and tuned behind one face, so that both see the same image and the same prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 
-import torch
 from torch import Tensor
 
+from samtune.data.features import join_features
+from samtune.inference.views import ImageViews
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import frozen_depth
 from samtune.models.loading import load_base
-from samtune.types import Features
+from samtune.types import Features, ImageArray, Window
 
 BASE, TUNED = "base", "tuned"
+# Of what both contestants need of an image's windows.
+_SHARED_BYTES = 2**29
 
 
 class Contestants:
@@ -44,23 +48,43 @@ class Contestants:
         with sam.base_weights() if is_switched else nullcontext():
             yield sam
 
-    @torch.no_grad()
-    def encode(self, pixel_values: Tensor) -> dict[str, Features]:
-        """Image embeddings for each contestant; what the adapter does not change is computed once."""
-        if len(self.names) < 2 or not self.sam.is_adapted:
-            return {name: self._encode(name, pixel_values) for name in self.names}
-        depth = frozen_depth(self.sam)
-        if depth < 0:
-            return {name: self._encode(name, pixel_values) for name in self.names}
-        shared, features = self.sam.encode_until(pixel_values, depth), {}
-        for name in self.names:
-            with self.playing(name) as sam:
-                features[name] = sam.encode_from(shared, depth)
-        return features
+    def views(self, image: ImageArray, with_focus: bool) -> dict[str, ImageViews]:
+        """An image as each contestant looks at it; what the adapter does not change is computed once.
 
-    def _encode(self, name: str, pixel_values: Tensor) -> Features:
+        Args:
+            image: (H, W, 3).
+            with_focus: small objects are looked at in a window around them.
+        """
+        depth = frozen_depth(self.sam) if len(self.names) > 1 and self.sam.is_adapted else -1
+        shared: dict[Window, Features] = {}
+        found = {}
+        for name in self.names:
+            encode = partial(self._encode, name, depth, shared)
+            sam = self._sam_of(name)
+            found[name] = ImageViews(image, sam, self.sam.reading.tile, with_focus, encode)
+        return found
+
+    def _encode(
+        self, name: str, depth: int, shared: dict[Window, Features], windows: Sequence[Window],
+        pixel_values: Tensor,
+    ) -> Features:  # fmt: skip
+        if depth < 0:
+            with self.playing(name) as sam:
+                return sam.encode(pixel_values)
+        rows = [row for row, window in enumerate(windows) if window not in shared]
+        if rows:
+            made = self.sam.encode_until(pixel_values[rows], depth)
+            for place, row in enumerate(rows):
+                shared[windows[row]] = made[place : place + 1]
+        parts = [shared[window] for window in windows]
+        size = sum(
+            part.numel() * part.element_size() for part in (parts[0].main, *parts[0].details)
+        )
+        while len(shared) > max(1, _SHARED_BYTES // size):
+            del shared[next(iter(shared))]
+        device, dtype = pixel_values.device, parts[0].main.dtype
         with self.playing(name) as sam:
-            return sam.encode(pixel_values)
+            return sam.encode_from(join_features(parts, device, dtype), depth)
 
     def _sam_of(self, name: str) -> Sam:
         return self._base if name == BASE else self.sam

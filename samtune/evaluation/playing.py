@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from samtune.evaluation.metrics.overlap import iou_and_dice
-from samtune.geometry import logits_to_original, prompt_to_input
-from samtune.inference.ask import ask
+from samtune.geometry import logits_to_original
+from samtune.inference.views import ImageViews, Viewed, ask_in_views, carried_over
 from samtune.models.backend import Sam
 from samtune.prompts.correction import correction_click
 from samtune.prompts.protocols import Protocol
-from samtune.types import Features, InputFrame, MaskArray, Prompt
+from samtune.types import InputFrame, MaskArray, Prompt, Window
 
 # Masks brought to the original resolution at once, and their pixels.
 _MASKS_PER_CHUNK, _PIXELS_PER_CHUNK = 16, 2**24
@@ -44,79 +44,87 @@ class Played:
 
 @torch.no_grad()
 def play(
-    sam: Sam, features: Features, truths: Tensor, prompts: Sequence[Prompt], protocol: Protocol,
+    sam: Sam, views: ImageViews, truths: Tensor, prompts: Sequence[Prompt], protocol: Protocol,
     with_multimask: bool, rng: Rng,
 ) -> Played:  # fmt: skip
     """Let a network answer for all objects of one image.
 
     Args:
         sam: the network.
-        features: of the image, from it.
+        views: of the image, encoded by it.
         truths: (K, H, W) boolean, on the CPU.
         prompts: K first prompts, original frame.
         protocol: says how many clicks follow, and where.
         with_multimask: single prompts are answered by three masks.
         rng: of (object, round).
     """
-    prompts, earlier = list(prompts), []
+    prompts, windows, earlier = list(prompts), None, []
     for number in range(protocol.num_corrections + 1):
-        played, low_res = _answer(sam, features, truths, prompts, with_multimask)
+        played, low_res, seen = _answer(sam, views, truths, prompts, windows, with_multimask)
         if number == protocol.num_corrections:
             break
         earlier.append(iou_and_dice(played.masks, truths)[0])
+        windows = list(seen)
         for index, prompt in enumerate(prompts):
             truth, mask = truths[index].numpy(), played.masks[index].numpy()
             click = correction_click(truth, mask, protocol.placing, rng(index, number))
-            prompts[index] = replace(prompt.with_point(*click), mask_input=low_res[index].numpy())
+            clicked = replace(prompt.with_point(*click), mask_input=low_res[index].numpy())
+            prompts[index], windows[index] = carried_over(views, clicked, seen[index])
     return replace(played, earlier_ious=earlier)
 
 
 def _answer(
-    sam: Sam, features: Features, truths: Tensor, prompts: list[Prompt], with_multimask: bool
-) -> tuple[Played, Tensor]:
-    """Answer once; besides, the chosen masks' logits (K, h, w) on the CPU."""
-
-    original_hw = (truths.shape[1], truths.shape[2])
-    moved = [prompt_to_input(prompt, original_hw, sam.frame) for prompt in prompts]
-    masks = torch.zeros_like(truths)
-    expected = torch.zeros(len(prompts))
-    low_res: dict[int, Tensor] = {}  # groups come in another order than objects
+    sam: Sam, views: ImageViews, truths: Tensor, prompts: list[Prompt],
+    windows: Sequence[Window] | None, with_multimask: bool,
+) -> tuple[Played, dict[int, Tensor], list[Window]]:  # fmt: skip
+    """Answer once; besides, the chosen masks' logits (h, w) on the CPU, and the windows they are of."""
+    masks, expected = torch.zeros_like(truths), torch.zeros(len(prompts))
+    low_res: dict[int, Tensor] = {}
+    seen = [views.whole] * len(prompts)
     oracle: Tensor | None = None
     # calibrations are looked at by themselves
-    for answer in ask(sam, features, moved, with_multimask, is_calibrated=False):
-        indices, logits = torch.tensor(answer.indices), answer.logits
+    for viewed in ask_in_views(sam, views, prompts, windows, with_multimask, is_calibrated=False):
+        answer, logits = viewed.answer, viewed.answer.logits
         for place, row in enumerate(answer.indices):
-            low_res[row] = logits[place].float().cpu()
-        expected[indices] = answer.scores.cpu()
-        found = answer.candidates.low_res_logits
-        if found.shape[1] > 1:
+            low_res[row], seen[row] = logits[place].float().cpu(), viewed.window
+        expected[torch.tensor(answer.indices)] = answer.scores.cpu()
+        if answer.candidates.low_res_logits.shape[1] > 1:
             oracle = torch.zeros(len(prompts), dtype=torch.float64) if oracle is None else oracle
-        _enlarge(found, indices, answer.best.cpu(), truths, sam, masks, oracle)
-    return Played(masks, expected, oracle), torch.stack([low_res[row] for row in sorted(low_res)])
+        _enlarge(viewed, truths, sam, masks, oracle)
+    return Played(masks, expected, oracle), low_res, seen
 
 
 def _enlarge(
-    logits: Tensor, indices: Tensor, best: Tensor, truths: Tensor, sam: Sam, masks: Tensor,
-    oracle: Tensor | None,
-) -> None:  # fmt: skip
+    viewed: Viewed, truths: Tensor, sam: Sam, masks: Tensor, oracle: Tensor | None
+) -> None:
     """Fill in the chosen masks at the original resolution, and the IoU of the best candidates."""
+    window, best = viewed.window, viewed.answer.best.cpu()
+    logits, indices = viewed.answer.candidates.low_res_logits, torch.tensor(viewed.answer.indices)
+    rows, columns = window.slices
     num_candidates = logits.shape[1]
-    num_masks = min(_MASKS_PER_CHUNK, _PIXELS_PER_CHUNK // truths[0].numel())
-    size = max(1, num_masks // num_candidates)
-    for part in torch.split(torch.arange(len(logits)), size):
-        found = _to_masks(logits[part.to(logits.device)].float(), truths.shape[1:], sam.frame,
+    num_masks = min(_MASKS_PER_CHUNK, _PIXELS_PER_CHUNK // (window.height * window.width))
+    for part in torch.split(torch.arange(len(logits)), max(1, num_masks // num_candidates)):
+        found = _to_masks(logits[part.to(logits.device)].float(), window.hw, sam.frame,
                           sam.mask_threshold)  # fmt: skip
-        rows = indices[part]
-        masks[rows] = found[torch.arange(len(part)), best[part]]
-        if oracle is not None:
-            there = truths[rows][:, None].expand_as(found)
-            ious = iou_and_dice(found.flatten(0, 1), there.flatten(0, 1))[0]
-            oracle[rows] = ious.view(len(part), num_candidates).max(dim=1).values
+        objects = indices[part]
+        chosen = found[torch.arange(len(part)), best[part]]
+        masks[objects, rows, columns] = chosen
+        if oracle is not None and num_candidates > 1:
+            oracle[objects] = _best_iou(found, truths[objects], window)
 
 
-def _to_masks(logits: Tensor, hw: torch.Size, frame: InputFrame, threshold: float) -> Tensor:
+def _best_iou(found: Tensor, truths: Tensor, window: Window) -> Tensor:
+    """IoU (K,) of the best of M masks (K, M, h, w) of a window; what lies outside it is missed."""
+    there = truths[:, window.slices[0], window.slices[1]][:, None].expand_as(found)
+    overlap = (found & there).flatten(2).sum(2).double()
+    missed = truths.flatten(1).sum(1)[:, None] - overlap
+    union = found.flatten(2).sum(2) + missed
+    return torch.where(union > 0, overlap / union.clamp(min=1), 1.0).max(dim=1).values
+
+
+def _to_masks(logits: Tensor, hw: tuple[int, int], frame: InputFrame, threshold: float) -> Tensor:
     """(K, M, h, w) logits -> (K, M, H, W) boolean on the CPU."""
-    return (logits_to_original(logits, (hw[0], hw[1]), frame) > threshold).cpu()
+    return (logits_to_original(logits, hw, frame) > threshold).cpu()
 
 
 def stack_truths(truths: Sequence[MaskArray]) -> Tensor:

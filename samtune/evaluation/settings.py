@@ -29,6 +29,7 @@ class EvaluationSettings:
         spacing: distance between rows and between columns, for distances between outlines; `None`
             takes it from the manifest's columns `spacing_row` and `spacing_column`, or 1.
         tolerance: of surface Dice, in the unit of `spacing`.
+        with_focus: small objects are looked at in a window around them.
         on_error: what an unreadable image does.
         num_workers: processes that read images.
         rank, world: which of how many processes this one is; they share the images.
@@ -44,6 +45,7 @@ class EvaluationSettings:
     tuned_multimask: bool | None = None
     spacing: tuple[float, float] | None = None
     tolerance: float = 2.0
+    with_focus: bool = True
     on_error: OnError = "fail"
     num_workers: int = 0
     rank: int = 0

@@ -45,6 +45,19 @@ class Answer:
         rows = torch.arange(len(self.best), device=self.best.device)
         return self.candidates.low_res_logits[rows, self.best]
 
+    def rows(self, numbers: list[int]) -> "Answer":
+        """The answers to some of the prompts."""
+        found = self.candidates
+        objects = found.object_logits
+        return Answer(
+            [self.indices[number] for number in numbers],
+            MaskPrediction(
+                found.low_res_logits[numbers], found.iou_scores[numbers],
+                None if objects is None else objects[numbers],
+            ),
+            self.best[numbers], self.scores[numbers],
+        )  # fmt: skip
+
     @property
     def has_object(self) -> list[bool]:
         """Whether the model finds an object at all, for each prompt (families that tell; else yes)."""

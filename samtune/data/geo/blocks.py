@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.data.geo.shared_ground import SLIVER, lay_on_ground, number_places
 from samtune.data.source import tile_starts
 from samtune.errors import require
+from samtune.types import Window
 
 # So many blocks of all scenes together let splits be drawn; so many places do without, where none has
 # more than this share of the scenes.

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.geo.placing import to_pixels
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.data.geo.vector import Polygons
 from samtune.errors import require
-from samtune.types import LabelArray
+from samtune.types import LabelArray, Window
 
 
 def draw(

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.errors import UserError, require
+from samtune.types import Window
 
 WGS84 = "EPSG:4326"
 # Along a side of a window that is carried into another CRS.

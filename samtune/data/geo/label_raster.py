@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from samtune.data.geo.raster import Scene, Window, opened
+from samtune.data.geo.raster import Scene, opened
 from samtune.errors import UserError, require
 from samtune.images.pixels import are_colours
-from samtune.types import LabelArray
+from samtune.types import LabelArray, Window
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from samtune.data.geo.frames import crs_to_pixel, outlines, pixel_to_crs, to_crs
 from samtune.data.geo.layers import CHUNK
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.data.geo.vector import Polygons
 from samtune.errors import UserError, require
+from samtune.types import Window
 
 
 @dataclass(frozen=True)

@@ -21,28 +21,13 @@ from samtune.data.geo.bands import (
 from samtune.errors import UserError, first_line, require
 from samtune.images.intensity import DARK_BELOW, STRETCH_PERCENTILES, to_uint8
 from samtune.reading import Reading
-from samtune.types import ImageArray, MaskArray, Stretch
+from samtune.types import ImageArray, MaskArray, Stretch, Window
 
 # Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
 _PROBES, _PROBE_SIDE = 8, 128
 _OVERVIEW_SIDE = 1024
 # What GDAL keeps of read files, MB; it would take a twentieth of the machine's memory otherwise.
 _CACHE_MB = 128
-
-
-@dataclass(frozen=True)
-class Window:
-    """Part of a scene, pixels."""
-
-    y: int
-    x: int
-    height: int
-    width: int
-
-    @property
-    def ranges(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Rows and columns, as rasterio takes them."""
-        return (self.y, self.y + self.height), (self.x, self.x + self.width)
 
 
 @dataclass(frozen=True)

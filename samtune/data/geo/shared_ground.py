@@ -9,8 +9,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from samtune.data.geo.frames import WGS84, outlines, pixel_to_crs, to_crs
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.errors import UserError, require
+from samtune.types import Window
 
 # An overlap that is narrower than this share of a window's side is a sliver, and none.
 SLIVER = 1 / 16

@@ -26,7 +26,6 @@ from samtune.data.geo.frames import metres_per_pixel
 from samtune.data.geo.label_raster import LabelRaster, open_labels, read_label_window
 from samtune.data.geo.placing import find_on_scene, lie_apart, points_on_scene
 from samtune.data.geo.raster import (
-    Window,
     has_data,
     open_scene,
     read_stored,
@@ -40,7 +39,7 @@ from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record, spacing_columns
 from samtune.errors import UserError
-from samtune.types import MaskArray
+from samtune.types import MaskArray, Window
 
 # Side of windows where `data.tile` is not set, pixels.
 _DEFAULT_TILE = 512

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.data.source import tile_starts
+from samtune.types import Window
 
 
 @dataclass(frozen=True)

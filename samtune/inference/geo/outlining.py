@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.raster import Window
 from samtune.errors import require
 from samtune.inference.geo.polygons import outline_parts, simplify_together
+from samtune.types import Window
 
 # How far around an object others change the way in which it is simplified, in tolerances.
 _REACH = 4

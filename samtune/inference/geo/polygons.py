@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.geo.frames import ground_steps, pixel_to_crs
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.errors import require
+from samtune.types import Window
 
 
 def outline_parts(window: Window, labels: NDArray[np.int32]) -> Iterator[tuple[int, object]]:

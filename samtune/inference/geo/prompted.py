@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from samtune.data.geo.layers import POINTS
 from samtune.data.geo.placing import find_on_scene, lie_apart, to_pixels
-from samtune.data.geo.raster import Scene, Window, read_window
+from samtune.data.geo.raster import Scene, read_window
 from samtune.data.geo.vector import Polygons
 from samtune.errors import UserError, require
 from samtune.geometry import prompt_to_input
@@ -23,7 +23,7 @@ from samtune.inference.geo.specks import without_specks
 from samtune.inference.geo.store import WindowStore
 from samtune.models.backend import Sam
 from samtune.progress import Arrays
-from samtune.types import LabelArray, Prompt
+from samtune.types import LabelArray, Prompt, Window
 
 # Around a box that is larger than a window, this share of its sides is seen too.
 _MARGIN = 0.25

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.bars import bar
-from samtune.data.geo.raster import Scene, Window, has_data, read_window
+from samtune.data.geo.raster import Scene, has_data, read_window
 from samtune.data.geo.vector import Polygons
 from samtune.files import partial_folder, try_writing
 from samtune.inference.automatic.generator import AutomaticMaskGenerator
@@ -29,7 +29,7 @@ from samtune.inference.geo.writing import (
 )
 from samtune.models.backend import Sam
 from samtune.progress import Progress, stamp
-from samtune.types import ImageArray
+from samtune.types import ImageArray, Window
 
 # (H, W, 3) RGB of a window -> (H, W) labels, 0 or 1 to N, and the (N,) scores of the objects
 FindObjects = Callable[[ImageArray], tuple[NDArray[np.int32], NDArray[np.float32]]]

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.geo.frames import WGS84, pixel_to_crs, to_crs
-from samtune.data.geo.raster import Scene, Window
+from samtune.data.geo.raster import Scene
 from samtune.errors import UserError, require
+from samtune.types import Window
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf"}
 RASTERS = (".tif", ".tiff")

@@ -5,10 +5,11 @@ import pytest
 
 from samtune.data.geo.frames import crs_to_pixel, metres_per_pixel, pixel_to_crs
 from samtune.data.geo.label_raster import open_labels, read_label_window
-from samtune.data.geo.raster import Window, has_data, open_scene, read_window
+from samtune.data.geo.raster import has_data, open_scene, read_window
 from samtune.errors import UserError
 from samtune.images.pixels import read_image
 from samtune.reading import Reading
+from samtune.types import Window
 
 WHOLE = Window(0, 0, 6, 8)
 

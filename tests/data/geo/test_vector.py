@@ -12,10 +12,11 @@ from hypothesis.extra import numpy as arrays
 from samtune.data.geo.burning import draw
 from samtune.data.geo.frames import to_crs
 from samtune.data.geo.placing import find_on_scene, lie_apart
-from samtune.data.geo.raster import Window, open_scene
+from samtune.data.geo.raster import open_scene
 from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
 from samtune.reading import Reading
+from samtune.types import Window
 
 shapely = pytest.importorskip("shapely")
 WHOLE = Window(0, 0, 20, 30)

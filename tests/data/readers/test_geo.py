@@ -12,13 +12,14 @@ from samtune.data.datamodule import SamDataModule
 from samtune.data.formats import open_splits, recognise
 from samtune.data.geo.finding import find_objects_file, scene_files
 from samtune.data.geo.frames import pixel_to_crs, to_crs
-from samtune.data.geo.raster import Window, open_scene, read_window
+from samtune.data.geo.raster import open_scene, read_window
 from samtune.data.objects import find_objects
 from samtune.data.readers.geo import GeoScenes
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.settings import DataSettings, SourceSettings, SplitSettings
 from samtune.errors import UserError
 from samtune.reading import Reading
+from samtune.types import Window
 
 shapely = pytest.importorskip("shapely")
 

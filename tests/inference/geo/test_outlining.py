@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from samtune.data.geo.raster import Window
 from samtune.inference.geo.outlining import trace_objects
 from samtune.inference.geo.polygons import outline_parts, simplify_together
+from samtune.types import Window
 
 shapely = pytest.importorskip("shapely")
 pytest.importorskip("rasterio")

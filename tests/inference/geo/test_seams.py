@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from samtune.data.geo.raster import Window
 from samtune.inference.geo.grid import Cell
 from samtune.inference.geo.seams import Seams
 from samtune.inference.geo.store import WindowStore
 from samtune.progress import Progress
+from samtune.types import Window
 
 # Two windows of 10 x 20 that share 8 columns; their cores meet at column 16.
 CELLS = [

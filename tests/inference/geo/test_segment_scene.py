@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from samtune.data.geo.frames import to_crs
-from samtune.data.geo.raster import Window, open_scene, read_window
+from samtune.data.geo.raster import open_scene, read_window
 from samtune.data.geo.vector import read_polygons
 from samtune.errors import UserError
 from samtune.inference.geo import scenes
@@ -18,7 +18,7 @@ from samtune.inference.geo.grid import common, make_grid
 from samtune.inference.geo.prompted import without_overlaps
 from samtune.inference.geo.scenes import SceneSettings, segment_prompted, segment_scene
 from samtune.reading import Reading
-from samtune.types import Features, InputFrame, MaskPrediction
+from samtune.types import Features, InputFrame, MaskPrediction, Window
 from tests.inference.geo.conftest import find_bright
 
 rasterio = pytest.importorskip("rasterio")
