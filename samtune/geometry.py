@@ -157,6 +157,8 @@ def logits_to_window(
 
     Where the first window does not reach, they are as low as its lowest.
     """
+    if seen == other:
+        return logits
     full = logits_to_original(torch.from_numpy(logits)[None, None], seen.hw, frame)[0, 0].numpy()
     canvas = np.full(other.hw, full.min(), np.float32)
     rows = slice(max(seen.y, other.y), min(seen.y + seen.height, other.y + other.height))

@@ -83,7 +83,9 @@ def _answer(
     seen = [views.whole] * len(prompts)
     oracle: Tensor | None = None
     # calibrations are looked at by themselves
-    for viewed in ask_in_views(sam, views, prompts, windows, with_multimask, is_calibrated=False):
+    for viewed in ask_in_views(
+        sam, views, prompts, windows, with_multimask=with_multimask, is_calibrated=False
+    ):
         answer, logits = viewed.answer, viewed.answer.logits
         for place, row in enumerate(answer.indices):
             low_res[row], seen[row] = logits[place].float().cpu(), viewed.window

@@ -5,6 +5,8 @@ from typing import Literal
 
 # How masks stand in a COCO file
 Segmentation = Literal["rle", "polygons"]
+# Whether small objects are looked at in a window around them
+Focus = Literal["auto", "off"]
 
 
 @dataclass(frozen=True)

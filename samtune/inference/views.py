@@ -11,6 +11,7 @@ the frame of the image.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,8 +173,7 @@ def ask_in_views(
     views: ImageViews,
     prompts: Sequence[Prompt],
     windows: Sequence[Window] | None = None,
-    with_multimask: bool | None = None,
-    is_calibrated: bool = True,
+    **how: Any,
 ) -> Iterator[Viewed]:
     """Answer prompts of one image, each in the window that fits its object.
 
@@ -182,7 +182,7 @@ def ask_in_views(
         views: of the image.
         prompts: original frame.
         windows: where each is answered; `None` chooses, and looks again where that helps.
-        with_multimask, is_calibrated: see `ask`.
+        how: further arguments of `ask`: how many candidates, calibrated or not.
 
     Raises:
         UserError: the model answers with NaN.
@@ -192,9 +192,7 @@ def ask_in_views(
     waiting = list(range(len(prompts)))
     for looks in range(MORE_LOOKS + 1):
         again: dict[int, Window] = {}
-        for viewed in _ask_each(
-            sam, views, prompts, places, waiting, with_multimask, is_calibrated
-        ):
+        for viewed in _ask_each(sam, views, prompts, places, waiting, **how):
             if is_free and looks < MORE_LOOKS:
                 again |= _look_again(sam, views, prompts, viewed)
             rows = [row for row, index in enumerate(viewed.answer.indices) if index not in again]
@@ -209,7 +207,7 @@ def ask_in_views(
 
 def _ask_each(
     sam: Sam, views: ImageViews, prompts: Sequence[Prompt], places: Sequence[Window],
-    waiting: Sequence[int], with_multimask: bool | None, is_calibrated: bool,
+    waiting: Sequence[int], **how: Any,
 ) -> Iterator[Viewed]:  # fmt: skip
     """Answers window by window."""
     by_window: dict[Window, list[int]] = {}
@@ -220,7 +218,7 @@ def _ask_each(
             indices = by_window[window]
             inside = [prompt_to_window(prompts[index], window) for index in indices]
             moved = [prompt_to_input(prompt, window.hw, sam.frame) for prompt in inside]
-            for answer in ask(sam, features, moved, with_multimask, is_calibrated):
+            for answer in ask(sam, features, moved, **how):
                 own = [indices[place] for place in answer.indices]
                 yield Viewed(window, replace(answer, indices=own))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samtune.inference.settings import Focus
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, kept_rows
@@ -70,6 +71,7 @@ def calibrate(
     seed: int = 0,
     repeats: int = 1,
     multimask: Multimask = "auto",
+    focus: Focus = "auto",
     checkpoint: str | Path | None = None,
     image_size: int = 0,
     device: str = "auto",
@@ -90,7 +92,7 @@ def calibrate(
     from samtune.evaluation.comparing import compare
     from samtune.evaluation.contestants import TUNED, Contestants
 
-    asking = Asking(protocols, prompts, seed, repeats, multimask, max_images=max_images)
+    asking = Asking(protocols, prompts, seed, repeats, multimask, focus, max_images=max_images)
     folder = require_tuned(str(model))
     opened = open_data(find_run(Path(model)), config, data)
     source = opened.source(split)

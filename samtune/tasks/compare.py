@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
+from samtune.inference.settings import Focus
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, kept_rows
@@ -80,6 +81,7 @@ def compare(
     seed: int = 0,
     repeats: int = 1,
     multimask: Multimask = "auto",
+    focus: Focus = "auto",
     spacing: Sequence[float] | None = None,
     tolerance: float = 2.0,
     out: str | Path = "comparison",
@@ -103,7 +105,7 @@ def compare(
     if len(names) < 2:
         raise UserError("there is nothing to compare: name two models or more")
     asking = Asking(
-        protocols, prompts, seed, repeats, multimask, spacing, tolerance, max_images
+        protocols, prompts, seed, repeats, multimask, focus, spacing, tolerance, max_images
     )  # fmt: skip
     first = next((run for run in map(find_run, map(Path, names)) if run is not None), None)
     opened = open_data(first, config, data)

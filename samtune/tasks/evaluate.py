@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
+from samtune.inference.settings import Focus
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, general_source, kept_rows
 from samtune.tasks.opening import open_data, open_model
@@ -98,6 +99,7 @@ def evaluate(
     seed: int = 0,
     repeats: int = 1,
     multimask: Multimask = "auto",
+    focus: Focus = "auto",
     spacing: Sequence[float] | None = None,
     unit: str = "",
     tolerance: float = 2.0,
@@ -129,6 +131,8 @@ def evaluate(
         repeats: draws of random prompts.
         multimask: three masks for a single prompt, the best by predicted IoU taken: always, never;
             auto: as the tuned model was trained, and for a base always.
+        focus: `auto` looks at small objects in a window around them, base and tuned alike; `off` never
+            does.
         spacing: distance between rows and between columns, for distances between outlines (default:
             the manifest's columns spacing_row and spacing_column, or 1).
         unit: of the spacing (default: the column spacing_unit, mm of volumes, or px).
@@ -152,7 +156,7 @@ def evaluate(
     if gallery < 0:
         raise UserError(f"gallery is {gallery}: give a whole number, 0 for no pictures")
     asking = Asking(
-        protocols, prompts, seed, repeats, multimask, spacing, tolerance, max_images
+        protocols, prompts, seed, repeats, multimask, focus, spacing, tolerance, max_images
     )  # fmt: skip
     with joined() as (rank, world):
         run = find_run(Path(model))
@@ -265,6 +269,7 @@ class _Job:
             "min_area": data.min_area,
             "groups": splits.group_column or splits.group_regex or "images",
             "multimask": {name: settings.multimask_of(name) for name in (BASE, TUNED)},
+            "focus": "auto" if settings.with_focus else "off",
             "stretch": data.reading.stretch,
             "spacing": settings.spacing and list(settings.spacing),
             "spacing_unit": self.unit or dict(domain.rows[0].columns).get("spacing_unit") or "px",

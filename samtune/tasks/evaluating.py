@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from samtune.errors import UserError
 from samtune.files import partial_folder
+from samtune.inference.settings import Focus
 from samtune.tasks.opening import open_data
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Asking:
     seed: int = 0
     repeats: int = 1
     multimask: Multimask = "auto"
+    focus: Focus = "auto"
     spacing: Sequence[float] | None = None
     tolerance: float = 2.0
     max_images: int = 0
@@ -89,6 +91,7 @@ class Asking:
             tuned_multimask=sam.with_multimask if self.multimask == "auto" else None,
             spacing=(self.spacing[0], self.spacing[1]) if self.spacing else None,
             tolerance=self.tolerance,
+            with_focus=self.focus == "auto",
             on_error=data.on_error,
             num_workers=data.num_workers,
             rank=rank,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from samtune.errors import UserError
 from samtune.files import replacing_file, require_new, unfinished
+from samtune.inference.settings import Focus
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
@@ -61,6 +62,7 @@ def predict(
     prompts: str | Path | None = None,
     out: str | Path = "predictions",
     save: Sequence[Kind] = ("masks", "coco", "overlays"),
+    focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
@@ -77,6 +79,8 @@ def predict(
         prompts: a file of prompts instead: JSON or COCO (`samtune/prompts/prompt_files.py` tells).
         out: folder for the files.
         save: what is written: masks, coco, cutouts, overlays.
+        focus: `auto` looks at small objects in a window around them, which costs an encoding each
+            time; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training.
         overwrite: replace files of the folder.
         checkpoint: official weights for a registry name.
@@ -95,7 +99,7 @@ def predict(
     folder, asked = Path(out), [Path(image) for image in images]
     named = _collect(asked, points, boxes, prompts, folder)
     require_new(folder, overwrite)
-    require_reading(reading, ("bands", "stretch", "value_range", "window"))
+    require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     for each in named.values():
         for prompt in each.prompts:
             prompt.require_inside(image_hw(each.path), str(each.path))
@@ -119,7 +123,7 @@ def predict(
             coco = CocoFile(stack.enter_context(temporary.open("wb")))
         for name, prompted in bar(list(named.items()), "predict", "image"):
             image = seen.read(prompted.path)
-            found = predict_objects(sam, image, prompted)
+            found = predict_objects(sam, image, prompted, seen.tile, focus)
             write_image_outputs(folder, stems[prompted.path], image, found, list(save))
             if coco is not None:
                 _add(coco, name, image, found)
@@ -146,30 +150,25 @@ def _row(image: str, number: int, found: PredictedObject) -> dict[str, object]:
     }  # fmt: skip
 
 
-def predict_objects(sam: Sam, image: ImageArray, prompted: PromptedImage) -> list[PredictedObject]:
-    """Segment each prompted object of an image.
+def predict_objects(
+    sam: Sam, image: ImageArray, prompted: PromptedImage, tile: int, focus: Focus
+) -> list[PredictedObject]:
+    """Segment each prompted object of an image, in the view that fits it.
 
     Raises:
         UserError: the model answers with NaN.
     """
-    import torch
-
-    from samtune.geometry import prompt_to_input
-    from samtune.images.preprocess import to_pixel_values
-    from samtune.inference.ask import ask, full_masks
     from samtune.inference.outputs import PredictedObject
+    from samtune.inference.views import ImageViews, ask_in_views
 
-    hw = (image.shape[0], image.shape[1])
-    with torch.no_grad():
-        features = sam.encode(to_pixel_values(image, sam.frame)[None].to(sam.device))
-    moved = [prompt_to_input(prompt, hw, sam.frame) for prompt in prompted.prompts]
+    views = ImageViews(image, sam, tile, focus == "auto")
     found: dict[int, PredictedObject] = {}
-    for answer in ask(sam, features, moved):
-        masks = full_masks(sam, answer.logits, hw)
+    for viewed in ask_in_views(sam, views, prompted.prompts):
+        answer, masks = viewed.answer, viewed.masks(sam, views.hw)
         for place, mask, score in zip(answer.indices, masks, answer.scores, strict=True):
             name, prompt = prompted.names[place], prompted.prompts[place]
             found[place] = PredictedObject(name, prompt, mask, float(score))
-    return [found[place] for place in range(len(moved))]
+    return [found[place] for place in range(len(prompted.prompts))]
 
 
 def _collect(

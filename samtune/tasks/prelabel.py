@@ -16,7 +16,7 @@ from samtune.files import (
     try_writing,
     write_json,
 )
-from samtune.inference.settings import Segmentation
+from samtune.inference.settings import Focus, Segmentation
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
@@ -78,6 +78,7 @@ def prelabel(
     cutouts: str | Path | None = None,
     margin: int = 0,
     gallery: int = 60,
+    focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
@@ -105,6 +106,7 @@ def prelabel(
         cutouts: folder for an RGBA PNG of each object.
         margin: pixels around cut-outs.
         gallery: objects on review.html at most.
+        focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training; objects are looked at in
             windows of its tile (0: in the whole image).
         overwrite: begin anew, whatever is there.
@@ -143,7 +145,9 @@ def prelabel(
         _refuse(options, found, Path(boxes), min_score)
     sam = open_model(model, checkpoint, image_size, device)
     threshold = _threshold(sam.calibration, accept)
-    store = PrelabelStore(partial_folder(options.out), sam, reading_of(sam, reading))
+    store = PrelabelStore(
+        partial_folder(options.out), sam, reading_of(sam, reading), focus == "auto"
+    )
     if overwrite:
         store.remove()
     done, failed = _segment(store, planned)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
 from samtune.files import require_new
+from samtune.inference.settings import Focus
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import Asking, Multimask, general_source, kept_rows
@@ -87,6 +88,7 @@ def scale(
     seed: int = 0,
     repeats: int = 1,
     multimask: Multimask = "auto",
+    focus: Focus = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
@@ -123,7 +125,7 @@ def scale(
         sam = open_model(model, checkpoint, image_size, device)
         scale_of(sam).settle(write)
         return ScaleResult(folder, [], write, save_tuned(sam, folder))
-    asking = Asking(protocols, prompts, seed, repeats, multimask, max_images=max_images)
+    asking = Asking(protocols, prompts, seed, repeats, multimask, focus, max_images=max_images)
     opened = open_data(run, config, data)
     source = opened.source(split)
     sam = open_model(model, checkpoint, image_size, device)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from samtune.errors import UserError
 from samtune.files import require_new
-from samtune.inference.settings import SearchSettings
+from samtune.inference.settings import Focus, SearchSettings
 from samtune.inference.volumes.rule import StopRule
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
@@ -138,6 +138,7 @@ def segment_volume(
     search: Layer | SearchSettings | None = None,
     min_iou: float = 0.5,
     min_slices: int = 2,
+    focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     segment_code: str = "",
     overwrite: bool = False,
@@ -180,6 +181,7 @@ def segment_volume(
         search: without a prompt: grid of points, thresholds and crops.
         min_iou: without a prompt: masks of neighbouring slices are one object from here.
         min_slices: without a prompt: objects on fewer slices are left out.
+        focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: how slices are cut and shown, where it is to be otherwise than in training.
         segment_code: SCHEME:VALUE:MEANING of what the objects are, for DICOM SEG: a type of the
             standard's CID 7151 (default: SCT:85756007:Tissue).
@@ -221,7 +223,7 @@ def segment_volume(
     labels = _read_truth(_path(truth), source, seeds)
     finder = None if seeds else VolumeSearch(sam, stack, settings, place, min_iou, min_slices)
     began = time.perf_counter()
-    objects = finder.objects() if finder else _carried(sam, stack, rule, growth, seeds)
+    objects = finder.objects() if finder else _carried(sam, stack, rule, growth, focus, seeds)
     objects = as_written(objects, stack, place, largest_part, finder is not None)
     seconds = time.perf_counter() - began
     not_written = write_objects(place, source, objects, stack, kind, finder is not None)
@@ -229,7 +231,7 @@ def segment_volume(
     about = {
         "model": str(model), "volume": str(source),
         "labels": None if not_written else place.name, "not_written": not_written or None,
-        "rule": None if finder else {**asdict(rule), "growth": growth},
+        "rule": None if finder else {**asdict(rule), "growth": growth, "focus": focus},
         "search": finder.causes if finder else None, "tolerance_mm": tolerance,
     }  # fmt: skip
     rows = write_report(place, stack, objects, scores, about)
@@ -309,12 +311,12 @@ def _read_truth(truth: Path | None, volume: Path, seeds: list[Seed]) -> Labels |
 
 
 def _carried(
-    sam: Sam, stack: SliceStack, rule: StopRule, growth: float, seeds: list[Seed]
+    sam: Sam, stack: SliceStack, rule: StopRule, growth: float, focus: Focus, seeds: list[Seed]
 ) -> list[VolumeObject]:
     from samtune.inference.volumes.carrying import Carrier
     from samtune.tasks.volume_search import slice_bar
 
-    return Carrier(sam, stack, rule, growth).carry(seeds, slice_bar)
+    return Carrier(sam, stack, rule, growth, focus == "auto").carry(seeds, slice_bar)
 
 
 def _measured(

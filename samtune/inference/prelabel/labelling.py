@@ -7,24 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtune.data.source import tile_starts
-from samtune.drawing import shift_prompt
-from samtune.geometry import prompt_to_input, valid_cells
-from samtune.images.preprocess import to_pixel_values
-from samtune.inference.ask import Answer, ask, full_masks
+from samtune.geometry import valid_cells
+from samtune.inference.ask import Answer, full_masks
 from samtune.inference.prelabel.detections import Detection, Rejected, RowError
 from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.inference.views import ImageViews, Viewed, ask_in_views
 from samtune.masks import box_area, box_ious, mask_to_rle, rle_to_mask
 from samtune.models.backend import Sam
 from samtune.types import (
-    Features,
     FloatArray,
     ImageArray,
     Prompt,
 )
 
 Prompted = tuple[Detection, Prompt]
-Window = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 @dataclass(frozen=True)
@@ -98,17 +94,19 @@ class ImagePrelabels:
 
 @torch.no_grad()
 def prelabel(
-    sam: Sam, image: ImageArray, detections: list[Detection], tile: int = 0
+    sam: Sam, image: ImageArray, detections: list[Detection], tile: int = 0, with_focus: bool = True
 ) -> ImagePrelabels:
-    """Segment what was detected in an image: each window encoded once, decoded in chunks.
+    """Segment what was detected in an image, each object in the view that fits it.
 
     Args:
         sam: in evaluation mode.
         image: (H, W, 3) as `read_image` gives it, with the settings of the model.
         detections: of this image.
         tile: side of the windows in which objects are looked at, pixels; 0 is the whole image.
+        with_focus: small objects are looked at in a window around them.
     """
-    hw = (image.shape[0], image.shape[1])
+    views = ImageViews(image, sam, tile, with_focus)
+    hw = views.hw
     fitting: list[Prompted] = []
     rejected, num_cut = [], 0
     for detection in detections:
@@ -120,64 +118,22 @@ def prelabel(
         fitting.append((detection, prompt))
         num_cut += is_cut
     objects: dict[int, Prelabel] = {}
-    for window, members in _by_window(fitting, hw, tile).items():
-        rows, columns = slice(window[0], window[2]), slice(window[1], window[3])
-        features = sam.encode(to_pixel_values(image[rows, columns], sam.frame)[None].to(sam.device))
-        for label in _segment(sam, features, members, window):
+    for viewed in ask_in_views(sam, views, [prompt for _, prompt in fitting]):
+        for label in _describe_all(viewed, sam, fitting):
             objects[label.number] = label
     ordered = [objects[detection.number] for detection, _ in fitting]
     return ImagePrelabels(hw, ordered, rejected, num_cut)
 
 
-def _by_window(
-    prompted: list[Prompted], hw: tuple[int, int], tile: int
-) -> dict[Window, list[Prompted]]:
-    """Of windows that overlap by half, each object is in the one whose middle is nearest to its own;
-    one that reaches out of it is looked at in the whole image."""
-    whole = (0, 0, *hw)
-    windows: dict[Window, list[Prompted]] = {}
-    for each in prompted:
-        window = whole
-        if 0 < tile < max(hw):
-            x0, y0, x1, y1 = _extent(each[1])
-            top, left = _start((y0 + y1) / 2, hw[0], tile), _start((x0 + x1) / 2, hw[1], tile)
-            near = (top, left, min(hw[0], top + tile), min(hw[1], left + tile))
-            is_inside = top <= y0 and left <= x0 and y1 < near[2] and x1 < near[3]
-            window = near if is_inside else whole
-        windows.setdefault(window, []).append(each)
-    return windows
-
-
-def _extent(prompt: Prompt) -> list[float]:
-    """x0, y0, x1, y1 of a box or of points."""
-    if prompt.box_xyxy is not None:
-        return [float(value) for value in prompt.box_xyxy]
-    assert prompt.point_coords is not None, "a prompt has a box or points"
-    return [*map(float, prompt.point_coords.min(0)), *map(float, prompt.point_coords.max(0))]
-
-
-def _start(middle: float, length: int, tile: int) -> int:
-    starts = tile_starts(length, tile, tile // 2)
-    return min(starts, key=lambda start: abs(start + tile / 2 - middle))
-
-
-def _segment(
-    sam: Sam, features: Features, chunk: list[Prompted], window: Window
-) -> Iterator[Prelabel]:
-    """Objects of one window."""
-    top, left, bottom, right = window
-    window_hw = (bottom - top, right - left)
-
-    inside = [shift_prompt(prompt, slice(top, None), slice(left, None), 1) for _, prompt in chunk]
-    prompts = [prompt_to_input(prompt, window_hw, sam.frame) for prompt in inside]
-    for answer in ask(sam, features, prompts):
-        agreements, there = _agreements(answer, sam, window_hw), answer.has_object
-        masks = full_masks(sam, answer.logits, window_hw)
-        for n, (place, part) in enumerate(zip(answer.indices, masks, strict=True)):
-            mask = PlacedMask.of(part, top, left)
-            detection, prompt = chunk[place]
-            score = float(answer.scores[n])
-            yield _describe(detection, prompt, mask, score, agreements[n], there[n])
+def _describe_all(viewed: Viewed, sam: Sam, fitting: list[Prompted]) -> Iterator[Prelabel]:
+    """Objects of one answer."""
+    answer, window = viewed.answer, viewed.window
+    agreements, there = _agreements(answer, sam, window.hw), answer.has_object
+    masks = full_masks(sam, answer.logits, window.hw)
+    for n, (place, part) in enumerate(zip(answer.indices, masks, strict=True)):
+        mask = PlacedMask.of(part, window.y, window.x)
+        detection, prompt = fitting[place]
+        yield _describe(detection, prompt, mask, float(answer.scores[n]), agreements[n], there[n])
 
 
 def _agreements(answer: Answer, sam: Sam, hw: tuple[int, int]) -> list[float | None]:

@@ -17,7 +17,7 @@ from samtune.types import ImageArray
 
 # What could not be used, of a run in which nothing could.
 REJECTED = "rejected.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class PrelabelStore(Progress):
@@ -27,13 +27,14 @@ class PrelabelStore(Progress):
         folder: where to keep it.
         sam: in evaluation mode.
         reading: of the images, and the side of the windows that objects are looked at in.
+        with_focus: small objects are looked at in a window around them.
     """
 
-    def __init__(self, folder: Path, sam: Sam, reading: Reading) -> None:
-        self.sam, self.reading = sam, reading
+    def __init__(self, folder: Path, sam: Sam, reading: Reading, with_focus: bool = True) -> None:
+        self.sam, self.reading, self.with_focus = sam, reading, with_focus
         calibration = sam.calibration and asdict(sam.calibration)
         about = {**describe(sam), "reading": reading.as_dict(), "side": sam.image_size}
-        super().__init__(folder, _FORMAT, tuned_sha256(sam), about, calibration)
+        super().__init__(folder, _FORMAT, tuned_sha256(sam), about, calibration, with_focus)
 
     def place_of(self, image: Path, detections: list[Detection]) -> Path:
         """Where the result for an image is, or will be.
@@ -50,7 +51,8 @@ class PrelabelStore(Progress):
             UserError: the image cannot be read.
         """
         if detections:
-            result = prelabel(self.sam, self.read_image(image), detections, self.reading.tile)
+            pixels, tile = self.read_image(image), self.reading.tile
+            result = prelabel(self.sam, pixels, detections, tile, self.with_focus)
         else:
             result = ImagePrelabels(image_hw(image), [], [], 0)
         self.write(place, asdict(result))

@@ -7,18 +7,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from samtune.data.volumes.slices import SliceStack
 from samtune.errors import UserError
-from samtune.geometry import prompt_to_input
-from samtune.images.preprocess import to_pixel_values
-from samtune.inference.ask import ask, full_masks
+from samtune.geometry import logits_to_window
+from samtune.inference.views import ImageViews, ask_in_views
 from samtune.inference.volumes.rule import SliceAnswer, StopRule
 from samtune.masks import mask_to_box, mask_to_rle
 from samtune.models.backend import Sam
-from samtune.types import Features, FloatArray, MaskArray, Prompt
+from samtune.types import FloatArray, MaskArray, Prompt, Window
 
 Rle = dict[str, Any]
 # Slices by number -> COCO run lengths, of one object.
@@ -85,21 +83,25 @@ class _Track:
 class Carrier:
     """Carries objects through a volume; one slice's embedding is held at a time.
 
-    Every slice is encoded once for each direction, whatever the number of objects.
+    A slice, or a window of it, is encoded once for each direction, whatever the number of objects.
 
     Args:
         sam: the model.
         stack: the volume.
         rule: when to stop.
         growth: share of its size that the box of a mask grows to every side for the next slice.
+        with_focus: small objects are looked at in a window around them.
     """
 
     GROWTH = 0.05
 
-    def __init__(self, sam: Sam, stack: SliceStack, rule: StopRule, growth: float = GROWTH) -> None:
+    def __init__(
+        self, sam: Sam, stack: SliceStack, rule: StopRule, growth: float = GROWTH,
+        with_focus: bool = True,
+    ) -> None:  # fmt: skip
         self.sam, self.stack = sam, stack
-        self.rule, self.growth = rule, growth
-        self._features: Features
+        self.rule, self.growth, self.with_focus = rule, growth, with_focus
+        self._views: ImageViews
 
     def carry(self, seeds: list[Seed], progress: Progress = iter) -> list[VolumeObject]:
         """Segment each object on its own slice, then up and down from there.
@@ -156,7 +158,8 @@ class Carrier:
             return None
         # one mask or three: which is better depends on how the model was tuned, and it knows
         kinds = (False, True) if self.sam.with_multimask else (False,)
-        answer = max((self._ask(prompt, kind) for kind in kinds), key=lambda each: each.score)
+        answers = (self._ask(prompt, before.window, kind) for kind in kinds)
+        answer = max(answers, key=lambda each: each.score)
         left = contrast_left(contrast(grey, answer.mask), track.contrast)
         if reason := self.rule.reason(before.mask, answer, left):
             track.found.stops[way] = f"slice {number}: {reason}"
@@ -165,15 +168,13 @@ class Carrier:
         return replace(track, answer=answer)
 
     def _look_at(self, number: int) -> NDArray[np.uint8]:
-        """Encode a slice as in training: intensities are mapped, nothing else stretches it.
+        """Show a slice as in training: intensities are mapped, nothing else stretches it.
 
         Returns:
             The slice itself, (H, W), without its neighbours.
         """
         picture = self.stack.picture(number)
-        pixels = to_pixel_values(picture, self.sam.frame)[None].to(self.sam.device)
-        with torch.no_grad():
-            self._features = self.sam.encode(pixels)
+        self._views = ImageViews(picture, self.sam, with_focus=self.with_focus)
         return picture[..., 1]
 
     def next_prompt(self, before: SliceAnswer) -> Prompt | None:
@@ -183,13 +184,21 @@ class Carrier:
             return None
         return Prompt(box_xyxy=grow(box, self.growth, before.mask.shape), mask_input=before.logits)
 
-    def _ask(self, prompt: Prompt, is_single: bool | None = None) -> SliceAnswer:
-        """The model's answer on the slice that it looks at."""
-        moved = prompt_to_input(prompt, self.stack.hw, self.sam.frame)
-        (answer,) = ask(self.sam, self._features, [moved], is_single=is_single)
-        (mask,) = full_masks(self.sam, answer.logits, self.stack.hw)
+    def _ask(
+        self, prompt: Prompt, seen: Window | None = None, is_single: bool | None = None
+    ) -> SliceAnswer:
+        """The model's answer on the slice that it looks at; a mask prompt is of the window `seen`."""
+        views, windows = self._views, None
+        if prompt.mask_input is not None and seen is not None:
+            windows = [views.first(replace(prompt, mask_input=None))]
+            logits = logits_to_window(prompt.mask_input, seen, windows[0], self.sam.frame)
+            prompt = replace(prompt, mask_input=logits)
+        (viewed,) = ask_in_views(self.sam, views, [prompt], windows, is_single=is_single)
+        (mask,), answer = viewed.masks(self.sam, views.hw), viewed.answer
         logits = answer.logits[0].cpu().numpy()
-        return SliceAnswer(mask, float(answer.scores[0]), logits, answer.has_object[0])
+        return SliceAnswer(
+            mask, float(answer.scores[0]), logits, answer.has_object[0], viewed.window
+        )
 
 
 def grow(box: FloatArray, share: float, hw: tuple[int, ...]) -> FloatArray:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from samtune.types import MaskArray
+from samtune.types import FloatArray, MaskArray, Window
 
 
 @dataclass(frozen=True)
@@ -17,12 +16,14 @@ class SliceAnswer:
         score: the IoU that it expects.
         logits: (h, w), input frame.
         is_there: whether it finds an object at all.
+        window: part of the slice that it was seen in, and that the logits are of.
     """
 
     mask: MaskArray
     score: float
-    logits: NDArray[np.float32]
+    logits: FloatArray
     is_there: bool
+    window: Window
 
 
 @dataclass(frozen=True)

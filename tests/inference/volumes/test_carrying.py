@@ -12,7 +12,7 @@ from samtune.inference.volumes.rule import SliceAnswer, StopRule
 from samtune.masks import mask_to_box, rle_to_mask
 from samtune.models.backend import Sam
 from samtune.models.loading import load_model
-from samtune.types import MaskPrediction, Prompt
+from samtune.types import MaskPrediction, Prompt, Window
 
 SIDE, SLICES = 64, 12
 
@@ -127,7 +127,7 @@ def test_a_model_that_diverged_is_said(sam, monkeypatch):
 
 class TestStopRule:
     def answer(self, mask, score=0.9, is_there=True):
-        return SliceAnswer(mask, score, np.zeros((4, 4), np.float32), is_there)
+        return SliceAnswer(mask, score, np.zeros((4, 4), np.float32), is_there, Window(0, 0, 4, 4))
 
     def window(self, *place):
         mask = np.zeros((20, 20), np.bool_)
