@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samtune.errors import UserError
+from samtune.geometry import logits_to_original, original_to_logits
 from samtune.images.preprocess import resize_to_frame
+from samtune.inference.settings import Focus
 from samtune.inference.transform import InputTransform
+from samtune.inference.views import ImageViews, ask_in_views, within_view
 from samtune.models.backend import Sam
-from samtune.types import Features, ImageArray, Prompts
+from samtune.types import Features, ImageArray, Prompt, Prompts
 
 
 class SamPredictor:
@@ -22,6 +25,8 @@ class SamPredictor:
 
     Args:
         sam_model: from `load_model` or `sam_model_registry`.
+        focus: `off` is segment_anything's predictor, to the bit. `auto` looks at small objects in a
+            window around them, as samtune's own tasks do; each such window is encoded once.
 
     Attributes:
         transform: moves images and prompts into the input frame, for `predict_torch`.
@@ -33,8 +38,11 @@ class SamPredictor:
         original_size, input_size: (height, width) of the image, before and after resizing.
     """
 
-    def __init__(self, sam_model: Sam) -> None:
+    def __init__(self, sam_model: Sam, focus: Focus = "off") -> None:
+        if focus not in ("auto", "off"):
+            raise UserError(f"focus is {focus!r}: give 'auto' or 'off'")
         self.model = sam_model
+        self.focus = focus
         self.model.eval()
         self.is_calibrated = True
         self.transform = InputTransform(sam_model.frame)
@@ -49,6 +57,7 @@ class SamPredictor:
         self.is_image_set = False
         self.encoded: Features | None = None
         self.object_logits: Tensor | None = None
+        self.views: ImageViews | None = None
         self.original_size: tuple[int, int] | None = None
         self.input_size: tuple[int, int] | None = None
 
@@ -74,6 +83,8 @@ class SamPredictor:
         image = self.stretched(image, image_format)
         values = resize_to_frame(image, self.model.frame)[None].to(self.device)
         self.set_torch_image(values, image.shape[:2])
+        if self.focus == "auto":
+            self.views = ImageViews(image, self.model, self.model.reading.tile)
 
     def stretched(self, image: ImageArray, image_format: str = "RGB") -> ImageArray:
         """An image as the encoder is to see it: (H, W, 3) uint8 RGB, stretched as in training.
@@ -165,9 +176,37 @@ class SamPredictor:
             boxes = self._to_tensor(self._scale(np.reshape(box, (1, -1)), "box", 4))
         if mask_input is not None:
             masks = self._to_tensor(np.asarray(mask_input, np.float32))[None]
+        if self.views is not None:
+            prompt = _as_prompt(point_coords, point_labels, box, mask_input)
+            return self._predict_closely(self.views, prompt, multimask_output, return_logits)
         result = self.predict_torch(points, labels, boxes, masks, multimask_output, return_logits)
         found, scores, logits = (part[0].detach().cpu().numpy() for part in result)
         return found, scores, logits
+
+    def _predict_closely(
+        self, views: ImageViews, prompt: Prompt, with_multimask: bool, return_logits: bool
+    ) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
+        """`predict` in the window that fits the object; what comes back is of the whole image."""
+        prompt, windows = within_view(views, prompt)
+        how = {"with_multimask": with_multimask, "is_single": True}
+        (seen,) = ask_in_views(self.model, views, [prompt], windows, **how)
+        found, window = seen.answer.candidates, seen.window
+        self.object_logits = found.object_logits
+        logits = logits_to_original(found.low_res_logits.float(), window.hw, self.model.frame)[0]
+        # nothing is known of what lies outside of the window, but that it is not of the object
+        full = torch.full((len(logits), *views.hw), float(logits.min()), device=logits.device)
+        full[:, window.slices[0], window.slices[1]] = logits
+        scores, calibration = found.iou_scores[0], self.model.calibration
+        if calibration is not None and self.is_calibrated:
+            scores = calibration(scores)
+        side, frame = self.model.mask_side, self.model.frame
+        low_res = found.low_res_logits[0].float().cpu().numpy()
+        if window != views.whole:
+            low_res = np.stack(
+                [original_to_logits(each.cpu().numpy(), side, frame) for each in full]
+            )
+        masks = full if return_logits else full > self.model.mask_threshold
+        return masks.cpu().numpy(), scores.cpu().numpy(), low_res
 
     @torch.no_grad()
     def predict_torch(
@@ -254,3 +293,17 @@ class SamPredictor:
 
     def _to_tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float, device=self.device)
+
+
+def _as_prompt(
+    point_coords: NDArray[Any] | None, point_labels: NDArray[Any] | None, box: NDArray[Any] | None,
+    mask_input: NDArray[Any] | None,
+) -> Prompt:  # fmt: skip
+    """Original frame; what is given was looked at before."""
+
+    def floats(values: NDArray[Any] | None, *shape: int) -> NDArray[np.float32] | None:
+        return None if values is None else np.asarray(values, np.float32).reshape(shape)
+
+    labels = None if point_labels is None else np.asarray(point_labels, np.int64)
+    mask = None if mask_input is None else np.asarray(mask_input, np.float32)[0]
+    return Prompt(floats(point_coords, -1, 2), labels, floats(box, 4), mask)

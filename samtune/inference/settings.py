@@ -52,6 +52,7 @@ class SceneOptions:
         class_column: attribute of the prompts that is kept as class.
         class_name: class of all objects that are found without prompts.
         cog: write labels as a cloud-optimised GeoTIFF.
+        focus: of prompts: `auto` looks at small objects in a window around them; `off` never does.
     """
 
     min_area: int = 16
@@ -60,3 +61,4 @@ class SceneOptions:
     class_column: str = ""
     class_name: str = ""
     cog: bool = False
+    focus: Focus = "auto"

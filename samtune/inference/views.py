@@ -261,6 +261,24 @@ def carried_over(views: ImageViews, clicked: Prompt, seen: Window) -> tuple[Prom
     return replace(clicked, mask_input=logits), window
 
 
+def within_view(views: ImageViews, prompt: Prompt) -> tuple[Prompt, list[Window] | None]:
+    """A prompt whose mask prompt is of the whole image, and the window to ask it in.
+
+    Where it has a box or a mask, that says where the object is and how large; `None` leaves the choice
+    to `ask_in_views`.
+    """
+    if prompt.mask_input is None:
+        return prompt, None
+    frame, plain = views.sam.frame, replace(prompt, mask_input=None)
+    logits = logits_to_original(torch.from_numpy(prompt.mask_input)[None, None], views.hw, frame)
+    found = mask_to_box((logits[0, 0] > views.sam.mask_threshold).numpy())
+    if prompt.box_xyxy is None and found is not None:
+        plain = replace(plain, box_xyxy=found)
+    window = views.widened(plain, views.first(plain)) if extent(plain).any() else views.whole
+    moved = logits_to_window(prompt.mask_input, views.whole, window, frame)
+    return replace(prompt, mask_input=moved), [window]
+
+
 def _batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
     for start in range(0, len(windows), _TOGETHER):
         yield windows[start : start + _TOGETHER]

@@ -243,7 +243,13 @@ def _scene_settings(options: SceneOptions, side: int, overlap: int) -> SceneSett
     if options.min_area < 0 or options.simplify < 0:
         raise UserError("scene.min_area and scene.simplify cannot be below 0")
     return SceneSettings(
-        side, overlap, options.min_area, options.simplify, options.class_name, options.cog
+        side,
+        overlap,
+        options.min_area,
+        options.simplify,
+        options.class_name,
+        options.cog,
+        options.focus == "auto",
     )
 
 

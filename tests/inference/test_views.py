@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from samtune.errors import UserError
 from samtune.geometry import logits_to_original, logits_to_window, window_near
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.views import ImageViews, ask_in_views, carried_over
@@ -177,7 +178,7 @@ def test_logits_of_a_window_lie_in_another_where_they_were(keeps_aspect):
 
     def centre(values, window):
         full = logits_to_original(torch.from_numpy(values)[None, None], window.hw, frame)[0, 0]
-        return np.argwhere(full.numpy() > 0).mean(0) + (window.y, window.x)
+        return np.argwhere(full.numpy() > 0).mean(0) + np.array([window.y, window.x])
 
     np.testing.assert_allclose(centre(moved, other), centre(logits, seen), atol=0.8)
     assert moved.min() == pytest.approx(-6, abs=0.1)
@@ -192,3 +193,42 @@ def test_features_that_are_dropped_are_made_again(sam, picture, monkeypatch):
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
     assert len(views._features) == 1
+
+
+class TestPredictor:
+    def test_without_focus_it_is_segment_anything_s(self, sam, picture):
+        plain, focused = SamPredictor(sam), SamPredictor(sam, focus="auto")
+        large = np.float32([50, 40, 250, 260])
+        for predictor in (plain, focused):
+            predictor.set_image(picture)
+        for one, other in zip(plain.predict(box=large), focused.predict(box=large), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+
+    def test_with_focus_it_answers_as_the_tasks_do(self, sam, picture):
+        predictor = SamPredictor(sam, focus="auto")
+        predictor.set_image(picture)
+        for prompt in (box_of(*PLACES[0]), point_of(*PLACES[2][:2])):
+            masks, scores, logits = predictor.predict(
+                prompt.point_coords, prompt.point_labels, prompt.box_xyxy
+            )
+            ((mask, score, _),) = answers(sam, ImageViews(picture, sam), [prompt])
+            assert masks.shape == (3, *HW)
+            assert logits.shape == (3, 64, 64)
+            np.testing.assert_array_equal(masks[scores.argmax()], mask)
+            assert scores.max() == pytest.approx(score, abs=1e-5)
+
+    def test_its_logits_are_a_mask_prompt_of_the_image(self, sam, picture):
+        predictor = SamPredictor(sam, focus="auto")
+        predictor.set_image(picture)
+        prompt, truth = box_of(*PLACES[2]), disc(*PLACES[2])
+        masks, scores, logits = predictor.predict(box=prompt.box_xyxy)
+        best = scores.argmax()
+        again, _, _ = predictor.predict(
+            np.float32([[330, 200]]), np.int64([1]), prompt.box_xyxy, logits[best][None],
+            multimask_output=False,
+        )  # fmt: skip
+        assert iou(again[0], truth) > iou(masks[best], truth) - 0.1
+
+    def test_another_focus_is_refused(self, sam):
+        with pytest.raises(UserError, match="'auto' or 'off'"):
+            SamPredictor(sam, focus="on")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from samtune.data.geo.layers import POINTS
@@ -14,13 +13,11 @@ from samtune.data.geo.placing import find_on_scene, lie_apart, to_pixels
 from samtune.data.geo.raster import Scene, read_window
 from samtune.data.geo.vector import Polygons
 from samtune.errors import UserError, require
-from samtune.geometry import prompt_to_input
-from samtune.images.preprocess import to_pixel_values
-from samtune.inference.ask import ask, full_masks
 from samtune.inference.geo.grid import Cell
 from samtune.inference.geo.polygons import outline_parts
 from samtune.inference.geo.specks import without_specks
 from samtune.inference.geo.store import WindowStore
+from samtune.inference.views import ImageViews, ask_in_views
 from samtune.models.backend import Sam
 from samtune.progress import Arrays
 from samtune.types import LabelArray, Prompt, Window
@@ -50,6 +47,7 @@ class ScenePrompts:
         cells: of the scene's grid.
         side: of windows, pixels.
         min_area: smaller parts of masks are left out, pixels.
+        with_focus: small objects are looked at in a window around them.
 
     Attributes:
         cells: those with prompts.
@@ -60,9 +58,16 @@ class ScenePrompts:
     """
 
     def __init__(
-        self, scene: Scene, features: Polygons, cells: list[Cell], side: int, min_area: int
+        self,
+        scene: Scene,
+        features: Polygons,
+        cells: list[Cell],
+        side: int,
+        min_area: int,
+        with_focus: bool = True,
     ) -> None:
         self._scene, self._side, self._min_area = scene, side, min_area
+        self._with_focus = with_focus
         whole = Window(0, 0, scene.height, scene.width)
         found = find_on_scene(features, scene, [whole]).polygons
         shapely = require("shapely", "geo")
@@ -113,17 +118,13 @@ class ScenePrompts:
         coarse = max(1.0, max(window.height, window.width) / (_FINE * self._side))
         hw = (int(np.ceil(window.height / coarse)), int(np.ceil(window.width / coarse)))
         image, is_valid = read_window(self._scene, window, hw if coarse > 1 else None)
-        with torch.no_grad():
-            features = sam.encode(to_pixel_values(image, sam.frame)[None].to(sam.device))
         steps = np.array([window.width / hw[1], window.height / hw[0]])
         corner = (window.x, window.y)
-        prompts = [
-            prompt_to_input(self._prompt(number, corner, steps), hw, sam.frame)
-            for number in numbers
-        ]
+        prompts = [self._prompt(number, corner, steps) for number in numbers]
         answers: dict[int, _Answer] = {}
-        for answer in ask(sam, features, prompts):
-            masks = full_masks(sam, answer.logits, hw)
+        views = ImageViews(image, sam, with_focus=self._with_focus)
+        for viewed in ask_in_views(sam, views, prompts):
+            answer, masks = viewed.answer, viewed.masks(sam, hw)
             for place, mask, score in zip(answer.indices, masks, answer.scores, strict=True):
                 labels = without_specks((mask & is_valid).astype(np.int32), self._min_area)
                 is_cut, outline = self._is_cut(labels, window), _outline(labels, window, steps)

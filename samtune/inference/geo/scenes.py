@@ -46,6 +46,7 @@ class SceneSettings:
         tolerance: of simplified outlines, pixels; 0 keeps the pixels' edges.
         class_name: of all objects that are found without prompts.
         is_cog: a label raster is written as a cloud-optimised GeoTIFF.
+        with_focus: small objects that are prompted are looked at in a window around them.
     """
 
     side: int = 1024
@@ -54,6 +55,7 @@ class SceneSettings:
     tolerance: float = 1.0
     class_name: str = ""
     is_cog: bool = False
+    with_focus: bool = True
 
 
 def find_everything(generator: AutomaticMaskGenerator) -> FindObjects:
@@ -114,8 +116,15 @@ def segment_prompted(
     overlap, the one of the higher score keeps the pixels.
     """
     cells = make_grid(scene, settings.side, settings.overlap)
-    prompts = ScenePrompts(scene, features, cells, settings.side, settings.min_area)
-    store = _open_store(scene, out, settings, {**provenance, "prompts": prompts.sha256})
+    prompts = ScenePrompts(
+        scene, features, cells, settings.side, settings.min_area, settings.with_focus
+    )
+    store = _open_store(
+        scene,
+        out,
+        settings,
+        {**provenance, "prompts": prompts.sha256, "focus": settings.with_focus},
+    )
     for cell in bar(prompts.cells, f"windows of {scene.path.name}", "window"):
         if not store.is_done(cell):
             store.write(cell, prompts.answer(cell, sam))

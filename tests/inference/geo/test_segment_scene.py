@@ -17,6 +17,7 @@ from samtune.inference.geo import scenes
 from samtune.inference.geo.grid import common, make_grid
 from samtune.inference.geo.prompted import without_overlaps
 from samtune.inference.geo.scenes import SceneSettings, segment_prompted, segment_scene
+from samtune.models.loading import load_model
 from samtune.reading import Reading
 from samtune.types import Features, InputFrame, MaskPrediction, Window
 from tests.inference.geo.conftest import find_bright
@@ -250,6 +251,7 @@ class FakeSam:
     with_multimask, calibration, mask_threshold = True, None, 0.0
     device = torch.device("cpu")
     side = 0  # of its input: as large as the window that is looked at
+    mask_side = 10**6  # with cells so fine that a closer look is never worth its while
 
     def __init__(self):
         self.seen, self.asked = [], []
@@ -395,6 +397,21 @@ class TestPrompts:
         assert shapely.equals(hall, at(90, 90, 210, 260))
         # the hall has the higher score; the tree, a square of 207 to 218, keeps what is beside it
         assert shapely.equals(tree, at(210, 95, 218, 106))
+
+    def test_small_ones_are_looked_at_closely(self, make_scene, discs_image, tmp_path):
+        """A disc of radius 8 in a window of 256 pixels: with the closer look it is drawn better."""
+        noise = np.random.default_rng(0).integers(0, 30, discs_image.shape)
+        scene = make_scene((discs_image // 2 + noise).astype(np.uint8))
+        features = self.prompts(tmp_path, [at(23, 273, 38, 288)], ["tree"])
+        disc = shapely.Point(500_000 + 2 * 30.5, 6_000_000 - 2 * 280.5).buffer(16)
+        ious = {}
+        for with_focus in (True, False):
+            out = tmp_path / f"{with_focus}.gpkg"
+            settings = SceneSettings(side=256, overlap=64, with_focus=with_focus)
+            segment_prompted(scene, load_model("nano"), features, out, settings, {})
+            ((shape,), _, _) = read(out)
+            ious[with_focus] = shape.intersection(disc).area / shape.union(disc).area
+        assert ious[True] > max(0.8, ious[False] + 0.05)
 
     def test_labels_too_and_resumed(self, make_scene, discs_image, tmp_path, answering):
         features = self.prompts(tmp_path, [at(10, 10, 30, 40), at(300, 100, 320, 130)], ["a", "b"])
