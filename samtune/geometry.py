@@ -115,30 +115,6 @@ def _between(sums: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[
     return np.asarray(sums[below] * (1 - share) + sums[below + 1] * share)
 
 
-def window_near(middle_xy: tuple[float, float], side: int, hw: tuple[int, int]) -> Window:
-    """Of the square windows that overlap by half, the one whose middle is nearest to a place.
-
-    What lies near each other is so seen in the same few windows, whatever else is asked for.
-
-    Args:
-        middle_xy: of what is to be seen.
-        side: of the windows, pixels; a window never reaches out of the image.
-        hw: of the image.
-    """
-    y, height = _span_near(middle_xy[1], side, hw[0])
-    x, width = _span_near(middle_xy[0], side, hw[1])
-    return Window(y, x, height, width)
-
-
-def _span_near(middle: float, side: int, length: int) -> tuple[int, int]:
-    """First pixel and number of pixels."""
-    if side >= length:
-        return 0, length
-    step = max(1, side // 2)
-    start = round((middle - side / 2) / step) * step
-    return max(0, min(start, length - side)), side
-
-
 def prompt_to_window(prompt: Prompt, window: Window) -> Prompt:
     """Move a prompt's points and box from an image to a window of it; a mask prompt is the window's."""
     corner = np.array([window.x, window.y], np.float32)

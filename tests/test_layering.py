@@ -7,7 +7,18 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "samtune"
 # Files at the top, each of which may import those before it
-TOP = ("errors", "types", "geometry", "files", "masks", "coco", "progress", "bars", "drawing")
+TOP = (
+    "errors",
+    "types",
+    "geometry",
+    "windows",
+    "files",
+    "masks",
+    "coco",
+    "progress",
+    "bars",
+    "drawing",
+)
 BASE = set(TOP)
 INPUTS = BASE | {"images", "reading"}
 LOWER = INPUTS | {"prompts", "models", "data"}

@@ -17,6 +17,13 @@ from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
 from samtune.types import InputFrame
 
+# Images larger than this are read in blocks of it, pixels: objects on the edge of one are cut there
+_BLOCK = 2048
+# Training windows of an epoch, at least
+_WINDOWS_AN_EPOCH = 256
+# Objects of a validation window; and of an image, where there is no limit
+_OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
+
 
 class SamDataModule(pl.LightningDataModule):
     """Images and masks of a run.
@@ -50,7 +57,10 @@ class SamDataModule(pl.LightningDataModule):
         self._loader_state = {"num_given": 0}
 
     def source(self, split: str, indices: list[int] | None = None) -> Source:
-        """Images of `train`, `val` or `test`, cut into tiles if the settings say so.
+        """Images of `train`, `val` or `test`, as they are trained on and asked about.
+
+        Whole ones where windows are drawn from them, but for very large ones, which are read in blocks;
+        without windows they are cut into tiles, if the settings say so.
 
         Args:
             split: their name.
@@ -61,8 +71,37 @@ class SamDataModule(pl.LightningDataModule):
         """
         source = self.whole_source(split)
         source = source if indices is None else Subset(source, indices)
+        if source.is_tiled:
+            return source
+        if not self.with_windows:
+            return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
+        is_large = any(max(source.hw(index)) > _BLOCK for index in range(len(source)))
+        return Tiles(source, _BLOCK, _BLOCK // 8) if is_large else source
+
+    def tiles(self, split: str) -> Source:
+        """Images as everything is searched in them: in tiles, if the settings say so.
+
+        Raises:
+            UserError: the data cannot be opened, or the split is empty.
+        """
+        source = self.whole_source(split)
         is_to_be_cut = self.tile and not source.is_tiled
         return Tiles(source, self.tile, self.tile_overlap) if is_to_be_cut else source
+
+    @property
+    def with_windows(self) -> bool:
+        """Whether training draws windows around objects; drawn pictures are small already."""
+        return self.settings.windows != 0 and self.format != "drawn"
+
+    def windows(self, split: str) -> int:
+        """How many windows an image of a split gives; 0 for none."""
+        if not self.with_windows:
+            return 0
+        if split == "val":
+            return -(-(self.val_objects or _VAL_OBJECTS) // _OBJECTS_A_WINDOW)
+        if self.settings.windows > 0:
+            return self.settings.windows
+        return -(-_WINDOWS_AN_EPOCH // len(self.source("train")))
 
     def split_sizes(self) -> dict[str, int]:
         """How many images each split has, before they are cut into tiles."""
@@ -102,30 +141,38 @@ class SamDataModule(pl.LightningDataModule):
         """Training images with their first prompts, for who wants to see them."""
         settings = PromptSettings(
             frame, mask_side, self.target_side, self.max_objects, self.min_area, self.augment,
-            self.seed, self.on_error,
+            self.seed, self.on_error, 0, self.windows("train"),
         )  # fmt: skip
         return PromptedDataset(self.source("train"), settings, self.recipe, True)
 
     def train_dataset(self, model: Any) -> PromptedDataset:
         """Training images for a model: its `frame`, `mask_side` and `frozen_part` are asked for."""
-        settings = self._prompt_settings(model, self.max_objects)
+        settings = self._prompt_settings(model, self.max_objects, "train")
         store = self._open_store(model)
         return PromptedDataset(self.source("train"), settings, self.recipe, True, store)
 
     def val_dataset(self, model: Any) -> PromptedDataset:
         """Validation images for a model."""
-        settings = self._prompt_settings(model, self.val_objects)
+        windows = self.windows("val")
+        most = _OBJECTS_A_WINDOW if windows else self.val_objects
+        settings = self._prompt_settings(model, most, "val")
         store = self._open_store(model)
         return PromptedDataset(self.source("val"), settings, self.val_protocols, False, store)
 
+    def num_items(self, split: str) -> int:
+        """Images of an epoch, or windows of them."""
+        return len(self.source(split)) * max(1, self.windows(split))
+
     def num_kept(self) -> int:
         """How many answers of the encoder the cache will hold."""
-        return len(self.source("train")) * max(1, self.views) + len(self.source("val"))
+        return self.num_items("train") * max(1, self.views) + self.num_items("val")
 
     @property
     def views(self) -> int:
-        """Augmented views of each training image that take turns; 0 without a cache."""
-        return self.cache.views if self.cache.mode != "off" and self.augment != "none" else 0
+        """Views of each training image (or window) that take turns; 0 draws new ones each time."""
+        if self.cache.mode == "off":
+            return 0
+        return max(1, self.cache.views) if self.augment != "none" or self.with_windows else 0
 
     def _open_store(self, model: Any) -> FeatureStore | None:
         """Open the cache, once, and tell the model of it."""
@@ -167,10 +214,10 @@ class SamDataModule(pl.LightningDataModule):
         assert self.trainer is not None, "loaders are made by a Lightning trainer"
         return self.trainer.lightning_module
 
-    def _prompt_settings(self, model: Any, max_objects: int) -> PromptSettings:
+    def _prompt_settings(self, model: Any, max_objects: int, split: str) -> PromptSettings:
         return PromptSettings(
             model.frame, int(model.mask_side), self.target_side, max_objects,
-            self.min_area, self.augment, self.seed, self.on_error, self.views,
+            self.min_area, self.augment, self.seed, self.on_error, self.views, self.windows(split),
         )  # fmt: skip
 
 

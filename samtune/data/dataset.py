@@ -1,7 +1,7 @@
 """From a source's sample to what a training step takes: augmented, resized, prompted."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,15 +12,18 @@ from samtune.data.augment.presets import augment, build_augmentation
 from samtune.data.features import FeatureStore
 from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
 from samtune.data.settings import TARGET_SIDE, OnError
-from samtune.data.source import Source
+from samtune.data.source import Source, cut
 from samtune.errors import UserError
 from samtune.geometry import mask_to_cells, prompt_to_input, valid_cells
 from samtune.images.preprocess import to_pixel_values
 from samtune.prompts.protocols import Protocol, Recipe
 from samtune.prompts.seeding import object_rng
-from samtune.types import Features, InputFrame, ObjectKey, Prompt, Sample
+from samtune.types import Features, FloatArray, InputFrame, ObjectKey, Prompt, Sample, Window
+from samtune.windows import closer_window, drawn_window
 
 log = logging.getLogger(__name__)
+# Of images whose windows are drawn, in each process that reads
+_KEPT_BYTES = 2**28
 
 
 @dataclass
@@ -61,6 +64,7 @@ class PromptSettings:
         seed: of everything drawn.
         on_error: `skip` passes over an image that cannot be read, with a warning.
         views: augmented views that take turns; 0 draws a new one in every epoch.
+        windows: of each image, around an object each; 0 takes whole images.
     """
 
     frame: InputFrame
@@ -72,6 +76,12 @@ class PromptSettings:
     seed: int = 0
     on_error: OnError = "fail"
     views: int = 0
+    windows: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Of the model's input, along a side."""
+        return self.mask_side // 4
 
 
 class PromptedDataset(Dataset[Item | Failure | None]):
@@ -104,28 +114,49 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         self.prompting = prompting
         self.is_training = is_training
         self._pipeline = build_augmentation(settings.augment if is_training else "none")
+        self._kept: dict[int, Sample] = {}
+        self._room = _KEPT_BYTES
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self.source) * max(1, self.settings.windows)
 
     def __getitem__(self, key: tuple[int, int]) -> Item | Failure | None:
-        index, epoch = key
-        attempts = len(self) if self.is_training else 1
+        (index, number), epoch = divmod(key[0], max(1, self.settings.windows)), key[1]
+        attempts = len(self.source) if self.is_training else 1
         for step in range(attempts):
             try:
-                return self._make_item(self.source.read((index + step) % len(self)), epoch)
+                return self._make_item(self._read((index + step) % len(self.source)), number, epoch)
             except UserError as error:
                 if self.settings.on_error == "fail":
                     return Failure(f"{error} (data.on_error: skip leaves such images out)")
                 log.warning("left out: %s", error)
         return Failure("no image could be read") if self.is_training else None
 
-    def _make_item(self, sample: Sample, epoch: int) -> Item:
-        settings, name = self.settings, sample.image_id
+    def _read(self, index: int) -> Sample:
+        """A sample; as many are kept as fit, since each window of an image needs it anew."""
+        if index not in self._kept:
+            sample = self.source.read(index)
+            if not self.settings.windows:
+                return sample
+            self._room -= sample.image.nbytes + sample.labels.nbytes
+            if self._room < 0:
+                return sample
+            self._kept[index] = sample
+        return self._kept[index]
+
+    def _make_item(self, sample: Sample, number: int, epoch: int) -> Item | None:
+        settings = self.settings
         view = epoch % settings.views if settings.views else epoch
+        main = -1
+        if settings.windows:
+            windowed = self._window(sample, number, view)
+            if windowed is None:
+                return None
+            sample, main = windowed
+        name = sample.image_id
         sample = augment(sample, self._pipeline, object_rng(settings.seed, view, name, "augment"))
         original_hw = sample.image.shape[:2]
-        places = self._choose(sample, object_rng(settings.seed, epoch, name, "objects"))
+        places = self._choose(sample, main, object_rng(settings.seed, epoch, name, "objects"))
         grid = settings.frame.grid(settings.target_side)
         targets = np.zeros((len(places), grid.side, grid.side), np.uint8)
         prompts: dict[str, list[Prompt]] = {key: [] for key in self._prompt_keys()}
@@ -163,16 +194,60 @@ class PromptedDataset(Dataset[Item | Failure | None]):
             return self.prompting.draw_protocol(rng)
         return next(protocol for protocol in self.prompting if protocol.name == key)
 
-    def _choose(self, sample: Sample, rng: np.random.Generator) -> list[ObjectPlace]:
-        """Objects that are neither too small nor nearly the whole image, at most so many."""
+    def _window(self, sample: Sample, number: int, view: int) -> tuple[Sample, int] | None:
+        """A window of an image around one of its objects, and that object's id.
+
+        In training both are drawn; in validation each object has its turn, in the window that it would
+        have in use, and where there are no more, there is nothing. Of other objects those stay that lie
+        in the window by more than half.
+        """
+        settings, name = self.settings, f"{sample.image_id}#{number}"
+        hw = (sample.image.shape[0], sample.image.shape[1])
+        whole = Window(0, 0, *hw)
+        places = self._fitting(sample)
+        if not places:
+            is_first = number == 0 or self.is_training
+            return (replace(sample, image_id=name), -1) if is_first else None
+        if self.is_training:
+            rng = object_rng(settings.seed, view, name, "window")
+            place = places[int(rng.integers(len(places)))]
+            window = drawn_window(_box(place), hw, settings.tokens, rng)
+        else:
+            if number >= len(places):
+                return None
+            rng = object_rng(settings.seed, 0, sample.image_id, "window")
+            place = places[rng.permutation(len(places))[number]]
+            window = closer_window(_box(place), whole, hw, settings.tokens) or whole
+        part = replace(cut(sample, window), image_id=name)
+        areas = {each.object_id: each.area for each in places}
+        for each in find_objects(part.labels):
+            if 2 * each.area < areas.get(each.object_id, 0):
+                layer = part.labels[each.layer]
+                layer[layer == each.object_id] = 0
+        return part, place.object_id
+
+    def _fitting(self, sample: Sample) -> list[ObjectPlace]:
+        """Objects that are neither too small nor nearly the whole image."""
         recipe = self.prompting if isinstance(self.prompting, Recipe) else None
-        max_cover = recipe.max_cover if recipe else 1.0
-        max_objects = self.settings.max_objects or (recipe.max_objects if recipe else 0)
         whole = sample.image.shape[0] * sample.image.shape[1]
-        min_area = max(self.settings.min_area, recipe.min_area if recipe else 0)
-        places = find_objects(sample.labels, min_area)
-        places = [place for place in places if place.area <= max_cover * whole]
+        most = (recipe.max_cover if recipe else 1.0) * whole
+        places = find_objects(
+            sample.labels, max(self.settings.min_area, recipe.min_area if recipe else 0)
+        )
+        return [place for place in places if place.area <= most]
+
+    def _choose(self, sample: Sample, main: int, rng: np.random.Generator) -> list[ObjectPlace]:
+        """At most so many objects, the main one of a window among them."""
+        recipe = self.prompting if isinstance(self.prompting, Recipe) else None
+        max_objects = self.settings.max_objects or (recipe.max_objects if recipe else 0)
+        places = self._fitting(sample)
         if max_objects and len(places) > max_objects:
-            chosen = sorted(rng.permutation(len(places))[:max_objects])
-            places = [places[number] for number in chosen]
+            order = rng.permutation(len(places)).tolist()
+            order.sort(key=lambda number: places[number].object_id != main)  # stable
+            places = [places[number] for number in sorted(order[:max_objects])]
         return places
+
+
+def _box(place: ObjectPlace) -> FloatArray:
+    rows, columns = place.rows, place.columns
+    return np.array([columns.start, rows.start, columns.stop - 1, rows.stop - 1], np.float32)

@@ -130,8 +130,11 @@ class DataSettings:
         test_fraction: share of images drawn for testing where the data names none.
         split_seed: of drawn splits, where they are to stay while `seed` changes; -1 for `seed`.
         train_images: training images at most, drawn by `seed`; 0 for all.
-        tile: side of tiles that larger images are cut into, pixels; 0 reads whole images, and
-            scenes in windows of 512.
+        windows: windows around objects, of random sizes, that each training image gives in an epoch; -1
+            chooses so many that there are 256 or more, 0 takes whole images or tiles.
+        tile: side of the view where nothing tells how large an object is, pixels: where a point is
+            looked at first, what everything is searched in, what scenes are read in; 0 is the whole
+            image, of scenes 512.
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
@@ -177,6 +180,7 @@ class DataSettings:
     test_fraction: float = 0.15
     split_seed: int = -1
     train_images: int = 0
+    windows: int = -1
     tile: int = 0
     tile_overlap: int = 64
     recipe: RecipeName = "mixed"
@@ -196,6 +200,8 @@ class DataSettings:
         _ = self.reading  # says what makes no sense
         if self.batch_size < 1:
             raise UserError(f"data.batch_size is {self.batch_size}: give a whole number from 1 up")
+        if self.windows < -1:
+            raise UserError(f"data.windows is {self.windows}: give a whole number, -1 to choose")
         if self.tile and not 0 <= self.tile_overlap < self.tile:
             raise UserError(f"data.tile_overlap is {self.tile_overlap}: give 0 to {self.tile - 1}")
         if self.tile and self.format == "drawn":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.images.pixels import ImageFile, image_hw, read_pixels
-from samtune.types import Sample
+from samtune.types import Sample, Window
 
 # Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
 SPACING_COLUMNS = ("spacing_row", "spacing_column", "spacing_unit")
@@ -155,15 +155,9 @@ class Tiles(Source):
 
     def read(self, index: int) -> Sample:
         number, y, x = self.places[index]
-        whole = self._read_whole(number)
-        window = (slice(y, y + self.side), slice(x, x + self.side))
-        return replace(
-            whole,
-            image_id=self.records[index].image_id,
-            group=self.records[index].group,
-            image=whole.image[window].copy(),
-            labels=whole.labels[:, *window].copy(),
-        )
+        part = cut(self._read_whole(number), Window(y, x, *self.hw(index)))
+        record = self.records[index]
+        return replace(part, image_id=record.image_id, group=record.group)
 
     def _read_whole(self, number: int) -> Sample:
         """The image that a tile is of; the last one is kept, for neighbours are read in a row."""
@@ -174,6 +168,15 @@ class Tiles(Source):
     def hw(self, index: int) -> tuple[int, int]:
         height, width = self.source.hw(self.places[index][0])
         return min(height, self.side), min(width, self.side)
+
+
+def cut(sample: Sample, window: Window) -> Sample:
+    """A window of a sample, as a sample."""
+    return replace(
+        sample,
+        image=sample.image[window.slices].copy(),
+        labels=sample.labels[:, *window.slices].copy(),
+    )
 
 
 def tile_starts(length: int, side: int, overlap: int) -> list[int]:

@@ -108,7 +108,8 @@ def compare(
 
 
 def _measure(contestants: Contestants, image: AskedImage) -> list[Row]:
-    views = contestants.views(image.sample.image, image.settings.with_focus)
+    settings = image.settings
+    views = contestants.views(image.sample.image, settings.tile, settings.with_focus)
     return list(image.rows(contestants, views))
 
 

@@ -3,12 +3,10 @@
 An object that is small in the input is seen by a few tokens and drawn with a few cells. So a prompt
 for such an object is answered in a window around it (focus): a box in one that is some times its size;
 a point first in the view that the model's images had in training (`Reading.tile`), and then, where what
-was found there is small, in a window around that. Windows overlap by half and have sizes of a fixed
-row, so that neighbours share them and an answer never depends on what else is asked. Masks come back in
-the frame of the image.
+was found there is small, in a window around that. `samtune.windows` says which windows there are. Masks
+come back in the frame of the image.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,20 +20,14 @@ from samtune.geometry import (
     logits_to_window,
     prompt_to_input,
     prompt_to_window,
-    window_near,
 )
 from samtune.images.preprocess import to_pixel_values
 from samtune.inference.ask import Answer, ask, full_masks
 from samtune.masks import mask_to_box
 from samtune.models.backend import Sam
 from samtune.types import Features, FloatArray, ImageArray, MaskArray, Prompt, Window
+from samtune.windows import closer_window, middle, window_near
 
-# In a window around it an object's longer side covers so many tokens of the input, or somewhat fewer.
-TOKENS = 4
-# A window is worth its encoding where it is smaller than this share of what was seen before.
-WORTH = 0.5
-# Sides of windows, pixels: the smallest, and the ratio of each to the one before.
-SMALLEST, STEP = 32, math.sqrt(2)
 # Looks at a point's object after the first one.
 MORE_LOOKS = 2
 # Windows whose features are kept, and windows that are encoded together.
@@ -87,7 +79,7 @@ class ImageViews:
             return None
         together = _joined(found, extent(prompt))
         if self._is_cut(found, seen):
-            wider = window_near(_middle(together), 2 * max(seen.hw), self.hw)
+            wider = window_near(middle(together), 2 * max(seen.hw), self.hw)
             return wider if wider != seen and wider.holds(extent(prompt)) else None
         return self._around(together, seen) if self.with_focus else None
 
@@ -97,7 +89,7 @@ class ImageViews:
         if seen.holds(box):
             return seen
         side = int(1.25 * max(box[2] - box[0], box[3] - box[1]) + 1)
-        wider = window_near(_middle(box), max(2 * max(seen.hw), 2 * side), self.hw)
+        wider = window_near(middle(box), max(2 * max(seen.hw), 2 * side), self.hw)
         return wider if wider.holds(box) else self.whole
 
     @torch.no_grad()
@@ -119,19 +111,11 @@ class ImageViews:
 
     def _tile_at(self, box: FloatArray) -> Window:
         """A window of the training's size; what reaches out of it is looked at in the whole image."""
-        view = window_near(_middle(box), self.tile, self.hw)
+        view = window_near(middle(box), self.tile, self.hw)
         return view if view.holds(box) else self.whole
 
     def _around(self, box: FloatArray, seen: Window) -> Window | None:
-        """A window that fits an object's box; `None` where it would not be worth its while."""
-        longer = float(max(box[2] - box[0], box[3] - box[1])) + 1
-        tokens = self.sam.mask_side // 4
-        wanted = max(float(SMALLEST), longer * max(1.5, tokens / TOKENS))
-        if wanted > WORTH * max(seen.hw):
-            return None
-        power = math.ceil(math.log(wanted / SMALLEST, STEP) - 1e-9)
-        window = window_near(_middle(box), round(SMALLEST * STEP**power), self.hw)
-        return window if window.holds(box) and window != seen else None
+        return closer_window(box, seen, self.hw, self.sam.mask_side // 4)
 
     def _is_cut(self, box: FloatArray, seen: Window) -> bool:
         """Whether an object reaches an edge of its window that is not one of the image."""
@@ -299,7 +283,3 @@ def extent(prompt: Prompt) -> FloatArray:
 
 def _joined(one: FloatArray, other: FloatArray) -> FloatArray:
     return np.concatenate([np.minimum(one[:2], other[:2]), np.maximum(one[2:], other[2:])])
-
-
-def _middle(box: FloatArray) -> tuple[float, float]:
-    return float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2

@@ -71,8 +71,11 @@ class Asking:
 
         own = None
         if self.prompts is not None:
-            if data.tile:
-                raise UserError("prompts of your own are for whole images: set data.tile to 0")
+            if data.tile and not data.with_windows:
+                raise UserError(
+                    "prompts of your own are for whole images: set data.tile to 0, or data.windows "
+                    "to -1"
+                )
             file = Path(self.prompts)
             # they may lie beside their file, or among the images asked
             records = data.whole_source(split).records
@@ -92,6 +95,7 @@ class Asking:
             spacing=(self.spacing[0], self.spacing[1]) if self.spacing else None,
             tolerance=self.tolerance,
             with_focus=self.focus == "auto",
+            tile=data.tile if data.with_windows else 0,
             on_error=data.on_error,
             num_workers=data.num_workers,
             rank=rank,
@@ -130,7 +134,7 @@ def general_source(
 
     elsewhere = replace(
         settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), own=None, max_images=0,
-        spacing=None,
+        spacing=None, tile=0,
     )  # fmt: skip
     if name == "drawn":
         return DrawnPictures("test", num_pictures=NUM_GENERAL), elsewhere

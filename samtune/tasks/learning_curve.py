@@ -118,7 +118,7 @@ def learning_curve(
     folder = Path(out) if out is not None else Path("runs") / f"{name}-curve"
     planned = plan(replace(settings, run=str(folder / "plan")))
     counts = _sizes(sizes, len(planned.data.whole_source("train")))
-    steps = num_steps(planned, len(planned.data.source("train")))
+    steps = num_steps(planned, planned.data.num_items("train"))
     test_images = [record.image_id for record in planned.data.source("test").records]
     log.info("%d runs of %d steps each, sizes %s: %s", len(counts) * seeds, steps, counts, folder)
     _keep_plan(folder, settings, steps, test_images)

@@ -160,7 +160,7 @@ class _Eye:
             pred_iou_thresh=predicted_iou,
             stability_score_thresh=min(stability for stability, _ in rules),
         )  # fmt: skip
-        source, what = self.data.source(split), f"search {split}"
+        source, what = self.data.tiles(split), f"search {split}"
         return search(generator, source, self.data.min_area, rules, self.max_images, what)
 
 

@@ -2,9 +2,10 @@ import os
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from samtune.data.datamodule import SamDataModule
-from samtune.data.settings import DataSettings
+from samtune.data.settings import CacheSettings, DataSettings
 from samtune.errors import UserError
 from samtune.reading import Reading
 from samtune.types import InputFrame
@@ -15,7 +16,7 @@ def data(scenes_folder):
     """A data module of a run whose model takes 32 pixels and masks of 16."""
 
     def make(**settings):
-        settings = {"path": str(scenes_folder), "num_workers": 0} | settings
+        settings = {"path": str(scenes_folder), "num_workers": 0, "windows": 0} | settings
         module = SamDataModule(DataSettings(**settings))
         model = SimpleNamespace(frame=InputFrame(32), mask_side=16)
         module.trainer = SimpleNamespace(lightning_module=model, global_rank=0, world_size=1)
@@ -202,3 +203,40 @@ def test_a_loaded_state_does_not_shorten_later_epochs(data):
     loader = module.train_dataloader()
     assert [len(list(loader)), len(list(loader))] == [2, 5]
     assert len(list(module.train_dataloader())) == 5
+
+
+class TestWindows:
+    def test_an_epoch_has_enough_of_them_whatever_the_number_of_images(self, data):
+        module = data(test_fraction=0, windows=-1)
+        assert module.num_items("train") == 260  # 52 of each of 5 images
+        assert len(module.train_dataloader().dataset) == 260
+        assert data(test_fraction=0, windows=2).num_items("train") == 10
+        assert data(test_fraction=0, windows=0).num_items("train") == 5
+
+    def test_images_stay_whole_where_windows_are_drawn_from_them(self, data):
+        module = data(test_fraction=0, windows=-1, tile=16, tile_overlap=4)
+        assert len(module.source("val")) == 2
+        assert len(module.tiles("val")) > 2
+
+    def test_very_large_images_are_read_in_blocks(self, data, monkeypatch):
+        monkeypatch.setattr("samtune.data.datamodule._BLOCK", 40)
+        names = ids(data(test_fraction=0, windows=-1).source("val"))
+        assert all("@" in name for name in names)
+
+    def test_each_object_of_validation_has_its_turn(self, data):
+        module = data(test_fraction=0, windows=-1, val_objects=16)
+        model = module.trainer.lightning_module
+        dataset = module.val_dataset(model)
+        assert len(dataset) == 2 * module.windows("val") == 4
+        items = [dataset[index, 0] for index in range(len(dataset))]
+        assert sum(item is not None for item in items) >= 2
+        for index, item in enumerate(items):
+            again = dataset[index, 0]
+            assert (item is None) == (again is None)
+            assert item is None or torch.equal(item.pixel_values, again.pixel_values)
+
+    def test_a_cache_keeps_the_same_windows(self, data):
+        module = data(test_fraction=0, windows=3, cache=CacheSettings("fp16", views=2))
+        assert module.views == 2
+        assert module.num_kept() == 5 * 3 * 2 + module.num_items("val")
+        assert data(windows=3, cache=CacheSettings("fp16")).views == 1

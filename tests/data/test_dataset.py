@@ -267,3 +267,55 @@ def test_it_fails_where_no_image_can_be_read(broken_folder):
     failure = training(broken_folder, on_error="skip")[0, 0]
     assert isinstance(failure, Failure)
     assert failure.message == "no image could be read"
+
+
+class TestWindows:
+    def data(self, folder, windows=4, **more):
+        return training(folder, windows=windows, **more)
+
+    def test_an_item_is_a_window_around_one_of_the_objects(self, scenes_folder):
+        data = self.data(scenes_folder)
+        assert len(data) == 4 * len(MaskFolder(scenes_folder))
+        for index in range(8, 12):  # of the third image
+            item = data[index, 0]
+            assert item.keys[0].image_id.endswith(f"#{index % 4}")
+            assert len(item.keys) == len(item.targets) >= 1
+            assert all(target.max() > 127 for target in item.targets)
+
+    def test_the_same_epoch_gives_the_same_window_and_another_one_another(self, scenes_folder):
+        first, again = self.data(scenes_folder)[1, 0], self.data(scenes_folder)[1, 0]
+        assert torch.equal(first.pixel_values, again.pixel_values)
+        assert prompts_of(first) == prompts_of(again)
+        assert not torch.equal(first.pixel_values, self.data(scenes_folder)[1, 1].pixel_values)
+
+    def test_objects_that_are_mostly_outside_are_no_targets(self, tmp_path, write):
+        labels = np.zeros((200, 200), np.uint16)
+        labels[90:110, 90:110], labels[90:110, 111:200] = 1, 2
+        write(tmp_path / "images" / "a.png", np.zeros((200, 200, 3), np.uint8))
+        write(tmp_path / "labels" / "a.png", labels)
+        data = self.data(tmp_path, windows=40)
+        found = {tuple(ids(data[index, 0])) for index in range(40)}
+        assert (1,) in found  # windows around the small one mostly cut the long one
+        assert found <= {(1,), (2,), (1, 2)}
+
+    def test_an_image_without_objects_teaches_nothing(self, tmp_path, write):
+        write(tmp_path / "images" / "a.png", np.zeros((20, 20, 3), np.uint8))
+        write(tmp_path / "labels" / "a.png", np.zeros((20, 20), np.uint16))
+        assert self.data(tmp_path)[2, 0].keys == []
+
+    def test_validation_looks_as_use_does(self, tmp_path, write):
+        """Each of two small objects in the window that it would have in use, and then no more."""
+        labels = np.zeros((200, 200), np.uint16)
+        labels[20:30, 20:30], labels[150:160, 160:170] = 1, 2
+        write(tmp_path / "images" / "a.png", np.zeros((200, 200, 3), np.uint8))
+        write(tmp_path / "labels" / "a.png", labels)
+        data = PromptedDataset(
+            MaskFolder(tmp_path), replace(SETTINGS, windows=3, mask_side=64, frame=InputFrame(256)),
+            find_protocols(["box"]), False,
+        )  # fmt: skip
+        items = [data[index, 0] for index in range(3)]
+        assert {item.keys[0].object_id for item in items[:2]} == {1, 2}
+        assert items[2] is None
+        for item in items[:2]:
+            box = item.prompts["box"][0].box_xyxy
+            assert 256 / 6 <= box[2] - box[0] <= 256 / 3.9

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from samtune.errors import UserError
-from samtune.geometry import logits_to_original, logits_to_window, window_near
+from samtune.geometry import logits_to_original, logits_to_window
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.views import ImageViews, ask_in_views, carried_over
 from samtune.models.backend import Sam
@@ -58,17 +58,6 @@ def answers(sam, views, prompts, **how):
 
 def iou(one, other):
     return (one & other).sum() / (one | other).sum()
-
-
-def test_a_window_lies_in_the_image_and_holds_the_place():
-    for hw in ((300, 400), (50, 400), (300, 20), (64, 64)):
-        for x in (0, 17, hw[1] // 2, hw[1] - 1):
-            for y in (0, 11, hw[0] // 2, hw[0] - 1):
-                window = window_near((x, y), 64, hw)
-                assert window.holds(np.float32([x, y, x, y]))
-                assert window.hw == (min(64, hw[0]), min(64, hw[1]))
-                assert 0 <= window.y <= hw[0] - window.height
-                assert 0 <= window.x <= hw[1] - window.width
 
 
 def test_small_objects_are_drawn_better_in_a_window_around_them(sam, picture):
