@@ -52,6 +52,7 @@ class SamDataModule(pl.LightningDataModule):
         self.seed = settings.seed
         self.cache = settings.cache
         self.store: FeatureStore | None = None
+        self._most_validated = 0
         self._sources: dict[str, Source] = {}
         self._train_loader: BatchLoader | None = None
         self._loader_state = {"num_given": 0}
@@ -97,6 +98,8 @@ class SamDataModule(pl.LightningDataModule):
         """How many windows an image of a split gives; 0 for none."""
         if not self.with_windows:
             return 0
+        if split == "val" and self._most_validated:
+            return 1
         if split == "val":
             return -(-(self.val_objects or _VAL_OBJECTS) // _OBJECTS_A_WINDOW)
         if self.settings.windows > 0:
@@ -153,11 +156,18 @@ class SamDataModule(pl.LightningDataModule):
 
     def val_dataset(self, model: Any) -> PromptedDataset:
         """Validation images for a model."""
-        windows = self.windows("val")
+        windows, source = self.windows("val"), self.source("val")
+        if windows and self._most_validated:
+            step = -(-len(source) // self._most_validated)
+            source = Subset(source, list(range(0, len(source), step)))
         most = _OBJECTS_A_WINDOW if windows else self.val_objects
         settings = self._prompt_settings(model, most, "val")
         store = self._open_store(model)
-        return PromptedDataset(self.source("val"), settings, self.val_protocols, False, store)
+        return PromptedDataset(source, settings, self.val_protocols, False, store)
+
+    def spread_validation(self, most: int) -> None:
+        """Validate on so many images at most, evenly spread, on one window of each."""
+        self._most_validated = most
 
     def num_items(self, split: str) -> int:
         """Images of an epoch, or windows of them."""

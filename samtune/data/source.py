@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.images.pixels import ImageFile, image_hw, read_pixels
+from samtune.prompts.seeding import object_rng
 from samtune.types import Sample, Window
 
 # Columns of a record that hold the size of a pixel: between rows, between columns, and its unit.
@@ -123,6 +124,28 @@ class Subset(Source):
     def grounds(self) -> NDArray[np.object_] | None:
         found = self.source.grounds()
         return None if found is None else found[self.indices]
+
+
+class FewObjects(Source):
+    """A source of which each image keeps so many objects at most, drawn by a seed.
+
+    Args:
+        source: whose images.
+        most: objects of an image.
+        seed: of the drawing, with the image's id.
+    """
+
+    def __init__(self, source: Source, most: int, seed: int) -> None:
+        self.source, self.most, self.seed = source, most, seed
+        self.records = source.records
+
+    def read(self, index: int) -> Sample:
+        sample = self.source.read(index)
+        ids = np.unique(sample.labels)
+        ids = ids[ids != 0]
+        order = object_rng(self.seed, sample.image_id, "few").permutation(len(ids))
+        kept = np.isin(sample.labels, ids[order[: self.most]])
+        return replace(sample, labels=np.where(kept, sample.labels, 0).astype(sample.labels.dtype))
 
 
 class Tiles(Source):

@@ -59,6 +59,8 @@ class Sam(nn.Module):
         self.calibration: Calibration | None = None
         # Which automatic masks stay, as far as that was fitted.
         self.thresholds: FittedThresholds | None = None
+        # Whether it was found better than its base on its validation images; `None`: nobody looked.
+        self.is_better: bool | None = None
         # of the frozen encoder's weights, see models/quantize.py
         self.quantization = "none"
         # Compute activations again in the backward pass instead of keeping them.

@@ -264,6 +264,7 @@ def load_trained(sam: Sam, state: dict[str, Tensor], source: str) -> None:
 def _with_settings(sam: Sam, metadata: dict[str, Any]) -> Sam:
     sam.reading = _reading_of(metadata)
     sam.with_multimask = metadata.get("with_multimask", sam.with_multimask)
+    sam.is_better = metadata.get("is_better")
     return sam
 
 
@@ -283,6 +284,7 @@ def describe(sam: Sam) -> dict[str, Any]:
         "base": asdict(sam.base),
         "reading": sam.reading.as_dict(),
         "with_multimask": sam.with_multimask,
+        "is_better": sam.is_better,
     }
 
 

@@ -53,6 +53,15 @@ class TunedScale:
                     config.alpha_pattern = {k: alpha * scale for k, alpha in pattern.items()}
 
 
+def can_be_scaled(sam: Sam) -> bool:
+    """Whether a tuned network has strengths between its base and itself."""
+    try:
+        _require_scalable(sam)
+    except UserError:
+        return False
+    return True
+
+
 def _require_scalable(sam: Sam) -> None:
     """Only what is a sum with the base's weights has a scale."""
     configs = sam.network.peft_config.values() if isinstance(sam.network, PeftModel) else ()

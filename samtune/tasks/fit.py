@@ -44,6 +44,7 @@ def fit(
     base: str | Path | None = None,
     run: str | Path | None = None,
     config: str | Path | None = None,
+    budget: str | None = None,
     model: Layer | ModelSettings | None = None,
     trainer: Layer | TrainerSettings | None = None,
     seed: int | None = None,
@@ -51,6 +52,7 @@ def fit(
     image_size: int | None = None,
     auto: bool | None = None,
     check: bool | None = None,
+    choose: bool | None = None,
     early_stopping: int | None = None,
     checkpoint_steps: int | None = None,
     logging: Layer | LoggingSettings | None = None,
@@ -58,7 +60,8 @@ def fit(
     """Fine-tune a SAM on your images and masks.
 
     Settings are those of `config`, with what is given laid over them; all of them stand in the run's
-    config.yaml. The adapter that is kept is the best by validation mIoU.
+    config.yaml. At the end the weights are kept that help most on the validation images and hurt no
+    kind of prompt; where there are none, the base (choice.json tells).
 
     Args:
         data: folder or file with your images and masks, or settings of the data.
@@ -66,6 +69,8 @@ def fit(
             file, or a run, to tune on from its result (default: vit_b).
         run: folder of the run (default: runs/ and the name of config or data).
         config: YAML file with settings, such as `init` writes.
+        budget: time to train, with validations and the choice at the end: 90s, 5m, 2h (default:
+            trainer.max_epochs says how long).
         model: what is trained, and how.
         trainer: Lightning's Trainer: length, devices, precision.
         seed: of everything that is drawn, unless data.seed says otherwise (default: 0).
@@ -74,6 +79,9 @@ def fit(
         auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
             data.batch_size stays the number of images behind each step (default: false).
         check: look at some of the data first; stop where they would spoil the result (default: true).
+        choose: at the end ask the last and the best weights at several strengths, and the base, on the
+            validation images, and keep what helps; false keeps the best by validation mIoU (default:
+            true).
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.
         logging: where metrics go besides metrics.csv: Weights & Biases, TensorBoard.
@@ -82,8 +90,9 @@ def fit(
         UserError: a setting makes no sense, the data would spoil the result, or the run is there.
     """
     given = {
-        "base": base, "run": run, "seed": seed, "checkpoint": checkpoint, "image_size": image_size,
-        "auto": auto, "check": check, "early_stopping": early_stopping,
+        "base": base, "run": run, "budget": budget, "seed": seed, "checkpoint": checkpoint,
+        "image_size": image_size,
+        "auto": auto, "check": check, "choose": choose, "early_stopping": early_stopping,
         "checkpoint_steps": checkpoint_steps, "model": model, "trainer": trainer,
         "logging": logging, "data": data,
     }  # fmt: skip
@@ -181,7 +190,8 @@ def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
 
     from samtune.files import write_text
     from samtune.tasks.check import check_before_fit
-    from samtune.tasks.opening import input_side
+    from samtune.tasks.choosing import choose_weights
+    from samtune.tasks.opening import bound_threads, input_side
     from samtune.tasks.processes import is_first
     from samtune.training.preparing import fit_memory
 
@@ -202,9 +212,13 @@ def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
     if is_first():
         write_text(run / "config.yaml", to_yaml(training.settings))
         os.environ[_RUN_OF_PROCESSES] = str(run.resolve())
+    training.model.configure_model()
+    bound_threads(training.model.network)
     training.trainer.fit(
         training.model, training.data, ckpt_path=str(checkpoint) if checkpoint else None
     )
+    if settings.choose and settings.data.format != "drawn" and training.trainer.world_size == 1:
+        log.info(choose_weights(training, run))
     return Run(run)
 
 

@@ -118,9 +118,10 @@ def learning_curve(
     folder = Path(out) if out is not None else Path("runs") / f"{name}-curve"
     planned = plan(replace(settings, run=str(folder / "plan")))
     counts = _sizes(sizes, len(planned.data.whole_source("train")))
-    steps = num_steps(planned, planned.data.num_items("train"))
+    steps = 0 if settings.budget else num_steps(planned, planned.data.num_items("train"))
     test_images = [record.image_id for record in planned.data.source("test").records]
-    log.info("%d runs of %d steps each, sizes %s: %s", len(counts) * seeds, steps, counts, folder)
+    length = settings.budget or f"{steps} steps"
+    log.info("%d runs of %s each, sizes %s: %s", len(counts) * seeds, length, counts, folder)
     _keep_plan(folder, settings, steps, test_images)
     files: dict[int, list[Path]] = {}
     for size in counts:
@@ -173,17 +174,20 @@ def _settings_of(
     settings: FitSettings, folder: Path, size: int, seed: int, steps: int
 ) -> FitSettings:
     """Settings of one run."""
-    accumulate = settings.trainer.accumulate_grad_batches
-    every = max(1, steps * accumulate // _NUM_VALIDATIONS)
     split_seed = settings.data.of_splits.seed  # the same test images for all
     data = replace(settings.data, seed=seed, split_seed=split_seed, train_images=size)
+    run = str(folder / f"images{size}-seed{seed}")
+    if settings.budget:  # the same time for all
+        return replace(settings, seed=seed, run=run, data=data)
+    accumulate = settings.trainer.accumulate_grad_batches
+    every = max(1, steps * accumulate // _NUM_VALIDATIONS)
     trainer = replace(
         settings.trainer, max_steps=steps, max_epochs=-1, check_val_every_n_epoch=None,
         val_check_interval=every,
     )  # fmt: skip
     return replace(
-        settings, seed=seed, run=str(folder / f"images{size}-seed{seed}"), data=data,
-        trainer=trainer, checkpoint_steps=max(1, every // accumulate),
+        settings, seed=seed, run=run, data=data, trainer=trainer,
+        checkpoint_steps=max(1, every // accumulate),
     )  # fmt: skip
 
 

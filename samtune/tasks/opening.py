@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from samtune.models.backend import Sam
 
 
+log = logging.getLogger(__name__)
+# Parameters of a network whose threads would wait for each other
+_SMALL = 10_000_000
+
+
 def open_data(
     run: Path | None, config: str | Path | None = None, data: DataLike = None, **defaults: Any
 ) -> SamDataModule:
@@ -73,7 +78,29 @@ def open_model(
     quieten()
     torch.set_flush_denormal(True)
     chosen = choose_device(device)
-    return load_model(str(model), checkpoint or None, image_size or None, chosen).eval()
+    sam = load_model(str(model), checkpoint or None, image_size or None, chosen).eval()
+    bound_threads(sam)
+    if sam.is_better is False:
+        log.warning(
+            "NOTE: %s was not found better than its base for sure on its validation images "
+            "(choice.json in its run)", model,
+        )  # fmt: skip
+    return sam
+
+
+def bound_threads(sam: Sam) -> None:
+    """Let a small network compute on half the cores, unless OMP_NUM_THREADS says how many.
+
+    Its steps are so short that threads mostly wait for each other: beside other work on the machine,
+    two took ten times as long as one. The other cores read images.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" in os.environ or sum(p.numel() for p in sam.parameters()) > _SMALL:
+        return
+    # what this process may use, where the system tells
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(max(1, (cores or 1) // 2))
 
 
 def choose_device(name: str) -> torch.device:

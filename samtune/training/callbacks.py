@@ -18,6 +18,7 @@ from samtune.drawing import TRUTH, TUNED, draw_prompt, overlay, side_by_side
 from samtune.models.lora import parameters_table
 from samtune.models.saving import save_tuned
 from samtune.prompts.packing import best_by_score, decode_groups
+from samtune.training.budget import Budget, find_budget
 from samtune.training.module import SamTuner
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
 
@@ -87,8 +88,25 @@ class TellProgress(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._is_validated = not trainer.sanity_checking
+        budget = find_budget(trainer)
+        if budget is None or trainer.sanity_checking:
+            return
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        scores = {
+            name: value
+            for name in ("box_miou", "point_miou", "miou")
+            if (value := metrics.get(f"val/{name}")) is not None
+        }
+        _say(
+            trainer,
+            f"{budget.elapsed / 60:.1f} of {budget.seconds / 60:.1f} min, step {trainer.global_step}  "
+            f"loss {metrics.get('train/loss', float('nan')):.4f}  {_scores(scores)}"
+            f"  (base miou {metrics.get('val/base_miou', float('nan')):.3f})",
+        )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if find_budget(trainer) is not None:
+            return
         done = trainer.current_epoch + 1 - self._first_epoch
         left = (trainer.max_epochs or 0) - trainer.current_epoch - 1
         seconds = (time.monotonic() - self._start) / done * max(left, 0)
@@ -107,15 +125,6 @@ class TellProgress(Callback):
             + (f"  (base miou {base:.3f})" if base is not None else "")
             + (f"  about {seconds / 60:.1f} min left" if left > 0 else ""),
         )
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SamTuner)
-        saver = next((c for c in trainer.callbacks if isinstance(c, SaveTuned)), None)  # type: ignore[attr-defined]
-        base = pl_module.base_scores.get("miou")
-        if saver is None or base is None or saver.best == float("-inf"):
-            return
-        verdict = "better than" if saver.best > base else "NOT better than"
-        _say(trainer, f"best validation miou {saver.best:.3f}: {verdict} the base ({base:.3f})")
 
 
 def _say(trainer: pl.Trainer, text: str) -> None:
@@ -197,8 +206,9 @@ def with_progress_bar() -> bool:
 
 
 def build_callbacks(
-    run: Path, early_stopping: int, checkpoint_steps: int, panels: int
-) -> list[Callback]:
+    run: Path, early_stopping: int, checkpoint_steps: int, panels: int,
+    budget: Budget | None = None,
+) -> list[Callback]:  # fmt: skip
     """All callbacks of a run.
 
     Args:
@@ -206,12 +216,14 @@ def build_callbacks(
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write `last.ckpt` every so many steps; 0 after each epoch.
         panels: validation images that are logged.
+        budget: of time, that ends it.
     """
     checkpoints = run / "checkpoints"
     every: dict[str, Any] = {"every_n_epochs": 1, "save_on_train_epoch_end": True}
     if checkpoint_steps:
         every = {"every_n_train_steps": checkpoint_steps}
-    callbacks: list[Callback] = [
+    callbacks: list[Callback] = [budget] if budget is not None else []
+    callbacks += [
         SaveTuned(run),
         ModelCheckpoint(
             checkpoints, "best", monitor=MONITOR, mode="max", enable_version_counter=False

@@ -23,6 +23,7 @@ from samtune.models.quantize import quantize as quantize_encoder
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
 from samtune.reading import Reading
+from samtune.training.budget import find_budget
 from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.losses import LossWeights, require_finite
 from samtune.training.memory import is_out_of_memory
@@ -227,8 +228,11 @@ class SamTuner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.settings.optim, partial(blocks_after, self.network))
-        num_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = build_schedule(optimizer, self.settings.optim, num_steps)
+        budget = find_budget(self.trainer)
+        schedule = build_schedule(
+            optimizer, self.settings.optim, self.trainer.estimated_stepping_batches,
+            None if budget is None else lambda: budget.progress,
+        )  # fmt: skip
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -73,16 +73,31 @@ def build_optimizer(
 
 
 def build_schedule(
-    optimizer: torch.optim.Optimizer, settings: OptimSettings, num_steps: int
-) -> LambdaLR:
-    """Linear warm-up, then a cosine from the peak to `final_lr` of it."""
-    warmup = min(settings.warmup_steps, max(1, num_steps // 10))
+    optimizer: torch.optim.Optimizer, settings: OptimSettings, num_steps: float,
+    progress_of: Callable[[], float] | None = None,
+) -> LambdaLR:  # fmt: skip
+    """Linear warm-up, then a cosine from the peak to `final_lr` of it.
+
+    Args:
+        optimizer: whose rates change.
+        settings: peak, warm-up, end.
+        num_steps: of the training.
+        progress_of: share of a training's time that is over, where it is planned by time; the steps of
+            the warm-up are then those of the settings.
+    """
+    warmup = settings.warmup_steps
+    if progress_of is None:
+        warmup = min(warmup, max(1, int(num_steps) // 10))
 
     def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
+        rising = (step + 1) / warmup if step < warmup else 1.0
+        if progress_of is None:
+            if step < warmup:
+                return rising
+            progress = min(1.0, (step - warmup) / max(1, num_steps - warmup))
+        else:
+            progress = progress_of()
         low = settings.final_lr
-        return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+        return rising * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
 
     return LambdaLR(optimizer, factor)

@@ -15,6 +15,7 @@ from pytorch_lightning.strategies import (
 
 from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError, first_line
+from samtune.training.budget import Budget, seconds_of
 from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.loggers import build_loggers
 from samtune.training.memory import choose_plan, free_memory
@@ -55,10 +56,17 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     run = Path(settings.run)
     try:
         pl.seed_everything(settings.seed, workers=True, verbose=False)
+        budget = Budget(seconds) if (seconds := seconds_of(settings.budget)) else None
+        if budget is not None:
+            data.spread_validation(budget.most_validated)
         trainer = pl.Trainer(
-            **_arguments(settings.trainer),
+            **_arguments(settings.trainer, budget),
             callbacks=build_callbacks(
-                run, settings.early_stopping, settings.checkpoint_steps, settings.logging.panels
+                run,
+                settings.early_stopping,
+                settings.checkpoint_steps,
+                settings.logging.panels,
+                budget,
             ),
             logger=build_loggers(run, settings.logging, plain),
             default_root_dir=str(run),
@@ -76,9 +84,15 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     return Training(settings, model, data, trainer)
 
 
-def _arguments(settings: TrainerSettings) -> dict[str, Any]:
-    found = asdict(settings)
-    return {**found, "max_time": settings.max_time or None}
+def _arguments(settings: TrainerSettings, budget: Budget | None) -> dict[str, Any]:
+    found = {**asdict(settings), "max_time": settings.max_time or None}
+    if budget is None:
+        return found
+    every = budget.between_validations
+    return found | {
+        "max_epochs": -1, "min_epochs": 0, "max_steps": -1, "max_time": None,
+        "val_check_interval": every, "check_val_every_n_epoch": None,
+    }  # fmt: skip
 
 
 def _require_whole_weights(strategy: Strategy) -> None:

@@ -179,12 +179,16 @@ class FitSettings:
         checkpoint: official weights for a registry name, instead of a download.
         image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
         run: folder of the run.
+        budget: time for the training with its validations and the choice at the end, such as 90s, 5m or
+            2h; empty leaves the length to trainer.max_epochs and the like.
         seed: of everything that is drawn, unless `data.seed` says otherwise.
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.
         auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
             data.batch_size stays the number of images behind each step of the optimizer.
         check: look at some of the data first; stop where they would spoil the result.
+        choose: at the end ask the last and the best weights at several strengths, and the base, on the
+            validation images, and keep what helps; false keeps the best by validation mIoU.
         data: images and masks.
         model: what is trained, and how.
         trainer: Lightning's Trainer.
@@ -195,11 +199,13 @@ class FitSettings:
     checkpoint: str = ""
     image_size: int = 0
     run: str = ""
+    budget: str = ""
     seed: int = 0
     early_stopping: int = 0
     checkpoint_steps: int = 0
     auto: bool = False
     check: bool = True
+    choose: bool = True
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)

@@ -1,0 +1,124 @@
+"""What a training leaves: of several candidates the one that helps most and hurts none.
+
+A candidate is a state of the weights at a strength. It is allowed where no kind of prompt falls by
+more than `MOST_LOST` on the validation images, and none by more than `MOST_FORGOTTEN` on general
+pictures; of those allowed the one with the highest mean gain is taken. Where none gains, the base is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from samtune.evaluation.pairing import answers_of, difference_of
+from samtune.evaluation.rows import Row
+from samtune.evaluation.statistics import Difference, holm, judge
+
+# mIoU that a kind of prompt may lose: on the validation images, on general pictures.
+MOST_LOST, MOST_FORGOTTEN = 0.01, 0.02
+# Rows of the base and of a candidate, of the same objects
+Pair = tuple[Sequence[Row], Sequence[Row]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What was measured of one candidate, against the base.
+
+    Attributes:
+        weights: of which moment: `last`, `best`.
+        strength: of the tuning; 0 is the base, 1 all that was trained.
+        domain: change by kind of prompt on the validation images.
+        general: change by kind of prompt on general pictures; empty where it was not measured.
+        verdicts: by kind of prompt, on the validation images, corrected for their number.
+    """
+
+    weights: str
+    strength: float
+    domain: Mapping[str, Difference]
+    general: Mapping[str, float] = field(default_factory=dict)
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gain(self) -> float:
+        """Mean over kinds of prompts."""
+        return float(np.mean([each.mean for each in self.domain.values()]))
+
+    @property
+    def is_allowed(self) -> bool:
+        is_kept = all(each.mean >= -MOST_LOST for each in self.domain.values())
+        return is_kept and all(change >= -MOST_FORGOTTEN for change in self.general.values())
+
+    @property
+    def is_better(self) -> bool:
+        """For sure with at least one kind of prompt, and for sure worse with none."""
+        found = set(self.verdicts.values())
+        return "better" in found and "worse" not in found
+
+    @property
+    def sentence(self) -> str:
+        """Its changes by kind of prompt."""
+        parts = []
+        for name, each in self.domain.items():
+            sure = {"better": " for sure", "worse": " for sure, WORSE"}.get(self.verdicts[name], "")
+            parts.append(f"{name} {each.mean:+.3f}{sure}")
+        return ", ".join(parts)
+
+
+def measured(
+    weights: str, strength: float, domain: Pair, general: Pair, name: str, seed: int
+) -> Candidate:
+    """Compare a candidate with the base on the same prompts.
+
+    Args:
+        weights, strength: of the candidate.
+        domain: answers of the base and of the candidate on the validation images.
+        general: the same on general pictures.
+        name: of the contestant in all rows.
+        seed: of the bootstrap.
+    """
+    differences = _differences(*domain, name, seed)
+    forgotten = {key: each.mean for key, each in _differences(*general, name, seed).items()}
+    clusters = len({row.cluster for row in domain[0]})
+    corrected = holm([each.p for each in differences.values()])
+    verdicts = {
+        key: judge(each.is_identical, each.ci95, p, clusters, len(differences))
+        for (key, each), p in zip(differences.items(), corrected, strict=True)
+    }
+    return Candidate(weights, strength, differences, forgotten, verdicts)
+
+
+def _differences(
+    base: Sequence[Row], rows: Sequence[Row], name: str, seed: int
+) -> dict[str, Difference]:
+    protocols = dict.fromkeys(row.protocol for row in base)
+    return {
+        protocol: difference_of(
+            answers_of(base, name, protocol), answers_of(rows, name, protocol), seed
+        )
+        for protocol in protocols
+    }
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The allowed one that gains most; `None` keeps the base. Of equal ones the first."""
+    allowed = [each for each in candidates if each.is_allowed and each.gain > 0]
+    return max(allowed, key=lambda each: each.gain, default=None)
+
+
+def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -> str:
+    """What `fit` says at its end, and what to do next where nothing is sure."""
+    where = f"on {num_objects} objects of {num_clusters} validation images or groups"
+    if chosen is None:
+        return (
+            f"the base is kept: {where} nothing that was trained is better without a kind of prompt "
+            "that falls. More images, a larger image_size, a longer budget or another base may help"
+        )
+    strength = "" if chosen.strength == 1 else f" at strength {chosen.strength:g}"
+    text = f"the {chosen.weights} weights{strength} are kept; {where}: {chosen.sentence}"
+    if chosen.is_better:
+        return f"better than the base: {text}"
+    few = " (few images: little can be sure)" if num_clusters < 10 else ""
+    return (
+        f"NOT better than the base for sure{few}: {text}. More images, above all of other groups, or a "
+        "longer budget tell more"
+    )

@@ -1,0 +1,194 @@
+"""The end of `fit`: candidates and the base are asked on the validation images, and one is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.errors import UserError
+from samtune.tasks.scale import scale_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from samtune.data.source import Source
+    from samtune.evaluation.choice import Candidate
+    from samtune.evaluation.rows import Row
+    from samtune.evaluation.settings import EvaluationSettings
+    from samtune.models.backend import Sam
+    from samtune.training.preparing import Training
+
+PROTOCOLS = ("box", "point", "clicks_3")
+# In which order candidates are asked while there is time
+_PLAN = (("last", 1.0), ("last", 0.5), ("best", 1.0), ("last", 0.75), ("last", 0.25))
+# Objects of an image that are asked, images at most, and general pictures
+_OBJECTS, _IMAGES, _GENERAL = 6, 60, 10
+# Seconds for choosing where a training has no budget
+_SECONDS, _LEAST_SECONDS = 120.0, 5.0
+
+
+@dataclass(frozen=True)
+class _Questions:
+    """Images, and how to ask on them."""
+
+    source: Source
+    settings: EvaluationSettings
+
+
+def choose_weights(training: Training, run: Path) -> str:
+    """Choose what a run leaves, save it, and say so in a sentence.
+
+    Args:
+        training: after its end, with the last weights.
+        run: its folder; checkpoints/best.ckpt is a candidate too.
+    """
+    from samtune.evaluation.choice import choose, sentence_of
+    from samtune.files import write_json
+    from samtune.models.saving import save_tuned
+
+    sam = training.model.network.eval()
+    states = _States(sam, run)
+    candidates, rows = _measure_all(training, states)
+    chosen = choose(candidates)
+    sentence = sentence_of(
+        chosen, len({row.key for row in rows}), len({row.cluster for row in rows})
+    )
+    sam.is_better = chosen is not None and chosen.is_better
+    with states.at(chosen.weights if chosen else "last", 1.0):
+        strength = chosen.strength if chosen else 0.0
+        if strength != 1:
+            scale_of(sam).settle(strength)
+        save_tuned(sam, run)
+    told = [_plain(each) | {"is_chosen": each is chosen} for each in candidates]
+    write_json(run / "choice.json", {"sentence": sentence, "candidates": told})
+    return sentence
+
+
+class _States:
+    """A trained network at moments of its training and at strengths."""
+
+    def __init__(self, sam: Sam, run: Path) -> None:
+        self.sam, self._best = sam, run / "checkpoints" / "best.ckpt"
+        trained = sam.named_parameters()
+        self._last = {f"sam.{n}": p.detach().clone() for n, p in trained if p.requires_grad}
+
+    @property
+    def names(self) -> list[str]:
+        return ["last", "best"] if self._best.exists() else ["last"]
+
+    @contextmanager
+    def at(self, weights: str, strength: float) -> Iterator[None]:
+        """One of them, for the time of the block; afterwards the network has its last weights."""
+        from samtune.models.loading import load_trained
+
+        load_trained(self.sam, self._state(weights), weights)
+        scale = None if strength == 1 else scale_of(self.sam)
+        try:
+            if scale is not None:
+                scale.set(strength)
+            yield
+        finally:
+            if scale is not None:
+                scale.set(1.0)
+            load_trained(self.sam, self._last, "last")
+
+    def _state(self, weights: str) -> dict[str, Tensor]:
+        import torch
+
+        if weights == "last":
+            return self._last
+        checkpoint = torch.load(self._best, map_location="cpu", weights_only=True)
+        return dict(checkpoint["state_dict"])
+
+
+def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], list[Row]]:
+    """Candidates, as many as there is time for, and the base's rows on the validation images."""
+    from samtune.evaluation.choice import measured
+    from samtune.evaluation.contestants import TUNED
+    from samtune.training.budget import find_budget
+
+    budget, sam = find_budget(training.trainer), states.sam
+    began = time.monotonic()
+    end = began + (_SECONDS if budget is None else max(budget.left, _LEAST_SECONDS))
+    domain, general = _questions(training, sam)
+    with states.at("last", 0.0):
+        base = list(_ask(sam, domain, until=began + (end - began) / 5))
+        elsewhere = list(_ask(sam, general))
+    each = time.monotonic() - began
+    found: list[Candidate] = []
+    if not base:
+        return [], []
+    images = {row.key.image_id for row in base}
+    for weights, strength in _plan(states):
+        if found and time.monotonic() + each > end:
+            break
+        with states.at(weights, strength):
+            rows, forgotten = list(_ask(sam, domain, images)), list(_ask(sam, general))
+        pairs = (base, rows), (elsewhere, forgotten)
+        found.append(measured(weights, strength, *pairs, TUNED, training.data.seed))
+    return found, base
+
+
+def _questions(training: Training, sam: Sam) -> tuple[_Questions, _Questions]:
+    from samtune.data.drawn.source import DrawnPictures
+    from samtune.data.source import FewObjects, Subset
+    from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
+    from samtune.prompts.protocols import find_protocols
+    from samtune.tasks.evaluating import Asking
+
+    data = training.data
+    settings = replace(Asking(PROTOCOLS).settings(data, "val", sam), num_workers=0)
+    source = data.source("val")
+    step = max(1, -(-len(source) // _IMAGES))
+    chosen = FewObjects(Subset(source, list(range(0, len(source), step))), _OBJECTS, data.seed)
+    general = replace(
+        settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), spacing=None, tile=0
+    )
+    pictures = FewObjects(DrawnPictures("val", num_pictures=_GENERAL), _OBJECTS, data.seed)
+    return _Questions(chosen, settings), _Questions(pictures, general)
+
+
+def _plan(states: _States) -> Iterator[tuple[str, float]]:
+    """Candidates that there are: a state and a strength each."""
+    from samtune.models.strength import can_be_scaled
+
+    is_scalable = can_be_scaled(states.sam)
+    for weights, strength in _PLAN:
+        if weights in states.names and (strength == 1 or is_scalable):
+            yield weights, strength
+
+
+def _ask(
+    sam: Sam, questions: _Questions, images: set[str] | None = None, until: float = float("inf")
+) -> Iterator[Row]:
+    """Answers of a network, image by image, to those named or while there is time."""
+    from samtune.data.source import Subset
+    from samtune.evaluation.comparing import compare
+    from samtune.evaluation.contestants import Contestants
+
+    contestants, source = Contestants(sam, is_tuned=True, with_base=False), questions.source
+    num_asked = 0
+    for index, record in enumerate(source.records):
+        if images is not None and record.image_id not in images:
+            continue
+        if num_asked >= 2 and time.monotonic() > until:
+            return
+        try:
+            rows = compare(contestants, Subset(source, [index]), questions.settings, what="").rows
+        except UserError:  # no object, or an image that cannot be read: told during training
+            continue
+        num_asked += 1
+        yield from rows
+
+
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "weights": candidate.weights, "strength": candidate.strength,
+        "gain": candidate.gain, "is_allowed": candidate.is_allowed,
+        "domain": {name: asdict(each) for name, each in candidate.domain.items()},
+        "general": dict(candidate.general), "verdicts": dict(candidate.verdicts),
+    }  # fmt: skip

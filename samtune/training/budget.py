@@ -1,0 +1,102 @@
+"""A budget of time: training is planned for so many seconds, and ends when they are over.
+
+The learning rate falls with the time that is over, validations are evenly spread over it, and what is
+left is known at any moment. Time counts on where a run is resumed.
+"""
+
+import re
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from samtune.errors import UserError
+
+# Validations, the one at the end among them
+NUM_VALIDATIONS = 3
+# What is kept back for choosing at the end, of the whole budget
+CHOICE_SHARE = 0.15
+# Of the budget, behind each image of a validation
+_SECONDS_AN_IMAGE = 10
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds_of(budget: str) -> float:
+    """What a budget such as `90s`, `5m` or `1.5h` comes to; 0 for an empty one.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not budget:
+        return 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", budget.strip())
+    if match is None or not float(match[1]) > 0:
+        raise UserError(f"budget is '{budget}': give a time, such as 90s, 5m or 1.5h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+class Budget(Callback):
+    """Ends a training when its time is over, after a last validation.
+
+    Args:
+        seconds: of all that `fit` does once the weights are loaded.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._before = 0.0
+        self._start: float | None = None
+
+    @property
+    def training_seconds(self) -> float:
+        """What is left for training beside the choice at the end."""
+        return self.seconds * (1 - CHOICE_SHARE)
+
+    @property
+    def between_validations(self) -> timedelta:
+        """Lightning's `val_check_interval`; the last validation comes with the end."""
+        return timedelta(seconds=self.training_seconds / NUM_VALIDATIONS)
+
+    @property
+    def most_validated(self) -> int:
+        """Images of a validation, so that it takes a small part of the time on a small machine."""
+        return max(12, min(200, int(self.seconds / _SECONDS_AN_IMAGE)))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since training began, those before it was resumed among them."""
+        now = 0.0 if self._start is None else time.monotonic() - self._start
+        return self._before + now
+
+    @property
+    def progress(self) -> float:
+        """Share of the training's time that is over, 0 to 1."""
+        return min(1.0, self.elapsed / self.training_seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds of the whole budget that are left."""
+        return max(0.0, self.seconds - self.elapsed)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        if trainer.strategy.reduce_boolean_decision(self.progress >= 1, all=False):
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed": self.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before = state_dict["elapsed"]
+
+
+def find_budget(trainer: pl.Trainer) -> Budget | None:
+    """Of a trainer that is planned by time."""
+    return next((each for each in trainer.callbacks if isinstance(each, Budget)), None)  # type: ignore[attr-defined]
