@@ -73,8 +73,9 @@ def real_data():
     return Path(os.environ["SAMTUNE_DATA"])
 
 
+# nano's own input has a side of 256 pixels; the pictures with discs have one of 64
 FAST = [
-    "--base", "nano", "--data.num_workers", "0", "--trainer.accelerator", "cpu",
+    "--base", "nano", "--image_size", "128", "--data.num_workers", "0", "--trainer.accelerator", "cpu",
     "--data.max_objects", "3", "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
 
