@@ -73,10 +73,12 @@ def real_data():
     return Path(os.environ["SAMTUNE_DATA"])
 
 
-# nano's own input has a side of 256 pixels; the pictures with discs have one of 64
+# Side of nano's input where a fit is small, of its own 256; the pictures with discs have 64
+SIDE = 128
 FAST = [
-    "--base", "nano", "--image_size", "128", "--data.num_workers", "0", "--trainer.accelerator", "cpu",
-    "--data.max_objects", "3", "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
+    "--base", "nano", "--image_size", str(SIDE), "--data.num_workers", "0",
+    "--trainer.accelerator", "cpu", "--data.max_objects", "3",
+    "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
 
 
