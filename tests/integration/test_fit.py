@@ -91,7 +91,7 @@ def test_a_warm_up_trains_the_encoder_alone_and_goes_on_after_a_break(discs, tmp
                  "--data.val_objects", "1"]  # fmt: skip
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert main([*arguments, "--run", str(whole), "--trainer.max_epochs", "2"]) == 0
-    before = load_model("nano").core.state_dict()
+    before = load_model("nano", image_size=SIDE).core.state_dict()
     after = load_model(whole).core.state_dict()
     moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"vision_encoder"}
