@@ -73,9 +73,12 @@ def real_data():
     return Path(os.environ["SAMTUNE_DATA"])
 
 
+# Side of nano's input where a fit is small, of its own 256; the pictures with discs have 64
+SIDE = 128
 FAST = [
-    "--base", "nano", "--data.num_workers", "0", "--trainer.accelerator", "cpu",
-    "--data.max_objects", "3", "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
+    "--base", "nano", "--image_size", str(SIDE), "--data.num_workers", "0",
+    "--trainer.accelerator", "cpu", "--data.max_objects", "3",
+    "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The folder for AnyLabeling and X-AnyLabeling: its YAML, and the tools' own steps."""
 
 import re
+from functools import cache
 
 import pytest
 import yaml
@@ -33,13 +34,20 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture
-def exported(make_tuned, kind, settings, out):
-    sam = make_tuned(kind)
-    return sam, export_annotation(sam, out, settings)
+@pytest.fixture(scope="module")
+def export(make_tuned, settings, tmp_path_factory):
+    """A function that gives a family's folder and what was told of it, made once."""
+
+    @cache
+    def make(name="sam"):
+        out = tmp_path_factory.mktemp(f"annotation_{name}")
+        return out, export_annotation(make_tuned(name), out, settings)
+
+    return make
 
 
-def test_the_yaml_has_what_the_tools_ask_for(exported, kind, out):
+def test_the_yaml_has_what_the_tools_ask_for(export, kind):
+    out, exported = export(kind)
     files = sorted(path.name for path in out.glob("*.yaml"))
     has_two = TYPES[kind] == "segment_anything_2"
     assert files == ["config.yaml", "x_anylabeling.yaml"][: 1 + has_two]
@@ -52,7 +60,7 @@ def test_the_yaml_has_what_the_tools_ask_for(exported, kind, out):
         assert re.fullmatch(NAME, config["name"])
         for key in ("encoder_model_path", "decoder_model_path"):
             assert (out / config[key]).is_file()
-    assert set(exported[1].files) == {path.name for path in out.iterdir()}
+    assert set(exported.files) == {path.name for path in out.iterdir()}
 
     require_graphs(kind, out)
 
@@ -74,11 +82,11 @@ def require_graphs(kind, out):
     assert len(decoder.get_outputs()) == 3
 
 
-def test_checks_say_how_the_tool_s_masks_compare(make_tuned, settings, out):
-    exported = None, export_annotation(make_tuned(), out, settings)
-    assert any("mIoU" in check and "the tool" in check for check in exported[1].checks)
-    assert any("onnxruntime against torch" in check for check in exported[1].checks)
-    assert any("read as told above" in note for note in exported[1].notes)
+def test_checks_say_how_the_tool_s_masks_compare(export):
+    _, exported = export()
+    assert any("mIoU" in check and "the tool" in check for check in exported.checks)
+    assert any("onnxruntime against torch" in check for check in exported.checks)
+    assert any("read as told above" in note for note in exported.notes)
 
 
 def test_sam3_is_refused(make_tuned, settings, out):

@@ -1,5 +1,7 @@
 """ONNX graphs in onnxruntime, against torch: every family, prompt, size; int8; large files."""
 
+from functools import cache
+
 import numpy as np
 import onnx
 import pytest
@@ -34,27 +36,34 @@ def ask_both(sam, folder, image, prompts):
     return [(ours.predict(prompt), theirs.predict(prompt)) for prompt in prompts]
 
 
-def test_every_family_answers_as_torch_does(make_tuned, family_name, settings, out, image):
-    sam = make_tuned(family_name)
-    export_onnx(sam, out, settings)
-    for found, expected in ask_both(sam, out, image, sample_prompts(HW, sam.mask_side)[::3]):
+@pytest.fixture(scope="module")
+def export(make_tuned, settings, tmp_path_factory):
+    """A function that gives a family's tuned network, its folder and what was told, made once."""
+
+    @cache
+    def make(name="sam"):
+        sam, folder = make_tuned(name), tmp_path_factory.mktemp(f"onnx_{name}")
+        return sam, folder, export_onnx(sam, folder, settings)
+
+    return make
+
+
+def test_every_family_answers_as_torch_does(export, family_name, image):
+    sam, folder, _ = export(family_name)
+    for found, expected in ask_both(sam, folder, image, sample_prompts(HW, sam.mask_side)[::3]):
         for part, other in zip(found, expected, strict=True):
             assert part.shape == other.shape
             np.testing.assert_allclose(part, other, atol=BOUND, rtol=0)
 
 
 class TestOfSam:
-    @pytest.fixture(scope="class")
-    @classmethod
-    def out(cls, tmp_path_factory):
-        return tmp_path_factory.mktemp("onnx")
+    @pytest.fixture
+    def out(self, export):
+        return export()[1]
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def sam(cls, make_tuned, settings, out):
-        sam = make_tuned()
-        export_onnx(sam, out, settings)
-        return sam
+    @pytest.fixture
+    def sam(self, export):
+        return export()[0]
 
     def test_the_interface_is_segment_anything_s(self, sam, out):
         decoder = open_session(out / "decoder.onnx")
@@ -119,8 +128,8 @@ class TestOfSam:
         assert np.array_equal(choose(found, prompt, False), found[0][0] > 0)
 
 
-def test_what_more_the_decoder_takes_is_told(make_tuned, settings, out):
-    exported = export_onnx(make_tuned("sam2"), out, settings)
+def test_what_more_the_decoder_takes_is_told(export):
+    _, _, exported = export("sam2")
     told = " ".join(exported.notes)
     assert "`high_res_feats_0`" in told
     assert "give none" in told

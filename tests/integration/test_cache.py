@@ -175,7 +175,7 @@ def test_what_cannot_be_kept_is_said_before_training(
 
 @pytest.mark.slow
 def test_a_full_disk_limit_only_costs_time(fit, cached, tmp_path, plain):
-    found = fit("limited", *LAST, *cached, "--data.cache.limit_gb", "0.0004")
+    found = fit("limited", *LAST, *cached, "--data.cache.limit_gb", "0.0001")
     assert found == pytest.approx(plain, rel=1e-5)
     assert 0 < len(entries(tmp_path)) < 6
 

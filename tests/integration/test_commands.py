@@ -55,7 +55,8 @@ def test_a_base_alone_is_evaluated_without_an_opponent(discs, tmp_path):
 
 def test_a_base_is_evaluated_on_drawn_scenes_without_a_path(tmp_path):
     arguments = ["evaluate", "nano", "--data.format", "drawn", "--protocols", "box"]
-    assert main([*arguments, "--max_images", "2", "--out", str(tmp_path)]) == 0
+    arguments += ["--max_images", "2", "--image_size", "128"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
     block = json.loads((tmp_path / "results.json").read_text())["protocols"]["box"]
     assert block["num_images"] == 2
 
@@ -132,7 +133,8 @@ def test_export_gives_a_plain_model_with_the_same_answers(lora_run, tmp_path, ta
     out = ["--out", str(tmp_path / "out"), "--name", "mine"]
     assert main(["export", str(lora_run), "--to", target, *out]) == 0
     tuned, plain = load_model(lora_run), load_model(tmp_path / "out" / name)
-    pixel_values = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    side = tuned.image_size
+    pixel_values = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     assert not plain.is_adapted
     with torch.no_grad():
         assert torch.allclose(

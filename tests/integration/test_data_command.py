@@ -15,7 +15,7 @@ from samtune.commands.flags import parse
 from samtune.data.objects import find_objects, object_mask
 from samtune.tasks.convert import convert
 from samtune.tasks.opening import open_data
-from tests.conftest import write_discs
+from tests.conftest import SIDE, write_discs
 
 FORMATS = ("coco", "labels", "yolo", "labelme")
 
@@ -43,7 +43,8 @@ def converted(flat, tmp_path_factory):
 
 
 def scores(data, out):
-    arguments = ["evaluate", "nano", "--data.path", str(data), "--gallery", "0", "--protocols"]
+    arguments = ["evaluate", "nano", "--image_size", str(SIDE), "--data.path", str(data)]
+    arguments += ["--gallery", "0", "--protocols"]
     assert main([*arguments, "box_jitter", "points_3", "clicks_2", "--out", str(out)]) == 0
     found = json.loads((out / "results.json").read_text())["protocols"]
     assert all(block["base"]["hd95"] for block in found.values())  # in millimetres

@@ -20,7 +20,7 @@ from samtune.models.lora import prepare_for_training
 from samtune.models.saving import save_tuned
 from samtune.models.settings import LoraSettings
 from samtune.tasks.opening import open_data
-from tests.conftest import write_discs
+from tests.conftest import SIDE, write_discs
 
 ALONE = ["--general", "none", "--gallery", "0"]
 
@@ -211,8 +211,8 @@ def test_spacing_comes_from_the_manifest(discs, run, tmp_path, capsys):
 def test_a_base_is_asked_as_its_user_would_ask_it(run, discs, tmp_path):
     metadata = json.loads((run / "adapter" / "samtune.json").read_text())
     (run / "adapter" / "samtune.json").write_text(json.dumps({**metadata, "with_multimask": False}))
-    for name, model in (("tuned", str(run)), ("base", "nano")):
-        arguments = ["evaluate", model, "--data.path", str(discs), "--protocols", "point", *ALONE]
+    for name, *model in (("tuned", str(run)), ("base", "nano", "--image_size", str(SIDE))):
+        arguments = ["evaluate", *model, "--data.path", str(discs), "--protocols", "point", *ALONE]
         assert main([*arguments, "--out", str(tmp_path / name)]) == 0
     found = results(tmp_path / "tuned")
     assert found["about"]["multimask"] == {"base": True, "tuned": False}
@@ -289,12 +289,13 @@ class TestCompare:
             by_model = {place["model"]: place for place in places}
             assert by_model[str(run)]["miou"] == by_model[str(twin)]["miou"]
         assert "is the best over all protocols" in capsys.readouterr().out
-        alone = tmp_path / "alone"
-        assert main(["evaluate", str(run), "--protocols", "box", *ALONE, "--out", str(alone)]) == 0
-        box = results(alone)["protocols"]["box"]
         found = {place["model"]: place["miou"] for place in ranking["box"]}
-        assert found[str(run)] == pytest.approx(box["tuned"]["miou"], abs=1e-6)
-        assert found["nano"] == pytest.approx(box["base"]["miou"], abs=1e-6)
+        flags = ["--data.path", str(discs), "--protocols", "box", *ALONE]
+        for model, name in ((str(run), "tuned"), ("nano", "base")):
+            alone = tmp_path / name
+            assert main(["evaluate", model, *flags, "--out", str(alone)]) == 0
+            box = results(alone)["protocols"]["box"]
+            assert found[model] == pytest.approx(box[name]["miou"], abs=1e-6)
 
     def test_images_that_one_model_was_trained_on_are_left_out(self, fast, tmp_path, capsys):
         write_discs(tmp_path, "data", 12)

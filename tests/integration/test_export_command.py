@@ -12,6 +12,7 @@ from samtune.models.calibration import Calibration
 from samtune.models.loading import load_model
 from samtune.models.mask_thresholds import FittedThresholds, MaskThresholds
 from samtune.tasks.runs import find_run
+from tests.conftest import SIDE
 
 
 @pytest.fixture(scope="module")
@@ -90,22 +91,12 @@ def test_where_the_run_s_data_are_gone_it_says_what_it_measures_on(evaluated, tm
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["data"]["path"] = str(tmp_path / "gone")
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    assert (
-        export(
-            run,
-            pytest.param("onnx", marks=pytest.mark.slow),
-            tmp_path / "out",
-            "--int8",
-            "--max_images",
-            1,
-        )
-        == 0
-    )
+    assert export(run, "onnx", tmp_path / "out", "--int8", "--max_images", 1) == 0
     told = capsys.readouterr().out
     assert "NOTE: the loss is measured on drawn pictures" in told
     assert str(tmp_path / "gone") in told, "and why"
     assert str(tmp_path) not in (tmp_path / "out" / "README.md").read_text()
-    assert export(run, pytest.param("onnx", marks=pytest.mark.slow), tmp_path / "plain") == 0
+    assert export(run, "onnx", tmp_path / "plain") == 0
     assert "NOTE" not in capsys.readouterr().out
 
 
@@ -168,7 +159,9 @@ def test_a_base_is_exported_without_a_run(tmp_path):
 
 
 def test_what_fails_on_the_way_leaves_nothing(evaluated, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(official, "load_model", lambda *_, **__: load_model("nano"))
+    monkeypatch.setattr(
+        official, "load_model", lambda *_, **__: load_model("nano", image_size=SIDE)
+    )
     assert export(evaluated, "official", tmp_path / "out") == 2
     assert "nothing was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

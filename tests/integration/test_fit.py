@@ -16,6 +16,7 @@ from samtune.reading import Reading
 from samtune.training.module import SamTuner
 from samtune.types import Prompts
 from tests.commands.planning import planned
+from tests.conftest import SIDE, write_discs
 
 
 def read_metrics(run):
@@ -28,7 +29,7 @@ def losses(run):
 
 
 def decode_box(network, pixel_values):
-    box = torch.tensor([[[20.0, 30.0, 120.0, 140.0]]])
+    box = torch.tensor([[[10.0, 15.0, 60.0, 70.0]]])
     with torch.no_grad():
         return network(pixel_values, input_boxes=box, multimask_output=True).pred_masks
 
@@ -58,14 +59,14 @@ def test_config_of_the_run_holds_what_was_set(lora_run, discs):
 
 
 def test_adapter_loads_with_peft_alone_to_the_same_logits(discs, tmp_path, fast):
-    base = save_transformers(load_model("nano"), tmp_path / "base")
+    base = save_transformers(load_model("nano", image_size=SIDE), tmp_path / "base")
     run = tmp_path / "run"
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), "--trainer.max_epochs", "1"]
     assert main([*arguments, *fast, "--base", str(base), "--model.optim.lr", "0.01"]) == 0
     ours = load_model(run)
     plain = PeftModel.from_pretrained(SamModel.from_pretrained(base), run / "adapter").eval()
-    pixel_values = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
-    box = Prompts(boxes_xyxy=torch.tensor([[20.0, 30.0, 120.0, 140.0]]))
+    pixel_values = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    box = Prompts(boxes_xyxy=torch.tensor([[10.0, 15.0, 60.0, 70.0]]))
     with torch.no_grad():
         expected = ours.decode(ours.encode(pixel_values), torch.tensor([0]), box, True)
     found = decode_box(plain, pixel_values)[:, 0]
@@ -90,7 +91,7 @@ def test_a_warm_up_trains_the_encoder_alone_and_goes_on_after_a_break(discs, tmp
                  "--data.val_objects", "1"]  # fmt: skip
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert main([*arguments, "--run", str(whole), "--trainer.max_epochs", "2"]) == 0
-    before = load_model("nano").core.state_dict()
+    before = load_model("nano", image_size=SIDE).core.state_dict()
     after = load_model(whole).core.state_dict()
     moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"vision_encoder"}
@@ -144,7 +145,7 @@ def test_decoder_mode_moves_only_the_decoder(discs, tmp_path, fast):
     run = tmp_path / "run"
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]
     assert main([*arguments, "--model.mode", "decoder", "--trainer.max_epochs", "1"]) == 0
-    before, after = load_model("nano").core.state_dict(), load_model(run)
+    before, after = load_model("nano", image_size=SIDE).core.state_dict(), load_model(run)
     changed = [
         name
         for name, value in after.core.state_dict().items()
@@ -212,8 +213,6 @@ def test_any_step_can_be_loaded(lora_run):
 def test_an_image_without_objects_ends_no_run_with_a_frozen_encoder(tmp_path, fast):
     import numpy as np
     from PIL import Image
-
-    from tests.conftest import write_discs
 
     write_discs(tmp_path, "train", 2)
     write_discs(tmp_path, "val", 1)

@@ -24,6 +24,7 @@ from samtune.training.module import SamTuner
 from samtune.training.optim import build_optimizer
 from samtune.training.rounds import run_rounds
 from samtune.training.settings import ModelSettings, OptimSettings
+from tests.conftest import SIDE
 
 FROM_NOTHING = [
     "--model.mode", "full", "--model.loss.pixel_loss", "balanced_bce", "--model.loss.pixel", "1",
@@ -47,7 +48,7 @@ def fixed_batch(folder, tuner):
 )
 def test_loss_on_a_fixed_batch_falls_and_only_the_intended_parameters_move(discs, decoder):
     settings = ModelSettings(lora=LoraSettings(rank=4), decoder=decoder)
-    tuner = SamTuner("nano", settings, recipe="boxes")
+    tuner = SamTuner("nano", settings, recipe="boxes", image_size=SIDE)
     tuner.configure_model()
     batch, network = fixed_batch(discs, tuner), tuner.network
     before = {name: p.detach().clone() for name, p in network.named_parameters()}

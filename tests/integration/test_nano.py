@@ -49,12 +49,12 @@ def cells(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tuned(cells, tmp_path_factory):
-    """A run of forty steps on the cells."""
+    """A run of 28 steps on the cells."""
     run = tmp_path_factory.mktemp("runs") / "cells"
     arguments = ["fit", "--data.path", str(cells), "--run", str(run), "--base", "nano"]
     arguments += ["--data.batch_size", "2", "--data.num_workers", "0", "--data.target_side", "64"]
     arguments += ["--model.num_corrections", "1", "--model.optim.lr", "1e-3"]
-    arguments += ["--trainer.max_epochs", "10", "--trainer.check_val_every_n_epoch", "5"]
+    arguments += ["--trainer.max_epochs", "7", "--trainer.check_val_every_n_epoch", "7"]
     assert main([*arguments, "--trainer.accelerator", "cpu"]) == 0
     return run
 

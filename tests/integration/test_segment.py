@@ -22,7 +22,7 @@ from tests.conftest import set_reading
 
 EASY = [
     "--search.points_per_side", "6", "--search.pred_iou_thresh", "0.3",
-    "--search.stability_score_thresh", "0.5", "--device", "cpu",
+    "--search.stability_score_thresh", "0.5", "--device", "cpu", "--image_size", "128",
 ]  # fmt: skip
 
 

@@ -43,9 +43,13 @@ def fails(capsys, arguments, *parts):
         assert part in message
 
 
+# nano's own input has a side of 256 pixels; slices have one of 64
+BASE = ["nano", "--image_size", "128"]
+
+
 def segment(place, *arguments):
     volume = str(place / "image.nii.gz")
-    return main(["segment-volume", "nano", volume, *[str(argument) for argument in arguments]])
+    return main(["segment-volume", *BASE, volume, *[str(argument) for argument in arguments]])
 
 
 def test_prompts_from_labels_and_figures_in_space(place, tmp_path, capsys):
@@ -97,7 +101,7 @@ def test_a_file_of_prompts_and_another_axis(place, tmp_path):
 
 def test_a_folder_of_pictures_is_no_volume(discs, tmp_path, capfd):
     folder = discs / "test" / "images"
-    assert main(["segment-volume", "nano", str(folder), "-o", str(tmp_path / "a.nii.gz")]) == 2
+    assert main(["segment-volume", *BASE, str(folder), "-o", str(tmp_path / "a.nii.gz")]) == 2
     assert capfd.readouterr().err.endswith(
         "is a folder without a DICOM slice: give one with, or a file\n"
     )
@@ -149,7 +153,7 @@ def test_a_dicom_series_becomes_seg(write_slices, tmp_path):
     flags = ["--slice", "3", "--box", "18,12,42,36", "--name", "ball"]
     for name in ("seg.dcm", "labels.nii.gz"):
         out = ["--out", str(tmp_path / name), "--overwrite"]
-        assert main(["segment-volume", "nano", str(folder), *flags, *out]) == 0
+        assert main(["segment-volume", *BASE, str(folder), *flags, *out]) == 0
     seg = read_volume_labels(tmp_path / "seg.dcm", folder)
     plain = read_volume_labels(tmp_path / "labels.nii.gz", folder)
     assert seg.names == {1: "ball"}
@@ -271,7 +275,7 @@ class TestWithoutAPrompt:
     @pytest.mark.filterwarnings("ignore")
     def test_a_report_without_seg(self, write_slices, tmp_path, capsys):
         folder = write_slices("ct", np.zeros((3, 24, 24)))
-        arguments = ["segment-volume", "nano", str(folder), "-o", str(tmp_path / "a.dcm")]
+        arguments = ["segment-volume", *BASE, str(folder), "-o", str(tmp_path / "a.dcm")]
         assert (
             main(
                 [*arguments, "--search.points_per_side", "2", "--search.pred_iou_thresh", "0.9999"]
@@ -293,7 +297,7 @@ class TestWithoutAPrompt:
         values = np.zeros((3, 24, 24))
         values[:, 5:15, 5:15] = 100
         folder = write_slices("ct", values)
-        arguments = ["segment-volume", "nano", str(folder), "-o"]
+        arguments = ["segment-volume", *BASE, str(folder), "-o"]
         with monkeypatch.context() as patch:
             patch.setattr(
                 "samtune.data.volumes.dicom_seg.read_dicom_headers", lambda _: [pydicom.Dataset()]
@@ -320,7 +324,7 @@ def test_what_is_told_is_what_was_written(write_slices, tmp_path):
     reports = {}
     for name in ("seg.dcm", "labels.nii.gz"):
         out = ["--prompts", str(prompts), "-o", str(tmp_path / name)]
-        assert main(["segment-volume", "nano", str(folder), *out]) == 0
+        assert main(["segment-volume", *BASE, str(folder), *out]) == 0
         entries = json.loads((tmp_path / f"{name.split('.')[0]}.json").read_text())["objects"]
         written = read_volume_labels(tmp_path / name, folder).layers
         for entry in entries:
@@ -344,7 +348,7 @@ def test_a_film_has_no_millimetres(write_slices, tmp_path, capsys):
     del film.ImagePositionPatient, film.SliceThickness
     film.save_as(file)
     labels, out = tmp_path / "labels.nii.gz", tmp_path / "out.nii.gz"
-    arguments = ["segment-volume", "nano", str(file), "--slice", "1", "--box", "9,9,30,30"]
+    arguments = ["segment-volume", *BASE, str(file), "--slice", "1", "--box", "9,9,30,30"]
     assert main([*arguments, "--out", str(labels)]) == 0
     assert main([*arguments, "--truth", str(labels), "--out", str(out)]) == 0
     report = json.loads((tmp_path / "out.json").read_text())

@@ -115,6 +115,7 @@ class TestPlan:
         monkeypatch.setattr("samtune.training.preparing.free_memory", lambda device: 600_000_000)
         run = tmp_path / "run"
         flags = ["--auto", "true", "--data.batch_size", "4", "--trainer.max_epochs", "1"]
+        flags += ["--image_size", "256"]  # of which four do not fit
         assert main(["fit", "--data.path", str(discs), "--run", str(run), *fast, *flags]) == 0
         assert "memory: chosen batch_size" in capsys.readouterr().out
         text = (run / "config.yaml").read_text()
@@ -126,17 +127,25 @@ class TestPlan:
         assert "auto: false" in text
 
 
+def train(data, run, fast):
+    """The code of a run of one epoch, and its losses."""
+    arguments = ["fit", "--data.path", str(data), "--run", str(run), *fast]
+    code = main([*arguments, "--trainer.max_epochs", "1"])
+    file = run / "metrics.csv"
+    rows = file.read_text().splitlines()[1:] if file.exists() else []
+    return code, [float(row.split(",")[1]) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def plain(discs, fast, tmp_path_factory):
+    """The losses of a run with room enough."""
+    return train(discs, tmp_path_factory.mktemp("plain") / "run", fast)[1]
+
+
 class TestRunningOut:
     @pytest.fixture
     def fit(self, discs, tmp_path, fast):
-        def run(name, *more):
-            arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / name), *fast]
-            code = main([*arguments, "--trainer.max_epochs", "1", *more])
-            file = tmp_path / name / "metrics.csv"
-            rows = file.read_text().splitlines()[1:] if file.exists() else []
-            return code, [float(row.split(",")[1]) for row in rows]
-
-        return run
+        return lambda: train(discs, tmp_path / "short", fast)
 
     @pytest.fixture
     def failing(self, monkeypatch):
@@ -164,18 +173,17 @@ class TestRunningOut:
             ),
         ],
     )
-    def test_the_run_goes_on_to_the_same_losses(self, fit, failing, error, capsys):
-        expected = fit("plain")
+    def test_the_run_goes_on_to_the_same_losses(self, plain, fit, failing, error, capsys):
         failing(1, error)
-        assert fit("short") == (0, pytest.approx(expected[1], rel=1e-5))
+        assert fit() == (0, pytest.approx(plain, rel=1e-5))
         told = capsys.readouterr().out
         assert "out of memory at step 0: it goes on with checkpointing" in told
 
     @pytest.mark.slow
-    def test_in_the_backward_pass_too(self, fit, capsys, monkeypatch):
+    def test_in_the_backward_pass_too(self, plain, fit, capsys, monkeypatch):
         from samtune.training.module import SamTuner
 
-        expected, left, backward = fit("plain"), [1], SamTuner.backward
+        left, backward = [1], SamTuner.backward
 
         def spy(tuner, loss, *arguments, **settings):
             if left[0]:
@@ -184,11 +192,11 @@ class TestRunningOut:
             backward(tuner, loss, *arguments, **settings)
 
         monkeypatch.setattr(SamTuner, "backward", spy)
-        assert fit("short") == (0, pytest.approx(expected[1], rel=1e-5))
+        assert fit() == (0, pytest.approx(plain, rel=1e-5))
 
     def test_the_second_time_it_says_what_to_do(self, fit, failing, capsys):
         failing(2, torch.OutOfMemoryError("CUDA out of memory"))
-        assert fit("short")[0] == 2
+        assert fit()[0] == 2
         assert "out of memory again" in capsys.readouterr().err
 
     def test_other_errors_are_not_taken_for_it(self):
