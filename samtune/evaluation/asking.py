@@ -13,6 +13,7 @@ from samtune.evaluation.measure import contrast, encode, measure
 from samtune.evaluation.playing import play, stack_truths
 from samtune.evaluation.rows import Row, Score
 from samtune.evaluation.settings import EvaluationSettings
+from samtune.evaluation.trivial import trivial_ious
 from samtune.inference.views import ImageViews
 from samtune.masks import rle_to_mask
 from samtune.prompts.protocols import Protocol
@@ -153,14 +154,20 @@ class _Objects:
             scores[name] = measure(played, truths, spacing, settings.tolerance)
         for place, index in enumerate(indices):
             its = {name: values[place] for name, values in scores.items()}
-            yield self._row(protocol, repeat, index, its)
+            trivial: dict[str, float] = {}
+            if not protocol.num_corrections:
+                trivial = trivial_ious(self.image.sample.image, first[place], self.truths[index])
+            yield self._row(protocol, repeat, index, its, trivial)
 
-    def _row(self, protocol: Protocol, repeat: int, index: int, scores: dict[str, Score]) -> Row:
+    def _row(
+        self, protocol: Protocol, repeat: int, index: int, scores: dict[str, Score],
+        trivial: dict[str, float],
+    ) -> Row:  # fmt: skip
         sample, truth = self.image.sample, self.truths[index]
         return Row(
             protocol.name, self.keys[index], int(truth.sum()), scores,
             sample.group or sample.image_id, repeat, self.image.record.columns,
-            self.contrasts[index], truth.shape, self.rles[index],
+            self.contrasts[index], truth.shape, self.rles[index], trivial,
         )  # fmt: skip
 
 

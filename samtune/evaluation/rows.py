@@ -1,6 +1,6 @@
 """What an evaluation measures, object by object."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from samtune.types import ObjectKey
 
@@ -46,6 +46,8 @@ class Row:
         contrast: of the object to what is around it, see `measure.py`.
         hw: size of the image.
         rle: the truth, as COCO's compressed counts.
+        trivial: IoU of answers without any network to the same first prompt, see `trivial.py`; empty
+            where clicks follow it.
     """
 
     protocol: str
@@ -58,3 +60,4 @@ class Row:
     contrast: float = 0.0
     hw: tuple[int, int] = (0, 0)
     rle: bytes = b""
+    trivial: dict[str, float] = field(default_factory=dict)

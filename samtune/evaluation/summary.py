@@ -21,6 +21,7 @@ from samtune.evaluation.statistics import (
     paired_difference,
     smallest_difference,
 )
+from samtune.evaluation.trivial import best_of
 
 # What is averaged over objects besides the measures of `metrics/table.py`.
 _OVERLAPS = ("iou", "dice", "oracle_iou", "predicted_iou")
@@ -49,6 +50,7 @@ def summarise(rows: Iterable[Row], seed: int = 0) -> dict[str, Any]:
 def _summarise_protocol(drawn: list[Row], seed: int) -> dict[str, Any]:
     rows = average_repeats(drawn)
     summary = _compared(rows, seed)
+    summary["trivial"] = best_of([row.trivial for row in rows])
     summary["repeats"] = _repeats(drawn)
     summary["instances"] = _instances([row for row in drawn if row.repeat == 0])
     summary["clicks"] = _clicks(rows)

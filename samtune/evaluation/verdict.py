@@ -31,6 +31,19 @@ def verdict(name: str, summary: dict[str, Any]) -> str:
     )
 
 
+def _below(summaries: dict[str, Any]) -> list[str]:
+    """What a model does not even reach, though it needs no network."""
+    found = []
+    for name, summary in summaries.items():
+        floor, model = summary["trivial"], summary["tuned"] or summary["base"]
+        if floor is not None and model["miou"] < floor["miou"]:
+            found.append(
+                f"With {name} it is BELOW what needs no network at all: {floor['name']}, "
+                f"{floor['miou']:.3f} against {model['miou']:.3f}."
+            )
+    return found
+
+
 def headline(summaries: dict[str, Any], losses: Iterable[Loss]) -> str:
     """The sentence on top of a report."""
     first = next(iter(summaries.values()))
@@ -39,7 +52,8 @@ def headline(summaries: dict[str, Any], losses: Iterable[Loss]) -> str:
         what += f" of {first['num_clusters']} group{'s' * (first['num_clusters'] > 1)}"
     if first["delta"] is None:
         scores = [f"{name} {each['base']['miou']:.3f}" for name, each in summaries.items()]
-        return f"The base alone, on {what}: mIoU {', '.join(scores)}."
+        text = f"The base alone, on {what}: mIoU {', '.join(scores)}."
+        return " ".join([text, *_below(summaries)])
     by_verdict: dict[str, list[str]] = {}
     for name, summary in summaries.items():
         part = f"{name} {summary['delta']['miou']:+.3f}"
@@ -58,6 +72,7 @@ def headline(summaries: dict[str, Any], losses: Iterable[Loss]) -> str:
         if key in by_verdict
     ]
     text = f"On {what}, {'; '.join(sentences)} (mIoU, tuned minus base)."
+    text += "".join(f" {sentence}" for sentence in _below(summaries))
     kinds = Counter(loss.kind for loss in losses)
     lost, some = kinds["forgotten"], kinds["part"]
     if lost:

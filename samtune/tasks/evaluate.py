@@ -74,7 +74,10 @@ class Evaluation(Result):
 def _rows(summaries: Mapping[str, Any]) -> Rows:
     rows = []
     for name, summary in summaries.items():
-        row = {"protocol": name, "base mIoU": summary["base"]["miou"]}
+        floor = summary["trivial"] and summary["trivial"]["miou"]
+        row = {
+            "protocol": name, "without a network": floor, "base mIoU": summary["base"]["miou"],
+        }  # fmt: skip
         if (delta := summary["delta"]) is not None:
             row |= {
                 "tuned mIoU": summary["tuned"]["miou"], "difference": delta["miou"],

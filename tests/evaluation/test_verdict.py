@@ -13,13 +13,13 @@ def summary_of(base, tuned, interval, says, **more):
     }  # fmt: skip
     return {
         "base": {"miou": base}, "tuned": {"miou": tuned}, "delta": delta, "num_objects": 1200,
-        "num_images": 30, "num_clusters": 30, **more,
+        "num_images": 30, "num_clusters": 30, "trivial": None, **more,
     }  # fmt: skip
 
 
 ALONE = {
     "base": {"miou": 0.5}, "tuned": None, "delta": None,
-    "num_objects": 3, "num_images": 2, "num_clusters": 2,
+    "num_objects": 3, "num_images": 2, "num_clusters": 2, "trivial": None,
 }  # fmt: skip
 NUMBERS = "box: 0.500 for the base, 0.625 tuned (+0.125"
 INTERVAL = ", 95% interval +0.060 to +0.190, p 0.01)"
@@ -89,3 +89,12 @@ def test_the_headline_of_a_base_alone():
     assert headline({"box": ALONE}, []) == (
         "The base alone, on 3 objects in 2 images: mIoU box 0.500."
     )
+
+
+def test_a_model_below_what_needs_no_network_is_told():
+    floor = {"name": "ellipse in the box", "miou": 0.7}
+    tuned = headline({"box": summary_of(0.5, 0.625, [0.06, 0.19], "better", trivial=floor)}, [])
+    assert "With box it is BELOW what needs no network at all: ellipse in the box, 0.700" in tuned
+    above = headline({"box": summary_of(0.5, 0.725, [0.06, 0.19], "better", trivial=floor)}, [])
+    assert "BELOW" not in above
+    assert "BELOW" in headline({"box": ALONE | {"trivial": floor}}, [])

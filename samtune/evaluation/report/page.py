@@ -15,12 +15,13 @@ from samtune.evaluation.report.tables import (
     difference_cells,
     metrics_lines,
     noc_lines,
+    trivial_cell,
 )
 from samtune.evaluation.rows import Row
 
-_MAIN = ["protocol", "base mIoU", "tuned mIoU", "difference", "95% interval", "p (Holm)", "verdict",
-         "could show", "gained / tied / lost", "objects", "images"]  # fmt: skip
-_PART = ["by", "part", *_MAIN[1:7], "objects"]
+_MAIN = ["protocol", "without a network", "base mIoU", "tuned mIoU", "difference", "95% interval",
+         "p (Holm)", "verdict", "could show", "gained / tied / lost", "objects", "images"]  # fmt: skip
+_PART = ["by", "part", *_MAIN[2:8], "objects"]
 _NAMES = {BASE: "base", TUNED: "tuned", "calibrated": "tuned, calibrated"}
 _STYLES = {BASE: "base", TUNED: "tuned", "calibrated": "other"}
 
@@ -72,7 +73,9 @@ def _main_lines(summaries: dict[str, Any]) -> list[list[str]]:
             if delta["smallest_detectable"] is not None:
                 smallest = f"{delta['smallest_detectable']:.3f}"
         numbers = [str(summary["num_objects"]), str(summary["num_images"])]
-        lines.append([name, *difference_cells(summary), smallest, counts, *numbers])
+        lines.append(
+            [name, trivial_cell(summary), *difference_cells(summary), smallest, counts, *numbers]
+        )
     return lines
 
 

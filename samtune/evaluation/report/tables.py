@@ -48,6 +48,12 @@ def difference_cells(summary: dict[str, Any]) -> list[str]:
     return cells
 
 
+def trivial_cell(summary: dict[str, Any]) -> str:
+    """The best answer that needs no network."""
+    floor = summary["trivial"]
+    return "-" if floor is None else f"{floor['miou']:.3f} ({floor['name']})"
+
+
 def interval_text(interval: Sequence[float] | None) -> str:
     return f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image or group"
 
@@ -55,11 +61,17 @@ def interval_text(interval: Sequence[float] | None) -> str:
 def to_markdown(summaries: dict[str, Any]) -> str:
     """The main table, for the terminal and `report.md`."""
     head = [
-        "protocol", "base mIoU", "tuned mIoU", "difference", "95% interval", "p (Holm)", "verdict",
-        "objects", "images",
+        "protocol", "without a network", "base mIoU", "tuned mIoU", "difference", "95% interval",
+        "p (Holm)", "verdict", "objects", "images",
     ]  # fmt: skip
     lines = [
-        [name, *difference_cells(each), str(each["num_objects"]), str(each["num_images"])]
+        [
+            name,
+            trivial_cell(each),
+            *difference_cells(each),
+            str(each["num_objects"]),
+            str(each["num_images"]),
+        ]
         for name, each in summaries.items()
     ]
     return markdown_table(head, lines)

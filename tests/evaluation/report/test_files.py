@@ -193,9 +193,9 @@ class TestPage:
     def test_the_table_holds_the_numbers(self, page):
         row = re.search(r"<tr><td>box</td>.*?</tr>", page).group()
         cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
-        assert cells[:4] == ["box", "0.500", "0.600", "+0.100"]
-        assert cells[6] == "too few images"
-        assert cells[8:] == ["2 / 0 / 1", "3", "2"]
+        assert cells[:5] == ["box", "-", "0.500", "0.600", "+0.100"]
+        assert cells[7] == "too few images"
+        assert cells[9:] == ["2 / 0 / 1", "3", "2"]
 
     def test_the_histogram_counts_every_object(self, page):
         charts = re.findall(r'<svg[^>]*aria-label="histogram".*?</svg>', page)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 from samtune.evaluation.report.tables import (
     breakdown_lines,
@@ -22,18 +23,23 @@ class TestMarkdown:
     def test_a_comparison(self, rows):
         head, rule, row = to_markdown(summarise(rows)).splitlines()
         cells = cells_of(row)
-        assert cells[:4] == ["box", "0.500", "0.600", "+0.100"]
-        assert " to " in cells[4]
-        assert cells[5:] == ["1", "too few images", "3", "2"]
-        assert head.count("|") == rule.count("|") == row.count("|") == 10
+        assert cells[:5] == ["box", "-", "0.500", "0.600", "+0.100"]
+        assert " to " in cells[5]
+        assert cells[6:] == ["1", "too few images", "3", "2"]
+        assert head.count("|") == rule.count("|") == row.count("|") == 11
+
+    def test_what_needs_no_network_stands_beside_it(self, make_row):
+        row = replace(make_row("a", 0.5, 0.6), trivial={"ellipse": 0.7, "box filled": 0.4})
+        assert cells_of(to_markdown(summarise([row])).splitlines()[2])[1] == "0.700 (ellipse)"
 
     def test_one_image_and_a_base_alone(self, make_row):
         one = to_markdown(summarise([make_row("a", 0.5, 0.6)])).splitlines()[2]
         assert cells_of(one) == [
-            "box", "0.500", "0.600", "+0.100", "one image or group", "-", "too few images", "1", "1",
+            "box", "-", "0.500", "0.600", "+0.100", "one image or group", "-", "too few images",
+            "1", "1",
         ]  # fmt: skip
         alone = to_markdown(summarise([make_row("a", 0.5)])).splitlines()[2]
-        assert cells_of(alone) == ["box", "0.500", "-", "-", "-", "-", "-", "1", "1"]
+        assert cells_of(alone) == ["box", "-", "0.500", "-", "-", "-", "-", "-", "1", "1"]
 
     def test_bars_in_names_do_not_break_it(self):
         assert markdown_table(["a|b"], [["c|d"]]).splitlines()[2] == "| c\\|d |"
