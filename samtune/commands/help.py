@@ -13,8 +13,8 @@ from samtune.tasks.arguments import is_sequence, members
 # Settings of groups that `--help` shows; `--help-all` shows the others too.
 _FIRST_BY_GROUP = {
     "data": (
-        "path", "format", "labels", "stretch", "window", "bands", "tile", "group_column", "augment",
-        "recipe", "max_objects", "batch_size", "num_workers", "cache.mode",
+        "path", "format", "labels", "stretch", "window", "bands", "tile", "windows", "group_column",
+        "augment", "recipe", "max_objects", "batch_size", "num_workers", "cache.mode",
     ),
     "model": (
         "mode", "lora.rank", "lora.encoder", "lora.last_blocks", "decoder", "optim.lr",

@@ -198,7 +198,10 @@ _MIXED = {
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("mixed", _MIXED, num_corrections=2, correction_from_truth=0.1, max_objects=32),
+        Recipe(
+            "mixed", _MIXED, num_corrections=1, correction_from_truth=0.1, max_objects=8,
+            pixel_loss="bce", pixel=2.0,
+        ),
         Recipe("sam", _HALF, num_corrections=8, num_refinements=2),
         Recipe(
             "sam2", {"point_uniform": 0.5, "box_jitter": 0.5}, num_corrections=7,

@@ -44,8 +44,15 @@ def make_generator(sam: Sam, settings: SearchSettings) -> AutomaticMaskGenerator
 def _arguments(sam: Sam, settings: SearchSettings) -> dict[str, Any]:
     found = asdict(settings)
     if found["points_per_side"] is None:
-        found["points_per_side"] = sam.thresholds.points_per_side if sam.thresholds else 32
+        found["points_per_side"] = (
+            sam.thresholds.points_per_side if sam.thresholds else usual_points(sam.reading.tile)
+        )
     return found
+
+
+def usual_points(tile: int) -> int:
+    """Points along a side of the grid: fewer in tiles, which hold a few objects along each side."""
+    return 16 if tile else 32
 
 
 def causes_of(generator: AutomaticMaskGenerator, settings: SearchSettings) -> dict[str, Any]:

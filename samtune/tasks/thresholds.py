@@ -15,6 +15,7 @@ from samtune.tasks.evaluating import require_count
 from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, require_tuned
+from samtune.tasks.searching import usual_points
 from samtune.tasks.settings import DataLike, Layer, build
 
 if TYPE_CHECKING:
@@ -110,12 +111,12 @@ def thresholds(
 
     require_count(max_images)
     grid = build(SearchSettings, "search", search)
-    points = grid.points_per_side or 32
     others = replace(grid, points_per_side=None, points_per_batch=64)
     if others != SearchSettings():
         raise UserError("thresholds are what is looked for: give search.points_per_side alone")
     folder = require_tuned(str(model))
     opened = open_data(find_run(folder), config, data)
+    points = grid.points_per_side or usual_points(opened.tile)
     opened.source(split)  # a wrong path is said before the network is loaded
     sam = open_model(model, checkpoint, image_size, device)
     eye = _Eye(sam, opened, points, grid.points_per_batch, max_images)

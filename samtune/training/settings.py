@@ -64,7 +64,7 @@ class ModelSettings:
         mode: `lora` as the settings below; `decoder` trains the mask decoder alone; `full` trains
             everything.
         lora: kind and place of the LoRA layers.
-        decoder: in mode `lora`: `frozen`, `lora`, or `full` for all its weights.
+        decoder: in mode `lora`: `frozen`, `lora`, or `full` for all its weights, which forgets more.
         with_prompt_encoder: train the prompt encoder too.
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
         with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
@@ -81,7 +81,7 @@ class ModelSettings:
 
     mode: Mode = "lora"
     lora: LoraSettings = field(default_factory=LoraSettings)
-    decoder: DecoderMode = "full"
+    decoder: DecoderMode = "lora"
     with_prompt_encoder: bool = False
     num_corrections: int = -1
     with_encoder_warmup: bool = False

@@ -25,9 +25,8 @@ def test_a_config_with_a_reason_for_each_choice(tmp_path, discs, capsys):
     settings = written(tmp_path, discs)
     assert settings["data"]["path"] == str(discs)
     assert settings["data"]["labels"] == "instances"
-    assert settings["model"]["optim"]["lr"] == 5e-4
-    assert settings["trainer"]["max_epochs"] == 100
-    assert settings["trainer"]["check_val_every_n_epoch"] == 3, "a short trial is validated, too"
+    assert settings["model"]["optim"]["lr"] == 1e-3
+    assert settings["budget"] == "5m"
     lines = [line for line in (tmp_path / "made.yaml").read_text().splitlines()[3:]
              if not line.endswith(":")]  # fmt: skip
     assert len(lines) >= 8

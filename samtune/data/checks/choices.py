@@ -14,12 +14,12 @@ from samtune.images.intensity import WINDOWS
 # (question, possible answers, what is taken without one) -> answer
 Ask = Callable[[str, list[str], str], str]
 _DARK = 40.0
-# So many steps are a first run that shows whether tuning helps.
-_STEPS = {"nano": 1500, "other": 1000}
-# A trial of so many epochs is validated, too.
-_TRIAL_EPOCHS = 3
+# The time of a first run that shows whether tuning helps.
+_BUDGETS = {"nano": "5m", "gpu": "15m", "cpu": "2h"}
 # An object has this many separate parts on average, where each may be one of its own.
 _PARTS = 1.5
+# Side of a token of the input, and how many of them a typical object covers in a tile; the least tile
+_TOKEN, _TOKENS, _LEAST_TILE = 16, 3, 64
 # The augmentation that does no harm whatever the pictures are.
 _ANY = "light"
 # A raster with more values has numbers of objects: legends of land cover have up to some fifty classes.
@@ -138,11 +138,19 @@ def _window(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 
 def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     longest = max(max(image.hw) for image in found.seen)
-    num_objects = sum(len(image.areas) for image in found.seen)
-    too_small = sum(image.num_too_small for image in found.seen)
-    if found.format != "geo" and longest > 1.25 * side and too_small > num_objects / 20:
-        reason = f"{too_small} of {num_objects} objects would be too small in whole images"
-        yield Choice("data.tile", side, reason)
+    areas = [area for image in found.seen for area in image.areas]
+    if found.format == "geo" or not areas:
+        return
+    # the diameter of a disc of that area
+    typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
+    tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
+    if tile <= longest / 2:
+        reason = (
+            f"objects are about {typical:.0f} pixels across: {_TOKENS} tokens of the input then"
+        )
+        yield Choice("data.tile", tile, reason)
+        if tile <= 64:  # the usual overlap
+            yield Choice("data.tile_overlap", tile // 4, "of neighbouring tiles, pixels")
 
 
 def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
@@ -209,24 +217,18 @@ def choose_tile(found: Survey, side: int) -> int:
 def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     """Model, batches and length of a first run."""
     is_nano = base == "nano"
+    budget = _BUDGETS["nano" if is_nano else "gpu" if has_gpu else "cpu"]
     batch = 4 if is_nano or has_gpu else 1
-    num_train = found.sizes.get("train", 1)
-    wanted = _STEPS["nano" if is_nano else "other"] * batch / max(1, num_train)
-    epochs = int(np.clip(round(wanted), 4, 100))
-    every = min(_TRIAL_EPOCHS, max(1, epochs // 10))
-    few = num_train < _FEW_IMAGES
+    few = found.sizes.get("train", 1) < _FEW_IMAGES
+    told = "training, validations and the choice at the end"
     choices = [
         Choice("base", base, "samtune models lists the others"),
-        Choice("data.batch_size", batch, "images at a time; --auto true fits it to the memory"),
-        Choice("trainer.max_epochs", epochs, f"about {epochs * -(-num_train // batch)} steps"),
-        Choice(
-            "trainer.check_val_every_n_epoch", every, "the best step is kept"
-            + ("; few images: results will be unsure" if few else ""),
-        ),
-    ]  # fmt: skip
+        Choice("budget", budget, told + ("; few images: results will be unsure" if few else "")),
+        Choice("data.batch_size", batch, "windows at a time; --auto true fits it to the memory"),
+    ]
     if is_nano:
         choices += [
-            Choice("model.optim.lr", 5e-4, "a small model learns faster"),
+            Choice("model.optim.lr", 1e-3, "a small model learns faster"),
             Choice("data.target_side", 64, "nano's own grid of masks"),
         ]
     return choices

@@ -74,10 +74,18 @@ def test_dark_and_deep_images_are_stretched(more, stretch):
     assert chosen(replace(PLAIN, seen=[seen(**more)]))["data.stretch"] == stretch
 
 
-def test_large_images_with_small_objects_are_cut_into_tiles():
-    large = seen(hw=(1000, 1000), num_too_small=9)
-    assert chosen(replace(PLAIN, seen=[large]))["data.tile"] == 256
-    assert "data.tile" not in chosen(replace(PLAIN, seen=[seen(hw=(1000, 1000))]))
+def test_the_tile_is_such_that_an_object_covers_several_tokens():
+    """Of objects 20 pixels across, three tokens of sixteen in a tile of 112 pixels."""
+    small = replace(PLAIN, seen=[seen(hw=(1000, 1000), areas=[300] * 9 + [90_000])])
+    assert chosen(small)["data.tile"] == 112
+    assert 2.5 < 19.5 / 112 * 16 < 3.5
+    large = replace(PLAIN, seen=[seen(hw=(1000, 1000), areas=[40_000] * 9)])
+    assert "data.tile" not in chosen(large)
+
+
+def test_very_small_objects_have_a_tile_that_is_not_below_its_overlap():
+    tiny = chosen(replace(PLAIN, seen=[seen(hw=(1000, 1000), areas=[20] * 9)]))
+    assert (tiny["data.tile"], tiny["data.tile_overlap"]) == (64, 16)
 
 
 def test_what_belongs_together_stays_together():
