@@ -77,8 +77,8 @@ def real_data():
 SIDE = 128
 FAST = [
     "--base", "nano", "--image_size", str(SIDE), "--data.num_workers", "0",
-    "--trainer.accelerator", "cpu", "--data.max_objects", "3", "--choose", "false", "--data.windows", "1",
-    "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
+    "--trainer.accelerator", "cpu", "--data.max_objects", "3", "--choose", "false",
+    "--data.windows", "1", "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
 ]  # fmt: skip
 
 

@@ -1,0 +1,80 @@
+"""What a training leaves: the candidate that helps most and hurts none, or the base."""
+
+import numpy as np
+import pytest
+
+from samtune.evaluation.choice import choose, measured, sentence_of
+from samtune.evaluation.contestants import TUNED
+from samtune.evaluation.rows import Row, Score
+from samtune.types import ObjectKey
+
+NUM = 24
+
+
+def rows_of(box, point):
+    """An object in each of many images, IoU of a box and of a point in each."""
+    rng, rows = np.random.default_rng(0), []
+    for protocol, iou in (("box", box), ("point", point)):
+        for number in range(NUM):
+            value = iou + 0.01 * rng.normal()
+            score = Score(value, value, value, value, 10, 5, {})
+            rows.append(Row(protocol, ObjectKey(f"i{number}", 1), 10, {TUNED: score}, f"i{number}"))
+    return rows
+
+
+BASE, GENERAL = rows_of(0.8, 0.6), rows_of(0.7, 0.5)
+
+
+def candidate(box, point, general=(0.7, 0.5), weights="last", strength=1.0):
+    elsewhere = (GENERAL, rows_of(*general))
+    return measured(weights, strength, (BASE, rows_of(box, point)), elsewhere, TUNED, 0)
+
+
+def test_the_highest_gain_is_taken():
+    small, large = candidate(0.81, 0.62, strength=0.5), candidate(0.82, 0.7)
+    assert choose([small, large]) is large
+
+
+def test_no_kind_of_prompt_may_fall():
+    falls, kept = candidate(0.78, 0.9), candidate(0.8, 0.65, strength=0.5)
+    assert not falls.is_allowed
+    assert choose([falls, kept]) is kept
+
+
+def test_a_fall_within_the_tolerance_is_allowed():
+    assert candidate(0.795, 0.7).is_allowed
+    assert not candidate(0.785, 0.7).is_allowed
+
+
+def test_what_forgets_is_not_allowed():
+    assert candidate(0.9, 0.9, general=(0.69, 0.49)).is_allowed
+    assert not candidate(0.9, 0.9, general=(0.66, 0.5)).is_allowed
+
+
+def test_without_a_gain_the_base_is_kept():
+    assert choose([candidate(0.79, 0.6), candidate(0.7, 0.9)]) is None
+    assert choose([]) is None
+    assert sentence_of(None, 48, NUM).startswith("the base is kept")
+
+
+def test_better_is_said_only_where_it_is_sure():
+    sure, unsure = candidate(0.85, 0.7), candidate(0.8001, 0.6001)
+    assert sure.is_better
+    assert sentence_of(sure, 48, NUM).startswith("better than the base: the last weights are kept")
+    assert "box +0.050 for sure" in sentence_of(sure, 48, NUM)
+    assert not unsure.is_better or unsure.gain > 0
+    few = measured(
+        "best", 0.5, ([r for r in BASE if r.cluster in ("i0", "i1")],
+                      [r for r in rows_of(0.9, 0.9) if r.cluster in ("i0", "i1")]),
+        ([], []), TUNED, 0,
+    )  # fmt: skip
+    assert not few.is_better
+    assert sentence_of(few, 2, 2).startswith("NOT better than the base for sure (few images")
+    assert "best weights at strength 0.5" in sentence_of(few, 2, 2)
+
+
+def test_changes_are_paired_by_object():
+    found = candidate(0.85, 0.55)
+    assert found.domain["box"].mean == pytest.approx(0.05)
+    assert found.domain["point"].mean == pytest.approx(-0.05)
+    assert found.gain == pytest.approx(0)

@@ -1,0 +1,90 @@
+"""A training that is planned by time."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from samtune.errors import UserError
+from samtune.training.budget import CHOICE_SHARE, Budget, find_budget, seconds_of
+from samtune.training.optim import build_schedule
+from samtune.training.settings import OptimSettings
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5h", 5400), (" 2 m ", 120), ("", 0)]
+)
+def test_a_time_is_read(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["5", "m", "-5m", "0s", "5 min", "1d", "nan s"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UserError, match="give a time, such as 90s, 5m"):
+        seconds_of(text)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = SimpleNamespace(value=1000.0)
+    monkeypatch.setattr("samtune.training.budget.time.monotonic", lambda: now.value)
+    return now
+
+
+def trainer_of(budget):
+    decide = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+    return SimpleNamespace(callbacks=[budget], should_stop=False, strategy=decide)
+
+
+def test_training_ends_when_its_share_of_the_time_is_over(clock):
+    budget = Budget(100)
+    trainer = trainer_of(budget)
+    budget.on_fit_start(trainer, None)
+    for seconds, is_over in ((0, False), (84, False), (86, True)):
+        clock.value = 1000 + seconds
+        budget.on_train_batch_end(trainer, None, None, None, 0)
+        assert trainer.should_stop == is_over
+    assert budget.left == pytest.approx(14)
+    assert budget.progress == 1
+    assert CHOICE_SHARE == 0.15
+
+
+def test_time_goes_on_where_a_run_is_resumed(clock):
+    first = Budget(100)
+    first.on_fit_start(trainer_of(first), None)
+    clock.value += 40
+    again = Budget(100)
+    again.load_state_dict(first.state_dict())
+    clock.value += 500  # it lay there
+    again.on_fit_start(trainer_of(again), None)
+    clock.value += 10
+    assert again.elapsed == pytest.approx(50)
+
+
+def test_a_trainer_without_one_has_none():
+    assert find_budget(SimpleNamespace(callbacks=[])) is None
+
+
+def test_the_learning_rate_follows_the_time():
+    share = SimpleNamespace(value=0.0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    settings = OptimSettings(warmup_steps=4, final_lr=0.1)
+    schedule = build_schedule(optimizer, settings, float("inf"), lambda: share.value)
+    rates = []
+    for step in range(8):
+        rates.append(optimizer.param_groups[0]["lr"])
+        share.value = step / 7
+        optimizer.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.25)
+    assert rates[:4] == sorted(rates[:4])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_validations_are_spread_over_it():
+    budget = Budget(400)
+    assert budget.between_validations.total_seconds() == pytest.approx(340 / 3)
+    assert Budget(60).most_validated == 12
+    assert Budget(600).most_validated == 60
+    assert Budget(10**6).most_validated == 200
