@@ -17,6 +17,8 @@ class LossSettings:
         pixel: weight of the pixel loss.
         dice: weight of the Dice loss.
         iou: weight of the IoU head's loss.
+        chosen: share of the mask loss that goes to the mask which the network itself thinks best; the
+            rest goes to the best of three.
         iou_loss: of the IoU head: squared or absolute error.
         object: weight of the object score's cross-entropy (SAM 2, SAM 3): each prompt is for an object.
     """
@@ -25,6 +27,7 @@ class LossSettings:
     pixel: float = -1.0
     dice: float = -1.0
     iou: float = -1.0
+    chosen: float = -1.0
     iou_loss: Literal["recipe", "mse", "l1"] = "recipe"
     object: float = 1.0
 

@@ -1,6 +1,7 @@
 """Losses against numbers worked out by hand; padding and neighbours in the batch never matter."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -197,6 +198,26 @@ class TestTogether:
         targets = torch.ones(1, 2, 2)
         parts = compute_losses(prediction, targets, targets, weights(iou_loss="l1"))
         assert parts.iou.item() == pytest.approx(0.75)
+
+    def test_a_share_of_the_loss_goes_to_the_mask_that_the_network_thinks_best(self, scene):
+        logits, scores, targets, valid = scene
+        prediction = MaskPrediction(logits, scores)
+        best = compute_losses(prediction, targets, valid, weights(iou=0))
+        half = compute_losses(prediction, targets, valid, replace(weights(iou=0), chosen=0.5))
+        all_of_it = compute_losses(prediction, targets, valid, replace(weights(iou=0), chosen=1.0))
+        rows = torch.arange(5)
+        alone = MaskPrediction(
+            logits[rows, best.chosen][:, None], scores[rows, best.chosen][:, None]
+        )
+        expected = compute_losses(alone, targets, valid, weights(iou=0)).total
+        assert (best.best != best.chosen).any()
+        torch.testing.assert_close(all_of_it.total, expected)
+        torch.testing.assert_close(half.total, (best.total + expected) / 2)
+
+    def test_recipes_of_other_authors_train_the_best_of_three_alone(self):
+        shares = {name: recipe.chosen for name, recipe in RECIPES.items() if recipe.chosen}
+        assert shares == {"mixed": 0.5}
+        assert LossWeights.from_settings(LossSettings(chosen=0.2), RECIPES["sam"]).chosen == 0.2
 
     def test_the_iou_head_s_error_is_over_all_masks_or_the_best(self):
         full, empty = torch.full((4, 4), 9.0), torch.full((4, 4), -9.0)

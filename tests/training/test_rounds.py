@@ -70,7 +70,7 @@ def cell_of(prompt, sam, side):
 class TestPlan:
     @pytest.mark.parametrize(
         ("recipe", "count"),
-        [("sam", 11), ("sam2", 8), ("medsam", 1), ("boxes", 1), ("mixed", 3), ("points", 3)],
+        [("sam", 11), ("sam2", 8), ("medsam", 1), ("boxes", 1), ("mixed", 2), ("points", 3)],
     )
     def test_the_number_of_rounds_is_the_recipe_s(self, run, recipe, count):
         with torch.no_grad():
