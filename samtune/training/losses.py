@@ -133,8 +133,8 @@ def compute_losses(
     best of three alone, masks part from each other faster than the IoU head learns to tell them apart
     (nuclei, 176 steps: the best of three rose from 0.847 to 0.874, the chosen one fell from 0.843 to
     0.833). Padding counts nowhere: a model that is right about it would be praised for nothing, the
-    more the narrower an image is. Targets are shares of cells, not 0 or 1: on a coarse grid thin objects
-    would be lost.
+    more the narrower an image is. Targets are shares of cells, not 0 or 1: on a coarse grid thin
+    objects would be lost.
 
     Args:
         prediction: M masks for each of K objects.

@@ -78,15 +78,6 @@ def test_a_resumed_run_knows_what_was_best(tmp_path, saved, module):
     assert len(saved) == 1
 
 
-@pytest.mark.parametrize(("best", "verdict"), [(0.6, "better than"), (0.5, "NOT better than")])
-def test_at_the_end_it_is_said_whether_it_is_better(tmp_path, module, caplog, best, verdict):
-    caplog.set_level(logging.INFO, logger="samtune")
-    saver = SaveTuned(tmp_path)
-    saver.best = best
-    TellProgress().on_fit_end(trainer(callbacks=[saver]), module)
-    assert f"best validation miou {best:.3f}: {verdict} the base (0.500)" in caplog.text
-
-
 def test_an_epoch_is_a_line_with_the_scores_of_its_own_validation(module, caplog):
     caplog.set_level(logging.INFO, logger="samtune")
     teller = TellProgress()

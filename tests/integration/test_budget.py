@@ -1,0 +1,62 @@
+"""A fit with a budget, from windows around objects to the choice at its end."""
+
+import json
+
+import pytest
+import torch
+
+from samtune.cli import main
+from samtune.models.loading import load_model
+
+BUDGET = [
+    "--base", "nano", "--image_size", "128", "--data.num_workers", "0", "--budget", "6s",
+    "--trainer.accelerator", "cpu", "--data.max_objects", "3", "--check", "false",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(discs, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "timed"
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *BUDGET]) == 0
+    return run
+
+
+def test_it_validates_and_saves_at_its_end(run):
+    lines = (run / "metrics.csv").read_text().splitlines()
+    assert "val/box_miou" in lines[0]
+    assert (run / "checkpoints" / "last.ckpt").exists()
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] > 1
+    assert checkpoint["callbacks"]["Budget"]["elapsed"] > 3
+
+
+def test_what_is_kept_was_chosen_by_the_validation_images(run):
+    choice = json.loads((run / "choice.json").read_text())
+    assert choice["candidates"][0]["weights"] == "last"
+    assert set(choice["candidates"][0]["domain"]) == {"box", "point", "clicks_3"}
+    assert set(choice["candidates"][0]["general"]) == {"box", "point"}
+    chosen = [each for each in choice["candidates"] if each["is_chosen"]]
+    assert len(chosen) == (0 if choice["sentence"].startswith("the base is kept") else 1)
+    assert all(each["is_allowed"] and each["gain"] > 0 for each in chosen)
+
+
+def test_the_model_knows_whether_it_was_found_better_and_says_so(run, discs, capsys, tmp_path):
+    sam = load_model(run)
+    assert sam.is_better in (True, False)
+    metadata = run / "adapter" / "samtune.json"
+    content = json.loads(metadata.read_text())
+    try:
+        metadata.write_text(json.dumps(content | {"is_better": False}))
+        image = next((discs / "test" / "images").iterdir())
+        place = ["--boxes", "5,5,20,20", "--out", str(tmp_path / "out")]
+        assert main(["predict", str(run), str(image), *place]) == 0
+        told = capsys.readouterr()
+        assert "was not found better than its base for sure" in told.out + told.err
+    finally:
+        metadata.write_text(json.dumps(content))
+
+
+def test_a_budget_that_is_no_time_is_refused_before_anything_is_loaded(discs, tmp_path, capsys):
+    arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / "x"), "--budget", "5"]
+    assert main(arguments) == 2
+    assert "give a time, such as 90s, 5m or 1.5h" in capsys.readouterr().err
