@@ -117,10 +117,16 @@ def _any_shape(rng: np.random.Generator, shapes: tuple[Shape, ...]) -> Shape:
     return shapes[int(rng.integers(len(shapes)))]
 
 
-def cells(canvas: Canvas, palette: Palette) -> None:
-    """Many of a kind, alone and in clumps that touch, some with a nucleus."""
+def cells(canvas: Canvas, palette: Palette, smallest: float = 0.0015) -> None:
+    """Many of a kind, alone and in clumps that touch, some with a nucleus.
+
+    Args:
+        canvas: to draw on.
+        palette: its colours.
+        smallest: share of the picture that one covers at least.
+    """
     rng, hw = canvas.rng, canvas.hw
-    radius = any_radius(canvas, 0.0015, 0.03)
+    radius = any_radius(canvas, smallest, 0.03)
     room = 0.8 * hw[0] * hw[1] / (np.pi * radius**2)
     count = min(int(rng.integers(5, 60)), int(room))
     kind = palette.look(rng)

@@ -145,16 +145,16 @@ def _mask_frame(canvas: Canvas) -> None:
 
 
 def swarm(canvas: Canvas, palette: Palette) -> None:
-    """Cells alike, dim to bright, under uneven light: fluorescence."""
+    """Cells alike, some of a few pixels, dim to bright, under uneven light: fluorescence."""
     rng = canvas.rng
     dark = np.asarray(rng.uniform(0.01, 0.12) * np.ones(3), np.float32)
     tint = np.asarray(rng.uniform(0.4, 1.0) * np.ones(3), np.float32)
     canvas.image[:] = dark + gradient(canvas.hw, rng)[..., None] * np.float32(rng.uniform(0, 0.04))
-    cells(canvas, Palette(dark, tint, float(rng.uniform(0.1, 0.9)), 0.0))
+    cells(canvas, Palette(dark, tint, float(rng.uniform(0.1, 0.9)), 0.0), 0.0004)
 
 
 _OWN: tuple[tuple[Scene, float], ...] = (
-    (streets, 0.09), (vessels, 0.05), (rows, 0.09), (folds, 0.12), (swarm, 0.05),
+    (streets, 0.09), (vessels, 0.05), (rows, 0.09), (folds, 0.12), (swarm, 0.08),
 )  # fmt: skip
 _USUAL_SHARE = 1 - sum(weight for _, weight in _OWN)
 TRAINING_KINDS: tuple[tuple[Scene, float], ...] = (

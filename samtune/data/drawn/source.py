@@ -24,6 +24,8 @@ from samtune.types import FloatArray, LabelArray, Sample
 # An epoch of training is longer than any run; validation and test are short enough to be repeated.
 NUM_PICTURES = {"train": 1_000_000, "val": 64, "test": 200}
 SIDE = 256
+# Shares of the picture below which an object is left out
+CRUMB, TRAINING_CRUMB = 0.001, 0.0004
 
 
 class DrawnPictures(Source):
@@ -59,7 +61,8 @@ class DrawnPictures(Source):
         pixels = canvas.finished(degrade(image, self._bank, rng))
         if is_training:
             pixels, labels = mirrored(photographed(pixels, rng), labels, rng)
-        labels = without_crumbs(labels, canvas.num_objects)
+        crumb = TRAINING_CRUMB if is_training else CRUMB
+        labels = without_crumbs(labels, canvas.num_objects, crumb)
         return Sample(self.records[index].image_id, pixels, labels)
 
     def hw(self, index: int) -> tuple[int, int]:
@@ -128,8 +131,8 @@ def degrade(image: FloatArray, bank: TextureBank, rng: np.random.Generator) -> F
     return np.asarray(image, np.float32)
 
 
-def without_crumbs(labels: LabelArray, num_objects: int) -> LabelArray:
-    """Remove what occlusion has left too small to be pointed at (0.1% of the picture)."""
+def without_crumbs(labels: LabelArray, num_objects: int, smallest: float = CRUMB) -> LabelArray:
+    """Remove what occlusion has left too small to be pointed at, a share of the picture."""
     areas = np.bincount(labels.ravel(), minlength=num_objects + 1)
-    keep = np.where(areas >= 0.001 * labels[0].size, np.arange(len(areas)), 0).astype(np.int32)
+    keep = np.where(areas >= smallest * labels[0].size, np.arange(len(areas)), 0).astype(np.int32)
     return keep[labels]
