@@ -10,20 +10,26 @@ from samtune.types import MaskPrediction
 
 
 def cut_objects(
-    image_index: Tensor, num_images: int, size: int
+    image_index: Tensor, num_images: int, size: int, few: int = 1
 ) -> Iterator[tuple[slice, int | None]]:
     """Cut K objects into chunks, each of one image (its number comes along) or of several.
 
-    Prompts of one image share work; objects that are alone on theirs are decoded together.
+    Prompts of one image share work; objects that are few on theirs are decoded together.
+
+    Args:
+        image_index: (K,) the image of each object, in order.
+        num_images: how many images there are.
+        size: objects of a chunk at most.
+        few: up to so many objects of an image are not worth a chunk of their own.
     """
     images = image_index.tolist() if num_images > 1 else [0] * len(image_index)
-    start = stop = 0  # of objects that are alone on their image and wait for company
+    start = stop = 0  # of objects that are few on their image and wait for company
     for image, members in groupby(images):
         length = len(list(members))
-        if start < stop and (length > 1 or stop - start == size):
+        if start < stop and (length > few or stop - start + length > size):
             yield slice(start, stop), None
             start = stop
-        if length > 1 or num_images == 1:
+        if length > few or num_images == 1:
             for first in range(stop, stop + length, size):
                 yield slice(first, min(first + size, stop + length)), image
             start = stop + length

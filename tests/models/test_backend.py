@@ -235,7 +235,7 @@ class TestGradients:
         calls.clear()
         with torch.no_grad():
             embeddings = sam.encode(pixels)
-            sam.decode(embeddings, prompts.image_index, prompts.kinds["boxes"], True)
+            sam.decode(embeddings, prompts.image_index, prompts.kinds["boxes"], True, 2)
         assert len(calls) == 3  # one object alone on its image, two together, two alone
 
 

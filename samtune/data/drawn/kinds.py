@@ -51,16 +51,17 @@ class Palette:
         contrast = abs(amount)
         return Look(
             np.asarray(self.ground + own * amount, np.float32),
-            texture=_maybe(rng, 0.7, 0.3 * contrast),
-            shading=_maybe(rng, 0.4, 0.3 * contrast),
-            dome=_maybe(rng, 0.4, rng.choice((-0.5, 0.8, 0.8)) * contrast),
-            rim=_maybe(rng, 0.3, rng.choice((-0.6, 0.6)) * contrast),
+            texture=maybe(rng, 0.7, 0.3 * contrast),
+            shading=maybe(rng, 0.4, 0.3 * contrast),
+            dome=maybe(rng, 0.4, rng.choice((-0.5, 0.8, 0.8)) * contrast),
+            rim=maybe(rng, 0.3, rng.choice((-0.6, 0.6)) * contrast),
             softness=float(rng.choice((0.0, 0.5, 1.0, 1.6))),
             opacity=float(rng.choice((1.0, 1.0, 1.0, 0.8))),
         )
 
 
-def _maybe(rng: np.random.Generator, chance: float, most: float) -> float:
+def maybe(rng: np.random.Generator, chance: float, most: float) -> float:
+    """A fifth to all of `most`, or, but for the given chance, nothing."""
     return float(rng.uniform(0.2, 1.0) * most) if rng.random() < chance else 0.0
 
 
@@ -82,27 +83,29 @@ def draw_palette(rng: np.random.Generator) -> Palette:
 def draw_ground(canvas: Canvas, palette: Palette) -> None:
     """Background: colour, texture, a gradient, sometimes patches of other ground."""
     rng, hw = canvas.rng, canvas.hw
-    grey = canvas.bank.crop(hw, rng) * np.float32(_maybe(rng, 0.8, 0.3 * palette.contrast))
-    grey = grey + gradient(hw, rng) * np.float32(_maybe(rng, 0.4, 0.15))
+    grey = canvas.bank.crop(hw, rng) * np.float32(maybe(rng, 0.8, 0.3 * palette.contrast))
+    grey = grey + gradient(hw, rng) * np.float32(maybe(rng, 0.4, 0.15))
     canvas.image[:] = palette.ground + grey[..., None]
     for _ in range(int(rng.choice((0, 0, 0, 1, 2)))):
         look = palette.look(rng, rng.choice((-0.4, 0.4)))
-        canvas.paint(patch(rng, _place(canvas), _side(canvas) * 0.3, hw), look)
+        canvas.paint(patch(rng, any_place(canvas), mean_side(canvas) * 0.3, hw), look)
 
 
-def _side(canvas: Canvas) -> float:
+def mean_side(canvas: Canvas) -> float:
+    """Side of a square as large as the picture."""
     return float(np.sqrt(canvas.hw[0] * canvas.hw[1]))
 
 
-def _place(canvas: Canvas, margin: float = 0.0) -> Point:
+def any_place(canvas: Canvas, margin: float = 0.0) -> Point:
+    """A point of the picture, or up to `margin` sides beyond it."""
     y, x = (canvas.rng.uniform(-margin, 1 + margin) * side for side in canvas.hw)
     return float(x), float(y)
 
 
-def _radius(canvas: Canvas, smallest: float, largest: float) -> float:
-    """Of a circle that covers a share of the picture, drawn log-uniformly."""
+def any_radius(canvas: Canvas, smallest: float, largest: float) -> float:
+    """The radius of a circle that covers a share of the picture, drawn log-uniformly."""
     share = np.exp(canvas.rng.uniform(np.log(smallest), np.log(largest)))
-    return float(np.sqrt(share / np.pi)) * _side(canvas)
+    return float(np.sqrt(share / np.pi)) * mean_side(canvas)
 
 
 def _nearby(rng: np.random.Generator, place: Point, distance: float) -> Point:
@@ -114,10 +117,16 @@ def _any_shape(rng: np.random.Generator, shapes: tuple[Shape, ...]) -> Shape:
     return shapes[int(rng.integers(len(shapes)))]
 
 
-def cells(canvas: Canvas, palette: Palette) -> None:
-    """Many of a kind, alone and in clumps that touch, some with a nucleus."""
+def cells(canvas: Canvas, palette: Palette, smallest: float = 0.0015) -> None:
+    """Many of a kind, alone and in clumps that touch, some with a nucleus.
+
+    Args:
+        canvas: to draw on.
+        palette: its colours.
+        smallest: share of the picture that one covers at least.
+    """
     rng, hw = canvas.rng, canvas.hw
-    radius = _radius(canvas, 0.0015, 0.03)
+    radius = any_radius(canvas, smallest, 0.03)
     room = 0.8 * hw[0] * hw[1] / (np.pi * radius**2)
     count = min(int(rng.integers(5, 60)), int(room))
     kind = palette.look(rng)
@@ -128,11 +137,11 @@ def cells(canvas: Canvas, palette: Palette) -> None:
     shape = _any_shape(rng, kinds)
     with_nuclei = rng.random() < 0.3 and radius > 9
     nucleus = palette.look(rng, 1.6)
-    place = _place(canvas, 0.03)
+    place = any_place(canvas, 0.03)
     for _ in range(count):
         size = radius * float(np.exp(rng.normal(0, spread)))
         touching = rng.random() < clumping
-        place = _nearby(rng, place, 2.0 * size) if touching else _place(canvas, 0.03)
+        place = _nearby(rng, place, 2.0 * size) if touching else any_place(canvas, 0.03)
         mask = shape(rng, place, size, hw) & canvas.free()
         if mask.sum() < 0.5 * size**2:
             continue
@@ -153,7 +162,7 @@ def lumps(canvas: Canvas, palette: Palette) -> None:
     """A few large rounded things, often hardly different from their surroundings."""
     rng, hw = canvas.rng, canvas.hw
     for _ in range(int(rng.integers(1, 5))):
-        place, radius = _place(canvas, -0.1), _radius(canvas, 0.02, LARGEST)
+        place, radius = any_place(canvas, -0.1), any_radius(canvas, 0.02, LARGEST)
         mask = _any_shape(rng, (blob, blob, blob, patch))(rng, place, radius, hw)
         look = palette.look(rng, rng.choice((0.4, 0.7, 1.0)))
         halo = Look(look.colour - 0.5 * palette.contrast, softness=1.5, opacity=0.4)
@@ -171,15 +180,15 @@ def lumps(canvas: Canvas, palette: Palette) -> None:
 def town(canvas: Canvas, palette: Palette) -> None:
     """Roofs in two shades with shadows, roads and trees, all along one direction."""
     rng, hw = canvas.rng, canvas.hw
-    angle, radius = rng.uniform(0, np.pi), _radius(canvas, SMALLEST, 0.08)
+    angle, radius = rng.uniform(0, np.pi), any_radius(canvas, SMALLEST, 0.08)
     for _ in range(int(rng.integers(0, 3))):
-        canvas.add(stripe(rng, _place(canvas), radius * rng.uniform(0.5, 1.5), hw),
+        canvas.add(stripe(rng, any_place(canvas), radius * rng.uniform(0.5, 1.5), hw),
                    palette.look(rng, rng.choice((-0.7, 0.7))))  # fmt: skip
     light = rng.integers(-1, 2, 2) * max(1, round(radius * rng.uniform(0.1, 0.4)))
     shade = Look(np.zeros(3, np.float32), softness=0.7, opacity=float(rng.uniform(0.3, 0.8)))
     tree = palette.look(rng, -0.6)
     for _ in range(int(rng.integers(2, 30))):
-        place, size = _place(canvas, 0.03), radius * float(np.exp(rng.normal(0, 0.3)))
+        place, size = any_place(canvas, 0.03), radius * float(np.exp(rng.normal(0, 0.3)))
         if rng.random() < 0.2:
             canvas.add(blob(rng, place, size * 0.6, hw), tree)
             continue
@@ -212,10 +221,10 @@ def network(canvas: Canvas, palette: Palette) -> None:
     rng, hw = canvas.rng, canvas.hw
     one_object = rng.random() < 0.4
     look, joined = palette.look(rng), np.zeros(hw, np.uint8)
-    thickness = float(np.exp(rng.uniform(np.log(1.5), np.log(0.09 * _side(canvas)))))
+    thickness = float(np.exp(rng.uniform(np.log(1.5), np.log(0.09 * mean_side(canvas)))))
     for _ in range(int(rng.integers(1, 8))):
-        start, bend = _place(canvas, 0.1), rng.uniform(0, 3)
-        line = curve(rng, start, _side(canvas) * rng.uniform(0.5, 2.0), bend)
+        start, bend = any_place(canvas, 0.1), rng.uniform(0, 3)
+        line = curve(rng, start, mean_side(canvas) * rng.uniform(0.5, 2.0), bend)
         mask = band(line, thickness * rng.uniform(0.6, 1.2), hw)
         joined |= mask
         if not one_object:
@@ -224,7 +233,7 @@ def network(canvas: Canvas, palette: Palette) -> None:
         canvas.add(joined, look)
     for _ in range(int(rng.integers(0, 6))):
         shape = _any_shape(rng, SOLID)
-        canvas.add(shape(rng, _place(canvas), _radius(canvas, SMALLEST, 0.06), hw),
+        canvas.add(shape(rng, any_place(canvas), any_radius(canvas, SMALLEST, 0.06), hw),
                    palette.look(rng))  # fmt: skip
 
 
@@ -233,12 +242,12 @@ def mosaic(canvas: Canvas, palette: Palette) -> None:
     rng, hw = canvas.rng, canvas.hw
     count = int(rng.integers(3, 22))
     y, x = np.mgrid[: hw[0] : 2, : hw[1] : 2].astype(np.float32)
-    wave = rng.uniform(0, 0.06) * _side(canvas)
+    wave = rng.uniform(0, 0.06) * mean_side(canvas)
     x += wave * np.sin(y / rng.uniform(8, 40) + rng.uniform(0, 6))
     y += wave * np.sin(x / rng.uniform(8, 40) + rng.uniform(0, 6))
     nearest, best = np.zeros(y.shape, np.uint8), np.full(y.shape, np.inf, np.float32)
     for number in range(count):
-        centre = _place(canvas)
+        centre = any_place(canvas)
         distance = (x - centre[0]) ** 2 + (y - centre[1]) ** 2
         nearest[distance < best] = number
         np.minimum(best, distance, out=best)
@@ -253,10 +262,10 @@ def mixture(canvas: Canvas, palette: Palette) -> None:
     """Things of all kinds and sizes over each other."""
     rng, hw = canvas.rng, canvas.hw
     sizes = sorted(
-        (_radius(canvas, SMALLEST, 0.3) for _ in range(rng.integers(2, 22))), reverse=True
+        (any_radius(canvas, SMALLEST, 0.3) for _ in range(rng.integers(2, 22))), reverse=True
     )
     for radius in sizes:
-        place = _place(canvas, 0.02)
+        place = any_place(canvas, 0.02)
         mask = _any_shape(rng, ANY)(rng, place, radius, hw)
         look = palette.look(rng, rng.choice((-1.0, 1.0, 1.5)))
         canvas.add(mask, look)
@@ -272,7 +281,7 @@ def plates(canvas: Canvas, palette: Palette) -> None:
     rng, hw = canvas.rng, canvas.hw
     inner = Palette(palette.ground, -palette.tint, palette.contrast, palette.variety)
     for _ in range(int(rng.integers(1, 4))):
-        place, radius = _place(canvas, -0.1), _radius(canvas, 0.06, 0.4)
+        place, radius = any_place(canvas, -0.1), any_radius(canvas, 0.06, 0.4)
         plate = _any_shape(rng, SOLID)(rng, place, radius, hw)
         canvas.add(plate, palette.look(rng), GROUP)
         size, shape, look = radius * rng.uniform(0.1, 0.3), _any_shape(rng, SOLID), inner.look(rng)

@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 
 from samtune.data.drawn.canvas import Canvas
-from samtune.data.drawn.kinds import KINDS, draw_ground, draw_palette
+from samtune.data.drawn.kinds import KINDS, Scene, draw_ground, draw_palette
+from samtune.data.drawn.richer import TRAINING_KINDS
 from samtune.data.drawn.textures import TextureBank
+from samtune.data.drawn.views import draw_window, enlarge, mirrored, photographed
 from samtune.data.source import Record, Source
 from samtune.errors import UserError
 from samtune.prompts.seeding import object_rng
@@ -22,6 +24,8 @@ from samtune.types import FloatArray, LabelArray, Sample
 # An epoch of training is longer than any run; validation and test are short enough to be repeated.
 NUM_PICTURES = {"train": 1_000_000, "val": 64, "test": 200}
 SIDE = 256
+# Shares of the picture below which an object is left out
+CRUMB, TRAINING_CRUMB = 0.001, 0.0004
 
 
 class DrawnPictures(Source):
@@ -49,10 +53,17 @@ class DrawnPictures(Source):
             self._bank = TextureBank(self.seed)
         # the word is of the first pictures that were drawn: another would draw other ones
         rng = object_rng(self.seed, "scene", self.split, index)
-        canvas = draw_picture((self.side, self.side), self._bank, rng)
-        image = degrade(canvas.image, self._bank, rng)
-        labels = without_crumbs(canvas.labels, canvas.num_objects)
-        return Sample(self.records[index].image_id, canvas.finished(image), labels)
+        hw, is_training = (self.side, self.side), self.split == "train"
+        canvas = draw_picture(hw, self._bank, rng, TRAINING_KINDS if is_training else KINDS)
+        image, labels, window = canvas.image, canvas.labels, None
+        if is_training and (window := draw_window(labels, rng)):
+            image, labels = enlarge(image, labels, window, hw)
+        pixels = canvas.finished(degrade(image, self._bank, rng))
+        if is_training:
+            pixels, labels = mirrored(photographed(pixels, rng), labels, rng)
+        crumb = TRAINING_CRUMB if is_training else CRUMB
+        labels = without_crumbs(labels, canvas.num_objects, crumb)
+        return Sample(self.records[index].image_id, pixels, labels)
 
     def hw(self, index: int) -> tuple[int, int]:
         return self.side, self.side
@@ -83,12 +94,15 @@ def drawn_splits(seed: int) -> dict[str, Source]:
     return {split: DrawnPictures(split, seed) for split in NUM_PICTURES}
 
 
-def draw_picture(hw: tuple[int, int], bank: TextureBank, rng: np.random.Generator) -> Canvas:
-    """Draw a picture of any kind: clean, as a perfect camera would see it."""
+def draw_picture(
+    hw: tuple[int, int], bank: TextureBank, rng: np.random.Generator,
+    kinds: tuple[tuple[Scene, float], ...] = KINDS,
+) -> Canvas:  # fmt: skip
+    """Draw a picture of one of `kinds`: clean, as a perfect camera would see it."""
     canvas, palette = Canvas(hw, bank, rng), draw_palette(rng)
     draw_ground(canvas, palette)
-    kinds, weights = zip(*KINDS, strict=True)
-    kinds[int(rng.choice(len(kinds), p=weights))](canvas, palette)
+    scenes, weights = zip(*kinds, strict=True)
+    scenes[int(rng.choice(len(scenes), p=weights))](canvas, palette)
     return canvas
 
 
@@ -117,8 +131,8 @@ def degrade(image: FloatArray, bank: TextureBank, rng: np.random.Generator) -> F
     return np.asarray(image, np.float32)
 
 
-def without_crumbs(labels: LabelArray, num_objects: int) -> LabelArray:
-    """Remove what occlusion has left too small to be pointed at (0.1% of the picture)."""
+def without_crumbs(labels: LabelArray, num_objects: int, smallest: float = CRUMB) -> LabelArray:
+    """Remove what occlusion has left too small to be pointed at, a share of the picture."""
     areas = np.bincount(labels.ravel(), minlength=num_objects + 1)
-    keep = np.where(areas >= 0.001 * labels[0].size, np.arange(len(areas)), 0).astype(np.int32)
+    keep = np.where(areas >= smallest * labels[0].size, np.arange(len(areas)), 0).astype(np.int32)
     return keep[labels]
