@@ -13,13 +13,13 @@ ROOT = Path(__file__).parent.parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "demo")
-    parser.add_argument("--epochs", type=int, help="fewer make a quicker and poorer demo")
+    parser.add_argument("--budget", default="", help="of tuning, such as 30s (default: 100s)")
     options = parser.parse_args()
     data, run = options.out / "data", options.out / "run"
     if code := _make_data(data):
         return code
     shutil.rmtree(run, ignore_errors=True)
-    return _run_steps(data, run, options.epochs)
+    return _run_steps(data, run, options.budget)
 
 
 def _make_data(data: Path) -> int:
@@ -28,10 +28,10 @@ def _make_data(data: Path) -> int:
     return 0
 
 
-def _run_steps(data: Path, run: Path, epochs: int | None) -> int:
+def _run_steps(data: Path, run: Path, budget: str) -> int:
     fit = ["fit", "--config", str(ROOT / "configs" / "demo.yaml"), "--data.path", str(data)]
     fit += ["--run", str(run)]
-    fit += ["--trainer.max_epochs", str(epochs)] if epochs else []
+    fit += ["--budget", budget] if budget else []
     base = ["evaluate", "nano", "--config", str(ROOT / "configs" / "demo.yaml"), "--data.path"]
     steps = {
         "1. what the base model does on the held-out tiles": [

@@ -117,11 +117,16 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         self._kept: dict[int, Sample] = {}
         self._room = _KEPT_BYTES
 
+    @property
+    def windows(self) -> int:
+        """Items that an image gives."""
+        return max(1, self.settings.windows)
+
     def __len__(self) -> int:
-        return len(self.source) * max(1, self.settings.windows)
+        return len(self.source) * self.windows
 
     def __getitem__(self, key: tuple[int, int]) -> Item | Failure | None:
-        (index, number), epoch = divmod(key[0], max(1, self.settings.windows)), key[1]
+        (index, number), epoch = divmod(key[0], self.windows), key[1]
         attempts = len(self.source) if self.is_training else 1
         for step in range(attempts):
             try:

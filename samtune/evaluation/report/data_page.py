@@ -32,13 +32,13 @@ class BatchPicture:
 
 
 def draw_batch(data: SamDataModule, sam: Sam, count: int) -> list[BatchPicture]:
-    """Some training images, evenly spread, as the network sees them in the first epoch."""
+    """Some training images or windows, evenly spread, as the network sees them in the first epoch."""
     dataset = data.prompted(sam.frame, sam.mask_side)
     pictures = []
     for index in np.unique(np.linspace(0, len(dataset) - 1, count).astype(int)).tolist():
         item = dataset[index, 0]
         if isinstance(item, Item):
-            name = dataset.source.records[index].image_id
+            name = dataset.source.records[index // dataset.windows].image_id
             pictures.append(BatchPicture(_picture(item, sam.frame), f"{name}: {_told(item)}"))
     return pictures
 
