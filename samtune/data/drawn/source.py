@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from samtune.data.drawn.canvas import Canvas
+from samtune.data.drawn.closeups import draw_window, enlarge, mirrored, photographed
 from samtune.data.drawn.kinds import KINDS, Scene, draw_ground, draw_palette
 from samtune.data.drawn.richer import TRAINING_KINDS
 from samtune.data.drawn.textures import TextureBank
-from samtune.data.drawn.closeups import draw_window, enlarge, mirrored, photographed
 from samtune.data.source import Record, Source
 from samtune.errors import UserError
 from samtune.prompts.seeding import object_rng

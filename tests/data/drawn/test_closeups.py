@@ -3,11 +3,11 @@ import pytest
 
 from samtune.data.drawn import views
 from samtune.data.drawn.canvas import Canvas
+from samtune.data.drawn.closeups import draw_window, enlarge, mirrored, photographed
 from samtune.data.drawn.kinds import draw_ground, draw_palette
 from samtune.data.drawn.richer import TRAINING_KINDS
 from samtune.data.drawn.source import DrawnPictures
 from samtune.data.drawn.textures import TextureBank
-from samtune.data.drawn.closeups import draw_window, enlarge, mirrored, photographed
 from samtune.data.objects import find_objects
 
 
