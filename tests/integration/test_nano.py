@@ -55,6 +55,7 @@ def tuned(cells, tmp_path_factory):
     arguments += ["--data.batch_size", "2", "--data.num_workers", "0", "--data.target_side", "64"]
     arguments += ["--model.num_corrections", "1", "--model.optim.lr", "1e-3"]
     arguments += ["--trainer.max_epochs", "7", "--trainer.check_val_every_n_epoch", "7"]
+    arguments += ["--data.windows", "0", "--choose", "false", "--model.decoder", "full"]
     assert main([*arguments, "--trainer.accelerator", "cpu"]) == 0
     return run
 

@@ -282,7 +282,7 @@ def test_the_two_commands_of_the_first_screen_exist():
         assert script.stat().st_mode & 0o111
 
 
-SMALL = {"num_workers": 0, "max_objects": 2, "val_objects": 2, "batch_size": 2}
+SMALL = {"num_workers": 0, "max_objects": 2, "val_objects": 2, "batch_size": 2, "windows": 0}
 QUICK = {"accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0}
 
 

@@ -55,7 +55,7 @@ class TestAdapters:
         assert torch.equal(stored[f"{root}.lora_B.weight"], qkv.lora_B["default"].weight)
 
     def test_the_metadata_names_base_and_settings(self, tuned, base_folder, tmp_path):
-        tuned.with_multimask = False
+        tuned.with_multimask, tuned.is_better = False, True
         tuned.reading = Reading((3, 1, 0), "auto", window="lung", axis="coronal", tile=512)
         metadata = read_json(save_tuned(tuned, tmp_path) / "samtune.json")
         assert metadata == {
@@ -72,6 +72,7 @@ class TestAdapters:
                 "axis": "coronal", "with_neighbours": False, "tile": 512,
             },
             "with_multimask": False,
+            "is_better": True,
         }  # fmt: skip
 
     @pytest.mark.parametrize(

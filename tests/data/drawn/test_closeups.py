@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from samtune.data.drawn import views
+from samtune.data.drawn import closeups
 from samtune.data.drawn.canvas import Canvas
 from samtune.data.drawn.closeups import draw_window, enlarge, mirrored, photographed
 from samtune.data.drawn.kinds import draw_ground, draw_palette
@@ -24,7 +24,7 @@ def labels():
 
 
 def windows(labels, monkeypatch, count=200):
-    monkeypatch.setattr(views, "WINDOW_CHANCE", 1.0)
+    monkeypatch.setattr(closeups, "WINDOW_CHANCE", 1.0)
     return [draw_window(labels, np.random.default_rng(seed)) for seed in range(count)]
 
 

@@ -48,7 +48,7 @@ def test_a_layer_has_four_times_the_crops(layers):
 
 
 def test_tiles_are_those_of_the_training(discs):
-    source = SamDataModule(DataSettings(path=str(discs), tile=40, tile_overlap=12)).source("test")
+    source = SamDataModule(DataSettings(path=str(discs), tile=40, tile_overlap=12)).tiles("test")
     trained = {record.image_id.partition("@")[2] for record in source.records}
     tiles = tile_boxes((64, 64), 40, 12)
     assert {f"{x0},{y0}" for x0, y0, _, _ in tiles} == trained
