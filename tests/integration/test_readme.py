@@ -51,7 +51,9 @@ CALLS = {
     "samtune fit --config configs/nano/SET.yaml --data.path SET --run runs/SET": (
         "fit", {"config": "configs/nano/SET.yaml", "data": {"path": "SET"}, "run": "runs/SET"},
     ),
-    "samtune evaluate runs/SET": ("evaluate", {"model": "runs/SET"}),
+    "samtune evaluate runs/SET --protocols box point": (
+        "evaluate", {"model": "runs/SET", "protocols": ["box", "point"]},
+    ),
     "samtune bench nano --images my_data/images --max_images 4": (
         "bench", {"models": ["nano"], "images": "my_data/images", "max_images": 4},
     ),
