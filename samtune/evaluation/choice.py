@@ -111,7 +111,8 @@ def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -
     if chosen is None:
         return (
             f"the base is kept: {where} nothing that was trained is better without a kind of prompt "
-            "that falls. More images, a larger image_size, a longer budget or another base may help"
+            "that falls (checkpoints/last.ckpt holds what was trained). More images, a larger "
+            "image_size, a longer budget or another base may help"
         )
     strength = "" if chosen.strength == 1 else f" at strength {chosen.strength:g}"
     text = f"the {chosen.weights} weights{strength} are kept; {where}: {chosen.sentence}"

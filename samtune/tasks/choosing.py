@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
-from samtune.tasks.scale import scale_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from samtune.evaluation.rows import Row
     from samtune.evaluation.settings import EvaluationSettings
     from samtune.models.backend import Sam
+    from samtune.models.strength import TunedScale
     from samtune.training.preparing import Training
 
+log = logging.getLogger(__name__)
 PROTOCOLS = ("box", "point", "clicks_3")
 # In which order candidates are asked while there is time
 _PLAN = (("last", 1.0), ("last", 0.75), ("last", 0.5), ("best", 1.0), ("last", 0.25))
@@ -49,10 +51,13 @@ def choose_weights(training: Training, run: Path) -> str:
     from samtune.evaluation.choice import choose, sentence_of
     from samtune.files import write_json
     from samtune.models.saving import save_tuned
+    from samtune.models.strength import can_be_scaled
 
     sam = training.model.network.eval()
     states = _States(sam, run)
     candidates, rows = _measure_all(training, states)
+    if not rows:
+        return "nothing was chosen: no validation image holds an object; the best weights are kept"
     chosen = choose(candidates)
     sentence = sentence_of(
         chosen, len({row.key for row in rows}), len({row.cluster for row in rows})
@@ -60,8 +65,8 @@ def choose_weights(training: Training, run: Path) -> str:
     sam.is_better = chosen is not None and chosen.is_better
     with states.at(chosen.weights if chosen else "last", 1.0):
         strength = chosen.strength if chosen else 0.0
-        if strength != 1:
-            scale_of(sam).settle(strength)
+        if strength != 1 and can_be_scaled(sam):
+            states.scale().settle(strength)
         save_tuned(sam, run)
     told = [_plain(each) | {"is_chosen": each is chosen} for each in candidates]
     write_json(run / "choice.json", {"sentence": sentence, "candidates": told})
@@ -73,8 +78,19 @@ class _States:
 
     def __init__(self, sam: Sam, run: Path) -> None:
         self.sam, self._best = sam, run / "checkpoints" / "best.ckpt"
+        self._base: Sam | None = None
         trained = sam.named_parameters()
         self._last = {f"sam.{n}": p.detach().clone() for n, p in trained if p.requires_grad}
+
+    def scale(self) -> TunedScale:
+        """Of the weights as they are; the base of a network that was trained whole is loaded once."""
+        from samtune.models.loading import load_base
+        from samtune.models.strength import TunedScale
+
+        if self._base is None and not self.sam.is_adapted:
+            base = load_base(asdict(self.sam.base), "the run")
+            self._base = base.to(self.sam.device).eval()
+        return TunedScale(self.sam, self._base)
 
     @property
     def names(self) -> list[str]:
@@ -85,8 +101,12 @@ class _States:
         """One of them, for the time of the block; afterwards the network has its last weights."""
         from samtune.models.loading import load_trained
 
+        if strength == 0 and self.sam.is_adapted:  # also of adapters that have no scale
+            with self.sam.base_weights():
+                yield
+            return
         load_trained(self.sam, self._state(weights), weights)
-        scale = None if strength == 1 else scale_of(self.sam)
+        scale = None if strength == 1 else self.scale()
         try:
             if scale is not None:
                 scale.set(strength)
@@ -126,8 +146,12 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
     for weights, strength in _plan(states):
         if found and time.monotonic() + each > end:
             break
-        with states.at(weights, strength):
-            rows, forgotten = list(_ask(sam, domain, images)), list(_ask(sam, general))
+        try:
+            with states.at(weights, strength):
+                rows, forgotten = list(_ask(sam, domain, images)), list(_ask(sam, general))
+        except UserError as error:  # its answers are no numbers: no candidate
+            log.warning("%s weights at strength %g: %s", weights, strength, error)
+            continue
         pairs = (base, rows), (elsewhere, forgotten)
         found.append(measured(weights, strength, *pairs, TUNED, training.data.seed))
     return found, base
@@ -177,12 +201,20 @@ def _ask(
             continue
         if num_asked >= 2 and time.monotonic() > until:
             return
-        try:
-            rows = compare(contestants, Subset(source, [index]), questions.settings, what="").rows
-        except UserError:  # no object, or an image that cannot be read: told during training
-            continue
-        num_asked += 1
-        yield from rows
+        if _has_objects(source, index, questions.settings.min_area):
+            num_asked += 1
+            part = Subset(source, [index])
+            yield from compare(contestants, part, questions.settings, what="").rows
+
+
+def _has_objects(source: Source, index: int, min_area: int) -> bool:
+    """Whether there is something to ask; images that cannot be read were told in training."""
+    from samtune.data.objects import find_objects
+
+    try:
+        return bool(find_objects(source.read(index).labels, min_area))
+    except UserError:
+        return False
 
 
 def _plain(candidate: Candidate) -> dict[str, Any]:

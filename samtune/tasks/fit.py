@@ -217,8 +217,11 @@ def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
     training.trainer.fit(
         training.model, training.data, ckpt_path=str(checkpoint) if checkpoint else None
     )
-    if settings.choose and settings.data.format != "drawn" and training.trainer.world_size == 1:
-        log.info(choose_weights(training, run))
+    if settings.choose and settings.data.format != "drawn":
+        if training.trainer.world_size == 1:
+            log.info(choose_weights(training, run))
+        else:
+            log.info("several processes choose nothing at the end: the best by validation is kept")
     return Run(run)
 
 

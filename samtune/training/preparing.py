@@ -80,6 +80,11 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     except (RuntimeError, MisconfigurationException, ValueError, TypeError) as error:
         # how Lightning reports that an accelerator is not there, or a strategy unknown
         raise UserError(first_line(error)) from error
+    if budget is not None and trainer.world_size > 1:
+        raise UserError(
+            "a budget of time is for one process, since the clocks of several differ: give "
+            "trainer.max_steps instead"
+        )
     _require_whole_weights(trainer.strategy)
     return Training(settings, model, data, trainer)
 

@@ -60,3 +60,18 @@ def test_a_budget_that_is_no_time_is_refused_before_anything_is_loaded(discs, tm
     arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / "x"), "--budget", "5"]
     assert main(arguments) == 2
     assert "give a time, such as 90s, 5m or 1.5h" in capsys.readouterr().err
+
+
+def test_an_adapter_that_has_no_strengths_is_compared_with_the_base_too(discs, tmp_path):
+    run = tmp_path / "dora"
+    flags = [*BUDGET, "--model.lora.with_dora", "true"]
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
+    candidates = json.loads((run / "choice.json").read_text())["candidates"]
+    assert {each["strength"] for each in candidates} == {1.0}
+    assert load_model(run).is_adapted
+
+
+def test_several_processes_have_no_budget_of_time(discs, tmp_path, capsys):
+    more = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--run", str(tmp_path / "x")]
+    assert main(["fit", "--data.path", str(discs), *BUDGET, *more]) == 2
+    assert "a budget of time is for one process" in capsys.readouterr().err
