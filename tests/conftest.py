@@ -79,6 +79,7 @@ FAST = [
     "--base", "nano", "--image_size", str(SIDE), "--data.num_workers", "0",
     "--trainer.accelerator", "cpu", "--data.max_objects", "3", "--choose", "false",
     "--data.windows", "0", "--model.num_corrections", "1", "--trainer.log_every_n_steps", "1",
+    "--model.loss.general", "0",
 ]  # fmt: skip
 
 

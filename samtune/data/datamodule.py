@@ -1,12 +1,14 @@
 """The data of a run, for Lightning and for evaluation: settings in, sources and loaders out."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from samtune.data.dataset import PromptedDataset, PromptSettings
+from samtune.data.drawn.source import DrawnPictures
 from samtune.data.features import FeatureStore, open_store
 from samtune.data.formats import open_splits
 from samtune.data.loader import BatchLoader
@@ -23,6 +25,8 @@ _BLOCK = 2048
 _WINDOWS_AN_EPOCH = 256
 # Objects of a validation window; and of an image, where there is no limit
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
+# General pictures, and objects of each
+_NUM_GENERAL, _GENERAL_OBJECTS = 256, 4
 
 
 class SamDataModule(pl.LightningDataModule):
@@ -165,6 +169,14 @@ class SamDataModule(pl.LightningDataModule):
         store = self._open_store(model)
         return PromptedDataset(source, settings, self.val_protocols, False, store)
 
+    def general_dataset(self, model: Any) -> PromptedDataset:
+        """Drawn pictures with prompts, that a model may be held to what its base answers."""
+        settings = replace(
+            self._prompt_settings(model, _GENERAL_OBJECTS, "train"), augment="none", windows=0
+        )
+        pictures = DrawnPictures("train", num_pictures=_NUM_GENERAL)
+        return PromptedDataset(pictures, settings, self.recipe, True, self._open_store(model))
+
     def spread_validation(self, most: int) -> None:
         """Validate on so many images at most, evenly spread, on one window of each."""
         self._most_validated = most
@@ -175,7 +187,8 @@ class SamDataModule(pl.LightningDataModule):
 
     def num_kept(self) -> int:
         """How many answers of the encoder the cache will hold."""
-        return self.num_items("train") * max(1, self.views) + self.num_items("val")
+        general = _NUM_GENERAL if self.recipe.general and self.format != "drawn" else 0
+        return self.num_items("train") * max(1, self.views) + self.num_items("val") + general
 
     @property
     def views(self) -> int:

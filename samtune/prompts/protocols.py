@@ -158,6 +158,7 @@ class Recipe:
         pixel, dice, iou: weights of the losses.
         chosen: share of the mask loss that goes to the mask which the network itself thinks best, the
             one that a user gets; the rest goes to the best of three, as in SAM.
+        general: weight of the loss on general pictures, where the base's answers are the target.
         iou_loss: of the IoU head.
         is_iou_of_all: the IoU head is trained on all masks, not only the best.
     """
@@ -176,6 +177,7 @@ class Recipe:
     dice: float = 1.0
     iou: float = 1.0
     chosen: float = 0.0
+    general: float = 0.0
     iou_loss: IouLoss = "mse"
     is_iou_of_all: bool = True
 
@@ -203,7 +205,7 @@ RECIPES: Mapping[str, Recipe] = {
     for recipe in (
         Recipe(
             "mixed", _MIXED, num_corrections=1, correction_from_truth=0.1, max_objects=8,
-            pixel_loss="bce", pixel=2.0, chosen=0.5,
+            pixel_loss="bce", pixel=2.0, chosen=0.5, general=0.3,
         ),
         Recipe("sam", _HALF, num_corrections=8, num_refinements=2),
         Recipe(

@@ -31,6 +31,7 @@ class LossWeights:
     is_iou_of_all: bool
     object: float = 1.0
     chosen: float = 0.0
+    general: float = 0.0
 
     @classmethod
     def from_settings(cls, settings: LossSettings, recipe: Recipe) -> "LossWeights":
@@ -43,6 +44,7 @@ class LossWeights:
             recipe.is_iou_of_all,
             settings.object,
             recipe.chosen if settings.chosen < 0 else settings.chosen,
+            recipe.general if settings.general < 0 else settings.general,
         )
 
 

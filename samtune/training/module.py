@@ -25,6 +25,7 @@ from samtune.prompts.seeding import object_rng
 from samtune.reading import Reading
 from samtune.training.budget import find_budget
 from samtune.training.encoding import encode_batch, frozen_part
+from samtune.training.general import GeneralPictures
 from samtune.training.losses import LossWeights, require_finite
 from samtune.training.memory import is_out_of_memory
 from samtune.training.optim import build_optimizer, build_schedule
@@ -70,6 +71,7 @@ class SamTuner(pl.LightningModule):
         self.extent_head: ExtentHead | None = None
         self.sam: Sam | None = None
         self.store: FeatureStore | None = None  # the data module opens it
+        self.general: GeneralPictures | None = None
         self._has_saved_memory = False
         self.scores = ValidationScores()
         self.base_scores: dict[str, float] = {}
@@ -110,6 +112,16 @@ class SamTuner(pl.LightningModule):
     @property
     def mask_side(self) -> int:
         return self.network.mask_side
+
+    def on_train_start(self) -> None:
+        """Open the general pictures, unless drawn ones are what is learned."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        wants = self.loss_weights.general > 0 and self.network.is_adapted
+        if wants and data is not None and data.format != "drawn":
+            dataset = data.general_dataset(self)
+            self.general = GeneralPictures(
+                dataset, data.batch_size, data.seed, self.global_rank, self.store
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         share = share_of(len(batch.keys), self.trainer.world_size, self.device)  # all take part
@@ -178,7 +190,15 @@ class SamTuner(pl.LightningModule):
         values = mean_of(rounds)
         require_finite(values["loss"], self.global_step, batch.keys)
         self._log_step({k: v.detach() for k, v in values.items()}, share, len(batch.keys))
-        return self._joined(values["loss"] * share)
+        return self._joined(values["loss"] * share + self._general_loss(batch_idx))
+
+    def _general_loss(self, batch_idx: int) -> Tensor | float:
+        """What the answers to general pictures add."""
+        weight = self.loss_weights.general
+        if self.general is None or not weight:
+            return 0.0
+        loss = self.general.loss(self.network, (self.current_epoch, batch_idx))
+        return 0.0 if loss is None else weight * loss
 
     def _log_step(self, values: dict[str, Tensor], share: float, size: int) -> None:
         """Log a step; among several processes one without objects adds nothing, but takes part."""

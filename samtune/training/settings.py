@@ -19,6 +19,8 @@ class LossSettings:
         iou: weight of the IoU head's loss.
         chosen: share of the mask loss that goes to the mask which the network itself thinks best; the
             rest goes to the best of three.
+        general: weight of the loss on general (drawn) pictures, where the answers of the base are the
+            target, so that what it could do is kept; for trainings of an adapter.
         iou_loss: of the IoU head: squared or absolute error.
         object: weight of the object score's cross-entropy (SAM 2, SAM 3): each prompt is for an object.
     """
@@ -28,6 +30,7 @@ class LossSettings:
     dice: float = -1.0
     iou: float = -1.0
     chosen: float = -1.0
+    general: float = -1.0
     iou_loss: Literal["recipe", "mse", "l1"] = "recipe"
     object: float = 1.0
 
