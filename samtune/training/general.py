@@ -103,4 +103,6 @@ def distance(found: MaskPrediction, wanted: MaskPrediction, valid: Tensor) -> Te
     shares, target = logits.sigmoid() * inside, target * inside
     overlap, size = (shares * target).sum((-2, -1)), (shares**2 + target**2).sum((-2, -1))
     error = (found.iou_scores.float() - wanted.iou_scores.float()) ** 2
-    return (_PIXEL * masked_mean(above, inside) + 1 - (2 * overlap + 1) / (size + 1) + error).mean(1)
+    return (_PIXEL * masked_mean(above, inside) + 1 - (2 * overlap + 1) / (size + 1) + error).mean(
+        1
+    )
