@@ -36,7 +36,7 @@ COMMANDS = {
                     _YES, "ask_or_not"),
     "check": Command("check", "data:tell_check", "look at a data set before training",
                      {"json": "print JSON"}),
-    "convert": Command("convert", "data:tell", "write a data set in another format"),
+    "convert": Command("convert", "data:tell_convert", "write a data set in another format"),
     "fetch": Command("fetch", "data:tell_fetch", "get a known data set, or list them",
                      {"yes": "do not ask"}, "agree_or_not"),
     "fit": Command("fit", "training:tell_fit", "fine-tune a SAM on your images and masks"),

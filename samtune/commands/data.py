@@ -5,14 +5,17 @@ import sys
 from typing import Any
 
 from samtune.tasks.check import Check
+from samtune.tasks.convert import Conversion
 from samtune.tasks.fetch import Fetched, known_sets
 from samtune.tasks.init import Proposal
-from samtune.tasks.results import Result, markdown
+from samtune.tasks.results import markdown
 
 Arguments = dict[str, Any]
 
 
-def tell(result: Result, options: Arguments) -> None:
+def tell_convert(result: Conversion, options: Arguments) -> None:
+    for note in result.notes:
+        print(f"NOTE: {note}", file=sys.stderr)
     print(result.headline)
 
 

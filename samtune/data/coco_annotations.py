@@ -1,9 +1,11 @@
 """Annotations as COCO has them, made into labels: polygons, compressed and uncompressed RLE."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from samtune.data.objects import stack_layers
+from samtune.data.settings import Crowds
 from samtune.errors import UserError
 from samtune.masks import polygons_to_mask, rle_to_mask
 from samtune.types import LabelArray, MaskArray
@@ -13,12 +15,58 @@ _LARGEST_ID = 2**31 - 1
 _EMPTY: tuple[Any, ...] = (None, "", [], [[]], {})
 
 
-def objects_among(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Annotations with a segmentation that are no crowds."""
+class Mark(NamedTuple):
+    """An annotation that is marked as a crowd: its image and category, and whether CVAT wrote it."""
+
+    image: object
+    category: object
+    has_attributes: bool
+
+
+def is_marked(value: Any) -> bool:
+    """Whether the value of `iscrowd` is a yes: 1 or true, as a number or as text."""
+    return str(value).strip().lower() not in ("0", "0.0", "", "false", "no", "none")
+
+
+def marked_are_objects(marks: Sequence[Mark], total: int, crowds: Crowds) -> bool:
+    """Whether annotations that a file marks as crowds are objects all the same.
+
+    COCO means by `iscrowd: 1` a region of many objects, one for a category of an image. Tools that
+    write every mask as run lengths set it for each: datumaro, and so CVAT, gives it to whatever is no
+    polygon, beside `attributes`, which COCO's own files do not have.
+
+    Args:
+        marks: all that are marked.
+        total: number of annotations, marked or not.
+        crowds: what the user says.
+    """
+    if crowds != "auto":
+        return crowds == "objects"
+    places = {(repr(mark.image), repr(mark.category)) for mark in marks}
+    return (
+        len(marks) == total
+        or any(mark.has_attributes for mark in marks)
+        or len(places) < len(marks)
+    )
+
+
+def objects_among(annotations: list[dict[str, Any]], with_marked: bool) -> list[dict[str, Any]]:
+    """Annotations with a segmentation that are no crowds, or those too where they are objects."""
     return [
         each for each in annotations
-        if not each.get("iscrowd") and each.get("segmentation") not in _EMPTY
+        if (with_marked or not is_marked(each.get("iscrowd")))
+        and each.get("segmentation") not in _EMPTY
     ]  # fmt: skip
+
+
+def objects_of_image(annotations: list[dict[str, Any]], crowds: Crowds) -> list[dict[str, Any]]:
+    """`objects_among` where the annotations of one image are all that a file holds."""
+    marks = [
+        Mark("", each.get("category_id"), isinstance(each.get("attributes"), dict))
+        for each in annotations
+        if is_marked(each.get("iscrowd"))
+    ]
+    return objects_among(annotations, marked_are_objects(marks, len(annotations), crowds))
 
 
 def decode_annotations(

@@ -13,7 +13,7 @@ from samtune.data.features import FeatureStore, open_store
 from samtune.data.formats import open_splits
 from samtune.data.loader import BatchLoader
 from samtune.data.settings import DataSettings
-from samtune.data.source import Source, Subset, Tiles
+from samtune.data.source import Source, Subset, Tiles, notes_of
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
@@ -114,6 +114,12 @@ class SamDataModule(pl.LightningDataModule):
         """How many images each split has, before they are cut into tiles."""
         self._open()
         return {name: len(source) for name, source in self._sources.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """What the reader noted of the data: what is left out, say."""
+        self._open()
+        return notes_of(self._sources.values())
 
     def _open(self) -> None:
         if not self._sources:

@@ -15,6 +15,8 @@ Format = Literal[
 ]  # fmt: skip
 Labels = Literal["auto", "instances", "semantic", "binary"]
 RecipeName = Literal["mixed", "sam", "sam2", "medsam", "points", "boxes"]
+# What annotations that COCO files mark as crowds are
+Crowds = Literal["auto", "objects", "left_out"]
 OnError = Literal["fail", "skip"]
 # Formats that data sets are written in
 Target = Literal["coco", "labels", "yolo", "labelme"]
@@ -55,6 +57,7 @@ class SourceSettings:
         class_names: label value -> name.
         slices: those slices or windows that are `labelled`, or `all`.
         objects, layer, class_column, encoding, tile_overlap, block: of scenes, see `readers/geo.py`.
+        crowds: what annotations are that COCO files mark as crowds.
     """
 
     reading: Reading = field(default_factory=Reading)
@@ -69,6 +72,7 @@ class SourceSettings:
     encoding: str = ""
     tile_overlap: int = 64
     block: int = 0
+    crowds: Crowds = "auto"
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ class DataSettings:
         class_column: of polygons: the attribute that names their class.
         encoding: of the polygons' text, such as latin-1, where the file does not say.
         block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
+        crowds: what annotations with `iscrowd: 1` of COCO files are: regions that are `left_out`, or
+            `objects`, as CVAT marks every mask; `auto` decides by what else is there, and says so.
         value_range: intensities that become 0 and 255, such as [200, 3000], instead of a stretch.
         bands: channels in the order red, green, blue: numbers from 0, or names that a GeoTIFF has.
         split_column: manifest column that names the split.
@@ -170,6 +176,7 @@ class DataSettings:
     class_column: str = ""
     encoding: str = ""
     block: int = 0
+    crowds: Crowds = "auto"
     value_range: list[float] | None = None
     bands: list[int | str] | None = None
     split_column: str = "split"
@@ -232,7 +239,7 @@ class DataSettings:
         return SourceSettings(
             self.reading, self.labels, self.with_components, tuple(self.ignore_values or ()),
             tuple((self.class_names or {}).items()), self.slices, self.objects, self.layer,
-            self.class_column, self.encoding, self.tile_overlap, self.block,
+            self.class_column, self.encoding, self.tile_overlap, self.block, self.crowds,
         )  # fmt: skip
 
     @property

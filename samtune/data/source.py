@@ -1,7 +1,7 @@
 """What every data format offers: a list of records, and a sample for each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,11 @@ class Source(ABC):
         `None` where images are no scenes of a map; so is one that says not where it lies.
         """
         return None
+
+
+def notes_of(sources: Iterable[Source]) -> list[str]:
+    """What the readers noted, once: splits of one source say the same."""
+    return list(dict.fromkeys(note for source in sources for note in source.notes))
 
 
 class Subset(Source):

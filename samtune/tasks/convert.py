@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,12 @@ class Conversion(Result):
     Attributes:
         folder: where it is.
         counts: by split, images and objects.
+        notes: what of the source was left out, and what else its reader noted.
     """
 
     folder: Path
     counts: dict[str, tuple[int, int]]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def headline(self) -> str:
@@ -79,7 +81,7 @@ def convert(
     opened = open_data(None, data=data_of(source, data))
     with replacing_folder(Path(out)) as folder:
         counts = _write_all(opened, WRITERS[to](folder))
-    return Conversion(Path(out), counts)
+    return Conversion(Path(out), counts, opened.notes)
 
 
 def _write_all(data: SamDataModule, writer: Writer) -> dict[str, tuple[int, int]]:

@@ -21,7 +21,7 @@ from samtune.data.checks.leaks import find_leaks, find_torn_groups
 from samtune.data.checks.look import Seen, look_at
 from samtune.data.geo.shared_ground import find_meeting
 from samtune.data.settings import OnError
-from samtune.data.source import Source
+from samtune.data.source import Source, notes_of
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
 
@@ -74,7 +74,7 @@ def check(
     """
     seen: list[Seen] = []
     unreadable: list[str] = []
-    findings = [Finding("warning", note) for note in _notes(sources)]
+    findings = [Finding("warning", note) for note in notes_of(sources.values())]
     for split, source in sources.items():
         cut = 0 if source.is_tiled else tile
         started = time.monotonic()
@@ -113,11 +113,6 @@ def _of_unreadable(errors: list[str], on_error: OnError) -> list[Finding]:
         return [Finding("warning", f"cannot be read, and will be left out: {told}")]
     advice = "data.on_error: skip leaves such images out"
     return [Finding("error", f"cannot be read: {told} ({advice})")]
-
-
-def _notes(sources: Mapping[str, Source]) -> list[str]:
-    """What the readers noted; splits of one source say the same."""
-    return list(dict.fromkeys(note for source in sources.values() for note in source.notes))
 
 
 def _chosen(source: Source, most: int) -> list[int]:

@@ -1,10 +1,10 @@
 """COCO instance segmentation: polygons, compressed and uncompressed RLE, crowds, categories.
 
-Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects: they are
-left out. Images with one `group` (a string or number, which `samtune convert` writes) belong
-together; `columns` (an object, which it writes too) are those of a manifest. Only the places of
-annotations in the file are kept, so that millions of objects fit in memory and are handed to worker
-processes cheaply.
+Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects, and are left
+out, unless `marked_are_objects` tells that a tool marks objects so; either is told. Images with one
+`group` (a string or number, which `samtune convert` writes) belong together; `columns` (an object, which
+it writes too) are those of a manifest. Only the places of annotations in the file are kept, so that
+millions of objects fit in memory and are handed to worker processes cheaply.
 """
 
 from pathlib import Path
@@ -14,8 +14,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.coco_annotations import decode_annotations, objects_among
+from samtune.data.coco_annotations import (
+    Mark,
+    decode_annotations,
+    is_marked,
+    marked_are_objects,
+    objects_among,
+)
 from samtune.data.json_index import decode_json, find_spans, read_spans
+from samtune.data.left_out import LeftOut
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.data.source import Record, Source
@@ -59,6 +66,7 @@ class _Head(msgspec.Struct):
     category_id: _Id = None
     iscrowd: Any = 0
     segmentation: msgspec.Raw = msgspec.Raw()
+    attributes: Any = None
 
 
 class Coco(Reader):
@@ -90,12 +98,13 @@ class Coco(Reader):
         if not self._images:
             raise UserError(f"{annotations} names no images")
         self._rows = _rows(self._images, annotations)
-        owners, num_boxes = _owners(content, self._rows, annotations)
-        self._notes = _notes_of(owners, num_boxes, annotations)
+        owners, marks, num_boxes = _owners(content, self._rows, annotations)
+        self._with_marked = marked_are_objects(marks, len(owners), self.settings.crowds)
+        self._notes = self._told(owners, marks, num_boxes)
         order = np.argsort(owners, kind="stable")
         self._spans = find_spans(content.annotations, buffer)[order]
         self._first = np.searchsorted(owners[order], np.arange(len(self._images) + 1))
-        root = _image_root(annotations, split, self._images[0].file_name)
+        root = _image_root(annotations, split, self._images)
         prefix = f"{split}/" if split else ""
         self.records = [
             Record(
@@ -123,6 +132,13 @@ class Coco(Reader):
         if list(files) == [""]:
             return split_source(cls(files[""], settings), splits)
         sources = {name: cls(file, settings, name) for name, file in files.items() if name}
+        left_out = LeftOut()
+        left_out.add_all(
+            "JSON files that are called as no split are",
+            (file.name for file in _json_files(path) if file not in files.values()),
+        )
+        for source in sources.values():
+            source._notes += left_out.notes(path)
         if "train" not in sources:
             raise UserError(f"{path} holds {', '.join(sources)} but no train.json")
         given = with_groups(sources, splits)
@@ -156,7 +172,30 @@ class Coco(Reader):
 
     def _annotations(self, row: int) -> list[dict[str, Any]]:
         spans = self._spans[self._first[row] : self._first[row + 1]].tolist()
-        return objects_among(read_spans(self.file, spans))
+        return objects_among(read_spans(self.file, spans), self._with_marked)
+
+    def _told(self, owners: NDArray[np.int64], marks: list[Mark], num_boxes: int) -> list[str]:
+        """What is left out, and how what is marked as crowds is read where no setting says it."""
+        left_out = LeftOut()
+        left_out.add(
+            "annotations without an outline, with a box at most (samtune prelabel makes masks for "
+            "boxes), are",
+            number=num_boxes,
+        )
+        left_out.add(
+            "annotations of images that it does not name are", number=int((owners < 0).sum())
+        )
+        if not self._with_marked:
+            left_out.add(
+                "annotations with iscrowd 1 (data.crowds objects reads them) are", number=len(marks)
+            )
+        notes = left_out.notes(self.file)
+        if marks and self._with_marked and self.settings.crowds == "auto":
+            notes.append(
+                f"{self.file}: {len(marks)} of {len(owners)} annotations have iscrowd 1, but are read "
+                "as objects, for some tools (CVAT) mark every mask so (data.crowds says otherwise)"
+            )
+        return notes
 
     def _class_name(self, category: Any) -> str:
         return self._classes.get(category, "") if isinstance(category, _Id) else ""
@@ -175,11 +214,15 @@ def _rows(images: list[_Image], file: Path) -> dict[_Id, int]:
     return rows
 
 
-def _owners(content: _Content, rows: dict[_Id, int], file: Path) -> tuple[NDArray[np.int64], int]:
-    """For each annotation the row of its image, -1 without one; and how many have but a box."""
+def _owners(
+    content: _Content, rows: dict[_Id, int], file: Path
+) -> tuple[NDArray[np.int64], list[Mark], int]:
+    """For each annotation the row of its image, -1 without one; those that are marked as crowds; and
+    how many others have but a box.
+    """
     decode = msgspec.json.Decoder(_Head).decode
     categories = {category.id for category in content.categories}
-    owners, num_boxes = np.empty(len(content.annotations), np.int64), 0
+    owners, marks, num_boxes = np.empty(len(content.annotations), np.int64), list[Mark](), 0
     for number, annotation in enumerate(content.annotations):
         try:
             head = decode(annotation)
@@ -194,8 +237,12 @@ def _owners(content: _Content, rows: dict[_Id, int], file: Path) -> tuple[NDArra
                 f"{file}: entry {number} of 'annotations' has the category_id "
                 f"{head.category_id!r}, which 'categories' does not list: it has {known}"
             )
-        num_boxes += not head.iscrowd and len(memoryview(head.segmentation)) < _SHORTEST
-    return owners, num_boxes
+        if head.iscrowd and is_marked(head.iscrowd):
+            has_attributes = isinstance(head.attributes, dict)
+            marks.append(Mark(head.image_id, head.category_id, has_attributes))
+        else:
+            num_boxes += len(memoryview(head.segmentation)) < _SHORTEST
+    return owners, marks, num_boxes
 
 
 def _require_one_type(image_id: _Id, rows: dict[_Id, int], where: str) -> None:
@@ -208,36 +255,45 @@ def _require_one_type(image_id: _Id, rows: dict[_Id, int], where: str) -> None:
         )
 
 
-def _notes_of(owners: NDArray[np.int64], num_boxes: int, file: Path) -> list[str]:
-    notes = []
-    if num_boxes:
-        notes.append(
-            f"{num_boxes} of {len(owners)} annotations of {file} have no outline, only a box at "
-            "most, and are left out: samtune prelabel makes masks for boxes"
-        )
-    if num_lost := int((owners < 0).sum()):
-        notes.append(f"{num_lost} annotations of {file} are of images that it does not name")
-    return notes
-
-
 def _columns(columns: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(columns, dict):
         return ()
     return tuple((name, str(v)) for name, v in columns.items() if isinstance(v, str | int | float))
 
 
-def _image_root(annotations: Path, split: str, file_name: str) -> Path:
-    """The folder that the file names start from: beside the JSON, or one of the usual places."""
+def _image_root(annotations: Path, split: str, images: list[_Image]) -> Path:
+    """The folder that the file names start from: beside the JSON, or one of the usual places.
+
+    Of a CVAT export that is images/SUBSET, whatever the subset is called.
+
+    Raises:
+        UserError: no image is in any of them, or the first that is lies in two folders of images/.
+    """
     folder = annotations.parent
     words = words_for(split)
     names = [*words, *(f"{w}2017" for w in words), "images", *(f"images/{w}" for w in words)]
+    subset = annotations.stem.removeprefix("instances_")
+    names.append(f"images/{subset}")
     places = [folder, *(base / n for base in (folder, folder.parent) for n in names), folder.parent]
-    for place in places:
-        if is_file(place / file_name):
-            return place
+    inner = [each for base in (folder, folder.parent) for each in _folders_in(base / "images")]
+    for image in images:
+        if found := next((p for p in places if is_file(p / image.file_name)), None):
+            return found
+        if among := [place for place in inner if is_file(place / image.file_name)]:
+            if len(among) > 1:
+                raise UserError(
+                    f"the image {image.file_name} of {annotations} is in {among[0]} and in "
+                    f"{among[1]}: give the file names their folders, or call the file as one of them"
+                )
+            return among[0]
     raise UserError(
-        f"the image {file_name} of {annotations} was not found under {folder} or {folder.parent}"
+        f"the image {images[0].file_name} of {annotations} was not found under {folder} or "
+        f"{folder.parent}"
     )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.glob("*") if each.is_dir())
 
 
 def coco_files(folder: Path) -> dict[str, Path]:
@@ -249,8 +305,7 @@ def coco_files(folder: Path) -> dict[str, Path]:
     Raises:
         UserError: two files claim one split.
     """
-    files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
-    files = [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]
+    files = _json_files(folder)
     own = splits_in(file.stem for file in files)
     names = {file: own.get(file.stem, "") for file in files}
     for inside, split in split_folders(folder).items():
@@ -265,3 +320,9 @@ def coco_files(folder: Path) -> dict[str, Path]:
     if by_split:
         return by_split
     return {"": files[0]} if len(files) == 1 else {}
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """JSON files that may hold instances."""
+    files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
+    return [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.coco_annotations import decode_annotations, objects_among
+from samtune.data.coco_annotations import decode_annotations, objects_of_image
 from samtune.data.label_maps import LabelKind, check_size, interpret_labels
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
@@ -77,7 +77,7 @@ class Shards(Reader):
         hw = (image.shape[0], image.shape[1])
         name = labels_file.name
         if name.endswith(".json"):
-            labels, classes = _annotated(labels_file, hw, dict(settings.class_names))
+            labels, classes = _annotated(labels_file, hw, settings)
         else:
             values = read_labels(labels_file)
             check_size(values.shape[:2], hw, labels_file)
@@ -155,14 +155,15 @@ def _pair(key: str, endings: list[str], file: Path) -> tuple[str, str]:
 
 
 def _annotated(
-    file: EncodedImage, hw: tuple[int, int], names: dict[int, str]
+    file: EncodedImage, hw: tuple[int, int], settings: SourceSettings
 ) -> tuple[LabelArray, dict[int, str]]:
     try:
         annotations = json.loads(file.content)["annotations"]
-        annotations = objects_among(annotations)
+        annotations = objects_of_image(annotations, settings.crowds)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} holds no annotations as SA-1B has them: {error}") from error
     labels, ids = decode_annotations(annotations, hw, str(file))
+    names = dict(settings.class_names)
     numbers = [annotation.get("category_id") for annotation in annotations]
     classes = [names.get(n, str(n)) if isinstance(n, int) else "" for n in numbers]
     return labels, dict(zip(ids, classes, strict=True))

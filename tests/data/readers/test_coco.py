@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.readers.coco import Coco
-from samtune.data.settings import SourceSettings
+from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 from samtune.masks import mask_to_rings, mask_to_rle
 from samtune.reading import Reading
@@ -333,12 +334,98 @@ def test_what_is_left_out_is_told_by_number(coco):
     whole = [annotation(5, shape), *boxes, crowd, annotation(10, shape, image_id=9)]
     source = coco(whole)
     assert list(masks_of(source.read(0))) == [5]
-    outlines, lost = source.notes
-    assert outlines.startswith("3 of 6 annotations of ")
-    assert "have no outline" in outlines
-    assert lost.startswith("1 annotations of ")
-    assert lost.endswith("are of images that it does not name")
-    assert coco([annotation(5, shape), crowd]).notes == []
+    outlines, lost, crowds = (note.partition(": ")[2] for note in source.notes)
+    assert outlines.startswith("3 annotations without an outline, with a box at most")
+    assert lost == "1 annotations of images that it does not name are left out"
+    assert crowds.startswith("1 annotations with iscrowd 1 ")
+    assert coco([annotation(5, shape)]).notes == []
+
+
+def run_lengths(rows, columns):
+    return mask_to_rle(block(rows, columns))
+
+
+def marked(number, rows, columns, **more):
+    return annotation(number, run_lengths(rows, columns), iscrowd=1, **more)
+
+
+CVAT = {"attributes": {"occluded": False}}
+OUTLINED = annotation(1, [polygon((2, 5), (3, 9))])
+
+
+@pytest.mark.parametrize(
+    ("annotations", "objects"),
+    [
+        # CVAT: what is no polygon is marked, and has attributes
+        ([OUTLINED | CVAT, marked(2, (6, 8), (0, 4), **CVAT)], [1, 2]),
+        # nothing but masks
+        ([marked(1, (0, 2), (0, 4)), marked(2, (6, 8), (0, 4), image_id=2)], [1]),
+        # COCO has one crowd for a category of an image
+        ([OUTLINED, marked(2, (0, 2), (0, 4)), marked(3, (6, 8), (0, 4))], [1, 2, 3]),
+        ([OUTLINED, marked(2, (0, 2), (0, 4)), marked(3, (6, 8), (0, 4), category_id=7)], [1]),
+        ([OUTLINED, marked(2, (0, 2), (0, 4)), marked(3, (6, 8), (0, 4), image_id=2)], [1]),
+        ([OUTLINED | {"iscrowd": "0"}], [1]),
+        ([OUTLINED, marked(2, (0, 2), (0, 4)) | {"iscrowd": "1"}], [1]),
+    ],
+)
+def test_what_is_marked_as_a_crowd_is_what_its_tool_means_by_it(coco, annotations, objects):
+    source = coco(annotations)
+    assert sorted(masks_of(source.read(0))) == objects
+    is_told = any("iscrowd 1" in note for note in source.notes)
+    assert is_told == any(str(each["iscrowd"]) == "1" for each in annotations)
+
+
+@pytest.mark.parametrize(("crowds", "objects"), [("objects", [1, 2]), ("left_out", [1])])
+def test_a_setting_says_what_crowds_are(coco, crowds, objects):
+    source = coco([OUTLINED, marked(2, (6, 8), (0, 4))], SourceSettings(crowds=crowds))
+    assert sorted(masks_of(source.read(0))) == objects
+    assert len(source.notes) == (crowds == "left_out")
+
+
+def lay_out(folder, places, names, stem="instances_default"):
+    """A COCO file of one object an image, and images where an export puts them."""
+    for place in places:
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        for name in names:
+            Image.fromarray(np.zeros((*HW, 3), np.uint8)).save(folder / place / name)
+    (folder / "annotations").mkdir(exist_ok=True)
+    images = [entry(number, name) for number, name in enumerate(names, start=1)]
+    annotations = [OUTLINED | {"image_id": image["id"]} for image in images]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
+    (folder / "annotations" / f"{stem}.json").write_text(json.dumps(content))
+    return folder / "annotations" / f"{stem}.json"
+
+
+@pytest.mark.parametrize(
+    ("stem", "subset"), [("instances_default", "default"), ("annotations", "batch 7")]
+)
+def test_images_lie_in_whatever_folder_of_images_an_export_has(tmp_path, stem, subset):
+    file = lay_out(tmp_path, [f"images/{subset}"], ["a.png", "b.png"], stem)
+    source = Coco(file)
+    assert [record.path.parent.name for record in source.records] == [subset, subset]
+    assert list(masks_of(source.read(1))) == [1]
+
+
+def test_an_image_in_two_folders_of_images_is_the_one_that_the_file_is_called_as(tmp_path):
+    file = lay_out(tmp_path, ["images/one", "images/two"], ["a.png"], "instances_two")
+    assert Coco(file).records[0].path.parent.name == "two"
+    with pytest.raises(UserError, match=r"is in .*one and in .*two: give the file names"):
+        Coco(file.rename(file.with_name("other.json")))
+
+
+def test_a_first_image_that_is_missing_does_not_hide_where_the_others_are(tmp_path):
+    file = lay_out(tmp_path, ["images/default"], ["a.png", "b.png"])
+    (tmp_path / "images" / "default" / "a.png").unlink()
+    assert list(masks_of(Coco(file).read(1))) == [1]
+
+
+def test_files_that_are_no_split_beside_some_that_are_are_told(tmp_path):
+    lay_out(tmp_path, ["images/train"], ["a.png", "b.png", "c.png"], "instances_train")
+    lay_out(tmp_path, ["images/more"], ["d.png"], "instances_more")
+    (found,) = Coco.open(tmp_path, SourceSettings(), SplitSettings())["train"].notes
+    assert found.endswith(
+        "1 JSON files that are called as no split are left out, such as instances_more.json"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"images": [', b"[" * 100_000, b"\xff\xd8\xff"])
