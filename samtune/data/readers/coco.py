@@ -2,8 +2,8 @@
 
 Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects, and are left
 out, unless `marked_are_objects` tells that a tool marks objects so; either is told. Images with one
-`group` (a string or number, which `samtune convert` writes) belong together; `columns` (an object, which
-it writes too) are those of a manifest. Only the places of annotations in the file are kept, so that
+`group` (a string or number, which `samtune convert` writes) belong together; `columns` (an object, also
+of its making) are those of a manifest. Only the places of annotations in the file are kept, so that
 millions of objects fit in memory and are handed to worker processes cheaply.
 """
 

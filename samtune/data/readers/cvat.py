@@ -1,16 +1,16 @@
-"""CVAT for images 1.1: one XML file with the shapes of all images.
+"""CVAT for images 1.1 and CVAT for video 1.1: one XML file with the shapes of all images.
 
 PATH/annotations.xml                   polygon, box, ellipse (turned or not) and mask
 PATH/images/SUBSET/NAME                the images; or under images/, or beside the XML
+PATH/images/frame_000012.PNG           of a video: the frames by their numbers, or images in order
 
+An object of a video is a track: CVAT writes its shape for every frame that it is seen in. Frames
+without a shape are images without an object.
 Shapes of one label and `group_id` are one object. Objects are numbered from back to front
 (`z_order`), and are whole where others cover them.
 Format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 """
 
-import xml.etree.ElementTree as Xml
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from samtune.data.annotation_shapes import (
     fill,
     join_groups,
     rotated,
-    told_as_left_out,
 )
+from samtune.data.cvat_file import CvatImage, CvatShape, images_of, whole_number
+from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.objects import number_objects
 from samtune.data.reader import Loaded, Reader
@@ -35,17 +36,7 @@ from samtune.errors import UserError
 from samtune.files import find_file, is_file, plain_parts
 from samtune.types import MaskArray
 
-_AREAS = ("polygon", "box", "ellipse", "mask")
 _SIDES = ("height", "width")
-_NO_AREAS = ("polyline", "points", "cuboid", "skeleton")
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """One element of an image: its kind and its attributes."""
-
-    kind: str
-    values: dict[str, str]
 
 
 class Cvat(Reader):
@@ -65,27 +56,23 @@ class Cvat(Reader):
         folder = self.file.parent
         manifest = Manifest(folder)
         self.records: list[Record] = []
-        self._images: list[dict[str, str]] = []
-        self._shapes: list[list[_Shape]] = []
-        self._left_out: Counter[str] = Counter()
-        for element in _images_of(self.file):
-            name, subset = element.get("name", ""), element.get("subset", "")
-            parts = plain_parts(name)
+        self._images: list[CvatImage] = []
+        self._left_out = LeftOut()
+        for image in images_of(self.file, self._left_out):
+            parts = plain_parts(image.name)
             if not parts:
                 raise UserError(f"{self.file}: image {len(self.records)} has no name")
-            places = [("images", subset), ("images",), (subset,), ()]
+            places = [("images", image.subset), ("images",), (image.subset,), ()]
             found = find_file(folder, [(*place, *parts) for place in places])
             self.records.append(
                 manifest.record(
-                    f"{subset}/{name}" if subset else name,
+                    f"{image.subset}/{image.name}" if image.subset else image.name,
                     found or folder.joinpath(*parts),
-                    split_called(subset),
+                    split_called(image.subset),
                 )
             )
-            self._images.append(dict(element.attrib))
-            self._left_out.update(each.tag for each in element if each.tag in _NO_AREAS)
-            shapes = [_Shape(each.tag, dict(each.attrib)) for each in element if each.tag in _AREAS]
-            self._shapes.append(sorted(shapes, key=lambda shape: _depth(shape, self.file)))
+            image.shapes.sort(key=lambda shape: _depth(shape, self.file))
+            self._images.append(image)
         if not self.records:
             raise UserError(f"{self.file} names no images")
         if not any(is_file(record.path) for record in self.records):
@@ -104,21 +91,22 @@ class Cvat(Reader):
 
     @property
     def notes(self) -> list[str]:
-        return told_as_left_out(self._left_out, self.file)
+        return self._left_out.notes(self.file)
 
     def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
         image = settings.reading.read(record.path)
         hw = (image.shape[0], image.shape[1])
         said = [
-            self._images[index].get(name, str(side)) for name, side in zip(_SIDES, hw, strict=True)
+            self._images[index].said.get(name, str(side))
+            for name, side in zip(_SIDES, hw, strict=True)
         ]
         if said != [str(side) for side in hw]:
             raise UserError(
                 f"{record.path} is {hw[1]}x{hw[0]} pixels, but {self.file} says {said[1]}x{said[0]}"
             )
         shapes = []
-        for number, shape in enumerate(self._shapes[index]):
+        for number, shape in enumerate(self._images[index].shapes):
             where = f"{self.file}, {shape.kind} {number} of {record.path.name}"
             values = shape.values
             mask = _mask(shape, hw, where)
@@ -126,42 +114,16 @@ class Cvat(Reader):
         return image, *number_objects(join_groups(shapes), hw)
 
 
-class _WithoutTypes(Xml.TreeBuilder):
-    """Refuses document types, through which a small file can grow without end."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise UserError("it declares a document type, which CVAT never writes")
-
-
-def _images_of(file: Path) -> list[Xml.Element]:
-    try:
-        with file.open("rb") as content:
-            parser = Xml.XMLParser(target=_WithoutTypes())  # noqa: S314
-            root: Xml.Element = Xml.parse(content, parser).getroot()  # noqa: S314
-    except FileNotFoundError:
-        raise UserError(f"there is no {file}") from None
-    except (OSError, Xml.ParseError, ValueError, LookupError) as error:
-        raise UserError(f"{file} cannot be read as XML: {error}") from error
-    if root.tag != "annotations":
-        raise UserError(f"{file} is no file of CVAT: found <{root.tag}>, expected <annotations>")
-    if root.find("track") is not None:
-        raise UserError(f"{file} holds tracks of a video: export as 'CVAT for images 1.1'")
-    return root.findall("image")
-
-
 def _group(values: dict[str, str]) -> str | None:
     group = values.get("group_id", "0")
     return None if group == "0" else group
 
 
-def _depth(shape: _Shape, file: Path) -> int:
-    try:
-        return int(shape.values.get("z_order", "0"))
-    except ValueError:
-        raise UserError(f"{file}: the z_order {shape.values['z_order']} is no number") from None
+def _depth(shape: CvatShape, file: Path) -> int:
+    return whole_number(shape.values.get("z_order", "0"), "z_order", file)
 
 
-def _mask(shape: _Shape, hw: tuple[int, int], where: str) -> MaskArray:
+def _mask(shape: CvatShape, hw: tuple[int, int], where: str) -> MaskArray:
     try:
         if shape.kind == "mask":
             return _pasted(shape.values, hw)
@@ -173,7 +135,7 @@ def _mask(shape: _Shape, hw: tuple[int, int], where: str) -> MaskArray:
     return fill(corners, hw, where)
 
 
-def _corners(shape: _Shape) -> Points:
+def _corners(shape: CvatShape) -> Points:
     values = shape.values
     if shape.kind == "polygon":
         pairs = [pair.split(",") for pair in values["points"].split(";")]

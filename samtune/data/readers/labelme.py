@@ -2,15 +2,19 @@
 
 PATH/a.json     shapes with label, points and type (polygon, rectangle, circle, mask); those of one
                 group_id are one object; a rectangle has two opposite corners, or all four
-                (X-AnyLabeling); points and lines have no area, and are left out
+                (X-AnyLabeling), as what is turned has (rotation, oriented_rectangle, quadrilateral)
 PATH/a.png      the image that `imagePath` names, beside the JSON or elsewhere in PATH; or only
                 inside the JSON, as `imageData`
+
+Points, lines and cuboids have no area; shapes whose labels the tools reserve (`__ignore__`,
+`_background_`, X-AnyLabeling's `AUTOLABEL_ADD`, ...) are no objects: both are left out, and counted.
 """
 
 import base64
 import binascii
 import os
-from collections import Counter
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,10 @@ from samtune.data.annotation_shapes import (
     ellipse_corners,
     fill,
     join_groups,
-    told_as_left_out,
 )
 from samtune.data.json_index import decode_json
 from samtune.data.label_maps import foreground
+from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.objects import number_objects
 from samtune.data.reader import Loaded, Reader
@@ -34,10 +38,17 @@ from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import is_file, read_json
-from samtune.images.pixels import EncodedImage, ImageFile, read_labels
+from samtune.images.pixels import IMAGE_SUFFIXES, EncodedImage, ImageFile, read_labels
 from samtune.types import MaskArray
 
-_NO_AREAS = ("point", "line", "linestrip", "points")
+_NO_AREAS = ("point", "line", "linestrip", "points", "cuboid")
+# Least points of each shape; four corners make a rectangle that is turned.
+_LEAST = {
+    "polygon": 3, "rectangle": 2, "rotation": 3, "oriented_rectangle": 3, "quadrilateral": 3,
+    "circle": 2, "mask": 1,
+}  # fmt: skip
+# Labels that mean something to the tools themselves: regions to ignore, background, prompts.
+_RESERVED = re.compile(r"__.*__|_background_|AUTOLABEL_\w+")
 
 
 class Labelme(Reader):
@@ -58,15 +69,30 @@ class Labelme(Reader):
             raise UserError(f"{path} holds no JSON files of labelme")
         manifest, splits = Manifest(path), split_folders(path)
         self.records: list[Record] = []
-        self._left_out: Counter[str] = Counter()
+        self._left_out = LeftOut()
         for file in self.files:
             prefix = f"{file.parent.name}/" if file.parent != path else ""
             split, content = splits.get(file.parent, ""), read_json(file)
-            self._left_out.update(_kind(shape) for shape in content["shapes"] if _is_no_area(shape))
+            for shape in content["shapes"]:
+                if isinstance(shape, dict) and (reason := _why_left_out(shape)):
+                    self._left_out.add(reason, file.name)
             image = _find_image(file, str(content.get("imagePath") or ""), path) or file
             self.records.append(
                 manifest.record(f"{prefix}{file.stem}", image, split, name=file.stem)
             )
+
+        self._left_out.add_all("images without a JSON file are", self._without_json(path))
+        self._left_out.add_all(
+            "other JSON files, or in folders that are no splits, are", _others(path, self.files)
+        )
+
+    def _without_json(self, path: Path) -> Iterator[str]:
+        """Images where annotated ones lie, that no JSON names."""
+        named = {record.path for record in self.records}
+        for folder in sorted({each.parent for each in (*self.files, *named)}):
+            for file in sorted(folder.iterdir()):
+                if file.suffix.lower() in IMAGE_SUFFIXES and file not in named:
+                    yield file.relative_to(path).as_posix()
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -74,7 +100,7 @@ class Labelme(Reader):
 
     @property
     def notes(self) -> list[str]:
-        return told_as_left_out(self._left_out, self.path)
+        return self._left_out.notes(self.path)
 
     def load(self, index: int) -> Loaded:
         record, file = self.records[index], self.files[index]
@@ -110,6 +136,14 @@ def labelme_files(folder: Path) -> list[Path]:
     return [f for place in places for f in sorted(place.glob("*.json")) if _is_labelme(f)]
 
 
+def _others(folder: Path, files: list[Path]) -> Iterator[str]:
+    """JSON files that are not among labelme's, also in folders that are no splits."""
+    known = set(files)
+    for file in sorted((*folder.glob("*.json"), *folder.glob("*/*.json"))):
+        if file not in known:
+            yield file.relative_to(folder).as_posix()
+
+
 def is_labelme_folder(folder: Path) -> bool:
     """Whether the first JSON file of a folder, or of its folders by split, is labelme's."""
     first = next(
@@ -140,8 +174,12 @@ def _find_image(file: Path, named: str, folder: Path) -> Path | None:
     return next((place for place in places if is_file(place)), None)
 
 
-def _is_no_area(shape: Any) -> bool:
-    return isinstance(shape, dict) and _kind(shape) in _NO_AREAS
+def _why_left_out(shape: dict[str, Any]) -> str:
+    """Why a shape is no object; empty where it is one."""
+    if _kind(shape) in _NO_AREAS:
+        return f"shapes without an area, of the kind {_kind(shape)}, are"
+    label = str(shape.get("label") or "")
+    return f"shapes of the reserved label {label} are" if _RESERVED.fullmatch(label) else ""
 
 
 def _kind(shape: dict[str, Any]) -> str:
@@ -149,14 +187,14 @@ def _kind(shape: dict[str, Any]) -> str:
 
 
 def _objects(shapes: Any, hw: tuple[int, int], file: Path) -> list[tuple[str, MaskArray]]:
-    """(label, mask) of each object; shapes of one group are one, and those without an area none."""
+    """(label, mask) of each object; shapes of one group are one."""
     found = []
     for number, shape in enumerate(shapes or []):
-        if _is_no_area(shape):
-            continue
         where = f"{file}, shape {number}"
         if not isinstance(shape, dict):
             raise UserError(f"{where} is no shape")
+        if _why_left_out(shape):
+            continue
         group = shape.get("group_id")
         if group is not None and not isinstance(group, int | str):
             raise UserError(f"{where}: its group_id {group} is no number")
@@ -170,12 +208,11 @@ def _shape_mask(shape: dict[str, Any], hw: tuple[int, int], where: str) -> MaskA
         points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: its points are no list of [x, y]") from error
-    needed = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 1}
-    if kind not in needed:
-        raise UserError(f"{where} is a {kind}: expected {', '.join(needed)}")
-    if len(points) < needed[kind] or not np.isfinite(points).all():
+    if kind not in _LEAST:
+        raise UserError(f"{where} is a {kind}: expected {', '.join(_LEAST)}")
+    if len(points) < _LEAST[kind] or not np.isfinite(points).all():
         raise UserError(
-            f"{where}: a {kind} needs {needed[kind]} finite points, found {len(points)}"
+            f"{where}: a {kind} needs {_LEAST[kind]} finite points, found {len(points)}"
         )
     if kind == "rectangle" and len(points) not in (2, 4):
         raise UserError(f"{where}: a rectangle has 2 or 4 corners, found {len(points)}")

@@ -136,8 +136,10 @@ def test_what_has_no_area_is_left_out_and_told(cvat):
     shapes = [element("polyline", label="a", points=SQUARE), element("skeleton", label="a")]
     source = cvat(*shapes, polygon(SQUARE), shapes[0])
     assert len(source.read(0).classes) == 1
-    (note,) = source.notes
-    assert note.endswith("left out: 2 of the kind polyline, 1 of the kind skeleton")
+    assert [note.partition(": ")[2] for note in source.notes] == [
+        "2 shapes without an area, of the kind polyline, are left out, such as a.png",
+        "1 shapes without an area, of the kind skeleton, are left out, such as a.png",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -180,10 +182,14 @@ def test_a_polygon_that_crosses_itself_or_leaves_the_image_is_read(cvat):
         ("<annotations><image", "cannot be read as XML"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>', "document type"),
         ("<boxes/>", r"found <boxes>, expected <annotations>"),
-        ("<annotations><track/></annotations>", "tracks of a video"),
+        ('<annotations><track><box frame="x"/></track></annotations>', "frame 'x' is no whole"),
+        ('<annotations><track task_id="1"/><track task_id="2"/></annotations>', "export each task"),
         ("<annotations/>", "names no images"),
         ("<annotations><image/></annotations>", "image 0 has no name"),
-        (f"<annotations>{image(polygon(z_order='x'))}</annotations>", "z_order x is no number"),
+        (
+            f"<annotations>{image(polygon(z_order='x'))}</annotations>",
+            "z_order .x. is no whole number",
+        ),
         (f"<annotations>{image(name='gone.png')}</annotations>", r"gone\.png .* was not found"),
         (f"<annotations>{image(name='../../a.png', id=1)}</annotations>", None),
         ('<?xml version="1.0" encoding="nonsense"?><annotations/>', "cannot be read as XML"),
@@ -203,3 +209,65 @@ def test_an_image_of_another_size_is_said(cvat):
         UserError, match=r"a\.png is 40x20 pixels, but .*annotations\.xml says 41x20"
     ):
         cvat(polygon(), width=41).read(0)
+
+
+def track(*shapes, **more):
+    attributes = " ".join(f"{key}={quoteattr(str(value))}" for key, value in more.items())
+    return f"<track {attributes}>{''.join(shapes)}</track>"
+
+
+def box(frame, left, outside=0):
+    """A box of 4 x 4 pixels, as CVAT writes it of a track."""
+    sides = {"xtl": left, "ytl": 2, "xbr": left + 4, "ybr": 6}
+    return element("box", frame=frame, outside=outside, occluded=0, keyframe=1, **sides)
+
+
+def video(folder, *tracks, size=3, side=HW):
+    """Writes a file of CVAT for video."""
+    original = f"<original_size><width>{side[1]}</width><height>{side[0]}</height></original_size>"
+    meta = f"<meta><task><size>{size}</size><mode>interpolation</mode>{original}</task></meta>"
+    text = f"<annotations><version>1.1</version>{meta}{''.join(tracks)}</annotations>"
+    (folder / "annotations.xml").write_text(text)
+
+
+TRACKS = (
+    track(box(0, 4), box(1, 8), box(2, 12, outside=1), id=0, label="cell"),
+    track(box(1, 20), element("points", frame=1, outside=0, points="1,1"), id=1, label="dust"),
+)
+
+
+@pytest.mark.parametrize(
+    "names", [[f"images/frame_{n:06d}.PNG" for n in range(3)], ["images/z1.png", "images/z9.png",
+                                                                "images/z10.png"]]
+)  # fmt: skip
+def test_a_video_has_an_object_for_each_track_that_a_frame_shows(tmp_path, write, names):
+    for name in names:
+        write(tmp_path / name, np.full((*HW, 3), 90, np.uint8))
+    video(tmp_path, *TRACKS)
+    if names[-1] == "images/z10.png":  # sorted as text, 10 comes before 9: the order is not told
+        with pytest.raises(UserError, match="none of its frames was found"):
+            Cvat(tmp_path)
+        (tmp_path / names[-1]).rename(tmp_path / "images" / "zz11.png")
+    source = Cvat(tmp_path)
+    first, second, third = (source.read(n) for n in range(3))
+    np.testing.assert_array_equal(first.labels[0], window(slice(2, 6), slice(4, 8)))
+    assert second.classes == {1: "cell", 2: "dust"}
+    np.testing.assert_array_equal(second.labels[0] == 2, window(slice(2, 6), slice(20, 24)))
+    assert not third.labels.any()
+    (note,) = source.notes
+    assert "1 shapes without an area, of the kind points, are left out" in note
+
+
+def test_frames_of_a_video_that_are_not_there_are_told(tmp_path, write):
+    write(tmp_path / "images" / "frame_000001.png", np.full((*HW, 3), 90, np.uint8))
+    video(tmp_path, *TRACKS)
+    source = Cvat(tmp_path)
+    assert len(source.read(0).classes) == 2
+    assert "1 frames with shapes have no image and are left out, such as 0" in source.notes[0]
+
+
+def test_frames_of_another_size_than_the_video_are_said(tmp_path, write):
+    write(tmp_path / "images" / "frame_000001.png", np.full((*HW, 3), 90, np.uint8))
+    video(tmp_path, *TRACKS, side=(200, 400))
+    with pytest.raises(UserError, match=r"is 40x20 pixels, but .* says 400x200"):
+        Cvat(tmp_path).read(0)

@@ -108,8 +108,10 @@ def test_points_and_lines_are_left_out_and_counted(labelme):
     lines = [shape(SQUARE[:2], kind="line")] * 2
     source = labelme(shape([[1, 1]], kind="point"), shape(SQUARE), *lines)
     np.testing.assert_array_equal(source.read(0).labels[0], window(slice(5, 10), slice(5, 15)))
-    (note,) = source.notes
-    assert note.endswith("without an area are left out: 2 of the kind line, 1 of the kind point")
+    assert [note.partition(": ")[2] for note in source.notes] == [
+        "1 shapes without an area, of the kind point, are left out, such as a.json",
+        "2 shapes without an area, of the kind line, are left out, such as a.json",
+    ]
     assert labelme(shape(SQUARE)).notes == []
 
 
@@ -167,3 +169,36 @@ def test_folders_may_be_called_by_other_words_for_splits(tmp_path, write):
     assert {s: [r.image_id for r in source.records] for s, source in splits.items()} == {
         "train": ["train/a"], "val": ["valid/a"], "test": ["testing/a"],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["rotation", "oriented_rectangle", "quadrilateral"])
+def test_a_box_that_is_turned_has_its_four_corners(labelme, kind):
+    diamond = [[20, 2], [28, 10], [20, 18], [12, 10]]
+    turned, plain = (
+        labelme(shape(diamond, kind=each, direction=0.78)).read(0).labels
+        for each in (kind, "polygon")
+    )
+    np.testing.assert_array_equal(turned, plain)
+    assert turned.sum() == pytest.approx(8 * 16, rel=0.1)
+
+
+@pytest.mark.parametrize("label", ["__ignore__", "_background_", "AUTOLABEL_ADD"])
+def test_a_label_that_the_tools_reserve_is_no_object(labelme, label):
+    source = labelme(shape([[0, 0], [40, 0], [40, 20], [0, 20]], label=label), shape(SQUARE))
+    sample = source.read(0)
+    np.testing.assert_array_equal(sample.labels[0], window(slice(5, 10), slice(5, 15)))
+    assert sample.classes == {1: "cell"}
+    (note,) = source.notes
+    assert note.endswith(f"1 shapes of the reserved label {label} are left out, such as a.json")
+
+
+def test_images_and_files_that_are_not_read_are_told(labelme, tmp_path, write):
+    write(tmp_path / "b.png", np.zeros((*HW, 3), np.uint8))
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "c.json").write_text(json.dumps({"shapes": []}))
+    images, files = (note.partition(": ")[2] for note in labelme(shape(SQUARE)).notes)
+    assert images == "1 images without a JSON file are left out, such as b.png"
+    assert files == (
+        "2 other JSON files, or in folders that are no splits, are left out, such as config.json"
+    )
