@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import xml.etree.ElementTree as Xml
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -166,6 +167,30 @@ def read_yaml(path: Path) -> Any:
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
         raise UserError(f"{path} cannot be read as YAML: {problem}{place}") from error
+
+
+class _WithoutTypes(Xml.TreeBuilder):
+    """Refuses document types, through which a small file can grow without end."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("it declares a document type, which no file of labels does")
+
+
+def read_xml(path: Path) -> Xml.Element:
+    """Parse an XML file, without document types.
+
+    Raises:
+        UserError: the file is missing or not XML.
+    """
+    try:
+        with path.open("rb") as content:
+            parser = Xml.XMLParser(target=_WithoutTypes())  # noqa: S314
+            root: Xml.Element = Xml.parse(content, parser).getroot()  # noqa: S314
+    except FileNotFoundError:
+        raise UserError(f"there is no {path}") from None
+    except (OSError, Xml.ParseError, ValueError, LookupError) as error:
+        raise UserError(f"{path} cannot be read as XML: {error}") from error
+    return root
 
 
 def read_lines(path: Path) -> list[str]:

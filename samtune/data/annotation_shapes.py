@@ -4,9 +4,7 @@ Frame: x right, y down, (0, 0) is the outer corner of the top-left pixel; turnin
 on the screen.
 """
 
-from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +49,6 @@ def fill(corners: Points, hw: tuple[int, int], where: str) -> MaskArray:
         return polygons_to_mask([corners.reshape(-1).tolist()], hw)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
-
-
-def told_as_left_out(kinds: Counter[str], where: Path) -> list[str]:
-    """A note of shapes that have no area, with the number of each kind; nothing without any."""
-    told = ", ".join(f"{number} of the kind {kind}" for kind, number in sorted(kinds.items()))
-    return [f"{where}: shapes without an area are left out: {told}"] if told else []
 
 
 def join_groups(shapes: Iterable[tuple[str, object, MaskArray]]) -> list[tuple[str, MaskArray]]:

@@ -4,12 +4,13 @@ Format: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 """
 
 import re
-import xml.etree.ElementTree as Xml
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from samtune.data.left_out import LeftOut
 from samtune.errors import UserError
+from samtune.files import read_xml
 from samtune.images.pixels import IMAGE_SUFFIXES
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -37,34 +38,15 @@ class CvatImage:
     shapes: list[CvatShape] = field(default_factory=list)
 
 
-class _WithoutTypes(Xml.TreeBuilder):
-    """Refuses document types, through which a small file can grow without end."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise UserError("it declares a document type, which CVAT never writes")
-
-
-def _read(file: Path) -> Xml.Element:
-    try:
-        with file.open("rb") as content:
-            parser = Xml.XMLParser(target=_WithoutTypes())  # noqa: S314
-            root: Xml.Element = Xml.parse(content, parser).getroot()  # noqa: S314
-    except FileNotFoundError:
-        raise UserError(f"there is no {file}") from None
-    except (OSError, Xml.ParseError, ValueError, LookupError) as error:
-        raise UserError(f"{file} cannot be read as XML: {error}") from error
-    if root.tag != "annotations":
-        raise UserError(f"{file} is no file of CVAT: found <{root.tag}>, expected <annotations>")
-    return root
-
-
 def images_of(file: Path, left_out: LeftOut) -> list[CvatImage]:
     """The images that a file names, or the frames of the video that it is of.
 
     Raises:
         UserError: the file is damaged, or which image a frame is cannot be told.
     """
-    root = _read(file)
+    root = read_xml(file)
+    if root.tag != "annotations":
+        raise UserError(f"{file} is no file of CVAT: found <{root.tag}>, expected <annotations>")
     tracks = root.findall("track")
     if tracks:
         return _frames_of(root, tracks, file, left_out)
@@ -85,7 +67,7 @@ def _areas_of(shapes: list[CvatShape], name: str, left_out: LeftOut) -> list[Cva
 
 
 def _frames_of(
-    root: Xml.Element, tracks: list[Xml.Element], file: Path, left_out: LeftOut
+    root: Element, tracks: list[Element], file: Path, left_out: LeftOut
 ) -> list[CvatImage]:
     """The frames whose images are there, with the shapes that tracks have in them."""
     if len({track.get("task_id", "") for track in tracks}) > 1 or root.find("image") is not None:
@@ -120,7 +102,7 @@ def _frames_of(
     ]
 
 
-def _said(root: Xml.Element, name: str) -> str:
+def _said(root: Element, name: str) -> str:
     """What the file says of its task, or job."""
     return (root.findtext(f"meta/*/{name}") or "").strip()
 

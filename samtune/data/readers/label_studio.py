@@ -1,19 +1,22 @@
-"""Label Studio's JSON export: a list of tasks, each an image with the results of its annotators.
+"""Label Studio's JSON export: a list of tasks, each of images with the results of its annotators.
 
 PATH/NAME.json      polygons, rectangles and ellipses (turned or not) in percent, and brush strokes
 PATH/images/...     the images under their own names; or beside the JSON
+PATH/config.xml     optional: the labelling configuration, where names do not tell which of the
+                    several images of a task a result is of
 
-Of each task the first annotation that was not cancelled is taken; tasks without one are left out, and
-so are results that have no area, such as key points.
+Of each task the starred annotation is read (ground truth), or else the first that was not skipped.
+Images of one task, and its pages, belong together. What is not read, such as key points and tasks
+without an annotation, is counted.
 What else a task's `data` holds becomes columns, so that `split` or `patient` can be named there.
 Formats: https://labelstud.io/guide/export, https://labelstud.io/tags/brushlabels
 """
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 import numpy as np
@@ -24,9 +27,23 @@ from samtune.data.annotation_shapes import (
     ellipse_corners,
     fill,
     rotated,
-    told_as_left_out,
 )
 from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
+from samtune.data.label_studio_file import (
+    AREAS,
+    UNREADABLE,
+    Annotation,
+    Link,
+    Task,
+    choose_annotations,
+    count_no_areas,
+    heads_of,
+    keys_of_names,
+    links_of,
+    page_of,
+    path_in,
+)
+from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.objects import number_objects
 from samtune.data.reader import Loaded, Reader
@@ -34,30 +51,30 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.errors import UserError
 from samtune.files import find_file, is_file, plain_parts
-from samtune.images.pixels import IMAGE_SUFFIXES
 from samtune.types import MaskArray
 
-_AREAS = ("polygon", "rectangle", "ellipse", "brush")
 _Plain = str | int | float
-_NO_AREAS = ("keypoint", "vector", "cuboid")
-_OTHERS = ("bitmask",)
 # What Label Studio puts before the name of a file that is uploaded.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 
 
-class _Annotation(msgspec.Struct):
-    result: msgspec.Raw
-    was_cancelled: bool | None = False
+@dataclass(frozen=True)
+class _Picture:
+    """An image of a task, and which results are of it: of these names, on this page.
 
+    Attributes:
+        task: that it is of.
+        results: number of the annotation.
+        link: as the task names it.
+        path: where it is, or is to be put.
+        names: that results of it have as `to_name`; empty where no result of any task has one.
+    """
 
-class _Task(msgspec.Struct):
-    data: dict[str, Any]
-    annotations: list[_Annotation]
-    id: int | str | None = None
-
-
-class _Result(msgspec.Struct):
-    type: Any = None
+    task: Task
+    results: int
+    link: Link
+    path: Path
+    names: tuple[str, ...]
 
 
 class LabelStudio(Reader):
@@ -75,36 +92,70 @@ class LabelStudio(Reader):
         self.settings = settings or SourceSettings()
         self.file = path if path.is_file() else label_studio_file(path) or path / "*.json"
         try:
-            tasks, buffer = decode_json(self.file, list[_Task])
+            tasks, buffer = decode_json(self.file, list[Task])
         except msgspec.ValidationError as error:
             raise UserError(
                 f"{self.file} is no export of Label Studio: {error} (export as 'JSON', not 'JSON-MIN')"
             ) from error
-        chosen = [(task, annotation) for task in tasks if (annotation := _choose(task))]
+        self._left_out = LeftOut()
+        chosen = choose_annotations(tasks, self._left_out)
         if not chosen:
             raise UserError(f"{self.file} has no task with an annotation")
         self._spans = find_spans([annotation.result for _, annotation in chosen], buffer)
-        self._left_out = Counter(
-            k for _, annotation in chosen for k in _no_areas(annotation.result)
-        )
-        self._images = [_find_image(task, self.file) for task, _ in chosen]
-        if not any(is_file(image) for _, image in self._images):
+        self._pictures = self._find_pictures(chosen)
+        if not any(is_file(each.path) for each in self._pictures):
             raise UserError(self._not_found(0))
+        self.records = self._records()
+
+    def _find_pictures(self, chosen: list[tuple[Task, Annotation]]) -> list[_Picture]:
+        """The images that results are of."""
+        heads = [heads_of(annotation.result) for _, annotation in chosen]
+        links = [links_of(task) for task, _ in chosen]
+        names = [str(h.to_name) for its in heads for h in its if h.kind in (*AREAS, *UNREADABLE)]
+        keys = [link.key for its in links for link in its]
+        keys.sort(key=lambda key: key != "image")
+        by_name = keys_of_names(names, keys, self.file) if keys else {}
+        shown = set(by_name.values()) or set(keys[:1])
+        pictures = []
+        for number, (task, _) in enumerate(chosen):
+            its = [link for link in links[number] if link.key in shown]
+            if not its:
+                raise UserError(f"{self.file}: task {task.id} has no image among its data")
+            count_no_areas(heads[number], task, self._left_out)
+            for link in its:
+                own = tuple(name for name, key in by_name.items() if key == link.key)
+                path = _find_image(link, self.file)
+                pictures.append(_Picture(task, number, link, path, own))
+            pages = {link.page for link in its}
+            if None not in pages:
+                for head in heads[number]:
+                    place = page_of(head.item_index, head.to_name, len(by_name) > 1)
+                    if head.kind in AREAS and place not in pages:
+                        self._left_out.add("results of pages that their task lacks are", place)
+        return pictures
+
+    def _records(self) -> list[Record]:
         manifest = Manifest(self.file.parent)
-        times = Counter(image for _, image in self._images)
-        self.records: list[Record] = []
-        for (task, _), (link, image) in zip(chosen, self._images, strict=True):
+        times = Counter(each.path for each in self._pictures)
+        images = Counter(each.results for each in self._pictures)
+        records = []
+        for each in self._pictures:
             columns = {
-                k: str(v) for k, v in task.data.items() if isinstance(v, _Plain) and v != link
+                key: str(value)
+                for key, value in each.task.data.items()
+                if isinstance(value, _Plain) and key != each.link.key
             }
-            columns |= manifest.row(image.stem, image)
-            name = image.relative_to(self.file.parent).as_posix().removeprefix("images/")
-            self.records.append(
+            columns |= manifest.row(each.path.stem, each.path)
+            name = each.path.relative_to(self.file.parent).as_posix().removeprefix("images/")
+            records.append(
                 Record(
-                    name if times[image] == 1 else f"{task.id}/{name}", image,
-                    columns.get("split", ""), columns=tuple(columns.items()),
+                    name if times[each.path] == 1 else f"{each.task.id}/{name}", each.path,
+                    columns.get("split", ""),
+                    f"task {each.task.id}" if images[each.results] > 1 else "",
+                    tuple(columns.items()),
                 )
             )  # fmt: skip
+        return records
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -114,7 +165,7 @@ class LabelStudio(Reader):
 
     @property
     def notes(self) -> list[str]:
-        return told_as_left_out(self._left_out, self.file)
+        return self._left_out.notes(self.file)
 
     def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
@@ -122,16 +173,16 @@ class LabelStudio(Reader):
             raise UserError(self._not_found(index))
         image = settings.reading.read(record.path)
         hw = (image.shape[0], image.shape[1])
-        (results,) = read_spans(self.file, [self._spans[index].tolist()])
-        objects = _objects(results, hw, f"{self.file}, {record.path.name}")
+        picture = self._pictures[index]
+        (results,) = read_spans(self.file, [self._spans[picture.results].tolist()])
+        objects = _objects(results, hw, f"{self.file}, {record.path.name}", picture)
         return image, *number_objects(objects, hw)
 
     def _not_found(self, index: int) -> str:
-        link, image = self._images[index]
-        folder = self.file.parent
+        picture, folder = self._pictures[index], self.file.parent
         return (
-            f"the image {link} of {self.file} is not there: put {image.name} beside the file or "
-            f"into {folder / 'images'}"
+            f"the image {picture.link.text} of {self.file} is not there: put {picture.path.name} "
+            f"beside the file or into {folder / 'images'}"
         )
 
 
@@ -141,64 +192,44 @@ def label_studio_file(folder: Path) -> Path | None:
     return files[0] if len(files) == 1 else None
 
 
-def _choose(task: _Task) -> _Annotation | None:
-    return next((each for each in task.annotations if not each.was_cancelled), None)
-
-
-def _no_areas(results: msgspec.Raw) -> list[str]:
-    """Kinds of results without an area; of damaged ones none, for they are named when read."""
-    try:
-        found = msgspec.json.decode(results, type=list[_Result])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    kinds = (str(each.type).lower().removesuffix("labels") for each in found)
-    return [kind for kind in kinds if kind in _NO_AREAS]
-
-
-def _find_image(task: _Task, file: Path) -> tuple[str, Path]:
-    """A task's link to its image, and where that is, or is to be put.
-
-    A link is a path (`/data/upload/7/0a1b2c3d-name.png`, `/data/local-files/?d=folder/name.png`) or
-    an address; the longest end of it that is a file here is taken.
-    """
-    links = [v for v in (task.data.get("image"), *task.data.values()) if isinstance(v, str)]
-    paths = [(link, _path_in(link)) for link in links]
-    fitting = [pair for pair in paths if pair[1].lower().endswith(IMAGE_SUFFIXES)]
-    if not fitting:
-        raise UserError(f"{file}: task {task.id} has no image among its data")
-    link, path = fitting[0]
-    *folders, name = plain_parts(path)
+def _find_image(link: Link, file: Path) -> Path:
+    """Where an image is, or is to be put: the longest end of its link that is a file here."""
+    *folders, name = plain_parts(path_in(link.text))
     names = dict.fromkeys((name, _UPLOADED.sub("", name)))
     ends = [(*folders[n:], each) for n in range(len(folders) + 1) for each in names]
     places = [(*base, *end) for end in ends for base in ((), ("images",))]
     expected = file.parent / "images" / list(names)[-1]
-    return link, find_file(file.parent, places) or expected
+    return find_file(file.parent, places) or expected
 
 
-def _path_in(link: str) -> str:
-    try:
-        parts = urlsplit(link)
-    except ValueError:
-        return ""
-    local = parse_qs(parts.query).get("d") if parts.path.endswith("/local-files/") else None
-    return local[0] if local else unquote(parts.path)
-
-
-def _objects(results: Any, hw: tuple[int, int], where: str) -> list[tuple[str, MaskArray]]:
-    """(label, mask) of each result that is an area; choices, texts and relations are none."""
+def _objects(
+    results: Any, hw: tuple[int, int], where: str, picture: _Picture
+) -> list[tuple[str, MaskArray]]:
+    """(label, mask) of each result of an image that is an area; choices and texts are none."""
     if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
         raise UserError(f"{where}: 'result' is no list of results")
     apart = {r.get("id"): r["value"].get("labels") for r in results if _type(r) == "labels"}
     found = []
     for number, result in enumerate(results):
         kind = _type(result).removesuffix("labels")
-        if kind in _OTHERS:
-            raise UserError(f"{where}, result {number} is a {kind}: expected {', '.join(_AREAS)}")
-        if kind in _AREAS:
+        if not _is_of(result, picture):
+            continue
+        if kind in UNREADABLE:
+            raise UserError(f"{where}, result {number} is a {kind}: expected {', '.join(AREAS)}")
+        if kind in AREAS:
             names = result["value"].get(f"{kind}labels") or apart.get(result.get("id")) or [""]
             name = str(names[0]) if isinstance(names, list) else str(names)
             found.append((name, _mask(kind, result, hw, f"{where}, result {number}")))
     return found
+
+
+def _is_of(result: dict[str, Any], picture: _Picture) -> bool:
+    """Whether a result is of an image, and not of another one of its task."""
+    names, page = picture.names, picture.link.page
+    if names and str(result.get("to_name")) not in names:
+        return False
+    place = page_of(result.get("item_index"), result.get("to_name"), len(names) > 1)
+    return page is None or place == page
 
 
 def _type(result: dict[str, Any]) -> str:

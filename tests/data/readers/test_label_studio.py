@@ -156,6 +156,84 @@ def test_the_first_annotation_that_was_not_cancelled_counts(exported):
     assert len(source) == 2
     assert source.read(0).classes == {1: "y"}
     assert source.read(1).classes == {}
+    further, skipped, bare = (note.partition(": ")[2] for note in source.notes)
+    assert further.startswith("1 further annotations, of tasks that have several")
+    assert skipped == "1 tasks that were skipped are left out, such as task 7"
+    assert bare == "1 tasks that have no annotation are left out, such as task 7"
+
+
+def test_the_starred_annotation_counts_and_a_prediction_does_not(exported):
+    first, starred = {"result": [polygon(label="y")]}, {"result": [polygon(label="z")]}
+    starred |= {"ground_truth": True}
+    cancelled = starred | {"was_cancelled": True}
+    guess = task(annotations=[], predictions=[{"result": [polygon(label="p")]}])
+    source = exported(task(annotations=[cancelled, first, starred]), guess)
+    assert [source.read(n).classes for n in range(len(source))] == [{1: "z"}]
+    assert any("have no annotation (but predictions) are left out" in note for note in source.notes)
+
+
+def of(name, *results, **more):
+    return [each | {"to_name": name, **more} for each in results]
+
+
+HERE, THERE = polygon(label="a"), polygon((20, 5), (30, 5), (30, 10), (20, 10), label="b")
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        (("t1", "t2"), ("img-t1", "img-t2")),
+        (("image", "image2"), ("image", "image2")),
+        (("image1", "image2"), ("img_1", "img_2")),
+        (("left", "right"), ("RightImage", "LeftImage")),
+    ],
+)
+def test_images_of_one_task_have_the_results_that_name_them(exported, tmp_path, write, keys, names):
+    for name in ("b.png", "c.png"):
+        write(tmp_path / "images" / name, np.zeros((*HW, 3), np.uint8))
+    data = {keys[0]: "/data/upload/1/0a1b2c3d-b.png", keys[1]: "c.png", "patient": "p"}
+    if keys[0] == "left":
+        names = names[::-1]
+    source = exported(task(*of(names[0], HERE), *of(names[1], THERE), data=data))
+    found = {r.image_id: source.read(n).classes for n, r in enumerate(source.records)}
+    assert found == {"b.png": {1: "a"}, "c.png": {1: "b"}}
+    assert {record.group for record in source.records} == {"task 7"}
+    np.testing.assert_array_equal(source.read(1).labels[0] > 0, window(slice(5, 10), slice(20, 30)))
+
+
+def test_an_image_of_a_task_may_have_no_result(exported, tmp_path, write):
+    write(tmp_path / "images" / "b.png", np.zeros((*HW, 3), np.uint8))
+    both = {"t1": "a.png", "t2": "b.png"}
+    source = exported(task(*of("img-t1", HERE), *of("img-t2", THERE), data=both),
+                      task(*of("img-t2", THERE), data=both, id=8))  # fmt: skip
+    assert [source.read(n).classes for n in range(4)] == [{1: "a"}, {1: "b"}, {}, {1: "b"}]
+
+
+def test_which_image_a_result_is_of_is_asked_for_where_names_do_not_tell(exported, tmp_path, write):
+    write(tmp_path / "images" / "b.png", np.zeros((*HW, 3), np.uint8))
+    several = task(*of("x", HERE), *of("y", THERE), data={"before": "a.png", "after": "b.png"})
+    with pytest.raises(UserError, match=r"before, after, .*'x'.* cannot be told.*config\.xml"):
+        exported(several)
+    (tmp_path / "config.xml").write_text(
+        '<View><Image name="x" value="$after"/><Image name="y" value="$before"/></View>'
+    )
+    assert [exported(several).read(n).classes for n in range(2)] == [{1: "b"}, {1: "a"}]
+
+
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_pages_have_their_own_results(exported, tmp_path, write, is_repeated):
+    write(tmp_path / "images" / "b.png", np.zeros((*HW, 3), np.uint8))
+    if is_repeated:  # a Repeater gives each page a name
+        pages = [{"url": "a.png"}, {"url": "b.png"}]
+        results = [*of("page_0", HERE), *of("page_1", THERE), *of("page_5", HERE)]
+    else:
+        pages = ["a.png", "b.png"]
+        results = [*of("pdf", HERE, item_index=0), *of("pdf", THERE, item_index=1),
+                   *of("pdf", HERE, item_index=5)]  # fmt: skip
+    source = exported(task(*results, data={"pages": pages}))
+    assert [source.read(n).classes for n in range(2)] == [{1: "a"}, {1: "b"}]
+    (note,) = source.notes
+    assert note.endswith("1 results of pages that their task lacks are left out, such as 5")
 
 
 @pytest.mark.parametrize("link", [
@@ -194,8 +272,10 @@ def test_results_without_an_area_are_left_out_and_counted(exported):
     points = [result("keypoint", x=1, y=1)] * 2
     source = exported(task(*points, polygon()), task(result("vector", vertices=[])))
     np.testing.assert_array_equal(source.read(0).labels[0] > 0, window(slice(5, 10), slice(5, 15)))
-    (note,) = source.notes
-    assert note.endswith("are left out: 2 of the kind keypoint, 1 of the kind vector")
+    assert [note.partition(": ")[2] for note in source.notes] == [
+        "2 results without an area, of the kind keypoint, are left out, such as task 7",
+        "1 results without an area, of the kind vector, are left out, such as task 7",
+    ]
     assert exported(polygon()).notes == []
 
 
