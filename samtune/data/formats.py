@@ -11,6 +11,7 @@ from samtune.data.readers.hub import Hub, is_hub_name
 from samtune.data.readers.label_studio import LabelStudio
 from samtune.data.readers.labelme import Labelme
 from samtune.data.readers.mask_folder import MaskFolder, has_folder
+from samtune.data.readers.masks_beside import MasksBeside
 from samtune.data.readers.shards import Shards
 from samtune.data.readers.voc import Voc
 from samtune.data.readers.volumes import Volumes
@@ -34,6 +35,7 @@ READERS: dict[Format, type[Reader]] = {
     "mask_folder": MaskFolder,
     "label_studio": LabelStudio,
     "coco": Coco,
+    "masks_beside": MasksBeside,
 }
 
 
@@ -82,9 +84,9 @@ def recognise(path: Path) -> Format:
     if has_folder(path, "images"):  # without masks; its reader says what is missing
         return "mask_folder"
     raise UserError(
-        f"the format of {path} is not recognised: expected images/ with labels/ or masks/, a COCO "
-        "file *.json, data.yaml of YOLO, labelme's *.json, JPEGImages/ of Pascal VOC, CVAT's "
-        "annotations.xml, Label Studio's JSON, shards *.tar, Hugging Face's save_to_disk, *.parquet "
-        "or hf:OWNER/NAME, NIfTI volumes, or GeoTIFF scenes with polygons (set data.format to say "
-        "which it is)"
+        f"the format of {path} is not recognised: expected images/ with labels/ or masks/, images "
+        "with their masks (a.png, a_masks.png), a COCO file *.json, data.yaml of YOLO, labelme's "
+        "*.json, JPEGImages/ of Pascal VOC, CVAT's annotations.xml, Label Studio's JSON, shards *.tar, "
+        "Hugging Face's save_to_disk, *.parquet or hf:OWNER/NAME, NIfTI volumes, or GeoTIFF scenes "
+        "with polygons (set data.format to say which it is)"
     )

@@ -15,6 +15,7 @@ from samtune.data.checks.findings import (
     SplitFacts,
     facts_of,
     findings_of_alignment,
+    findings_of_numbers,
     findings_of_splits,
 )
 from samtune.data.checks.leaks import find_leaks, find_torn_groups
@@ -94,6 +95,7 @@ def check(
     told = [
         *findings_of_splits(facts, stretch, tile),
         *findings_of_alignment(seen),
+        *findings_of_numbers(seen),
         *find_leaks(seen),
         *find_shared_ground(sources),
         *find_torn_groups(groups),

@@ -61,8 +61,15 @@ def _format(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 
 def _labels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     names = {name for image in found.seen for name in image.classes}
-    is_semantic = found.format in ("mask_folder", "volumes", "geo") and any(names)
-    if found.format == "mask_folder" and found.values:
+    if found.are_numbered and found.format in ("mask_folder", "masks_beside", "hub", "shards"):
+        question = (
+            "The masks hold 1, 2, ... n, each in one piece: is a value an object, or a class?"
+        )
+        if ask(question, ["object", "class"], "object") == "object":
+            yield Choice("data.labels", "instances", _MEANINGS["instances"])
+            return
+    is_semantic = found.format in ("mask_folder", "masks_beside", "volumes", "geo") and any(names)
+    if found.format in ("mask_folder", "masks_beside") and found.values:
         is_one_value = found.values == 1 and (any(names) or found.num_components >= _PARTS)
         is_semantic |= is_one_value or found.is_interpolated
         if found.is_interpolated:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from samtune.data.checks.alignment import find_common_step
-from samtune.data.checks.look import SMALLEST_SIDE, Seen
+from samtune.data.checks.look import SMALLEST_SIDE, Seen, are_numbered
 
 Level = Literal["error", "warning"]
 _DARK = 40.0
@@ -174,6 +174,16 @@ def findings_of_alignment(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
             "warning",
             f"the outlines would lie on the images' edges if all were moved {_way(down, 'down', 'up')} "
             f"and {_way(right, 'right', 'left')}: are masks and images georeferenced or cut alike?",
+        )
+
+
+def findings_of_numbers(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
+    """Numbers of objects that are read as classes."""
+    if are_numbered(seen):
+        yield (
+            "warning",
+            "the masks' values are read as classes, but look like numbers of objects, 1 to n in each "
+            "image: set data.labels instances",
         )
 
 

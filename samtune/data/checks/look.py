@@ -1,10 +1,12 @@
 """What is noted of one image with its objects, so that no pixels have to be kept."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from samtune.data.checks.alignment import Alignment, measure_alignment
 from samtune.data.objects import ObjectPlace, find_objects
@@ -18,6 +20,8 @@ SMALLEST_SIDE = 8.0
 _FLAT = 2
 # A mask with fewer grey levels may as well hold classes or objects.
 _LEVELS = 12
+# So many values of an image are no classes that happen to be so: in order, or in any order.
+_LEAST_IN_ORDER, _LEAST_NUMBERED = 3, 5
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Seen:
     alignment: Alignment | None
     stored: Stored
     is_interpolated: bool = False
+    is_in_order: bool = False
 
 
 def look_at(
@@ -93,6 +98,7 @@ def look_at(
         alignment=measure_alignment(sample),
         stored=_stored(source, index),
         is_interpolated=is_interpolated(sample.labels),
+        is_in_order=any(sample.classes.values()) and _is_in_order(sample.labels, places),
     )
 
 
@@ -119,6 +125,38 @@ def is_interpolated(labels: LabelArray) -> bool:
     num_wide = len(np.unique(layer[is_wide & (layer > 0)]))
     is_core = bool(counts[-1] == counts.max())
     return is_core and num_wide <= len(values) / 4
+
+
+def are_numbered(seen: Sequence[Seen]) -> bool:
+    """Whether what is read as classes are numbers of objects: 1 to n in each image.
+
+    Then the classes are called by their numbers, and no image lacks a lower one. They also are in one
+    piece and in the order in which a scan along the rows meets them, as functions that label parts
+    number them; or else n is another one from image to image.
+    """
+    with_objects = [image for image in seen if image.classes]
+    if not with_objects or not all(map(_is_dense, with_objects)):
+        return False
+    numbers = {len(image.classes) for image in with_objects}
+    if all(image.is_in_order for image in with_objects):
+        return max(numbers) >= _LEAST_IN_ORDER
+    return len(numbers) > 1 and max(numbers) >= _LEAST_NUMBERED
+
+
+def _is_dense(image: Seen) -> bool:
+    numbers = sorted(int(name) if name.isdecimal() else -1 for name in image.classes)
+    return numbers == list(range(1, len(numbers) + 1))
+
+
+def _is_in_order(labels: LabelArray, places: list[ObjectPlace]) -> bool:
+    """Whether objects are in one piece, and a scan along the rows meets them by their numbers."""
+    firsts = []
+    for place in places:
+        mask = labels[place.layer][place.rows, place.columns] == place.object_id
+        if ndimage.label(mask, np.ones((3, 3)))[1] > 1:
+            return False
+        firsts.append((place.rows.start, place.columns.start + int(mask[0].argmax())))
+    return firsts == sorted(firsts)
 
 
 def _num_too_small(

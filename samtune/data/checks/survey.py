@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from samtune.data.checks.look import Seen, look_at
+from samtune.data.checks.look import Seen, are_numbered, look_at
 from samtune.data.checks.modality import guess_modality
 from samtune.data.datamodule import SamDataModule
 from samtune.data.formats import recognise
@@ -23,6 +23,8 @@ from samtune.images.pixels import ImageFile
 from samtune.types import Sample
 
 _LOOKED_AT = 24
+# More values, each in about one piece, are no classes.
+_MOST_CLASSES, _ONE_PIECE = 20, 1.2
 # Columns by which images usually belong together, the strongest tie first.
 _GROUP_COLUMNS = (
     "patient",
@@ -50,6 +52,7 @@ class Survey:
         modality: augmentation preset that fits, or empty.
         num_components: connected parts of an object, on average.
         values: how many kinds of objects (values of a mask) all those images have.
+        are_numbered: values that are read as classes seem to be numbers of objects.
         is_interpolated: masks seem to hold grey levels between what they mean.
         columns: of the manifest.
         group_column, group_regex: what seems to tie images together; empty for nothing.
@@ -67,6 +70,7 @@ class Survey:
     modality: str
     num_components: float
     values: int
+    are_numbered: bool
     is_interpolated: bool
     columns: tuple[str, ...]
     group_column: str
@@ -104,10 +108,12 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
     columns = tuple(dict.fromkeys(name for record in records for name, _ in record.columns))
     columns = tuple(c for c in columns if c not in (*SPACING_COLUMNS, "id", "split"))
     column = _find_group_column(records, columns)
+    num_components = _mean_components(samples, is_interpolated)
     return Survey(
         found, sizes, any(record.split for record in records), seen,
         guess_modality(source.records[readable[0]], samples, seen),
-        _mean_components(samples, is_interpolated), len(values), is_interpolated, columns,
+        num_components, len(values),
+        are_numbered(seen) or _are_single(seen, num_components, len(values)), is_interpolated, columns,
         column, find_group_regex([record.image_id for record in records]),
         len({dict(record.columns).get(column) for record in records}),
         any(_is_tied(record, source.is_part) for record in evaluated),
@@ -137,6 +143,13 @@ def _read(
     if not readable:
         raise UserError(f"none of {len(places)} images can be read: {failure}")
     return readable, samples, seen
+
+
+def _are_single(seen: Sequence[Seen], num_components: float, num_values: int) -> bool:
+    """Whether there are more values than classes usually are, called by numbers, each in one piece."""
+    names = {name for image in seen for name in image.classes}
+    is_by_number = all(name.isdecimal() for name in names) and bool(names)
+    return is_by_number and num_values > _MOST_CLASSES and num_components < _ONE_PIECE
 
 
 def _mean_components(samples: Sequence[Sample], is_binary: bool) -> float:

@@ -12,6 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
+from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.objects import stack_layers
 from samtune.data.reader import Loaded, Reader
@@ -23,7 +24,7 @@ from samtune.images.pixels import IMAGE_SUFFIXES, read_labels
 from samtune.types import ImageArray, LabelArray
 
 _MASK_FOLDERS = ("labels", "masks")
-_MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
 class MaskFolder(Reader):
@@ -47,6 +48,9 @@ class MaskFolder(Reader):
         for folder, split in (image_folders(path) or {path: ""}).items():
             left_out += self._add_folder(folder, split, rows)
         self._notes = list(self._compare(rows.rows, left_out))
+        without = LeftOut()
+        without.add_all("masks without an image are", self._masks_alone(left_out))
+        self._notes += without.notes(path)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -89,6 +93,15 @@ class MaskFolder(Reader):
             of = f"{len(unknown)} of {len(rows)} rows of {manifest}"
             yield f"{of} name no image, such as {unknown[0]!r}"
 
+    def _masks_alone(self, left_out: list[Path]) -> Iterator[str]:
+        """Masks, and folders of masks, that are of no image."""
+        stems = {file.stem for file in (*left_out, *(record.path for record in self.records))}
+        for folder in sorted({mask.parent for mask in self._masks}):
+            for file in sorted(folder.iterdir()):
+                is_mask = file.is_dir() or file.suffix.lower() in MASK_SUFFIXES
+                if is_mask and file.stem not in stems and file.name not in stems:
+                    yield file.relative_to(self.path).as_posix()
+
     @property
     def notes(self) -> list[str]:
         return self._notes
@@ -102,7 +115,7 @@ class MaskFolder(Reader):
     def _read_objects(self, mask: Path, image: ImageArray) -> tuple[LabelArray, dict[int, str]]:
         hw = image.shape[:2]
         if mask.is_dir():
-            files = sorted(f for f in mask.iterdir() if f.suffix.lower() in _MASK_SUFFIXES)
+            files = sorted(f for f in mask.iterdir() if f.suffix.lower() in MASK_SUFFIXES)
             parts = [(number, read_labels(f), f) for number, f in enumerate(files, start=1)]
             for _, values, file in parts:
                 check_size(values.shape[:2], hw, file)
@@ -134,7 +147,7 @@ def _mask_folder(folder: Path) -> Path:
 
 
 def _find_mask(folder: Path, image: Path) -> Path:
-    candidates = [folder / image.stem, *(folder / f"{image.stem}{s}" for s in _MASK_SUFFIXES)]
+    candidates = [folder / image.stem, *(folder / f"{image.stem}{s}" for s in MASK_SUFFIXES)]
     for candidate in candidates:
         if candidate.exists():
             return candidate
@@ -142,6 +155,6 @@ def _find_mask(folder: Path, image: Path) -> Path:
     names = like or sorted(file.name for file in folder.iterdir())
     found = ", ".join(names[:3]) or "nothing"
     raise UserError(
-        f"{image} has no mask: expected {folder / image.stem}.png (or {', '.join(_MASK_SUFFIXES[1:])}, "
+        f"{image} has no mask: expected {folder / image.stem}.png (or {', '.join(MASK_SUFFIXES[1:])}, "
         f"without loss and without a suffix to the name), or a folder of masks; {folder} holds {found}"
     )

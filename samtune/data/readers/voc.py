@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.label_maps import check_size, interpret_labels
+from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
@@ -72,8 +73,19 @@ class Voc(Reader):
             if name not in images:
                 raise UserError(f"there is no image {self.path / 'JPEGImages' / name}.jpg")
             self.records.append(manifest.record(name, images[name], split, name=name))
+        self._left_out = LeftOut()
+        named = {record.image_id for record in self.records}
+        for name in (name for name in images if name not in named):
+            reason = "are in no list" if self._has(name) else "have no mask"
+            self._left_out.add(f"images that {reason} are", name)
+        alone = sorted({*self._objects, *self._kinds} - images.keys())
+        self._left_out.add_all("masks without an image are", alone)
         if not self.records:
             raise UserError(f"no image of {self.path / 'JPEGImages'} has a mask of its name")
+
+    @property
+    def notes(self) -> list[str]:
+        return self._left_out.notes(self.path)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

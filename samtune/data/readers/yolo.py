@@ -7,12 +7,14 @@ Coordinates are shares of width and height. A line is one object, whose polygon 
 odd crossings, so that bridges without width may join its parts and holes.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from samtune.data.annotation_shapes import fill
+from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.objects import number_objects
 from samtune.data.reader import Loaded, Reader
@@ -20,11 +22,13 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import SPLITS, split_called
 from samtune.errors import UserError
-from samtune.files import is_file, is_folder, read_lines, read_yaml
+from samtune.files import find_file, is_file, is_folder, plain_parts, read_lines, read_yaml
 from samtune.images.pixels import IMAGE_SUFFIXES
 from samtune.types import MaskArray
 
 _SUFFIXES = (".yaml", ".yml")
+# Text files that may lie beside label files.
+_NO_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
 
 
 class Yolo(Reader):
@@ -53,7 +57,29 @@ class Yolo(Reader):
         self.records = _records(files, Manifest(self.file.parent))
         if not self.records:
             raise UserError(f"{self.file} names no images under train, val or test")
-        self._lacks_test = files.get("test") == []
+        self._notes = list(self._compare(files))
+
+    def _compare(self, files: dict[str, list[Path]]) -> Iterator[str]:
+        """What is to be told of lists without images, and of images and labels without the other."""
+        if files.get("test") == []:
+            yield (
+                f"{self.file} names a folder or list under test that holds no images, or is not there"
+            )
+        labels = {label_file(record.path) for record in self.records}
+        bare = [r.image_id for r in self.records if not is_file(label_file(r.path))]
+        if bare:
+            yield (
+                f"{len(bare)} of {len(self.records)} images of {self.file} have no label file, and "
+                f"count as images without an object, such as {bare[0]}"
+            )
+        left_out = LeftOut()
+        folders = sorted({file.parent for file in labels})
+        found = (file for folder in folders for file in sorted(folder.glob("*.txt")))
+        left_out.add_all(
+            "label files without an image are",
+            (file.name for file in found if file not in labels and file.name not in _NO_LABELS),
+        )
+        yield from left_out.notes(self.file)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -63,10 +89,7 @@ class Yolo(Reader):
 
     @property
     def notes(self) -> list[str]:
-        told = (
-            f"{self.file} names a folder or list under test that holds no images, or is not there"
-        )
-        return [told] if self._lacks_test else []
+        return self._notes
 
     def load(self, index: int) -> Loaded:
         record, settings = self.records[index], self.settings
@@ -133,10 +156,22 @@ def _image_files(root: Path, places: Any, file: Path, split: str) -> list[Path]:
             files = sorted(place.rglob("*"))
             found += [each for each in files if each.suffix.lower() in IMAGE_SUFFIXES]
         elif is_file(place):
-            found += [place.parent / line for line in read_lines(place)]
+            found += [_listed(line, place.parent) for line in read_lines(place)]
         elif split != "test":
             raise UserError(f"{file} names {entry}, which is not there (looked at {place})")
     return found
+
+
+def _listed(line: str, folder: Path) -> Path:
+    """An image of a list: where it says, or at the longest end of that path which is a file here.
+
+    Lists hold paths from where training is started (CVAT's begin with data/), or of another machine.
+    """
+    place = folder / line
+    if is_file(place):
+        return place
+    parts = plain_parts(line)
+    return find_file(folder, [parts[n:] for n in range(len(parts))]) or place
 
 
 def _records(files: dict[str, list[Path]], manifest: Manifest) -> list[Record]:

@@ -23,9 +23,9 @@ def seen(**more):
 
 PLAIN = Survey(
     format="mask_folder", sizes={"train": 9}, is_split=False, seen=[seen()], modality="microscopy",
-    num_components=1.0, values=12, is_interpolated=False, columns=(), group_column="",
-    group_regex="", num_groups=0, is_grouped=False, has_label_raster=False, has_window=False,
-    notes=(),
+    num_components=1.0, values=12, are_numbered=False, is_interpolated=False, columns=(),
+    group_column="", group_regex="", num_groups=0, is_grouped=False, has_label_raster=False,
+    has_window=False, notes=(),
 )  # fmt: skip
 
 
@@ -105,3 +105,9 @@ def test_pictures_of_no_known_kind_are_asked_for():
     unknown = replace(PLAIN, modality="")
     assert chosen(unknown)["data.augment"] == "light"
     assert chosen(unknown, answers={"What are the images": "he"})["data.augment"] == "he"
+
+
+def test_numbers_of_objects_under_masks_are_asked_for_and_taken_as_objects():
+    numbered = replace(PLAIN, seen=[seen(classes=["1", "2", "3"])], are_numbered=True)
+    assert chosen(numbered)["data.labels"] == "instances"
+    assert chosen(numbered, answers={"an object, or a class": "class"})["data.labels"] == "semantic"

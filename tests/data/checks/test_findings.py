@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samtune.data.checks.findings import SplitFacts, facts_of, findings_of_splits
-from samtune.data.checks.look import Seen, Stored
+from samtune.data.checks.look import Seen, Stored, are_numbered
 
 
 def seen(areas=(50, 60), **more):
@@ -78,3 +78,23 @@ def test_classes_that_are_not_learned_are_said():
 def test_images_of_several_kinds_are_said():
     deep = facts_of([seen(stored=Stored(1, "uint16", 0.0, 4000.0, True))], 1)
     assert any("of several kinds" in each for each in told({"train": GOOD, "val": deep}))
+
+
+@pytest.mark.parametrize(
+    ("images", "are_objects"),
+    [
+        # in the order of a scan, as a function numbers the parts that it finds
+        ([(["1", "2", "3", "4"], True)] * 3, True),
+        ([(["1", "2"], True)] * 3, False),
+        # in any order, but another number of them in each image
+        ([(["2", "1", "3", "5", "4"], False), (["1", "2", "3"], False)], True),
+        ([(["2", "1", "3", "5", "4"], False)] * 3, False),
+        ([(["1", "2", "3", "4"], True), (["1", "3"], True)], False),
+        ([(["road", "roof", "tree"], True)], False),
+        ([([], False), (["1", "2", "3"], True)], True),
+        ([([], False)], False),
+    ],
+)
+def test_values_that_are_numbers_of_objects_are_seen(images, are_objects):
+    found = [seen(classes=classes, is_in_order=is_in_order) for classes, is_in_order in images]
+    assert are_numbered(found) == are_objects

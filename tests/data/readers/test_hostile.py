@@ -49,6 +49,21 @@ def masks_of_objects(folder, write):
     write(folder / "masks" / "a" / "1.png", LABELS)
 
 
+def masks_beside(folder, write):
+    write(folder / "a.png", PIXELS)
+    write(folder / "a_mask.png", LABELS)
+    (folder / "_classes.csv").write_text("Pixel Value, Class\n1, x\n")
+
+
+def cvat_video(folder, write):
+    write(folder / "images" / "frame_000000.png", PIXELS)
+    points = ";".join(f"{x},{y}" for x, y in CORNERS)
+    (folder / "annotations.xml").write_text(
+        "<annotations><meta><task><size>1</size></task></meta><track id='0' label='x'>"
+        f"<polygon frame='0' outside='0' points='{points}'/></track></annotations>"
+    )
+
+
 def coco(folder, write):
     write(folder / "images" / "a.png", PIXELS)
     annotations = [
@@ -152,7 +167,7 @@ def hub(folder, write):
 
 
 WRITERS = (mask_folder, masks_of_objects, coco, yolo, labelme, voc, cvat, label_studio, shards,
-           volumes, geo, hub)  # fmt: skip
+           volumes, geo, hub, masks_beside, cvat_video)  # fmt: skip
 EVERY = pytest.mark.parametrize("written", WRITERS, ids=lambda w: w.__name__, indirect=True)
 FILES = (
     "*.png", "*.jpg", "*.json", "*.geojson", "*.txt", "*.yaml", "*.xml", "*.csv", "*.tar", "*.gz",
@@ -167,7 +182,7 @@ def written(request, tmp_path, write):
     folder.mkdir()
     request.param(folder, write)
     name = request.param.__name__
-    return folder, "mask_folder" if name == "masks_of_objects" else name
+    return folder, {"masks_of_objects": "mask_folder", "cvat_video": "cvat"}.get(name, name)
 
 
 def read_all(folder, name):

@@ -313,3 +313,12 @@ def test_a_manifest_that_names_no_image_is_refused(tmp_path, write):
     (tmp_path / "manifest.csv").write_text("id,split\nz,train\n")
     with pytest.raises(UserError, match=r"named in .*manifest\.csv: it names z, .* called a\.png"):
         MaskFolder(tmp_path)
+
+
+def test_masks_of_no_image_are_told(tmp_path, write):
+    for name in ("a", "b"):
+        write(tmp_path / "images" / f"{name}.png", np.zeros((4, 5, 3), np.uint8))
+    for name in ("a", "b", "c", "d"):
+        write(tmp_path / "labels" / f"{name}.png", np.ones((4, 5), np.uint8))
+    (note,) = MaskFolder(tmp_path).notes
+    assert note.endswith("2 masks without an image are left out, such as labels/c.png")

@@ -186,3 +186,15 @@ def test_a_label_map_that_is_none_is_said(folder, line):
     (folder / "labelmap.txt").write_text(f"background:0,0,0::\n{line}\n")
     with pytest.raises(UserError, match=r"labelmap\.txt is no label map: expected lines NAME:RED"):
         Voc(folder)
+
+
+def test_images_and_masks_that_are_not_read_are_told(folder, write):
+    assert Voc(folder).notes == []
+    write(folder / "JPEGImages" / "bare.jpg", IMAGE)
+    save(folder, "SegmentationClass", "gone", KINDS)
+    listed(folder, train=["2007_1", "2007_2"])
+    assert [note.partition(": ")[2] for note in Voc(folder).notes] == [
+        "1 images that are in no list are left out, such as 2007_3",
+        "1 images that have no mask are left out, such as bare",
+        "1 masks without an image are left out, such as gone",
+    ]

@@ -70,10 +70,12 @@ def test_a_test_folder_that_roboflow_names_and_leaves_out_is_told(folder):
     (folder / "data.yaml").write_text(f"{text}test: ../test/images\n")
     source = Yolo(folder)
     assert len(source) == 3
-    (note,) = source.notes
+    note, bare = source.notes
+    assert "2 of 3 images of " in bare
+    assert "have no label file, and count as images without an object, such as b" in bare
     assert "names a folder or list under test that holds no images" in note
     (folder / "data.yaml").write_text(text)
-    assert Yolo(folder).notes == []
+    assert Yolo(folder).notes == [bare]
 
 
 @pytest.mark.parametrize("key", ["validation", "Valid", "dev"])
@@ -133,3 +135,22 @@ def test_a_yaml_file_that_makes_no_sense_is_said(folder, text, reason):
 def test_without_a_yaml_file_it_asks_for_one(tmp_path):
     with pytest.raises(UserError, match="has 0 YAML files"):
         Yolo(tmp_path)
+
+
+@pytest.mark.parametrize("start", ["data/images", "/home/someone/set/images", "./images"])
+def test_a_list_may_be_of_another_place(folder, start):
+    (folder / "train.txt").write_text(f"{start}/train/a.png\n{start}/train/b.png\n")
+    (folder / "data.yaml").write_text("path: ./\ntrain: train.txt\nnames: {0: cell, 1: roof}\n")
+    source = Yolo(folder)
+    assert [record.path.name for record in source.records] == ["a.png", "b.png"]
+    assert source.read(0).classes == {1: "roof", 2: "cell"}
+
+
+def test_label_files_of_no_image_are_told(folder):
+    (folder / "labels" / "train" / "gone.txt").write_text("0 0 0 0.1 0 0.1 0.2\n")
+    (folder / "labels" / "train" / "classes.txt").write_text("cell\nroof\n")
+    assert (
+        Yolo(folder)
+        .notes[-1]
+        .endswith("1 label files without an image are left out, such as gone.txt")
+    )
