@@ -194,6 +194,26 @@ class Prompts:
                 return len(value)
         return 0
 
+    def require_one_number(self) -> None:
+        """Refuse parts that are of unequal numbers of objects, or points without labels.
+
+        Raises:
+            UserError: they are.
+        """
+        if (self.point_coords is None) != (self.point_labels is None):
+            raise UserError("points and their labels belong together: one of them is missing")
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        numbers = {name: len(part) for name, part in parts.items() if part is not None}
+        if len(set(numbers.values())) > 1:
+            told = ", ".join(f"{name} of {number}" for name, number in numbers.items())
+            raise UserError(f"prompts of unequal numbers of objects ({told}): give each the same")
+        if self.point_coords is not None and self.point_labels is not None:
+            points, labels = tuple(self.point_coords.shape), tuple(self.point_labels.shape)
+            if points != (*labels, 2):
+                raise UserError(
+                    f"points have the shape {points} and labels {labels}: expected (K, N, 2) and (K, N)"
+                )
+
     def __getitem__(self, index: slice | Tensor) -> Prompts:
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         return Prompts(**{k: v if v is None else v[index] for k, v in parts.items()})

@@ -34,6 +34,7 @@ ALLOWED = {
     "exports": LOWER,
     "evaluation": LOWER | {"inference"},
     "tasks": LOWER | {"training", "inference", "exports", "evaluation"},
+    "utils": LOWER | {"inference", "exports"},
     "commands": LOWER | {"tasks", "evaluation"},
     "cli": {"errors", "commands", "tasks"},
     "__init__": set(),

@@ -87,7 +87,8 @@ class DecoderGraph(nn.Module):
         """
         encoder = self.sam.core.prompt_encoder
         nothing = encoder.no_mask_embed.weight.view(1, -1, 1, 1)
-        return torch.where(has_mask.view(1, 1, 1, 1) > 0, encoder.mask_embed(mask), nothing)
+        given = encoder.mask_embed(self.sam.family.fed_back(mask))
+        return torch.where(has_mask.view(1, 1, 1, 1) > 0, given, nothing)
 
 
 def _point_kinds(encoder: nn.Module) -> list[Tensor]:

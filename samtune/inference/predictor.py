@@ -62,6 +62,26 @@ class SamPredictor:
         self.input_size: tuple[int, int] | None = None
 
     @property
+    def orig_h(self) -> int | None:
+        """Height of the image, as segment_anything names it."""
+        return self.original_size and self.original_size[0]
+
+    @property
+    def orig_w(self) -> int | None:
+        """Width of the image."""
+        return self.original_size and self.original_size[1]
+
+    @property
+    def input_h(self) -> int | None:
+        """Height of the image after resizing."""
+        return self.input_size and self.input_size[0]
+
+    @property
+    def input_w(self) -> int | None:
+        """Width of the image after resizing."""
+        return self.input_size and self.input_size[1]
+
+    @property
     def features(self) -> Tensor | None:
         """Image embeddings (1, C, S/16, S/16) of the current image; kept ones may be set again."""
         return None if self.encoded is None else self.encoded.main
@@ -149,7 +169,9 @@ class SamPredictor:
             point_labels: (N,), 1 is inside the object, 0 outside.
             box: (4,) xyxy in pixels of the original image.
             mask_input: (1, h, w) logits of an earlier prediction, h = w = S / 4.
-            multimask_output: three masks, for an ambiguous prompt, instead of one.
+            multimask_output: three masks, for an ambiguous prompt, instead of one. Those of SAM-HQ come
+                best first, and its authors' predictor gives the first alone; their `hq_token_only`
+                is not offered.
             return_logits: masks as logits instead of booleans.
 
         Returns:
@@ -200,7 +222,7 @@ class SamPredictor:
         if calibration is not None and self.is_calibrated:
             scores = calibration(scores)
         side, frame = self.model.mask_side, self.model.frame
-        low_res = found.low_res_logits[0].float().cpu().numpy()
+        low_res = self.model.family.fed_back(found.low_res_logits[0].float()).cpu().numpy()
         if window != views.whole:
             low_res = np.stack(
                 [original_to_logits(each.cpu().numpy(), side, frame) for each in full]
@@ -233,7 +255,8 @@ class SamPredictor:
 
         Raises:
             RuntimeError: no image is set.
-            UserError: there is no prompt at all, or the mask prompt has another size.
+            UserError: there is no prompt at all, the prompts are of unequal numbers of objects, or the
+                mask prompt has another size.
         """
         self._require_image()
         assert self.encoded is not None
@@ -251,15 +274,14 @@ class SamPredictor:
         image_index = torch.zeros(len(prompts), dtype=torch.int64, device=self.device)
         answer = self.model.decode(self.encoded, image_index, prompts, multimask_output)
         self.object_logits = answer.object_logits
-        masks = self.model.postprocess_masks(
-            answer.low_res_logits, self.input_size, self.original_size
-        )
+        logits = answer.low_res_logits.float()
+        masks = self.model.postprocess_masks(logits, self.input_size, self.original_size)
         if not return_logits:
             masks = masks > self.model.mask_threshold
-        scores, calibration = answer.iou_scores, self.model.calibration
+        scores, calibration = answer.iou_scores.float(), self.model.calibration
         if calibration is not None and self.is_calibrated:
             scores = calibration(scores)
-        return masks, scores, answer.low_res_logits
+        return masks, scores, self.model.family.fed_back(logits)
 
     def get_image_embedding(self) -> Tensor:
         """Embeddings (1, C, S/16, S/16) of the current image.

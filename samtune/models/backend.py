@@ -1,8 +1,8 @@
 """The network as samtune sees it: one encode/decode contract over all families.
 
 `Sam` holds transformers' network, bare or wrapped by PEFT, and offers besides what users of
-segment_anything's `Sam` know: `device`, `preprocess`, `postprocess_masks`,
-`forward(batched_input, multimask_output)`.
+segment_anything's `Sam` know: `device`, `preprocess`, `postprocess_masks`, `image_encoder`,
+`prompt_encoder`, `mask_decoder`, `forward(batched_input, multimask_output)`.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ from samtune.models.families.base import Family
 from samtune.models.families.table import find_family
 from samtune.models.identity import BaseIdentity
 from samtune.models.mask_thresholds import FittedThresholds
+from samtune.models.parts import ImageEncoder, MaskDecoder, PromptEncoder
 from samtune.reading import Reading
 from samtune.types import Features, InputFrame, MaskPrediction, Prompts
 
@@ -100,6 +101,29 @@ class Sam(nn.Module):
         return self.pixel_mean.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the decoder's weights, and of the encoder's where they are not quantised."""
+        dtype: torch.dtype = self.core.mask_decoder.iou_token.weight.dtype
+        return dtype
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Sam":
+        """As `nn.Module.to` asks for it, but what places prompts and normalises keeps its precision.
+
+        Half precision would move a point by up to two pixels of 1024.
+        """
+        modules = (self.core.prompt_encoder, self.core.shared_image_embedding)
+        precise = {id(self.pixel_mean), id(self.pixel_std)}
+        precise |= {id(t) for m in modules for t in (*m.parameters(), *m.buffers())}
+
+        def apply(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            is_lossy = id(tensor) in precise and moved.dtype.itemsize < tensor.dtype.itemsize
+            return tensor.to(moved.device) if is_lossy else moved
+
+        super()._apply(apply, recurse)
+        return self
+
+    @property
     def is_adapted(self) -> bool:
         return isinstance(self.network, PeftModel)
 
@@ -107,6 +131,21 @@ class Sam(nn.Module):
     def num_channels(self) -> int:
         """Channels C of the image embeddings."""
         return int(self.core.mask_decoder.iou_token.weight.shape[1])
+
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """segment_anything's name of this part, and how it is called there."""
+        return ImageEncoder(self, self.core.vision_encoder)
+
+    @property
+    def prompt_encoder(self) -> PromptEncoder:
+        """segment_anything's name of this part, and how it is called there."""
+        return PromptEncoder(self, self.core.prompt_encoder)
+
+    @property
+    def mask_decoder(self) -> MaskDecoder:
+        """segment_anything's name of this part, and how it is called there."""
+        return MaskDecoder(self, self.core.mask_decoder)
 
     @property
     def depth(self) -> int:
@@ -140,7 +179,7 @@ class Sam(nn.Module):
 
     def encode_until(self, pixel_values: Tensor, depth: int) -> Features:
         """The first `depth` steps of the encoder; `encode_from` goes on from there."""
-        return self._advance(self.family.begin(pixel_values), 0, depth)
+        return self._advance(self.family.begin(pixel_values.to(self.dtype)), 0, depth)
 
     def features_size(self, depth: int) -> int:
         """Numbers that the first `depth` steps make of one image, found without computing them."""
@@ -184,7 +223,11 @@ class Sam(nn.Module):
             prompts: K prompts in the input frame.
             multimask_output: three candidates (M = 3), or one mask (M = 1).
             objects_per_chunk: how many objects are decoded at once; 0 chooses.
+
+        Raises:
+            UserError: points, boxes and masks are not of as many objects.
         """
+        prompts.require_one_number()
         with torch.autocast(self.device.type, enabled=False):
             places = self.core.get_image_wide_positional_embeddings()[0].flatten(1).T
         answers, features = [], self.family.ready(features)
@@ -216,8 +259,8 @@ class Sam(nn.Module):
     def _decode_together(
         self, features: Features, prompts: Prompts, places: Tensor, multimask: bool
     ) -> MaskPrediction:
-        sparse, dense = self.embed_prompts(prompts)
-        return self.family.decode(features, sparse, dense, places, multimask)
+        sparse, dense = (part.to(self.dtype) for part in self.embed_prompts(prompts))
+        return self.family.decode(features, sparse, dense, places.to(self.dtype), multimask)
 
     def embed_prompts(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Sparse (K, N', C) and dense (K or 1, C, S/16, S/16) prompt embeddings."""
@@ -225,14 +268,16 @@ class Sam(nn.Module):
         def one_each(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[:, None]
 
-        encoder = self.core.prompt_encoder
+        encoder, masks = self.core.prompt_encoder, prompts.mask_inputs
+        if masks is not None:  # answers of half precision come back, too
+            masks = self.family.fed_back(masks.to(encoder.no_mask_embed.weight.dtype))
         # half precision would move a point by up to two pixels of 1024
         with torch.autocast(self.device.type, enabled=False):
             sparse, dense = encoder(
                 input_points=one_each(prompts.point_coords),
                 input_labels=one_each(prompts.point_labels),
                 input_boxes=one_each(prompts.boxes_xyxy),
-                input_masks=prompts.mask_inputs,
+                input_masks=masks,
             )
         if sparse is None:  # a mask alone: no tokens, as the official code does
             weight = encoder.no_mask_embed.weight

@@ -384,3 +384,68 @@ class TestPrompts:
         assert issubclass(UserError, ValueError)
         with pytest.raises(UserError):
             predictor.predict(**prompts)
+
+
+class TestManyAtOnce:
+    @pytest.mark.parametrize(
+        ("num_points", "num_labels", "num_boxes", "num_masks"),
+        [(1, 1, 2, 0), (2, 2, 1, 0), (0, 0, 2, 1), (2, 1, 0, 0), (2, 0, 0, 0), (3, 3, 3, 2)],
+    )
+    def test_unequal_numbers_of_prompts_are_an_error(
+        self, predictor, num_points, num_labels, num_boxes, num_masks
+    ):
+        side = predictor.model.mask_side
+        parts = (
+            torch.rand(num_points, 1, 2) * 50, torch.ones(num_labels, 1),
+            torch.tensor([[5.0, 5, 40, 40]]).repeat(num_boxes, 1),
+            torch.zeros(num_masks, 1, side, side),
+        )  # fmt: skip
+        given = [part if len(part) else None for part in parts]
+        with pytest.raises(UserError, match=r"unequal numbers|one of them is missing"):
+            predictor.predict_torch(*given)
+        names = ("point_coords", "point_labels", "boxes", "mask_inputs")
+        record = {n: part for n, part in zip(names, given, strict=True) if part is not None}
+        record |= {"image": torch.zeros(3, *predictor.input_size), "original_size": (50, 50)}
+        with pytest.raises(UserError, match=r"unequal numbers|one of them is missing"):
+            predictor.model([record], multimask_output=False)
+
+    def test_labels_of_another_number_than_points_are_an_error(self, predictor):
+        with pytest.raises(UserError, match=r"shape \(1, 2, 2\) and labels \(1, 3\)"):
+            predictor.predict_torch(torch.rand(1, 2, 2) * 50, torch.ones(1, 3))
+
+
+class TestHalfPrecision:
+    """A point must not move: what places prompts stays in single precision."""
+
+    def answer(self, sam, image):
+        predictor = SamPredictor(sam)
+        predictor.set_image(image)
+        masks, scores, logits = predictor.predict(POINTS, LABELS, BOX, multimask_output=False)
+        assert scores.dtype == logits.dtype == np.float32
+        again = predictor.predict(box=BOX, mask_input=logits, multimask_output=False)[0]
+        return masks, again
+
+    def test_autocast(self, nano, image):
+        expected = self.answer(nano.sam, image)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = self.answer(nano.sam, image)
+        assert all(np.mean(f != e) < 0.02 for f, e in zip(found, expected, strict=True))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_a_model_of_half_precision(self, image, dtype):
+        sam = load_model("nano")
+        expected = self.answer(sam, image)
+        table = sam.core.shared_image_embedding.positional_embedding.clone()
+        sam.to(dtype)
+        assert sam.dtype == dtype
+        assert torch.equal(sam.core.shared_image_embedding.positional_embedding, table)
+        found = self.answer(sam, image)
+        assert all(np.mean(f != e) < 0.02 for f, e in zip(found, expected, strict=True))
+        sam.float()
+        assert sam.dtype == torch.float32
+
+
+def test_sizes_have_segment_anything_s_names(predictor, image):
+    assert (predictor.orig_h, predictor.orig_w) == image.shape[:2]
+    assert (predictor.input_h, predictor.input_w) == predictor.input_size
+    assert SamPredictor(predictor.model).orig_h is None

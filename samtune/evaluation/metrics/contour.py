@@ -1,6 +1,9 @@
 """How well outlines agree: boundary IoU, surface Dice (NSD) and the 95th percentile of distances.
 
-The edge of a mask are its pixels with a neighbour, of four, outside it.
+The edge of a mask are its pixels with a neighbour, of four, outside it. Distances are between pixels of
+edges, each of which counts the same: MONAI's definition of NSD and HD95. DeepMind's package
+surface-distance weighs pieces of the surface between pixels by their size; its figures differ from
+these, for small objects by up to 0.33 (NSD) and 2 pixels (HD95).
 """
 
 from dataclasses import dataclass
@@ -41,7 +44,8 @@ def contour_scores(
     """Compare the outlines of two (H, W) masks.
 
     Boundary IoU as Cheng et al., arXiv 2103.16562. Surface Dice as Nikolov et al., arXiv
-    1809.04430, over pixels of the edges. HD95 is the larger of the two directed percentiles.
+    1809.04430, but over pixels of the edges, as MONAI counts. HD95 is the larger of the two directed
+    percentiles.
 
     Args:
         predicted, truth: masks of the original image.

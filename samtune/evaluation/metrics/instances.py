@@ -3,6 +3,9 @@
 Each prompt gives one predicted instance, scored by the IoU that the model expects of it; an empty
 mask is no instance. So these measures tell of the objects that were prompted for: they are not those
 of a search for objects, which also has to find them.
+
+An IoU of a threshold or more is a hit, everywhere, as in COCO's AP. The paper of PQ and the Data
+Science Bowl make a miss of an IoU that is the threshold exactly.
 """
 
 import contextlib
@@ -168,10 +171,10 @@ def _ious(parts: Sequence[Rle], truths: Sequence[Rle]) -> NDArray[np.float64]:
 
 
 def _matched(ious: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """IoUs of the pairs above a threshold, as many as there can be (one to one)."""
-    rows, columns = linear_sum_assignment(-np.where(ious > threshold, 1 + ious, 0))
+    """IoUs of the pairs of a threshold or more, as many as there can be (one to one)."""
+    rows, columns = linear_sum_assignment(-np.where(ious >= threshold, 1 + ious, 0))
     values = ious[rows, columns]
-    return values[values > threshold]
+    return values[values >= threshold]
 
 
 def _accuracy(ious: NDArray[np.float64]) -> float:

@@ -116,8 +116,8 @@ def without_small_regions(
     """
     mended, scores = [], []
     for candidate in candidates:
-        mask, has_holes = _mend(candidate.mask(), min_area, is_hole=True)
-        mask, has_islands = _mend(mask, min_area, is_hole=False)
+        mask, has_holes = mended_mask(candidate.mask(), min_area, is_hole=True)
+        mask, has_islands = mended_mask(mask, min_area, is_hole=False)
         is_changed = has_holes or has_islands
         if is_changed:
             box, bits = box_and_bits(mask)
@@ -127,7 +127,7 @@ def without_small_regions(
     return thin_out(mended, scores, threshold)
 
 
-def _mend(mask: MaskArray, min_area: int, is_hole: bool) -> tuple[MaskArray, bool]:
+def mended_mask(mask: MaskArray, min_area: float, is_hole: bool) -> tuple[MaskArray, bool]:
     """Turn small regions (8-neighbourhood) of the background or of the mask over.
 
     Of a mask of nothing but small islands the largest stays.

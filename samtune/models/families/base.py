@@ -175,6 +175,10 @@ class Family(ABC):
         if hasattr(encoder, "mask_input_size"):
             encoder.mask_input_size = (4 * grid, 4 * grid)
 
+    def fed_back(self, logits: Tensor) -> Tensor:
+        """Logits of an earlier answer as the authors' code gives them back as a mask prompt."""
+        return logits
+
     def ready(self, features: Features) -> Features:
         """What the decoder makes of image embeddings (B) before it sees a prompt."""
         return features

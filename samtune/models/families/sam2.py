@@ -17,6 +17,9 @@ from samtune.models.official import sam2 as official
 from samtune.models.official.strict import Settings
 from samtune.types import Features, InputFrame, MaskPrediction
 
+# Logits of a mask that goes back as a prompt are at most so large, either way.
+_MOST_FED_BACK = 32.0
+
 
 class PyramidFamily(Family):
     """A decoder with finer maps and an object token.
@@ -32,6 +35,10 @@ class PyramidFamily(Family):
     @property
     def frame(self) -> InputFrame:
         return InputFrame(int(self.core.prompt_encoder.input_image_size), keeps_aspect=False)
+
+    def fed_back(self, logits: Tensor) -> Tensor:
+        """Within -32 to 32. Source: sam2/sam2_image_predictor.py, `_predict`."""
+        return logits.clamp(-_MOST_FED_BACK, _MOST_FED_BACK)
 
     def own_tokens(self) -> Tensor:
         decoder = self.core.mask_decoder

@@ -14,7 +14,11 @@ from samtune.types import Features, MaskPrediction
 
 
 class SamHQFamily(SamFamily):
-    """`SamHQModel`. The features' detail is what the first block with global attention made."""
+    """`SamHQModel`. The features' detail is what the first block with global attention made.
+
+    For an ambiguous prompt there are three masks, as of every family, best first; the authors' code
+    gives the first alone. Each has the high-quality mask added, as theirs without `hq_token_only`.
+    """
 
     name: ClassVar[str] = "sam_hq"
     model_types: ClassVar[tuple[str, ...]] = ("sam_hq",)

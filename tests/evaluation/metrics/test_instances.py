@@ -34,8 +34,9 @@ def test_one_of_two_at_eighty_percent():
     scores = instance_scores([image([A, B], [A_80, NOTHING], [0.9, 0.8])])
     # a recall of 0.5 at full precision: 51 of COCO's 101 recall points
     assert scores["ap50"] == scores["ap75"] == pytest.approx(51 / 101)
-    # found at 0.50 to 0.75, which are six of ten thresholds (0.80 is not above 0.80)
-    assert scores["msa"] == pytest.approx(0.6 * 1 / 2)
+    # AP counts 0.80 at the threshold of 0.80, and so does mSA: found at seven of ten thresholds
+    assert scores["ap"] == pytest.approx(0.7 * 51 / 101)
+    assert scores["msa"] == pytest.approx(0.7 * 1 / 2)
     assert scores["rq"] == pytest.approx(1 / 1.5)
     assert scores["sq"] == pytest.approx(0.8)
     assert scores["pq"] == pytest.approx(0.8 / 1.5)

@@ -23,7 +23,7 @@ from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.losses import LossWeights
 from samtune.training.rounds import run_rounds
 from samtune.training.settings import LossSettings
-from samtune.types import Batch, Features, ObjectKey, Prompt
+from samtune.types import Batch, Features, ObjectKey, Prompt, Prompts
 
 KINDS = ("points", "boxes", "both", "points and masks", "masks alone")
 WITH_PYRAMID = ("sam2", "sam3", "edgetam")
@@ -367,6 +367,47 @@ class TestUse:
         assert {row.protocol for row in rows} == {"box", "clicks_5"}
         assert all(0 <= row.scores[name].iou <= 1 for row in rows for name in ("base", "tuned"))
         assert any(row.scores["base"] != row.scores["tuned"] for row in rows)
+
+    def test_masks_go_back_as_prompts_as_in_the_authors_code(self, member, pixels, family_name):
+        side = member.mask_side
+        far = torch.linspace(-90, 90, side * side).view(1, 1, side, side)
+        limit = 32 if family_name in WITH_PYRAMID else 90
+        near = far.clamp(-limit, limit)
+        assert torch.equal(member.embed_prompts(Prompts(mask_inputs=far))[1],
+                           member.embed_prompts(Prompts(mask_inputs=near))[1])  # fmt: skip
+        predictor = SamPredictor(member)
+        predictor.set_image(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8))
+        logits = predictor.predict(box=np.array([5, 5, 30, 30]))[2]
+        assert limit == 90 or np.abs(logits).max() <= limit
+
+    @torch.no_grad()
+    def test_parts_have_segment_anything_s_names_and_arguments(self, member, pixels, family_name):
+        grid, width = member.family.grid, member.num_channels
+        encoder, decoder = member.prompt_encoder, member.mask_decoder
+        assert member.image_encoder.img_size == member.image_size
+        embeddings = member.image_encoder(pixels[:1])
+        assert embeddings.shape == (1, width, grid, grid)
+        assert encoder.embed_dim == width
+        assert encoder.image_embedding_size == (grid, grid)
+        assert encoder.mask_input_size == (4 * grid, 4 * grid)
+        assert list(decoder.parameters())
+        boxes = torch.tensor([[1.0, 2, 20, 22], [3, 4, 15, 18]])
+        sparse, dense = encoder(points=None, boxes=boxes, masks=None)
+        assert dense.shape == (2, width, grid, grid)
+        call = {
+            "image_embeddings": embeddings, "image_pe": encoder.get_dense_pe(),
+            "sparse_prompt_embeddings": sparse, "dense_prompt_embeddings": dense,
+            "multimask_output": True,
+        }  # fmt: skip
+        if member.family.detail_names:
+            with pytest.raises(UserError, match=r"call sam\.decode"):
+                decoder(**call)
+            return
+        masks, scores = decoder(**call)
+        index, prompts = torch.zeros(2, dtype=torch.int64), Prompts(boxes_xyxy=boxes)
+        expected = member.decode(member.encode(pixels[:1]), index, prompts, True)
+        torch.testing.assert_close(masks, expected.low_res_logits)
+        torch.testing.assert_close(scores, expected.iou_scores)
 
     def test_the_predictor_answers_with_masks_of_the_image_s_size(self, member):
         image = np.random.default_rng(0).integers(0, 255, (40, 100, 3), dtype=np.uint8)
