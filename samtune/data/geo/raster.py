@@ -26,6 +26,8 @@ from samtune.types import ImageArray, MaskArray, Stretch, Window
 # Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
 _PROBES, _PROBE_SIDE = 8, 128
 _OVERVIEW_SIDE = 1024
+# The transform of a raster that says nothing of where it lies
+_NOWHERE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 # What GDAL keeps of read files, MB; it would take a twentieth of the machine's memory otherwise.
 _CACHE_MB = 128
 
@@ -57,6 +59,11 @@ class Scene:
     has_gaps: bool
     is_marked: bool
     colours: ColourTable = ()
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the file says where its pixels lie, with a CRS or without."""
+        return self.transform != _NOWHERE
 
 
 def open_scene(path: Path, reading: Reading) -> Scene:
