@@ -22,7 +22,7 @@ from samtune.errors import UserError, first_line
 from samtune.files import is_file
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
 from samtune.images.dicom import read_dicom_picture, read_dicom_window
-from samtune.images.intensity import to_uint8
+from samtune.images.intensity import to_uint8, told_flat
 from samtune.images.tiff import read_tiff, tiff_hw, upright
 from samtune.types import ImageArray, Stretch
 
@@ -98,6 +98,8 @@ def read_image(
     pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
     if isinstance(path, Path) and _is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = read_dicom_window(path), "auto"
+    if stretch == "none" and value_range is None:
+        told_flat(pixels, str(path))
     return to_uint8(pixels, stretch, value_range)
 
 

@@ -19,7 +19,7 @@ from samtune.data.geo.bands import (
     named_rgb,
 )
 from samtune.errors import UserError, first_line, require
-from samtune.images.intensity import DARK_BELOW, STRETCH_PERCENTILES, to_uint8
+from samtune.images.intensity import DARK_BELOW, STRETCH_PERCENTILES, to_uint8, told_flat
 from samtune.reading import Reading
 from samtune.types import ImageArray, MaskArray, Stretch, Window
 
@@ -87,6 +87,9 @@ def open_scene(path: Path, reading: Reading) -> Scene:
             value_range = _percentiles(file, chosen)
         elif not is_shown_as_it_is and set(file.dtypes) != {"uint8"}:
             value_range = _plain_range(file, chosen)
+            told_flat(
+                np.concatenate([p.ravel() for p in _probe(file, chosen)]), str(path), value_range
+            )
         flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
         return Scene(
             path, file.height, file.width, file.crs.to_wkt() if file.crs else "",

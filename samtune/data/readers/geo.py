@@ -204,8 +204,8 @@ class GeoScenes(Reader):
         unnamed = [scene.path for scene in self.scenes if not scene.is_marked]
         more = f" (and {len(unnamed) - 1} more)" if len(unnamed) > 1 else ""
         found = [
-            f"the bands of {path}{more} have no names: the first three are taken as red, green and "
-            "blue (set data.bands if they are stored otherwise)"
+            f"the bands of {path}{more} do not say which is red, green and blue: the first three are "
+            "taken as such, in this order (set data.bands if they are stored otherwise)"
             for path in unnamed[:1]
         ]
         if self._is_chained:

@@ -95,6 +95,14 @@ class TestColourTables:
 
 
 class TestValues:
+    def test_a_scene_that_comes_out_black_is_told(self, write_scene, caplog):
+        ramp = np.linspace(500, 2600, 48).reshape(1, 6, 8).astype(np.uint16)
+        open_scene(write_scene("a.tif", ramp), Reading())
+        assert "use 3 % of the brightness" in caplog.text
+        caplog.clear()
+        open_scene(write_scene("new/a.tif", ramp), Reading(stretch="auto"))
+        assert not caplog.messages
+
     def test_a_stretch_is_of_the_whole_scene(self, write_scene):
         ramp = np.linspace(0, 4000, 48).reshape(1, 6, 8).astype(np.uint16)
         scene = open_scene(write_scene("a.tif", ramp), Reading(stretch="auto"))
@@ -197,6 +205,14 @@ class TestGround:
         there = pixel_to_crs(scene, points)
         assert there.tolist() == [[500_000, 6_000_000], [500_007, 5_999_995.5]]
         np.testing.assert_allclose(crs_to_pixel(scene, there), points)
+
+
+class TestNamesOfBands:
+    @pytest.mark.parametrize("names", [("B02", "B03", "B04", "B08"), ("b02 ", "B03", "B04", "")])
+    def test_of_sentinel_are_known(self, write_scene, bands, names):
+        scene = open_scene(write_scene("a.tif", bands, names=names), Reading())
+        assert scene.bands == (3, 2, 1)
+        assert scene.is_marked
 
 
 class TestLabelRasters:
