@@ -13,7 +13,8 @@ from samtune.data.checks.survey import Survey
 def seen(**more):
     values = {
         "split": "train", "image_id": "p1_a", "group": "", "digest": "d", "fingerprint": None,
-        "thumbnail": np.zeros((2, 2), np.float32), "hw": (200, 200), "areas": [500] * 10, "fills": [0.8] * 10,
+        "thumbnail": np.zeros((2, 2), np.float32), "hw": (200, 200), "areas": [500] * 10,
+        "fills": [0.8] * 10,
         "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
         "brightness": 90.0, "is_flat": False, "alignment": None,
         "stored": Stored(3, "uint8", 0.0, 255.0, True),
@@ -24,7 +25,8 @@ def seen(**more):
 PLAIN = Survey(
     format="mask_folder", sizes={"train": 9}, is_split=False, seen=[seen()], modality="microscopy",
     num_components=1.0, values=12, is_interpolated=False, columns=(), group_column="",
-    group_regex="", num_groups=0, is_grouped=False, has_label_raster=False, are_bands_told=True, has_window=False,
+    group_regex="", num_groups=0, is_grouped=False, has_label_raster=False, are_bands_told=True,
+    has_window=False,
     notes=(),
 )  # fmt: skip
 
