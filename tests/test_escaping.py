@@ -10,14 +10,6 @@ from samtune.escaping import csv_text, markdown_block, markdown_table, markdown_
 HOSTILE = [
     "<script>alert(1)</script>", "[x](javascript:1)", "a | b", "`code`", "**bold**", "&lt;", "a\\",
 ]  # fmt: skip
-    "<script>alert(1)</script>",
-    "[x](javascript:1)",
-    "a | b",
-    "`code`",
-    "**bold**",
-    "&lt;",
-    "a\\",
-]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
