@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
+from samtune.escaping import text_of_csv
 from samtune.inference.settings import Focus
+from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, general_source, kept_rows
 from samtune.tasks.opening import open_data, open_model
@@ -61,7 +63,8 @@ class Evaluation(Result):
         import csv
 
         with (self.folder / "objects.csv").open(newline="", encoding="utf-8") as lines:
-            return [dict(row) for row in csv.DictReader(lines)]
+            rows = csv.DictReader(lines)
+            return [{name: text_of_csv(cell) for name, cell in row.items()} for row in rows]
 
     def plot(self) -> Any:
         """The examples with the largest gains as a picture (PIL), or `None` without pictures."""
@@ -96,21 +99,21 @@ def evaluate(
     data: DataLike = None,
     config: str | Path | None = None,
     split: Split = "test",
-    max_images: int = 0,
+    max_images: Count = 0,
     protocols: Sequence[str] = PROTOCOLS,
     prompts: str | Path | None = None,
     seed: int = 0,
-    repeats: int = 1,
+    repeats: Positive = 1,
     multimask: Multimask = "auto",
     focus: Focus = "auto",
     spacing: Sequence[float] | None = None,
     unit: str = "",
-    tolerance: float = 2.0,
+    tolerance: NotNegative = 2.0,
     general: str | Path = "drawn",
-    gallery: int = 120,
+    gallery: Count = 120,
     out: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
     command: str = "",
 ) -> Evaluation | None:
