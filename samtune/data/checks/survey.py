@@ -12,7 +12,8 @@ from samtune.data.checks.look import Seen, are_numbered, look_at
 from samtune.data.checks.modality import guess_modality
 from samtune.data.datamodule import SamDataModule
 from samtune.data.formats import recognise
-from samtune.data.geo.finding import RASTER_SUFFIXES, find_objects_file
+from samtune.data.geo.finding import find_objects_file
+from samtune.data.geo.kinds import holds_vectors
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.settings import Format
 from samtune.data.source import SPACING_COLUMNS, Record
@@ -201,7 +202,7 @@ def find_group_regex(names: list[str]) -> str:
 def _has_label_raster(data: SamDataModule, scene: Path) -> bool:
     settings = data.settings
     file = find_objects_file(scene, data.path, settings.objects)
-    return settings.labels == "auto" and file.suffix.lower() in RASTER_SUFFIXES
+    return settings.labels == "auto" and not holds_vectors(file)
 
 
 def _brings_window(file: ImageFile) -> bool:

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+from samtune.data.geo.kinds import UNSURE_SUFFIXES, VECTOR_SUFFIXES, holds_vectors
 from samtune.data.geo.raster import opened
-from samtune.data.geo.vector import VECTOR_SUFFIXES
 from samtune.errors import UserError
 from samtune.images.pixels import IMAGE_SUFFIXES
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
+_OBJECT_SUFFIXES = (*VECTOR_SUFFIXES, *UNSURE_SUFFIXES)
 # Pictures and masks that no map has.
 _PLAIN_SUFFIXES = tuple(set(IMAGE_SUFFIXES) - set(RASTER_SUFFIXES))
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _LABEL_FOLDERS, _LABEL_ENDINGS = ("labels", "masks"), ("_labels", "_label", "_mask")
 
 
@@ -19,6 +21,9 @@ def scene_files(path: Path) -> list[Path]:
         return [path]
     folder = path / "images" if (path / "images").is_dir() else path
     files = [f for f in sorted(folder.glob("*")) if f.suffix.lower() in RASTER_SUFFIXES]
+    if not files:  # pictures with polygons of their own names, in pixels, as QuPath exports them
+        pictures = [f for f in sorted(folder.glob("*")) if f.suffix.lower() in _PICTURE_SUFFIXES]
+        files = [f for f in pictures if any(f.with_suffix(s).is_file() for s in VECTOR_SUFFIXES)]
     stems = {file.stem for file in files}
     return [file for file in files if not _is_label_of(file.stem, stems)]
 
@@ -51,7 +56,7 @@ def _lie_on_a_map(files: list[Path], labels: list[Path]) -> bool:
     if others & set(_PLAIN_SUFFIXES):
         return False
     objects = [_beside(file)[:1] for file in files]
-    if any(file.suffix.lower() in VECTOR_SUFFIXES for found in objects for file in found):
+    if any(holds_vectors(file) for found in objects for file in found):
         return True
     return all(objects) and _have_crs(files[0], *objects[0])
 
@@ -68,20 +73,22 @@ def _have_crs(*files: Path) -> bool:
 
 
 def _vectors(folder: Path) -> list[Path]:
-    return [file for file in sorted(folder.glob("*")) if file.suffix.lower() in VECTOR_SUFFIXES]
+    named = (f for f in sorted(folder.glob("*")) if f.name.lower().endswith(_OBJECT_SUFFIXES))
+    return [file for file in named if holds_vectors(file)]
 
 
 def _beside(scene: Path) -> list[Path]:
     """Files of the scene's own name that could hold its objects."""
-    places = [scene.with_suffix(suffix) for suffix in VECTOR_SUFFIXES]
+    places = [scene.with_suffix(suffix) for suffix in _OBJECT_SUFFIXES]
     stems = [f"{scene.stem}{end}" for end in _LABEL_ENDINGS]
-    places += [scene.with_name(f"{stem}{s}") for stem in stems for s in VECTOR_SUFFIXES]
+    places += [scene.with_name(f"{stem}{s}") for stem in stems for s in _OBJECT_SUFFIXES]
     places += [scene.with_name(f"{stem}{scene.suffix}") for stem in stems]
     for folder in (scene.parent, scene.parent.parent):
         for name in _LABEL_FOLDERS:
-            suffixes = (*VECTOR_SUFFIXES, *RASTER_SUFFIXES)
+            suffixes = (*_OBJECT_SUFFIXES, *RASTER_SUFFIXES)
             places += [folder / name / f"{scene.stem}{suffix}" for suffix in suffixes]
-    return [place for place in places if place.is_file()]
+    found = (place for place in places if place.is_file())
+    return [f for f in found if not f.name.lower().endswith(UNSURE_SUFFIXES) or holds_vectors(f)]
 
 
 def find_objects_file(scene: Path, path: Path, given: str) -> Path:
@@ -120,7 +127,7 @@ def _given_file(scene: Path, path: Path, given: Path) -> Path:
         raise UserError(f"data.objects is {given}, which is neither there nor in {folder}")
     if place.is_file():
         return place
-    for suffix in (*VECTOR_SUFFIXES, *RASTER_SUFFIXES):
+    for suffix in (*_OBJECT_SUFFIXES, *RASTER_SUFFIXES):
         if (file := place / f"{scene.stem}{suffix}").is_file():
             return file
     raise UserError(f"{place} holds no {scene.stem}.geojson, .gpkg, .shp or .tif for {scene}")

@@ -4,7 +4,6 @@ Only the bounds are looked at when a file is opened; a polygon is decoded, repai
 drawn when a window needs it.
 """
 
-import codecs
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.geo.layers import CHUNK, COLLECTION, find_layer, only_areas, reading_vectors
+from samtune.data.geo.attributes import QUPATH_COLUMN, class_names, is_named_object
+from samtune.data.geo.features import column_names, find_layer_of, read_stored
+from samtune.data.geo.layers import CHUNK, COLLECTION, only_areas
 from samtune.errors import UserError, require
-
-VECTOR_SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".kml", ".gml")
 
 
 @dataclass
@@ -57,7 +56,8 @@ def read_polygons(
 
     Args:
         path: the file.
-        class_column: attribute that names the class of a polygon; empty for none.
+        class_column: attribute that names the class of a polygon; empty for that of QuPath, where it
+            is there, and else for none.
         encoding: of its text, such as `latin-1`; empty as the file says.
         layer: its name; empty for the only one that holds polygons.
         with_points: points count too, and several that are one feature.
@@ -65,15 +65,17 @@ def read_polygons(
     Raises:
         UserError: the file cannot be read, has no such layer or column, or holds no polygons.
     """
-    number = find_layer(path, layer, with_points)
-    if class_column:
-        _require_column(path, number, class_column)
-    with reading_vectors(path, encoding):
-        meta, fids, shapes, columns = require("pyogrio.raw", "geo").read(
-            path, layer=number, return_fids=True, force_2d=True,
-            columns=[class_column] if class_column else [],
-            encoding=_gdal_name(encoding) if encoding else None,
-        )  # fmt: skip
+    number = find_layer_of(path, layer, with_points)
+    columns = column_names(path, number)
+    if class_column and class_column not in columns:
+        raise UserError(
+            f"{path} has no column '{class_column}': found {', '.join(columns) or 'none'}"
+        )
+    column = class_column or (QUPATH_COLUMN if QUPATH_COLUMN in columns else "")
+    stored = read_stored(path, column, encoding, number)
+    if stored.column is None or not (class_column or any(map(is_named_object, stored.column))):
+        column = ""  # whatever it is called, it is not QuPath's
+    shapes = stored.shapes
     places = np.zeros((len(shapes), 6))
     for start in range(0, len(shapes), CHUNK):
         part = slice(start, start + CHUNK)
@@ -83,14 +85,14 @@ def read_polygons(
         raise UserError(f"{path} holds no polygons ({len(shapes)} features)")
     notes = [] if is_good.all() else [f"{(~is_good).sum()} features of {path} are no polygons"]
     names = np.full(is_good.sum(), "", object)
-    if class_column:
-        names = _class_names(columns[0][is_good], meta["dtypes"][0])
+    if column and stored.column is not None:
+        names = class_names(stored.column[is_good], stored.dtype)
         if unnamed := int((names == "").sum()):
-            notes.append(f"{unnamed} polygons of {path} have no '{class_column}', and so no class")
+            notes.append(f"{unnamed} polygons of {path} have no '{column}', and so no class")
     places = places[is_good]
     return Polygons(
-        path, meta["crs"] or "", shapes[is_good], places[:, :4], places[:, 4:], names,
-        fids[is_good], notes,
+        path, stored.crs, shapes[is_good], places[:, :4], places[:, 4:], names,
+        stored.fids[is_good], notes,
     )  # fmt: skip
 
 
@@ -110,33 +112,3 @@ def _bounds_and_points(
     inside = shapely.point_on_surface(geometries)
     points = np.stack([shapely.get_x(inside), shapely.get_y(inside)], axis=1)
     return shapes, np.concatenate([shapely.bounds(geometries), points], axis=1)
-
-
-def _gdal_name(encoding: str) -> str:
-    """`ISO-8859-1` and `CP1252`, as GDAL spells them, of any name that Python knows."""
-    return codecs.lookup(encoding).name.upper().replace("ISO8859", "ISO-8859")
-
-
-def _class_names(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Texts of a column; empty for NULL, beside which whole numbers and booleans come as floats."""
-    if dtype == "bool":
-        names = ["" if np.isnan(value) else str(bool(value)) for value in values]
-    else:
-        names = ["" if _is_null(value) else str(_whole(value)) for value in values]
-    return np.array(names, object)
-
-
-def _is_null(value: Any) -> bool:
-    return value is None or bool(value != value)  # NaN, and dates that are none
-
-
-def _whole(value: Any) -> Any:
-    is_whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return int(value) if is_whole else value
-
-
-def _require_column(path: Path, layer: int, name: str) -> None:
-    with reading_vectors(path):
-        found = list(require("pyogrio", "geo").read_info(path, layer=layer)["fields"])
-    if name not in found:
-        raise UserError(f"{path} has no column '{name}': found {', '.join(found) or 'none'}")

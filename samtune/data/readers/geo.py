@@ -2,6 +2,8 @@
 
 PATH/a.tif              one scene or many, in PATH or PATH/images; or PATH is a file itself
 PATH/a.geojson          its polygons (.gpkg, .geojson, .shp, .fgb), in any CRS; or one file for all
+                        (.json, .parquet, .shp.zip where they hold features); of pictures without a
+                        georeference, PNG and JPEG too, in pixels, as QuPath exports them
 PATH/a_labels.tif       or its label raster (a_label, a_mask); or a.tif in PATH/labels or PATH/masks
 PATH/manifest.csv       optional: a row for each scene, with a split or group column
 
@@ -23,6 +25,7 @@ from samtune.data.geo.blocks import Block, divide
 from samtune.data.geo.burning import draw
 from samtune.data.geo.finding import RASTER_SUFFIXES, find_objects_file, holds_scenes, scene_files
 from samtune.data.geo.frames import metres_per_pixel
+from samtune.data.geo.kinds import holds_vectors
 from samtune.data.geo.label_raster import LabelRaster, open_labels, read_label_window
 from samtune.data.geo.placing import find_on_scene, lie_apart, points_on_scene
 from samtune.data.geo.raster import (
@@ -32,7 +35,7 @@ from samtune.data.geo.raster import (
     read_window,
 )
 from samtune.data.geo.shared_ground import lay_on_ground
-from samtune.data.geo.vector import VECTOR_SUFFIXES, Polygons, read_polygons
+from samtune.data.geo.vector import Polygons, read_polygons
 from samtune.data.label_maps import LabelKind, interpret_labels
 from samtune.data.manifest import Manifest
 from samtune.data.reader import Loaded, Reader
@@ -114,8 +117,8 @@ class GeoScenes(Reader):
         files = [
             find_objects_file(scene.path, path, self.settings.objects) for scene in self.scenes
         ]
-        vectors = [file for file in files if file.suffix.lower() in VECTOR_SUFFIXES]
-        opened = {file: self._read_polygons(file) for file in dict.fromkeys(vectors)}
+        vectors = [file for file in dict.fromkeys(files) if holds_vectors(file)]
+        opened = {file: self._read_polygons(file) for file in vectors}
         return [
             opened[file] if file in opened else open_labels(file, scene)
             for file, scene in zip(files, self.scenes, strict=True)
