@@ -1,6 +1,6 @@
 """Annotations as COCO has them, made into labels: polygons, compressed and uncompressed RLE."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,14 +59,15 @@ def objects_among(annotations: list[dict[str, Any]], with_marked: bool) -> list[
     ]  # fmt: skip
 
 
-def objects_of_image(annotations: list[dict[str, Any]], crowds: Crowds) -> list[dict[str, Any]]:
-    """`objects_among` where the annotations of one image are all that a file holds."""
-    marks = [
-        Mark("", each.get("category_id"), isinstance(each.get("attributes"), dict))
+def marks_of(annotations: Iterable[dict[str, Any]]) -> list[Mark]:
+    """Those of decoded annotations that are marked as crowds."""
+    return [
+        Mark(
+            each.get("image_id"), each.get("category_id"), isinstance(each.get("attributes"), dict)
+        )
         for each in annotations
         if is_marked(each.get("iscrowd"))
     ]
-    return objects_among(annotations, marked_are_objects(marks, len(annotations), crowds))
 
 
 def decode_annotations(

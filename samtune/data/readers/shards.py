@@ -17,7 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.coco_annotations import decode_annotations, objects_of_image
+from samtune.data.coco_annotations import (
+    decode_annotations,
+    marked_are_objects,
+    marks_of,
+    objects_among,
+)
 from samtune.data.label_maps import LabelKind, check_size, interpret_labels
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
@@ -159,7 +164,9 @@ def _annotated(
 ) -> tuple[LabelArray, dict[int, str]]:
     try:
         annotations = json.loads(file.content)["annotations"]
-        annotations = objects_of_image(annotations, settings.crowds)
+        marks = marks_of(annotations)
+        with_marked = marked_are_objects(marks, len(annotations), settings.crowds)
+        annotations = objects_among(annotations, with_marked)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} holds no annotations as SA-1B has them: {error}") from error
     labels, ids = decode_annotations(annotations, hw, str(file))

@@ -6,6 +6,7 @@ Formats: https://cocodataset.org/#format-results, https://cocodataset.org/#forma
 from pathlib import Path
 from typing import Any
 
+from samtune.data.coco_annotations import is_marked, marked_are_objects, marks_of
 from samtune.errors import UserError
 from samtune.files import read_json
 from samtune.inference.prelabel.detections import (
@@ -48,11 +49,14 @@ def read_json_detections(file: Path, images_json: Path | None, min_score: float)
     found, categories = Detections(), _categories(index)
     names = _image_names(index, found)
     numbers = _numbers(entries)
+    marks = marks_of(entry for entry in entries if isinstance(entry, dict))
+    with_marked = marked_are_objects(marks, len(entries), "auto")
     for place, entry in enumerate(entries):
         image = _image_name(entry, names)
         where = f"entry {place}" if isinstance(content, list) else f"annotation {numbers[place]}"
         try:
-            found.keep(_detection(entry, numbers[place], where, image, categories), min_score)
+            detection = _detection(entry, numbers[place], where, image, categories, with_marked)
+            found.keep(detection, min_score)
         except RowError as error:
             found.reject(where, image, error)
     found.categories = list(categories.values())
@@ -60,13 +64,14 @@ def read_json_detections(file: Path, images_json: Path | None, min_score: float)
 
 
 def _detection(
-    entry: Any, number: int, where: str, image: str, categories: dict[int, dict[str, Any]]
-) -> Detection:
+    entry: Any, number: int, where: str, image: str, categories: dict[int, dict[str, Any]],
+    with_marked: bool,
+) -> Detection:  # fmt: skip
     if not isinstance(entry, dict):
         raise RowError("no object of JSON", entry)
     if not image:
         raise RowError("names no image", {k: entry.get(k) for k in ("image_id", "file_name")})
-    if entry.get("iscrowd"):
+    if is_marked(entry.get("iscrowd")) and not with_marked:
         raise RowError("a crowd's region, not an object")
     box, points = _shape(entry)
     score = score_of(entry.get("score"))

@@ -59,6 +59,9 @@ def test_a_whole_coco_file_keeps_its_ids_and_categories(tmp_path):
     assert [(row.number, row.image) for row in found.rows] == [(90, "a.png")]
     assert [category["name"] for category in found.categories] == ["cell", "dust"]
     assert reasons(found) == [("annotation 80", "a crowd's region, not an object")]
+    # CVAT marks every mask so
+    content["annotations"][1] |= {"attributes": {"occluded": False}}
+    assert len(read(tmp_path / "d.json", content).rows) == 2
 
 
 def test_keypoints_stand_in_for_a_box(tmp_path):
