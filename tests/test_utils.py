@@ -1,5 +1,7 @@
 """segment_anything's notebooks run with `segment_anything` in their imports changed to `samtune`."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -104,3 +106,29 @@ def test_grids_crops_stability_and_small_regions():
     assert mended.all()
     parts = list(amg.batch_iterator(2, [1, 2, 3], "abc"))
     assert parts == [[[1, 2], "ab"], [[3], "c"]]
+
+
+def test_the_decoder_is_exported_as_the_notebook_does(sam, tmp_path):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    dim, size = sam.prompt_encoder.embed_dim, sam.prompt_encoder.image_embedding_size
+    inputs = {
+        "image_embeddings": torch.randn(1, dim, *size),
+        "point_coords": torch.randint(0, sam.image_size, (1, 5, 2)).float(),
+        "point_labels": torch.randint(0, 4, (1, 5)).float(),
+        "mask_input": torch.randn(1, 1, *(4 * side for side in size)),
+        "has_mask_input": torch.tensor([1.0]),
+        "orig_im_size": torch.tensor([150.0, 225.0]),
+    }
+    model, file = SamOnnxModel(sam, return_single_mask=True), tmp_path / "sam.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model, tuple(inputs.values()), str(file), opset_version=17, dynamo=False,
+            input_names=list(inputs), output_names=["masks", "iou_predictions", "low_res_masks"],
+            dynamic_axes={"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}},
+        )  # fmt: skip
+    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    masks, *_ = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    expected = model(*inputs.values())[0].detach().numpy()
+    np.testing.assert_allclose(masks, expected, atol=1e-3)

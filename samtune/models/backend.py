@@ -120,7 +120,7 @@ class Sam(nn.Module):
             is_lossy = id(tensor) in precise and moved.dtype.itemsize < tensor.dtype.itemsize
             return tensor.to(moved.device) if is_lossy else moved
 
-        super()._apply(apply, recurse)
+        super()._apply(apply, recurse)  # type: ignore[no-untyped-call]
         return self
 
     @property
