@@ -212,15 +212,15 @@ def _configured(folder: Path) -> dict[str, str]:
     return {name: key[1] for name, key in shown.items() if key}
 
 
-def page_of(index: Any, name: Any, has_names: bool) -> int:
+def page_of(index: Any, name: Any, num_pages: int) -> int:
     """The page that a result is of: by its index, or by the number that its image's name ends with.
 
     Args:
         index: the result's `item_index`.
-        name: its `to_name`.
-        has_names: pages have names of their own (`page_0`, `page_1`, ...).
+        name: its `to_name`: a Repeater calls the images of its pages page_0, page_1, ...
+        num_pages: of the task.
     """
     if isinstance(index, int):
         return index
     number = _end_of(str(name or ""))
-    return int(number) if has_names and number else 0
+    return int(number) if num_pages > 1 and number else 0

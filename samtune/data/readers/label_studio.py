@@ -63,18 +63,18 @@ class _Picture:
     """An image of a task, and which results are of it: of these names, on this page.
 
     Attributes:
-        task: that it is of.
-        results: number of the annotation.
+        results: number of its task's annotation.
         link: as the task names it.
         path: where it is, or is to be put.
         names: that results of it have as `to_name`; empty where no result of any task has one.
+        num_pages: images of its task.
     """
 
-    task: Task
     results: int
     link: Link
     path: Path
     names: tuple[str, ...]
+    num_pages: int
 
 
 class LabelStudio(Reader):
@@ -105,7 +105,7 @@ class LabelStudio(Reader):
         self._pictures = self._find_pictures(chosen)
         if not any(is_file(each.path) for each in self._pictures):
             raise UserError(self._not_found(0))
-        self.records = self._records()
+        self.records = self._records([task for task, _ in chosen])
 
     def _find_pictures(self, chosen: list[tuple[Task, Annotation]]) -> list[_Picture]:
         """The images that results are of."""
@@ -125,33 +125,34 @@ class LabelStudio(Reader):
             for link in its:
                 own = tuple(name for name, key in by_name.items() if key == link.key)
                 path = _find_image(link, self.file)
-                pictures.append(_Picture(task, number, link, path, own))
+                pictures.append(_Picture(number, link, path, own, len(its)))
             pages = {link.page for link in its}
             if None not in pages:
                 for head in heads[number]:
-                    place = page_of(head.item_index, head.to_name, len(by_name) > 1)
+                    place = page_of(head.item_index, head.to_name, len(its))
                     if head.kind in AREAS and place not in pages:
                         self._left_out.add("results of pages that their task lacks are", place)
         return pictures
 
-    def _records(self) -> list[Record]:
+    def _records(self, tasks: list[Task]) -> list[Record]:
         manifest = Manifest(self.file.parent)
         times = Counter(each.path for each in self._pictures)
         images = Counter(each.results for each in self._pictures)
         records = []
         for each in self._pictures:
+            task = tasks[each.results]
             columns = {
                 key: str(value)
-                for key, value in each.task.data.items()
+                for key, value in task.data.items()
                 if isinstance(value, _Plain) and key != each.link.key
             }
             columns |= manifest.row(each.path.stem, each.path)
             name = each.path.relative_to(self.file.parent).as_posix().removeprefix("images/")
             records.append(
                 Record(
-                    name if times[each.path] == 1 else f"{each.task.id}/{name}", each.path,
+                    name if times[each.path] == 1 else f"{task.id}/{name}", each.path,
                     columns.get("split", ""),
-                    f"task {each.task.id}" if images[each.results] > 1 else "",
+                    f"task {task.id}" if images[each.results] > 1 else "",
                     tuple(columns.items()),
                 )
             )  # fmt: skip
@@ -228,7 +229,7 @@ def _is_of(result: dict[str, Any], picture: _Picture) -> bool:
     names, page = picture.names, picture.link.page
     if names and str(result.get("to_name")) not in names:
         return False
-    place = page_of(result.get("item_index"), result.get("to_name"), len(names) > 1)
+    place = page_of(result.get("item_index"), result.get("to_name"), picture.num_pages)
     return page is None or place == page
 
 

@@ -331,3 +331,10 @@ def test_one_image_that_is_missing_is_said_when_it_is_read(exported):
 def test_a_folder_without_a_list_is_said(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         LabelStudio(tmp_path)
+
+
+def test_one_page_alone_may_have_a_result(exported, tmp_path, write):
+    write(tmp_path / "images" / "b.png", np.zeros((*HW, 3), np.uint8))
+    pages = [{"url": "a.png"}, {"url": "b.png"}]
+    source = exported(task(*of("page_1", THERE), data={"pages": pages}))
+    assert [source.read(n).classes for n in range(2)] == [{}, {1: "b"}]
