@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
-from samtune.ranges import Count, Positive
+from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluating import require_count
 from samtune.tasks.opening import input_side, open_data, open_model
@@ -83,7 +83,7 @@ def check(
     *,
     data: DataLike = None,
     base: str | Path = "",
-    max_images: Positive = 8,
+    max_images: Count = 8,
     page: str | Path | None = None,
     image_size: Count = 0,
 ) -> Check:

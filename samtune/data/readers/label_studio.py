@@ -219,7 +219,7 @@ def _objects(
             raise UserError(f"{where}, result {number} is a {kind}: expected {', '.join(AREAS)}")
         if kind in AREAS:
             names = result["value"].get(f"{kind}labels") or apart.get(result.get("id")) or [""]
-            name = str(names[0]) if isinstance(names, list) else str(names)
+            name = ", ".join(map(str, names)) if isinstance(names, list) else str(names)
             found.append((name, _mask(kind, result, hw, f"{where}, result {number}")))
     return found
 

@@ -338,3 +338,9 @@ def test_one_page_alone_may_have_a_result(exported, tmp_path, write):
     pages = [{"url": "a.png"}, {"url": "b.png"}]
     source = exported(task(*of("page_1", THERE), data={"pages": pages}))
     assert [source.read(n).classes for n in range(2)] == [{}, {1: "b"}]
+
+
+def test_an_object_of_several_labels_is_called_by_all(exported):
+    both = polygon()
+    both["value"]["polygonlabels"] = ["cell", "dividing"]
+    assert exported(both).read(0).classes == {1: "cell, dividing"}
