@@ -51,6 +51,8 @@ class MasksBeside(Reader):
         self._masks: list[tuple[Path, LabelKind]] = []
         self._names: dict[Path, dict[int, str]] = {}
         self._left_out = LeftOut()
+        if not path.is_dir():
+            raise UserError(f"{path} is no folder: expected one with images and their masks")
         manifest = Manifest(path)
         for folder, split in {path: "", **split_folders(path)}.items():
             self._add_folder(folder, split, manifest)

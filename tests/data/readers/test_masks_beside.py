@@ -77,6 +77,8 @@ def test_mistakes_are_named(tmp_path, write):
     with pytest.raises(UserError, match=r"_classes\.csv: expected lines NUMBER,NAME"):
         MasksBeside(tmp_path)
     (tmp_path / "_classes.csv").unlink()
+    with pytest.raises(UserError, match="is no folder"):
+        MasksBeside(tmp_path / "a.png")
     write(tmp_path / "a.tif", np.zeros((*HW, 3), np.uint8))
     with pytest.raises(UserError, match="share a name and so a mask"):
         MasksBeside(tmp_path)
