@@ -2,6 +2,7 @@
 
 PATH/data.yaml                 names of the classes; train, val, test: folders, or lists of image files
 PATH/.../images/.../a.png      PATH/.../labels/.../a.txt     a line for each object: class x y x y ...
+PATH/classes.txt               instead of data.yaml: names of the classes (Label Studio), without splits
 
 Coordinates are shares of width and height. A line is one object, whose polygon is filled by even and
 odd crossings, so that bridges without width may join its parts and holes.
@@ -27,15 +28,16 @@ from samtune.images.pixels import IMAGE_SUFFIXES
 from samtune.types import MaskArray
 
 _SUFFIXES = (".yaml", ".yml")
+_NAMES = "classes.txt"
 # Text files that may lie beside label files.
-_NO_LABELS = ("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
+_NO_LABELS = (_NAMES, "train.txt", "val.txt", "valid.txt", "test.txt")
 
 
 class Yolo(Reader):
     """Images and polygons of a YOLO segmentation data set.
 
     Args:
-        path: its folder, or its YAML file.
+        path: its folder, or its YAML file, or classes.txt.
         settings: how to read.
 
     Raises:
@@ -45,7 +47,8 @@ class Yolo(Reader):
     def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
         self.settings = settings or SourceSettings()
         self.file = path if path.is_file() else yolo_file(path)
-        content = _read_yaml(self.file)
+        is_list = self.file.name == _NAMES
+        content = {"names": read_lines(self.file)} if is_list else _read_yaml(self.file)
         self._classes = _class_names(content.get("names", {}), self.file)
         root = self.file.parent / str(content.get("path") or ".")
         root = root if is_folder(root) else self.file.parent
@@ -54,6 +57,8 @@ class Yolo(Reader):
             for split in SPLITS
             if (places := _places_of(split, content))
         }
+        if is_list:
+            files = {"": _image_files(root, "images", self.file, "")}
         self.records = _records(files, Manifest(self.file.parent))
         if not self.records:
             raise UserError(f"{self.file} names no images under train, val or test")
@@ -84,8 +89,9 @@ class Yolo(Reader):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         if path.is_file():
-            return path.suffix.lower() in _SUFFIXES
-        return any((path / name).is_file() for name in ("data.yaml", "dataset.yaml"))
+            return path.suffix.lower() in _SUFFIXES or path.name == _NAMES
+        is_listed = (path / _NAMES).is_file() and any((path / "labels").glob("*.txt"))
+        return is_listed or any((path / name).is_file() for name in ("data.yaml", "dataset.yaml"))
 
     @property
     def notes(self) -> list[str]:
@@ -102,13 +108,15 @@ class Yolo(Reader):
 
 
 def yolo_file(folder: Path) -> Path:
-    """The YAML file of a YOLO data set.
+    """The YAML file of a YOLO data set; without one, the list of its classes.
 
     Raises:
-        UserError: there is none, or more than one.
+        UserError: there is neither, or more than one YAML file.
     """
     files = [*folder.glob("*.yaml"), *folder.glob("*.yml")]
     named = [file for file in files if file.stem in ("data", "dataset")] or files
+    if not named and (folder / _NAMES).is_file():
+        return folder / _NAMES
     if len(named) != 1:
         raise UserError(f"{folder} has {len(named)} YAML files: name the right one in data.path")
     return named[0]

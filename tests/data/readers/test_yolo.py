@@ -154,3 +154,17 @@ def test_label_files_of_no_image_are_told(folder):
         .notes[-1]
         .endswith("1 label files without an image are left out, such as gone.txt")
     )
+
+
+def test_label_studio_s_export_has_a_list_of_classes_and_no_splits(tmp_path, write):
+    for name in ("a", "b", "c", "d"):
+        write(tmp_path / "images" / f"{name}.png", np.zeros((*HW, 3), np.uint8))
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / f"{name}.txt").write_text("1 0 0 0.5 0 0.5 0.5 0 0.5\n")
+    (tmp_path / "classes.txt").write_text("cell\nroof\n")
+    (tmp_path / "notes.json").write_text("{}")
+    assert recognise(tmp_path) == recognise(tmp_path / "classes.txt") == "yolo"
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
+    assert sorted(len(source) for source in splits.values()) == [1, 1, 2]
+    assert splits["train"].read(0).classes == {1: "roof"}
+    assert splits["train"].notes == []
