@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PROTOCOLS = ("box", "point", "clicks_3")
 # In which order candidates are asked while there is time
-_PLAN = (("last", 1.0), ("last", 0.75), ("last", 0.5), ("best", 1.0), ("last", 0.25))
+_PLAN = (
+    ("last", 1.0), ("averaged", 1.0), ("last", 0.75), ("last", 0.5), ("best", 1.0), ("last", 0.25),
+)  # fmt: skip
 # Objects of an image that are asked, images at most, and general pictures
 _OBJECTS, _IMAGES, _GENERAL = 6, 60, 20
 # Seconds for choosing where a training has no budget
@@ -52,9 +54,10 @@ def choose_weights(training: Training, run: Path) -> str:
     from samtune.files import write_json
     from samtune.models.saving import save_tuned
     from samtune.models.strength import can_be_scaled
+    from samtune.training.averaging import find_averaged
 
     sam = training.model.network.eval()
-    states = _States(sam, run)
+    states = _States(sam, run, find_averaged(training.trainer))
     candidates, rows = _measure_all(training, states)
     if not rows:
         return "nothing was chosen: no validation image holds an object; the best weights are kept"
@@ -76,8 +79,9 @@ def choose_weights(training: Training, run: Path) -> str:
 class _States:
     """A trained network at moments of its training and at strengths."""
 
-    def __init__(self, sam: Sam, run: Path) -> None:
+    def __init__(self, sam: Sam, run: Path, averaged: dict[str, Tensor]) -> None:
         self.sam, self._best = sam, run / "checkpoints" / "best.ckpt"
+        self._averaged = averaged
         self._base: Sam | None = None
         trained = sam.named_parameters()
         self._last = {f"sam.{n}": p.detach().clone() for n, p in trained if p.requires_grad}
@@ -94,7 +98,8 @@ class _States:
 
     @property
     def names(self) -> list[str]:
-        return ["last", "best"] if self._best.exists() else ["last"]
+        there = {"averaged": bool(self._averaged), "best": self._best.exists()}
+        return ["last", *(name for name, is_there in there.items() if is_there)]
 
     @contextmanager
     def at(self, weights: str, strength: float) -> Iterator[None]:
@@ -119,8 +124,8 @@ class _States:
     def _state(self, weights: str) -> dict[str, Tensor]:
         import torch
 
-        if weights == "last":
-            return self._last
+        if weights in ("last", "averaged"):
+            return self._last if weights == "last" else self._averaged
         checkpoint = torch.load(self._best, map_location="cpu", weights_only=True)
         return dict(checkpoint["state_dict"])
 
