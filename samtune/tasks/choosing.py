@@ -138,7 +138,7 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
 
     budget, sam = find_budget(training.trainer), states.sam
     began = time.monotonic()
-    end = began + (_SECONDS if budget is None else max(budget.left, _LEAST_SECONDS))
+    end = began + (_seconds(training) if budget is None else max(budget.left, _LEAST_SECONDS))
     domain, general = _questions(training, sam)
     with states.at("last", 0.0):
         base = list(_ask(sam, domain, until=began + (end - began) / 5))
@@ -160,6 +160,13 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
         pairs = (base, rows), (elsewhere, forgotten)
         found.append(measured(weights, strength, *pairs, TUNED, training.data.seed))
     return found, base
+
+
+def _seconds(training: Training) -> float:
+    """Steps are the same on any machine, and so is what is chosen after them."""
+    from samtune.training.budget import steps_of
+
+    return float("inf") if steps_of(training.settings.budget) else _SECONDS
 
 
 def _questions(training: Training, sam: Sam) -> tuple[_Questions, _Questions]:
