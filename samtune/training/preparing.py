@@ -22,7 +22,6 @@ from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
 from samtune.training.settings import FitSettings, TrainerSettings
 
-
 # Images of a validation where steps are counted
 _VALIDATED = 60
 
