@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from samtune.errors import UserError, first_line
 from samtune.files import is_file
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
-from samtune.images.dicom import read_dicom_picture, read_dicom_window
+from samtune.images.dicom import is_dicom, read_dicom_picture, read_dicom_window
 from samtune.images.intensity import to_uint8
 from samtune.images.tiff import read_tiff
 from samtune.types import ImageArray, Stretch
@@ -58,8 +58,14 @@ def _stream(file: ImageFile) -> Path | io.BytesIO:
     return file if isinstance(file, Path) else io.BytesIO(file.content)
 
 
-def _is_dicom(file: Path) -> bool:
-    return file.suffix.lower() in DICOM_SUFFIXES
+def is_picture(file: Path) -> bool:
+    """Whether a file is an image by its suffix, or DICOM by its content, whatever it is called."""
+    return file.suffix.lower() in IMAGE_SUFFIXES or is_dicom(file)
+
+
+def picture_id(file: Path) -> str:
+    """The name of an image without its suffix; numbers of DICOM after a full stop are no suffix."""
+    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
 
 
 def is_tiff(file: ImageFile) -> bool:
@@ -91,7 +97,7 @@ def read_image(
     """
     path = Path(path) if isinstance(path, str) else path
     pixels = _choose_bands(read_pixels(path), bands, path)
-    if isinstance(path, Path) and _is_dicom(path) and stretch == "none" and value_range is None:
+    if isinstance(path, Path) and is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = read_dicom_window(path), "auto"
     return to_uint8(pixels, stretch, value_range)
 
@@ -117,7 +123,7 @@ def read_pixels(path: ImageFile) -> NDArray[Any]:
 
 
 def _read_raster(path: ImageFile) -> NDArray[Any]:
-    if isinstance(path, Path) and _is_dicom(path):
+    if isinstance(path, Path) and is_dicom(path):
         return read_dicom_picture(path)
     if is_tiff(path):
         found = read_tiff(path if isinstance(path, Path) else path.content, str(path))
