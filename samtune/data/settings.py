@@ -6,6 +6,7 @@ from typing import Literal
 
 from samtune.errors import UserError
 from samtune.images.intensity import as_range
+from samtune.ranges import Count, CountOrChoice, NotNegative, Positive, Share
 from samtune.reading import Axis, Reading
 from samtune.types import Stretch
 
@@ -38,8 +39,8 @@ class CacheSettings:
 
     mode: Literal["off", "fp16", "fp32"] = "off"
     folder: str = ".samtune-cache"
-    views: int = 0
-    limit_gb: float = 100.0
+    views: Count = 0
+    limit_gb: NotNegative = 100.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class SourceSettings:
     layer: str = ""
     class_column: str = ""
     encoding: str = ""
-    tile_overlap: int = 64
-    block: int = 0
+    tile_overlap: Count = 64
+    block: Count = 0
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class SplitSettings:
     folder: Path | None = None
     group_column: str = ""
     group_regex: str = ""
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
+    val_fraction: Share = 0.15
+    test_fraction: Share = 0.15
     seed: int = 0
 
 
@@ -169,53 +170,41 @@ class DataSettings:
     layer: str = ""
     class_column: str = ""
     encoding: str = ""
-    block: int = 0
+    block: Count = 0
     value_range: list[float] | None = None
     bands: list[int | str] | None = None
     split_column: str = "split"
     split_folder: str = ""
     group_column: str = ""
     group_regex: str = ""
-    val_fraction: float = 0.15
-    test_fraction: float = 0.15
-    split_seed: int = -1
-    train_images: int = 0
-    windows: int = -1
-    tile: int = 0
-    tile_overlap: int = 64
+    val_fraction: Share = 0.15
+    test_fraction: Share = 0.15
+    split_seed: CountOrChoice = -1
+    train_images: Count = 0
+    windows: CountOrChoice = -1
+    tile: Count = 0
+    tile_overlap: Count = 64
     recipe: RecipeName = "mixed"
     val_protocols: list[str] = field(default_factory=lambda: ["box", "point"])
-    val_objects: int = 32
+    val_objects: Count = 32
     augment: str = "none"
-    max_objects: int = 0
-    target_side: int = TARGET_SIDE
-    min_area: int = 10
-    batch_size: int = 1
-    num_workers: int = -1
+    max_objects: Count = 0
+    target_side: Positive = TARGET_SIDE
+    min_area: Count = 10
+    batch_size: Positive = 1
+    num_workers: CountOrChoice = -1
     on_error: OnError = "fail"
     seed: int = 0
     cache: CacheSettings = field(default_factory=CacheSettings)
 
     def __post_init__(self) -> None:
         _ = self.reading  # says what makes no sense
-        if self.batch_size < 1:
-            raise UserError(f"data.batch_size is {self.batch_size}: give a whole number from 1 up")
-        if self.windows < -1:
-            raise UserError(f"data.windows is {self.windows}: give a whole number, -1 to choose")
         if self.tile and not 0 <= self.tile_overlap < self.tile:
             raise UserError(f"data.tile_overlap is {self.tile_overlap}: give 0 to {self.tile - 1}")
         if self.tile and self.format == "drawn":
             raise UserError("data.tile is for images of files: drawn pictures are small already")
         if self.cache.mode != "off" and self.format == "drawn":
             raise UserError("data.cache is for images of files: drawn pictures never come again")
-        if self.train_images < 0:
-            raise UserError(
-                f"data.train_images is {self.train_images}: give a whole number from 0 up"
-            )
-        if self.target_side < 1:
-            raise UserError(
-                f"data.target_side is {self.target_side}: give a whole number from 1 up"
-            )
 
     @property
     def reading(self) -> Reading:

@@ -16,10 +16,10 @@ from samtune.errors import UserError, first_line, require
 from samtune.images.dicom_values import (
     OF_FRAMES,
     frame_value,
-    is_coloured,
     is_inverted,
     num_frames,
     pixel_values,
+    stored_values,
 )
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -209,8 +209,12 @@ def _first(value: Any) -> float | None:
     return float(values[0]) if values.size else None
 
 
-def read_dicom_picture(path: Path) -> NDArray[Any]:
+def read_dicom_picture(path: Path, as_stored: bool = False) -> NDArray[Any]:
     """A single picture (X-ray, ultrasound, photograph) as (H, W, C).
+
+    Args:
+        path: the file.
+        as_stored: numbers as labels need them, neither rescaled nor inverted nor coloured.
 
     Raises:
         UserError: the file is damaged, or holds several frames.
@@ -222,5 +226,5 @@ def read_dicom_picture(path: Path) -> NDArray[Any]:
                 f"{path} holds {dataset.NumberOfFrames} frames: give it labels as a volume "
                 "(labels/ID.nii.gz, .nrrd, .mha or DICOM SEG)"
             )
-        pixels = pixel_values(dataset)[0]
-        return pixels if is_coloured(dataset) else pixels[..., None]
+        pixels = (stored_values if as_stored else pixel_values)(dataset)[0]
+        return pixels if pixels.ndim == 3 else pixels[..., None]

@@ -1,6 +1,6 @@
 """What the pixels of a DICOM data set are: attributes of each frame, decoding, grey values, colours.
 
-Every picture goes this way: a single one, a slice of a series, a frame of a film or of an enhanced file.
+Every picture goes this way: a single one, a slice of a series, a frame of a film or an enhanced file.
 """
 
 import tempfile
@@ -68,7 +68,7 @@ def pixel_values(dataset: Any) -> NDArray[Any]:
     Raises:
         UserError: the header claims more than can be read, or no decoder reads the pixels.
     """
-    stored = _decoded(dataset)
+    stored = stored_values(dataset)
     if _has_palette(dataset):
         colours = require("pydicom.pixels", "medical").apply_color_lut(stored, dataset)
         return np.asarray(colours >> 8 if colours.dtype == np.uint16 else colours, np.uint8)
@@ -92,10 +92,13 @@ def _rescaled(frame: NDArray[Any], dataset: Any, number: int) -> NDArray[Any]:
     return frame * float(slope) + float(intercept)
 
 
-def _decoded(dataset: Any) -> NDArray[Any]:
+def stored_values(dataset: Any) -> NDArray[Any]:
     """(frames, rows, columns[, 3]) as stored; YBR becomes RGB.
 
     pydicom decodes with what is installed for it; what that refuses SimpleITK is asked for.
+
+    Raises:
+        UserError: the header claims more than can be read, or other pixels than there are.
     """
     samples = int(dataset.get("SamplesPerPixel", 1))
     shape = (num_frames(dataset), int(dataset.Rows), int(dataset.Columns))

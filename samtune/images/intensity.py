@@ -1,6 +1,8 @@
 """From values of any kind to 0..255: intensity windows, percentile stretches, ranges."""
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from samtune.errors import UserError
 from samtune.types import ImageArray, Stretch
 
+log = logging.getLogger(__name__)
 # Centre and width in Hounsfield units, as radiologists commonly set them (Radiopaedia, "Windowing
 # (CT)").
 WINDOWS = {
@@ -23,6 +26,8 @@ STRETCH_PERCENTILES = (0.5, 99.5)
 # `auto` stretches 16-bit and float images always, 8-bit ones only if they are this dark (99.5th
 # percentile): the fluorescence images of DSB2018 have a mean of 13 of 255.
 DARK_BELOW = 128
+# Shown without a stretch, an image of which less than this share of the brightness is used is told
+_LEAST_CONTRAST = 0.125
 # Voxels looked at for percentiles of a volume; more change the third digit only.
 _MOST_VOXELS = 2_000_000
 
@@ -82,12 +87,53 @@ def to_uint8(
         low, high = np.percentile(pixels, STRETCH_PERCENTILES)
     elif is_8bit:
         return np.ascontiguousarray(pixels)
-    elif np.issubdtype(pixels.dtype, np.integer):
-        low, high = 0, _integer_range(pixels)
     else:
-        low, high = 0.0, 1.0 if pixels.max() <= 1.0 else 255.0
+        low, high = 0.0, _plain_top(pixels)
     scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
     return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+
+
+def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None = None) -> None:
+    """Warn where hardly anything of an image of more than 8 bits is to be seen.
+
+    Values of 12 bits in a range of 16 are nearly black, floats beyond 255 white, decibels below 0
+    black: a network answers all the same, and what it says is worth nothing. Of the files of a folder
+    one is named.
+
+    Args:
+        pixels: some of the file's own values, of any shape.
+        name: of the file.
+        shown: what becomes 0 and 255; `None` where `to_uint8` would decide, without a stretch.
+    """
+    values = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
+    if pixels.dtype in (np.uint8, np.bool_) or not values.size:
+        return
+    ends = np.percentile(values[:: max(1, values.size // _MOST_VOXELS)], STRETCH_PERCENTILES)
+    low, high = shown or (0.0, _plain_top(pixels))
+    seen = np.ptp(np.clip(ends, low, high)) / max(high - low, 1e-9)
+    is_flat = seen < _LEAST_CONTRAST and ends[0] < ends[1]
+    if is_flat and _is_first_of(str(Path(name).parent)):
+        log.warning(
+            "%s holds %s values from %.6g to %.6g, which use %.0f %% of the brightness between black "
+            "and white: stretch auto (data.stretch in training, --reading.stretch elsewhere) or a "
+            "value_range shows them", name, pixels.dtype, ends[0], ends[1], 100 * seen,
+        )  # fmt: skip
+
+
+_seen: set[str] = set()
+
+
+def _is_first_of(folder: str) -> bool:
+    is_first = folder not in _seen
+    _seen.add(folder)
+    return is_first
+
+
+def _plain_top(pixels: NDArray[Any]) -> float:
+    """What becomes 255 without a stretch."""
+    if np.issubdtype(pixels.dtype, np.integer):
+        return float(_integer_range(pixels))
+    return 1.0 if np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0).max() <= 1.0 else 255.0
 
 
 def _integer_range(pixels: NDArray[Any]) -> int:

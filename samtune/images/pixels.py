@@ -1,7 +1,8 @@
 """Reading images and label images of every common kind into uint8 RGB and integer labels.
 
-Pillow reads most (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation), OpenCV 16-bit RGB PNGs,
-`tiff_io` the TIFFs, and `dicom_io` single pictures in DICOM.
+Pillow reads most (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation), OpenCV 16-bit PNGs with
+several channels, `tiff` the TIFFs, and `dicom` single pictures in DICOM. Labels are numbers: what is a
+rule for showing (palettes, "0 is white", one bit as black and white) leaves them alone.
 """
 
 import io
@@ -21,16 +22,16 @@ from samtune.errors import UserError, first_line
 from samtune.files import is_file
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
 from samtune.images.dicom import is_dicom, read_dicom_picture, read_dicom_window
-from samtune.images.intensity import to_uint8
-from samtune.images.tiff import read_tiff
+from samtune.images.intensity import to_uint8, told_flat
+from samtune.images.tiff import read_tiff, tiff_hw, upright
 from samtune.types import ImageArray, Stretch
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 
 # What Pillow, tifffile and their decompressors raise on a damaged file.
 _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error, zlib.error)
-# A malicious header could otherwise claim a picture larger than memory.
-Image.MAX_IMAGE_PIXELS = 2**30
+# A malicious header could otherwise claim a picture larger than memory; Pillow refuses twice as many.
+Image.MAX_IMAGE_PIXELS = 2**27
 _LARGEST_LABEL = 2**31 - 1
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -69,10 +70,14 @@ def picture_id(file: Path) -> str:
 
 
 def is_tiff(file: ImageFile) -> bool:
-    """Whether an image is a TIFF, which Pillow often cannot open."""
+    """Whether an image is a TIFF, whatever its name says."""
     if isinstance(file, EncodedImage):
         return file.content.startswith(_TIFF_BEGINS)
-    return file.suffix.lower() in (".tif", ".tiff")
+    try:
+        with file.open("rb") as stream:
+            return stream.read(4) in _TIFF_BEGINS
+    except OSError:  # whoever reads it says what is wrong
+        return False
 
 
 def read_image(
@@ -96,22 +101,29 @@ def read_image(
         UserError: the file is missing, damaged, of no known kind, or lacks a band.
     """
     path = Path(path) if isinstance(path, str) else path
-    pixels = _choose_bands(read_pixels(path), bands, path)
+    pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
     if isinstance(path, Path) and is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = read_dicom_window(path), "auto"
+    if stretch == "none" and value_range is None:
+        told_flat(pixels, str(path))
     return to_uint8(pixels, stretch, value_range)
 
 
-def read_pixels(path: ImageFile) -> NDArray[Any]:
+def read_pixels(path: ImageFile, as_stored: bool = False, with_pages: bool = False) -> NDArray[Any]:
     """Read an image as (H, W, C) in its own dtype (palette and CMYK become RGB).
 
+    Args:
+        path: the file.
+        as_stored: numbers as labels need them: the indices of a palette, 0 and 1 of one bit.
+        with_pages: pages of a TIFF may be the channels; otherwise there must be one page.
+
     Raises:
-        UserError: the file is missing, damaged, or of no known kind.
+        UserError: the file is missing, damaged, of no known kind, or holds several pictures.
     """
     if isinstance(path, Path) and not is_file(path):
         raise UserError(f"there is no image {path}")
     try:
-        return _read_raster(path)
+        return _read_raster(path, as_stored, with_pages)
     except UserError:
         raise
     except _DAMAGED as error:
@@ -120,44 +132,59 @@ def read_pixels(path: ImageFile) -> NDArray[Any]:
         raise UserError(f"{path} cannot be read: {first_line(error)}") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large: {error}") from error
+    except MemoryError as error:
+        raise UserError(f"{path} does not fit into memory: cut it into smaller images") from error
 
 
-def _read_raster(path: ImageFile) -> NDArray[Any]:
+def _read_raster(path: ImageFile, as_stored: bool, with_pages: bool) -> NDArray[Any]:
     if isinstance(path, Path) and is_dicom(path):
-        return read_dicom_picture(path)
+        return read_dicom_picture(path, as_stored)
     if is_tiff(path):
-        found = read_tiff(path if isinstance(path, Path) else path.content, str(path))
-        return found if isinstance(found, np.ndarray) else _from_pillow(found)
+        return read_tiff(_bytes_or_path(path), str(path), as_stored, with_pages)
     with Image.open(_stream(path)) as image:
-        tiles: Any = getattr(image, "tile", None)
-        if (
-            image.format == "PNG"
-            and image.mode.startswith("RGB")
-            and tiles
-            and "16B" in tiles[0][3]
-        ):
-            return _read_16bit_png(path)
-        return _from_pillow(image)
+        number = int(getattr(image, "n_frames", 1))
+        if number > 1 and image.format != "MPO":  # of a camera's MPO the first is the picture
+            raise UserError(
+                f"{path} holds {number} pictures; expected one: save them as files of their own"
+            )
+        if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _is_16_bit(image):
+            return _read_16bit_png(path, image.size)
+        return _from_pillow(image, as_stored)
 
 
-def _read_16bit_png(path: ImageFile) -> NDArray[Any]:
-    """16-bit RGB, which Pillow would cut to 8 bits; alpha is dropped."""
+def _bytes_or_path(path: ImageFile) -> Path | bytes:
+    return path if isinstance(path, Path) else path.content
+
+
+def _is_16_bit(image: Image.Image) -> bool:
+    """Whether Pillow would cut a picture of several channels to 8 bits."""
+    tiles: Any = getattr(image, "tile", None)
+    return bool(tiles) and "16B" in str(tiles[0][3])
+
+
+def _read_16bit_png(path: ImageFile, size: tuple[int, int]) -> NDArray[Any]:
+    """16-bit RGB, or grey with alpha, which Pillow would cut to 8 bits; alpha is dropped."""
     content = path.read_bytes() if isinstance(path, Path) else path.content
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if pixels is None or pixels.shape[1::-1] != size or pixels.dtype != np.uint16:
         raise OSError("the file is damaged")
-    return np.asarray(pixels[..., 2::-1])
+    with Image.open(_stream(path)) as image:
+        turned = image.getexif().get(0x0112, 1)
+    return upright(np.asarray(pixels[..., 2::-1]), turned)
 
 
-def _from_pillow(image: Image.Image) -> NDArray[Any]:
+def _from_pillow(image: Image.Image, as_stored: bool) -> NDArray[Any]:
     image.load()
     upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA"):
+    if upright.mode in ("CMYK", "YCbCr", "LAB", "HSV") or (
+        upright.mode in ("P", "PA") and not as_stored
+    ):
         upright = upright.convert("RGB")
     elif upright.mode == "1":
-        upright = upright.convert("L")
+        upright = upright.convert("L").point(lambda value: min(value, 1) if as_stored else value)
     pixels = np.asarray(upright)
-    if upright.mode in ("LA", "RGBA", "La", "RGBa"):
+    if upright.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
         pixels = pixels[..., :-1]
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
@@ -188,10 +215,10 @@ def image_hw(path: ImageFile) -> tuple[int, int]:
         UserError: the file is missing, damaged, or of no known kind.
     """
     try:
+        if is_tiff(path):
+            return tiff_hw(_bytes_or_path(path), str(path))
         with Image.open(_stream(path)) as image:
-            # Pillow gives the size of a TIFF after turning, of other formats before
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            is_turned = turned and image.format != "TIFF"
+            is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             width, height = image.size
             return (width, height) if is_turned else (height, width)
     except (*_DAMAGED, Image.DecompressionBombError):
@@ -208,9 +235,7 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
     Raises:
         UserError: the file is missing, damaged, of no known kind, or holds labels beyond 32 bits.
     """
-    if (indices := _read_palette_indices(path)) is not None:
-        return indices
-    pixels = read_pixels(path)
+    pixels = read_pixels(path, as_stored=True)
     pixels = pixels[..., :3] if are_colours(pixels) else pixels[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = np.rint(np.nan_to_num(pixels))
@@ -226,11 +251,3 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
 def are_colours(values: NDArray[Any]) -> bool:
     """Whether (H, W, C) values of labels are colours, and not one value stored three times."""
     return values.shape[2] >= 3 and not bool((values[..., :3] == values[..., :1]).all())
-
-
-def _read_palette_indices(path: ImageFile) -> NDArray[np.int32] | None:
-    try:
-        with Image.open(_stream(path)) as image:
-            return np.asarray(image).astype(np.int32) if image.mode == "P" else None
-    except (*_DAMAGED, Image.DecompressionBombError):  # whatever is wrong, `read_pixels` says it
-        return None

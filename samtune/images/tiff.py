@@ -1,105 +1,193 @@
-"""TIFFs: tifffile for what Pillow cannot read faithfully, Pillow for palettes and colour models.
+"""TIFFs: which of the pictures in a file is meant, and its pixels as they are stored or as shown.
 
-Pillow cuts 16-bit RGB to 8 bits, knows few channel counts, and refuses several samples under the
-photometric "min is black". OpenCV stands in where tifffile lacks a decompressor.
+tifffile decodes all of them (with imagecodecs: LZW, ZSTD, JPEG, predictors, 16 bit, planes); Pillow
+turns inks into colours. What another library made is compared with what the file says of itself.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from samtune.errors import UserError
 
-_COLOUR_MODELS = ("PALETTE", "SEPARATED", "YCBCR")
+# Colour models that Pillow turns into RGB; what else there is (CIELAB, filter arrays) is refused
+_BY_PILLOW = ("SEPARATED", "YCBCR")
+_PLAIN = ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "MASK")
+# Values of all channels over the most pixels that a picture may have
+_MOST_CHANNELS = 8
 _UNSPECIFIED_SAMPLE = 0  # an extra sample that is a band (infrared, say) and not alpha
+# Axes of one picture, and of pages that may be its channels: named so, or not named at all
+_FLAT, _PAGED = ("YX", "YXS", "SYX"), ("CYX", "IYX", "QYX")
 
 
-def read_tiff(file: Path | bytes, name: str) -> NDArray[Any] | Image.Image:
-    """Read a TIFF of one picture, upright, as (H, W, C) in its own dtype.
+def read_tiff(
+    file: Path | bytes, name: str, as_stored: bool = False, with_pages: bool = False
+) -> NDArray[Any]:
+    """Read the picture of a TIFF, upright, as (H, W, C) in its own dtype.
 
     Args:
         file: its path or its bytes.
         name: what errors call it.
-
-    Returns:
-        The array, or a Pillow image where palette or colour model are its business.
+        as_stored: numbers stay as they are, as labels need it: palettes and "0 is white" are rules for
+            showing.
+        with_pages: pages of one size may be the channels; otherwise there must be one page.
 
     Raises:
-        UserError: several pages or volumes, or a compression that cannot be decoded.
+        UserError: several pages or pictures, or a compression or colours that cannot be decoded.
         OSError: the file is damaged.
     """
+    with _opened(file) as tiff:
+        series = _picture(tiff, name)
+        _check(series, name, with_pages)
+        page = series.keyframe
+        kind = _kind(page, name)
+        if kind in _BY_PILLOW:
+            return _colours(file, page, name)
+        pixels = _decode(series, name)
+        return upright(pixels if as_stored else _as_shown(pixels, page, kind), _orientation(page))
+
+
+def tiff_hw(file: Path | bytes, name: str) -> tuple[int, int]:
+    """Height and width of the picture of a TIFF, upright, from its header.
+
+    Raises:
+        UserError: it holds several pictures.
+        OSError: the file is damaged.
+    """
+    with _opened(file) as tiff:
+        return _upright_hw(_picture(tiff, name).keyframe)
+
+
+@contextmanager
+def _opened(file: Path | bytes) -> Iterator[Any]:
+    import tifffile
+
     try:
-        return _read_tiff(file, name)
-    except UserError:
+        with tifffile.TiffFile(file if isinstance(file, Path) else io.BytesIO(file)) as tiff:
+            yield tiff
+    except (UserError, Image.DecompressionBombError):
+        raise
+    except MemoryError:
         raise
     except Exception as error:  # tifffile raises whatever the bytes make it do
         raise OSError(str(error)) from error
 
 
-def _read_tiff(file: Path | bytes, name: str) -> NDArray[Any] | Image.Image:
+def _picture(tiff: Any, name: str) -> Any:
+    """The series that is meant: the only one, or the one that all others are small copies of.
+
+    Pages that say they are masks or reduced copies are none.
+    """
+    series = [each for each in tiff.series if not _is_helper(each)] or list(tiff.series)
+    sizes = [each.keyframe.imagewidth * each.keyframe.imagelength for each in series]
+    largest = [each for each, size in zip(series, sizes, strict=True) if size == max(sizes)]
+    if len(largest) == 1:
+        return largest[0]
+    found = ", ".join(
+        f"{each.keyframe.imagewidth}x{each.keyframe.imagelength} {each.dtype}"
+        for each in series[:5]
+    )
+    raise UserError(
+        f"{name} is a TIFF of {len(series)} pictures ({found}); expected one: save the one that is "
+        "meant as a file of its own, or all as channels of one type"
+    )
+
+
+def _is_helper(series: Any) -> bool:
+    return bool(series.keyframe.is_reduced or series.keyframe.is_mask)
+
+
+def _check(series: Any, name: str, with_pages: bool) -> None:
+    """Refuse what is no single picture, or larger than memory, before anything is decoded."""
+    axes, shape, limit = series.axes, series.shape, 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    page = series.keyframe
+    is_larger = np.prod([int(n) for n in shape], dtype=float) > _MOST_CHANNELS * limit
+    if page.imagewidth * page.imagelength > limit or is_larger:  # as Pillow does
+        raise UserError(
+            f"{name} is too large: it claims {page.imagewidth}x{page.imagelength} pixels; cut it, or "
+            "give it as a scene"
+        )
+    if axes in _FLAT or (axes in _PAGED and with_pages):
+        return
+    if axes in _PAGED:
+        raise UserError(
+            f"{name} is a TIFF of {shape[0]} pages of {shape[2]}x{shape[1]} pixels; expected one "
+            f"picture: choose channels by data.bands, such as [0] or [0, {min(1, shape[0] - 1)}], or "
+            "save the pages as files"
+        )
+    number = int(np.prod(shape) // max(1, page.imagewidth * page.imagelength))
+    raise UserError(
+        f"{name} is a TIFF of {number} pages (axes {axes}: {' x '.join(map(str, shape))}); expected "
+        "one picture: a stack in z is a volume (a folder `images` and `labels` of stacks), and what is "
+        "a time or a channel is to be saved as a file, or as a channel of one picture"
+    )
+
+
+def _kind(page: Any, name: str) -> str:
+    """The colour model, if it is one that can be read."""
     import tifffile
 
-    with tifffile.TiffFile(file if isinstance(file, Path) else io.BytesIO(file)) as tiff:
-        page = tiff.pages[0]
-        assert isinstance(page, tifffile.TiffPage)
-        if len(tiff.series[0].pages) > 1:
-            raise UserError(
-                f"{name} is a TIFF of {len(tiff.series[0].pages)} pages; expected one picture: save "
-                "the pages as files, or as channels of one"
-            )
-        if page.imagewidth * page.imagelength > 2 * (Image.MAX_IMAGE_PIXELS or 0):  # as Pillow does
-            raise UserError(
-                f"{name} is too large: it claims {page.imagewidth}x{page.imagelength} pixels"
-            )
-        photometric = tifffile.PHOTOMETRIC(page.photometric).name
-        if photometric in _COLOUR_MODELS:
-            # from memory: Pillow maps uncompressed files with the size after turning
-            return Image.open(io.BytesIO(_content(file)))
-        tag = page.tags.get("Orientation")
-        pixels = _decode(page, file, name)
-        if photometric == "MINISWHITE":
-            pixels = np.asarray(~pixels if pixels.dtype == np.bool_ else _inverted(pixels))
-        is_alpha = len(page.extrasamples) == 1 and page.extrasamples[0] != _UNSPECIFIED_SAMPLE
-        if photometric == "RGB" and is_alpha:
-            pixels = pixels[..., :3]
-    if pixels.ndim != 3 or not pixels.size:
-        raise OSError(f"its pixels have the shape {pixels.shape}")
-    return _upright(pixels, 1 if tag is None else int(tag.value))
+    kind = str(tifffile.PHOTOMETRIC(page.photometric).name)
+    # JPEG in a TIFF comes out of its decoder as RGB
+    if kind == "YCBCR" and tifffile.COMPRESSION(page.compression).name in ("JPEG", "OJPEG"):
+        return "RGB"
+    if kind not in (*_BY_PILLOW, *_PLAIN):
+        raise UserError(f"{name} holds colours as {kind}: save it as RGB or grey")
+    return kind
 
 
-def _content(file: Path | bytes) -> bytes:
-    return file if isinstance(file, bytes) else file.read_bytes()
-
-
-def _decode(page: Any, file: Path | bytes, name: str) -> NDArray[Any]:
+def _decode(series: Any, name: str) -> NDArray[Any]:
+    """(H, W, C) as stored."""
     try:
-        pixels = page.asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):  # which decodes the rarer compressions
+        pixels = (
+            series.asarray(squeeze=True) if series.axes in _PAGED else series.keyframe.asarray()
+        )
+    except (ValueError, ImportError) as error:
+        if "imagecodecs" not in str(error):
             raise
-        return _decode_with_opencv(file, name, error)
-    if page.axes == "YX":
-        return np.asarray(pixels[..., None])
-    if page.axes == "SYX":
-        return np.moveaxis(pixels, 0, -1)
-    if page.axes != "YXS":
-        raise UserError(f"{name} is a TIFF with axes {page.axes}; expected one flat picture")
-    return np.asarray(pixels)
-
-
-def _decode_with_opencv(file: Path | bytes, name: str, reason: ValueError) -> NDArray[Any]:
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(_content(file), np.uint8), flags)
-    if pixels is None:
-        raise UserError(f"{name} cannot be decoded ({reason}): pip install imagecodecs") from reason
+        raise UserError(f"{name} cannot be decoded ({error}): pip install imagecodecs") from error
+    page = series.keyframe
+    if pixels.size % max(1, page.imagewidth * page.imagelength) or not pixels.size:
+        raise OSError(f"its pixels have the shape {pixels.shape}")
     if pixels.ndim == 2:
         return np.asarray(pixels[..., None])
-    return np.asarray(pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]])
+    is_first = pixels.shape[1:] == (page.imagelength, page.imagewidth)
+    return np.moveaxis(pixels, 0, -1) if is_first and series.axes != "YXS" else np.asarray(pixels)
+
+
+def _colours(file: Path | bytes, page: Any, name: str) -> NDArray[Any]:
+    """RGB that Pillow makes of inks, upright as it does it for TIFFs."""
+    # from memory: Pillow maps uncompressed files with the size after turning
+    content = file if isinstance(file, bytes) else file.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        pixels = np.asarray(image.convert("RGB"))
+    expected = _upright_hw(page)
+    if pixels.shape[:2] != expected or page.bitspersample != 8:
+        raise UserError(
+            f"{name} holds {expected[1]}x{expected[0]} pixels of {page.bitspersample} bits in colours "
+            "that cannot be read so: save it as RGB"
+        )
+    return pixels
+
+
+def _as_shown(pixels: NDArray[Any], page: Any, kind: str) -> NDArray[Any]:
+    """Colours of a palette; white and black where they belong; no alpha."""
+    if kind == "PALETTE" and page.colormap is not None:
+        table = np.asarray(page.colormap).T  # of 16 bit, as the format has it; some write 8
+        table = (table >> 8 if table.max(initial=0) > 255 else table).astype(np.uint8)
+        return np.asarray(table[pixels[..., 0]])
+    if kind == "MINISWHITE":
+        pixels = ~pixels if pixels.dtype == np.bool_ else _inverted(pixels)
+    samples = page.extrasamples
+    is_alpha = len(samples) == 1 and samples[0] != _UNSPECIFIED_SAMPLE
+    return pixels[..., :-1] if is_alpha and pixels.shape[2] in (2, 4) else pixels
 
 
 def _inverted(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -108,7 +196,17 @@ def _inverted(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.iinfo(pixels.dtype).max - pixels)
 
 
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+def _orientation(page: Any) -> int:
+    tag = page.tags.get("Orientation")
+    return 1 if tag is None else int(tag.value)
+
+
+def _upright_hw(page: Any) -> tuple[int, int]:
+    height, width = int(page.imagelength), int(page.imagewidth)
+    return (width, height) if _orientation(page) in (5, 6, 7, 8) else (height, width)
+
+
+def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn and mirror as TIFF's orientation tag (274) says; 1 is upright."""
     if orientation in (5, 6, 7, 8):
         pixels = np.swapaxes(pixels, 0, 1)

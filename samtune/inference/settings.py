@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from samtune.ranges import Count, NotNegative, PointsPerSide, Positive, Share
+
 # How masks stand in a COCO file
 Segmentation = Literal["rle", "polygons"]
 # Whether small objects are looked at in a window around them
@@ -28,17 +30,17 @@ class SearchSettings:
         min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.
     """
 
-    points_per_side: int | None = None
-    points_per_batch: int = 64
-    pred_iou_thresh: float | None = None
-    stability_score_thresh: float | None = None
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float | None = None
-    crop_n_layers: int = 0
-    crop_nms_thresh: float = 0.7
-    crop_overlap_ratio: float = 512 / 1500
-    crop_n_points_downscale_factor: int = 1
-    min_mask_region_area: int = 0
+    points_per_side: PointsPerSide | None = None
+    points_per_batch: Positive = 64
+    pred_iou_thresh: Share | None = None
+    stability_score_thresh: Share | None = None
+    stability_score_offset: NotNegative = 1.0
+    box_nms_thresh: Share | None = None
+    crop_n_layers: Count = 0
+    crop_nms_thresh: Share = 0.7
+    crop_overlap_ratio: Share = 512 / 1500
+    crop_n_points_downscale_factor: Positive = 1
+    min_mask_region_area: Count = 0
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class SceneOptions:
         focus: of prompts: `auto` looks at small objects in a window around them; `off` never does.
     """
 
-    min_area: int = 16
-    simplify: float = 1.0
+    min_area: Count = 16
+    simplify: NotNegative = 1.0
     layer: str = ""
     class_column: str = ""
     class_name: str = ""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from samtune.ranges import AboveZero, Positive, Share
+
 Mode = Literal["lora", "decoder", "full"]
 DecoderMode = Literal["frozen", "lora", "full"]
 Quantization = Literal["none", "4bit", "8bit"]
@@ -23,11 +25,11 @@ class LoraSettings:
         targets: which layers of a block: `qkv`; `attention` adds the projection; `all` adds the MLP.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: Positive = 8
+    alpha: AboveZero = 16.0
+    dropout: Share = 0.0
     with_dora: bool = False
     with_rslora: bool = False
     encoder: Literal["none", "last", "all"] = "all"
-    last_blocks: int = 4
+    last_blocks: Positive = 4
     targets: Literal["qkv", "attention", "all"] = "qkv"

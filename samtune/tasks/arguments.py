@@ -5,9 +5,20 @@ import os
 import types
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from samtune.errors import UserError
+from samtune.tasks.settings import convert
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
@@ -31,19 +42,21 @@ def task(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Types of the parameters; what is returned may be known to type checkers alone."""
+    """Types of the parameters, with ranges; what is returned may be known to type checkers alone."""
     plain: Any = inspect.unwrap(function)
     copy = types.FunctionType(plain.__code__, plain.__globals__)
     copy.__annotations__ = {k: v for k, v in plain.__annotations__.items() if k != "return"}
-    return get_type_hints(copy)
+    return get_type_hints(copy, include_extras=True)
 
 
 def checked(value: Any, kind: Any, name: str) -> Any:
     """An argument as its parameter takes it.
 
     Raises:
-        UserError: it is none of what can be chosen.
+        UserError: it is none of what can be chosen, or out of its range.
     """
+    if isinstance(value, int | float) and not isinstance(value, bool) and has_range(kind):
+        return convert(value, kind, name)
     sequence = next((each for each in members(kind) if is_sequence(each)), None)
     if sequence is None:
         _require_choice(value, members(kind), name)
@@ -64,10 +77,17 @@ def _require_choice(value: Any, kinds: tuple[Any, ...], name: str) -> None:
 
 
 def members(kind: Any) -> tuple[Any, ...]:
-    """Members of a union, but for `None`."""
+    """Members of a union, but for `None`, without their ranges."""
     if get_origin(kind) in (Union, types.UnionType):
         return tuple(m for each in get_args(kind) for m in members(each) if m is not type(None))
-    return (kind,)
+    return members(kind.__origin__) if get_origin(kind) is Annotated else (kind,)
+
+
+def has_range(kind: Any) -> bool:
+    """Whether a type, or a member of a union, is a number within bounds."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return any(has_range(each) for each in get_args(kind))
+    return get_origin(kind) is Annotated
 
 
 def is_sequence(kind: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from samtune.errors import UserError
 from samtune.files import write_json
+from samtune.ranges import Count, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows
@@ -60,10 +61,10 @@ def bench(
     models: Sequence[str | Path | Run],
     *,
     images: str | Path,
-    max_images: int = 8,
-    num_prompts: int = 8,
+    max_images: Positive = 8,
+    num_prompts: Positive = 8,
     out: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> Bench:
     """Measure time and memory of models on your own images.

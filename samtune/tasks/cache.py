@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samtune.errors import UserError
+from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.fit import gather, plan
 from samtune.tasks.results import Result
@@ -51,7 +52,7 @@ def cache(
     trainer: Layer | TrainerSettings | None = None,
     seed: int | None = None,
     checkpoint: str | Path | None = None,
-    image_size: int | None = None,
+    image_size: Count | None = None,
 ) -> CacheResult:
     """Compute the frozen part of the encoder for every image, before training.
 

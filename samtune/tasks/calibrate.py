@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samtune.inference.settings import Focus
+from samtune.ranges import Count, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, kept_rows
@@ -65,15 +66,15 @@ def calibrate(
     data: DataLike = None,
     config: str | Path | None = None,
     split: Split = "val",
-    max_images: int = 0,
+    max_images: Count = 0,
     protocols: Sequence[str] = PROTOCOLS,
     prompts: str | Path | None = None,
     seed: int = 0,
-    repeats: int = 1,
+    repeats: Positive = 1,
     multimask: Multimask = "auto",
     focus: Focus = "auto",
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> CalibrationResult:
     """Make predicted IoU mean what it says, and find thresholds for review queues.

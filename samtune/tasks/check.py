@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
+from samtune.ranges import Count, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluating import require_count
 from samtune.tasks.opening import input_side, open_data, open_model
@@ -82,9 +83,9 @@ def check(
     *,
     data: DataLike = None,
     base: str | Path = "",
-    max_images: int = 8,
+    max_images: Positive = 8,
     page: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
 ) -> Check:
     """Look at a data set before training: what is there, and what would spoil the result.
 

@@ -28,7 +28,7 @@ PROTOCOLS = ("box", "point", "clicks_3")
 # In which order candidates are asked while there is time
 _PLAN = (("last", 1.0), ("last", 0.75), ("last", 0.5), ("best", 1.0), ("last", 0.25))
 # Objects of an image that are asked, images at most, and general pictures
-_OBJECTS, _IMAGES, _GENERAL = 6, 60, 10
+_OBJECTS, _IMAGES, _GENERAL = 6, 60, 20
 # Seconds for choosing where a training has no budget
 _SECONDS, _LEAST_SECONDS = 120.0, 5.0
 

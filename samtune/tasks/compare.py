@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
 from samtune.inference.settings import Focus
+from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, kept_rows
@@ -75,15 +76,15 @@ def compare(
     data: DataLike = None,
     config: str | Path | None = None,
     split: Split = "test",
-    max_images: int = 0,
+    max_images: Count = 0,
     protocols: Sequence[str] = PROTOCOLS,
     prompts: str | Path | None = None,
     seed: int = 0,
-    repeats: int = 1,
+    repeats: Positive = 1,
     multimask: Multimask = "auto",
     focus: Focus = "auto",
     spacing: Sequence[float] | None = None,
-    tolerance: float = 2.0,
+    tolerance: NotNegative = 2.0,
     out: str | Path = "comparison",
     device: str = "auto",
 ) -> Comparison:

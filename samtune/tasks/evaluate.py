@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
 from samtune.inference.settings import Focus
+from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, general_source, kept_rows
 from samtune.tasks.opening import open_data, open_model
@@ -96,21 +97,21 @@ def evaluate(
     data: DataLike = None,
     config: str | Path | None = None,
     split: Split = "test",
-    max_images: int = 0,
+    max_images: Count = 0,
     protocols: Sequence[str] = PROTOCOLS,
     prompts: str | Path | None = None,
     seed: int = 0,
-    repeats: int = 1,
+    repeats: Positive = 1,
     multimask: Multimask = "auto",
     focus: Focus = "auto",
     spacing: Sequence[float] | None = None,
     unit: str = "",
-    tolerance: float = 2.0,
+    tolerance: NotNegative = 2.0,
     general: str | Path = "drawn",
-    gallery: int = 120,
+    gallery: Count = 120,
     out: str | Path | None = None,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
     command: str = "",
 ) -> Evaluation | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError, require
 from samtune.files import read_json, replacing_folder, require_new
+from samtune.ranges import Finite, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_data, quieten
 from samtune.tasks.results import Result
@@ -59,10 +60,10 @@ def export(
     to: ExportTarget,
     out: str | Path,
     name: str = "",
-    scale: float | None = None,
+    scale: Finite | None = None,
     int8: bool = False,
     data: DataLike = None,
-    max_images: int = 10,
+    max_images: Positive = 10,
     license: str = "",
     datasets: Sequence[str] = (),
     push: str = "",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.data.settings import DataSettings
 from samtune.errors import UserError
+from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.runs import Run
 from samtune.tasks.settings import (
@@ -49,12 +50,12 @@ def fit(
     trainer: Layer | TrainerSettings | None = None,
     seed: int | None = None,
     checkpoint: str | Path | None = None,
-    image_size: int | None = None,
+    image_size: Count | None = None,
     auto: bool | None = None,
     check: bool | None = None,
     choose: bool | None = None,
-    early_stopping: int | None = None,
-    checkpoint_steps: int | None = None,
+    early_stopping: Count | None = None,
+    checkpoint_steps: Count | None = None,
     logging: Layer | LoggingSettings | None = None,
 ) -> Run:
     """Fine-tune a SAM on your images and masks.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
+from samtune.ranges import Count, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import evaluate
 from samtune.tasks.fit import gather, plan, resume, to_yaml, train
@@ -69,13 +70,13 @@ def learning_curve(
     config: str | Path | None = None,
     base: str | Path | None = None,
     sizes: Sequence[int | Literal["all"]] = (1, 5, 10, 50, "all"),
-    seeds: int = 3,
+    seeds: Positive = 3,
     protocols: Sequence[str] = ("box", "point"),
     out: str | Path | None = None,
     model: Layer | ModelSettings | None = None,
     trainer: Layer | TrainerSettings | None = None,
     checkpoint: str | Path | None = None,
-    image_size: int | None = None,
+    image_size: Count | None = None,
 ) -> LearningCurve:
     """Tell by tuning on parts of the data whether more of it would help.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from samtune.errors import UserError
 from samtune.files import replacing_file, require_new, unfinished
 from samtune.inference.settings import Focus
+from samtune.ranges import Count
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
@@ -66,7 +67,7 @@ def predict(
     reading: Layer | Reading | None = None,
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> Predictions:
     """Segment images with points and boxes: the mask that the model itself rates best.

@@ -17,6 +17,7 @@ from samtune.files import (
     write_json,
 )
 from samtune.inference.settings import Focus, Segmentation
+from samtune.ranges import Count, NotNegative, Share
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
@@ -69,20 +70,20 @@ def prelabel(
     boxes: str | Path,
     out: str | Path,
     images_json: str | Path | None = None,
-    min_score: float = 0.0,
+    min_score: Share = 0.0,
     segmentation: Segmentation = "polygons",
-    simplify: float = 0.0,
+    simplify: NotNegative = 0.0,
     without_overlap: bool = False,
     to: Sequence[Literal["labels", "yolo", "labelme"]] = (),
     accept: Sequence[float] = (0.8, 0.9),
     cutouts: str | Path | None = None,
-    margin: int = 0,
-    gallery: int = 60,
+    margin: Count = 0,
+    gallery: Count = 60,
     focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> Prelabels:
     """Segment what a detector found, for a labelling tool.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samtune.errors import UserError
 from samtune.files import require_new
 from samtune.inference.settings import Focus
+from samtune.ranges import Count, Finite, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import Asking, Multimask, general_source, kept_rows
@@ -77,22 +78,22 @@ def scale(
     model: str | Path | Run,
     *,
     scales: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
-    write: float | None = None,
+    write: Finite | None = None,
     general: str | Path = "drawn",
     data: DataLike = None,
     config: str | Path | None = None,
     split: Split = "val",
-    max_images: int = 0,
+    max_images: Count = 0,
     protocols: Sequence[str] = ("box", "point"),
     prompts: str | Path | None = None,
     seed: int = 0,
-    repeats: int = 1,
+    repeats: Positive = 1,
     multimask: Multimask = "auto",
     focus: Focus = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> ScaleResult:
     """Find how strongly to apply an adapter: gain on your domain against what is forgotten.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from samtune.errors import UserError
 from samtune.files import require_new
 from samtune.inference.settings import SceneOptions, SearchSettings
+from samtune.ranges import Count, CountOrChoice
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
@@ -82,11 +83,11 @@ def segment(
     search: Layer | SearchSettings | None = None,
     scene: Layer | SceneOptions | None = None,
     reading: Layer | Reading | None = None,
-    overlap: int = -1,
+    overlap: CountOrChoice = -1,
     overlay: bool = False,
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> Segmentation:
     """Find the masks of everything in images, or the objects of a scene of any size.

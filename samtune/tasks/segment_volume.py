@@ -13,6 +13,7 @@ from samtune.errors import UserError
 from samtune.files import require_new
 from samtune.inference.settings import Focus, SearchSettings
 from samtune.inference.volumes.rule import StopRule
+from samtune.ranges import Count, NotNegative, Positive, Share
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
@@ -131,19 +132,19 @@ def segment_volume(
     prompts: str | Path | None = None,
     from_labels: str | Path | None = None,
     truth: str | Path | None = None,
-    tolerance: float = 2.0,
+    tolerance: NotNegative = 2.0,
     stop: Layer | StopRule | None = None,
-    growth: float = GROWTH,
+    growth: NotNegative = GROWTH,
     largest_part: bool = False,
     search: Layer | SearchSettings | None = None,
-    min_iou: float = 0.5,
-    min_slices: int = 2,
+    min_iou: Share = 0.5,
+    min_slices: Positive = 2,
     focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     segment_code: str = "",
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> VolumeSegmentation:
     """Segment objects of a volume: NIfTI, NRRD, MetaImage, DICOM.

@@ -66,22 +66,33 @@ def convert(value: Any, kind: Any, name: str) -> Any:
             raise error.__cause__ from None
         where, reason = _split(str(error), name)
         reason = _choices_of(_kind_at(kind, where[len(name) :])) or reason
-        raise UserError(f"{where} is {_at(value, where, name)!r}: {reason}") from error
+        raise UserError(f"{where} is {_at(_plain(value), where, name)!r}: {reason}") from error
 
 
 def _split(message: str, name: str) -> tuple[str, str]:
     """msgspec's message -> the setting's full name, and what is expected."""
     match = re.fullmatch(r"(.*?)(?: - at (?:`?key`? in )?`\$(.*)`)?", message, re.S)
     assert match is not None
-    reason = match[1].replace("`", "").replace("Expected ", "expected ").strip()
+    reason = _in_words(match[1].replace("`", "").replace("Expected ", "expected ").strip())
     place = re.sub(r"\[\.\.\.\]|\[\d+\]", "", match[2] or "")
     return f"{name}{place}".strip("."), reason
+
+
+def _in_words(reason: str) -> str:
+    """`expected int >= 1` -> `give a whole number of at least 1`."""
+    match = re.fullmatch(r"expected (int|float) ([<>]=?) (\S+)", reason)
+    if not match:
+        return reason
+    number = "a whole number" if match[1] == "int" else "a number"
+    limit = match[3].removesuffix(".0")
+    bounds = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
+    return f"give {number} {bounds[match[2]]} {limit}"
 
 
 def _kind_at(kind: Any, place: str) -> Any:
     """The type of a setting within settings."""
     for name in filter(None, place.split(".")):
-        kind = get_type_hints(kind).get(name) if is_dataclass(kind) else None
+        kind = get_type_hints(kind, include_extras=True).get(name) if is_dataclass(kind) else None
     return kind
 
 
@@ -156,8 +167,8 @@ def require_known(kind: Any, layer: Layer, name: str) -> None:
 
 
 def section_fields(kind: Any) -> Iterator[tuple[Any, Any]]:
-    """Fields of a settings dataclass with their types."""
-    hints = get_type_hints(kind)
+    """Fields of a settings dataclass with their types, ranges included."""
+    hints = get_type_hints(kind, include_extras=True)
     for field in fields(kind):
         yield field, hints[field.name]
 

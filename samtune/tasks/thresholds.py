@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
 from samtune.inference.settings import SearchSettings
+from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import require_count
@@ -80,11 +81,11 @@ def thresholds(
     data: DataLike = None,
     config: str | Path | None = None,
     split: Split = "val",
-    max_images: int = 0,
+    max_images: Count = 0,
     search: Layer | SearchSettings | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
-    image_size: int = 0,
+    image_size: Count = 0,
     device: str = "auto",
 ) -> ThresholdsResult:
     """Find the thresholds of automatic masks that suit a tuned model.

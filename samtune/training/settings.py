@@ -6,6 +6,15 @@ from typing import Literal
 from samtune.data.settings import DataSettings
 from samtune.errors import UserError
 from samtune.models.settings import DecoderMode, LoraSettings, Mode, Quantization
+from samtune.ranges import (
+    Count,
+    CountOrChoice,
+    NotNegative,
+    Positive,
+    Share,
+    ShareOrRecipe,
+    WeightOrRecipe,
+)
 
 
 @dataclass(frozen=True)
@@ -26,13 +35,13 @@ class LossSettings:
     """
 
     pixel_loss: Literal["recipe", "focal", "bce", "balanced_bce"] = "recipe"
-    pixel: float = -1.0
-    dice: float = -1.0
-    iou: float = -1.0
-    chosen: float = -1.0
-    general: float = -1.0
+    pixel: WeightOrRecipe = -1.0
+    dice: WeightOrRecipe = -1.0
+    iou: WeightOrRecipe = -1.0
+    chosen: ShareOrRecipe = -1.0
+    general: WeightOrRecipe = -1.0
     iou_loss: Literal["recipe", "mse", "l1"] = "recipe"
-    object: float = 1.0
+    object: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,14 +61,14 @@ class OptimSettings:
         beta2: AdamW's second beta.
     """
 
-    lr: float = 1e-4
-    weight_decay: float = 0.01
-    warmup_steps: int = 50
-    final_lr: float = 0.01
-    layer_decay: float = 1.0
-    muon_lr: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.999
+    lr: NotNegative = 1e-4
+    weight_decay: NotNegative = 0.01
+    warmup_steps: Count = 50
+    final_lr: Share = 0.01
+    layer_decay: Share = 1.0
+    muon_lr: NotNegative = 0.0
+    beta1: Share = 0.9
+    beta2: Share = 0.999
 
 
 @dataclass(frozen=True)
@@ -89,13 +98,13 @@ class ModelSettings:
     lora: LoraSettings = field(default_factory=LoraSettings)
     decoder: DecoderMode = "lora"
     with_prompt_encoder: bool = False
-    num_corrections: int = -1
+    num_corrections: CountOrChoice = -1
     with_encoder_warmup: bool = False
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     quantize: Quantization = "none"
     with_checkpointing: bool = False
-    objects_per_chunk: int = 0
+    objects_per_chunk: Count = 0
 
     def __post_init__(self) -> None:
         if self.with_encoder_warmup and self.mode != "full":
@@ -135,24 +144,24 @@ class TrainerSettings:
         detect_anomaly: stop where a gradient becomes NaN (slow).
     """
 
-    max_epochs: int = 20
-    max_steps: int = -1
+    max_epochs: CountOrChoice = 20
+    max_steps: CountOrChoice = -1
     max_time: str = ""
-    accumulate_grad_batches: int = 1
-    check_val_every_n_epoch: int | None = 1
-    val_check_interval: int | float | None = None
+    accumulate_grad_batches: Positive = 1
+    check_val_every_n_epoch: Positive | None = 1
+    val_check_interval: Count | NotNegative | None = None
     accelerator: str = "auto"
     devices: int | str | list[int] = "auto"
-    num_nodes: int = 1
+    num_nodes: Positive = 1
     strategy: str = "auto"
     precision: str | None = None
-    gradient_clip_val: float | None = 1.0
-    log_every_n_steps: int = 5
+    gradient_clip_val: NotNegative | None = 1.0
+    log_every_n_steps: Positive = 5
     deterministic: bool = False
     benchmark: bool | None = None
-    limit_train_batches: int | float | None = None
-    limit_val_batches: int | float | None = None
-    num_sanity_val_steps: int = -1
+    limit_train_batches: Count | NotNegative | None = None
+    limit_val_batches: Count | NotNegative | None = None
+    num_sanity_val_steps: CountOrChoice = -1
     detect_anomaly: bool = False
 
 
@@ -203,12 +212,12 @@ class FitSettings:
 
     base: str = "vit_b"
     checkpoint: str = ""
-    image_size: int = 0
+    image_size: Count = 0
     run: str = ""
     budget: str = ""
     seed: int = 0
-    early_stopping: int = 0
-    checkpoint_steps: int = 0
+    early_stopping: Count = 0
+    checkpoint_steps: Count = 0
     auto: bool = False
     check: bool = True
     choose: bool = True

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from samtune.errors import UserError
 from samtune.types import ImageArray
 
+_COLOURS = ("red", "green", "blue")
+# Red, green and blue of Sentinel-2, and of the harmonised Landsat (HLS): "User Guide", band tables
+_SENTINEL_2 = ("b04", "b03", "b02")
 # (red, green, blue) of every value from 0
 ColourTable = tuple[tuple[int, int, int], ...]
 
@@ -47,9 +50,12 @@ def choose_bands(file: Any, bands: Sequence[int | str] | None, path: Path) -> tu
 def named_rgb(file: Any) -> tuple[int, ...] | None:
     """The bands that the file itself calls red, green and blue."""
     # names that someone gave go before the colours, which GDAL guesses
-    for names in ([str(n).lower() for n in file.descriptions], [c.name for c in file.colorinterp]):
-        if all(colour in names for colour in ("red", "green", "blue")):
-            return tuple(names.index(colour) + 1 for colour in ("red", "green", "blue"))
+    given = [str(n or "").strip().lower() for n in file.descriptions]
+    for wanted, names in (
+        (_COLOURS, given), (_SENTINEL_2, given), (_COLOURS, [c.name for c in file.colorinterp]),
+    ):  # fmt: skip
+        if all(name in names for name in wanted):
+            return tuple(names.index(name) + 1 for name in wanted)
     return None
 
 

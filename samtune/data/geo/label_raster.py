@@ -1,5 +1,6 @@
 """Label rasters of scenes, on whatever grid."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from samtune.errors import UserError, require
 from samtune.images.pixels import are_colours
 from samtune.types import LabelArray, Window
 
+# Stands for a CRS that nobody named, on both sides
+_ANY_CRS = "EPSG:3857"
+
 
 @dataclass(frozen=True)
 class LabelRaster:
@@ -19,26 +23,38 @@ class LabelRaster:
     Attributes:
         path: the file.
         bands: numbers from 1 of the value, or of red, green and blue.
+        notes: what a user should know, such as that it names no CRS.
     """
 
     path: Path
     bands: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
-def open_labels(path: Path) -> LabelRaster:
+def open_labels(path: Path, scene: Scene) -> LabelRaster:
     """Find out whether a file holds values or colours, as `read_labels` does for images.
 
     The whole file decides, so that a value means the same in all windows.
 
+    Args:
+        path: the file.
+        scene: which it belongs to.
+
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or lies elsewhere than its scene.
     """
     with opened(path) as file:
         parts = (window for _, window in file.block_windows(1)) if file.count >= 3 else ()
         is_coloured = any(
             are_colours(np.moveaxis(file.read((1, 2, 3), window=part), 0, 2)) for part in parts
         )
-    return LabelRaster(path, (1, 2, 3) if is_coloured else (1,))
+        place = _place(file, scene)
+        if place is None:
+            _require_same_size(file, scene)
+        else:
+            _require_meeting(file, scene, place)
+        notes = tuple(_notes(file, scene))
+    return LabelRaster(path, (1, 2, 3) if is_coloured else (1,), notes)
 
 
 def read_label_window(raster: LabelRaster, scene: Scene, window: Window) -> LabelArray:
@@ -47,18 +63,12 @@ def read_label_window(raster: LabelRaster, scene: Scene, window: Window) -> Labe
     Raises:
         UserError: the raster cannot be read, or its values are no labels.
     """
-    vrt, transform = require("rasterio.vrt", "geo"), require("affine", "geo").Affine
     with opened(raster.path) as file:
-        grid: dict[str, Any] = {"height": scene.height, "width": scene.width}
-        if file.crs and scene.crs:
-            grid |= {"crs": scene.crs, "transform": transform(*scene.transform)}
-        is_same_size = (file.height, file.width) == (scene.height, scene.width)
-        is_same_grid = is_same_size and tuple(file.transform)[:6] == scene.transform
-        if is_same_grid or "crs" not in grid:
-            _require_same_size(file, scene)
+        place = _place(file, scene)
+        if place is None:
             values = file.read(raster.bands, window=window.ranges)
         else:
-            with vrt.WarpedVRT(file, **grid) as warped:
+            with require("rasterio.vrt", "geo").WarpedVRT(file, **place) as warped:
                 values = warped.read(raster.bands, window=window.ranges)
         if file.nodata is not None:
             values[:, (values == file.nodata).all(axis=0)] = 0
@@ -69,6 +79,59 @@ def read_label_window(raster: LabelRaster, scene: Scene, window: Window) -> Labe
             f"{raster.path} holds values that are no labels (fractions, or beyond 32 bits)"
         )
     return np.asarray(np.moveaxis(labels, 0, 2) if len(labels) > 1 else labels[0], np.int32)
+
+
+def _place(file: Any, scene: Scene) -> dict[str, Any] | None:
+    """How a raster is brought to its scene's grid; `None` where it lies on it pixel by pixel.
+
+    A transform without a CRS is taken to be in that of the other, or both in one that nobody named:
+    then any will do, as nothing is reprojected.
+    """
+    if file.transform.is_identity or not scene.is_placed:
+        return None
+    is_same_size = (file.height, file.width) == (scene.height, scene.width)
+    if is_same_size and tuple(file.transform)[:6] == scene.transform:
+        return None
+    crs = scene.crs or (file.crs.to_wkt() if file.crs else _ANY_CRS)
+    transform = require("affine", "geo").Affine(*scene.transform)
+    grid = {"height": scene.height, "width": scene.width, "transform": transform, "crs": crs}
+    return grid | {"src_crs": file.crs or crs}
+
+
+def _require_meeting(file: Any, scene: Scene, place: dict[str, Any]) -> None:
+    """Labels must lie on some of their scene: all empty, they would say that there is nothing."""
+    bounds = require("rasterio.warp", "geo").transform_bounds(
+        place["src_crs"], place["crs"], *_low_high(file.bounds)
+    )
+    corners = place["transform"] * np.array([[0, scene.width], [0, scene.height]])
+    (left, right), (bottom, top) = (sorted(each) for each in corners)
+    if bounds[0] < right and bounds[2] > left and bounds[1] < top and bounds[3] > bottom:
+        return
+    raise UserError(
+        f"{file.name} lies elsewhere than {scene.path}: its labels are at "
+        f"{', '.join(f'{each:g}' for each in bounds)} (left, bottom, right, top), the scene at "
+        f"{left:g}, {bottom:g}, {right:g}, {top:g}; set the right CRS and transform in the files"
+    )
+
+
+def _low_high(bounds: Any) -> tuple[float, float, float, float]:
+    """Of a raster that may lie upside down."""
+    left, right = sorted((bounds.left, bounds.right))
+    bottom, top = sorted((bounds.bottom, bounds.top))
+    return left, bottom, right, top
+
+
+def _notes(file: Any, scene: Scene) -> Iterator[str]:
+    is_placed = not file.transform.is_identity
+    if is_placed and scene.is_placed and bool(file.crs) != bool(scene.crs):
+        without, other = (scene.path, file.name) if file.crs else (file.name, scene.path)
+        yield f"{without} names no CRS: its transform was taken to be in that of {other}"
+    if is_placed != scene.is_placed:
+        without = scene.path if is_placed else file.name
+        yield (
+            f"{without} does not say where it lies: labels were laid on {scene.path} pixel by "
+            "pixel, as both have the same size"
+        )
 
 
 def _require_same_size(file: Any, scene: Scene) -> None:

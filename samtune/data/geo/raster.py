@@ -19,13 +19,15 @@ from samtune.data.geo.bands import (
     named_rgb,
 )
 from samtune.errors import UserError, first_line, require
-from samtune.images.intensity import DARK_BELOW, STRETCH_PERCENTILES, to_uint8
+from samtune.images.intensity import DARK_BELOW, STRETCH_PERCENTILES, to_uint8, told_flat
 from samtune.reading import Reading
 from samtune.types import ImageArray, MaskArray, Stretch, Window
 
 # Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
 _PROBES, _PROBE_SIDE = 8, 128
 _OVERVIEW_SIDE = 1024
+# The transform of a raster that says nothing of where it lies
+_NOWHERE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 # What GDAL keeps of read files, MB; it would take a twentieth of the machine's memory otherwise.
 _CACHE_MB = 128
 
@@ -58,6 +60,11 @@ class Scene:
     is_marked: bool
     colours: ColourTable = ()
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether the file says where its pixels lie, with a CRS or without."""
+        return self.transform != _NOWHERE
+
 
 def open_scene(path: Path, reading: Reading) -> Scene:
     """Read the header of a scene, and as many pixels as its stretch needs.
@@ -80,6 +87,9 @@ def open_scene(path: Path, reading: Reading) -> Scene:
             value_range = _percentiles(file, chosen)
         elif not is_shown_as_it_is and set(file.dtypes) != {"uint8"}:
             value_range = _plain_range(file, chosen)
+            told_flat(
+                np.concatenate([p.ravel() for p in _probe(file, chosen)]), str(path), value_range
+            )
         flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
         return Scene(
             path, file.height, file.width, file.crs.to_wkt() if file.crs else "",

@@ -18,16 +18,18 @@ SLIVER = 1 / 16
 
 
 def lay_on_ground(parts: Sequence[tuple[Scene, list[Window]]], side: int) -> NDArray[np.object_]:
-    """(N,) polygons of all windows of all scenes, in one CRS; `None` where a scene has none.
+    """(N,) polygons of all windows of all scenes, in one CRS; `None` where a scene lies nowhere.
 
-    They are drawn in by half a sliver, so that those meet which overlap by more than one.
+    A scene with a transform and no CRS is taken to lie in the only CRS of the others, or all together
+    in one that nobody named: scenes that show the same ground must never seem to be apart. Polygons
+    are drawn in by half a sliver, so that those meet which overlap by more than one.
 
     Args:
         parts: scenes with some windows of each.
         side: of usual windows, pixels, by which slivers are measured.
     """
     systems = {scene.crs for scene, _ in parts if scene.crs}
-    target = systems.pop() if len(systems) == 1 else WGS84
+    target = WGS84 if len(systems) > 1 else (systems or {""}).pop()
     rings = np.concatenate([_rings(scene, windows, target) for scene, windows in parts])
     is_laid = np.isfinite(rings).all((1, 2))
     shapely, rings = require("shapely", "geo"), rings[is_laid]
@@ -42,10 +44,11 @@ def lay_on_ground(parts: Sequence[tuple[Scene, list[Window]]], side: int) -> NDA
 def _rings(scene: Scene, windows: list[Window], target: str) -> NDArray[np.float64]:
     """(N, M, 2) xy; not finite where the scene lies nowhere."""
     rings = outlines(windows)
-    if not scene.crs:
+    is_lost = not scene.crs and (target == WGS84 or not scene.is_placed)
+    if is_lost:
         return np.full_like(rings, np.nan)
     try:
-        points = to_crs(pixel_to_crs(scene, rings.reshape(-1, 2)), scene.crs, target)
+        points = to_crs(pixel_to_crs(scene, rings.reshape(-1, 2)), scene.crs or target, target)
     except UserError:  # a local system, from which no way leads elsewhere
         return np.full_like(rings, np.nan)
     return points.reshape(rings.shape)

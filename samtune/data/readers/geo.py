@@ -114,14 +114,16 @@ class GeoScenes(Reader):
         files = [
             find_objects_file(scene.path, path, self.settings.objects) for scene in self.scenes
         ]
-        opened = {file: self._open_file(file) for file in dict.fromkeys(files)}
-        return [opened[file] for file in files]
+        vectors = [file for file in files if file.suffix.lower() in VECTOR_SUFFIXES]
+        opened = {file: self._read_polygons(file) for file in dict.fromkeys(vectors)}
+        return [
+            opened[file] if file in opened else open_labels(file, scene)
+            for file, scene in zip(files, self.scenes, strict=True)
+        ]
 
-    def _open_file(self, file: Path) -> Polygons | LabelRaster:
-        if file.suffix.lower() in VECTOR_SUFFIXES:
-            settings = self.settings
-            return read_polygons(file, settings.class_column, settings.encoding, settings.layer)
-        return open_labels(file)
+    def _read_polygons(self, file: Path) -> Polygons:
+        settings = self.settings
+        return read_polygons(file, settings.class_column, settings.encoding, settings.layer)
 
     def _add(self, number: int, blocks: list[Block], manifest: Manifest) -> None:
         """Windows of one scene that hold data and (unless all are wanted) objects."""
@@ -202,8 +204,8 @@ class GeoScenes(Reader):
         unnamed = [scene.path for scene in self.scenes if not scene.is_marked]
         more = f" (and {len(unnamed) - 1} more)" if len(unnamed) > 1 else ""
         found = [
-            f"the bands of {path}{more} have no names: the first three are taken as red, green and "
-            "blue (set data.bands if they are stored otherwise)"
+            f"the bands of {path}{more} do not say which is red, green and blue: the first three are "
+            "taken as such, in this order (set data.bands if they are stored otherwise)"
             for path in unnamed[:1]
         ]
         if self._is_chained:
@@ -211,6 +213,8 @@ class GeoScenes(Reader):
                 "scenes that show the same ground lie in other CRSs, or turned, and could not be cut "
                 "alike: their blocks stay together (warped to one CRS they would be more groups)"
             )
+        rasters = [each for each in self._objects if isinstance(each, LabelRaster)]
+        found += dict.fromkeys(note for each in rasters for note in each.notes)
         layers = {o.path: o for o in self._objects if isinstance(o, Polygons)}
         for path, polygons in layers.items():
             found += polygons.notes

@@ -11,6 +11,8 @@ from samtune.images.pixels import read_image
 from samtune.reading import Reading
 from samtune.types import Window
 
+rasterio = pytest.importorskip("rasterio")
+Affine = pytest.importorskip("affine").Affine
 WHOLE = Window(0, 0, 6, 8)
 
 
@@ -86,11 +88,21 @@ class TestColourTables:
         assert all(colour in [[0, 0, 0], [200, 30, 40], [255, 255, 255]] for colour in found)
 
     def test_labels_keep_their_values(self, path):
-        labels = read_label_window(open_labels(path), open_scene(path, Reading()), WHOLE)
+        labels = read_label_window(
+            open_labels(path, scene := open_scene(path, Reading())), scene, WHOLE
+        )
         assert labels[0, :4].tolist() == [0, 1, 0, 9]
 
 
 class TestValues:
+    def test_a_scene_that_comes_out_black_is_told(self, write_scene, caplog):
+        ramp = np.linspace(500, 2600, 48).reshape(1, 6, 8).astype(np.uint16)
+        open_scene(write_scene("a.tif", ramp), Reading())
+        assert "use 3 % of the brightness" in caplog.text
+        caplog.clear()
+        open_scene(write_scene("new/a.tif", ramp), Reading(stretch="auto"))
+        assert not caplog.messages
+
     def test_a_stretch_is_of_the_whole_scene(self, write_scene):
         ramp = np.linspace(0, 4000, 48).reshape(1, 6, 8).astype(np.uint16)
         scene = open_scene(write_scene("a.tif", ramp), Reading(stretch="auto"))
@@ -195,6 +207,14 @@ class TestGround:
         np.testing.assert_allclose(crs_to_pixel(scene, there), points)
 
 
+class TestNamesOfBands:
+    @pytest.mark.parametrize("names", [("B02", "B03", "B04", "B08"), ("b02 ", "B03", "B04", "")])
+    def test_of_sentinel_are_known(self, write_scene, bands, names):
+        scene = open_scene(write_scene("a.tif", bands, names=names), Reading())
+        assert scene.bands == (3, 2, 1)
+        assert scene.is_marked
+
+
 class TestLabelRasters:
     @pytest.fixture
     def scene(self, write_scene):
@@ -203,50 +223,97 @@ class TestLabelRasters:
     def test_on_the_same_grid_ids_are_read_as_they_are(self, write_scene, scene):
         values = np.arange(48, dtype=np.uint32).reshape(1, 6, 8) + 70_000
         path = write_scene("l.tif", values)
-        found = read_label_window(open_labels(path), scene, Window(2, 3, 3, 4))
+        found = read_label_window(open_labels(path, scene), scene, Window(2, 3, 3, 4))
         np.testing.assert_array_equal(found, values[0, 2:5, 3:7])
 
     def test_on_another_grid_the_nearest_is_taken(self, write_scene, scene):
         path = write_scene("l.tif", np.array([[[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]]], "uint8"),
                            size=4.0)  # fmt: skip
         expected = np.repeat(np.repeat([[1, 2, 0, 0], [3, 4, 0, 0], [0, 0, 0, 5]], 2, 0), 2, 1)
-        np.testing.assert_array_equal(read_label_window(open_labels(path), scene, WHOLE), expected)
+        np.testing.assert_array_equal(
+            read_label_window(open_labels(path, scene), scene, WHOLE), expected
+        )
 
     def test_nodata_is_background(self, write_scene, scene):
         path = write_scene("l.tif", np.full((1, 6, 8), 255, np.uint8), nodata=255)
-        assert not read_label_window(open_labels(path), scene, WHOLE).any()
+        assert not read_label_window(open_labels(path, scene), scene, WHOLE).any()
 
     def test_three_bands_are_colours(self, write_scene, scene):
         values = np.zeros((3, 6, 8), np.uint8)
         values[:, :, 2], values[:, :, 3] = [[255], [255], [0]], [[255]] * 3
         path = write_scene("l.tif", values, nodata=255)
-        found = read_label_window(open_labels(path), scene, Window(1, 1, 2, 3))
+        found = read_label_window(open_labels(path, scene), scene, Window(1, 1, 2, 3))
         assert found[0].tolist() == [[0, 0, 0], [255, 255, 0], [0, 0, 0]]
 
     def test_colours_on_another_grid_are_the_nearest_ones(self, write_scene, scene):
         values = np.zeros((3, 3, 4), np.uint8)
         values[:, 1, 1], values[:, 1, 2] = (255, 0, 7), (255, 255, 255)
         path = write_scene("l.tif", values, size=4.0, nodata=255)
-        found = read_label_window(open_labels(path), scene, WHOLE)
+        found = read_label_window(open_labels(path, scene), scene, WHOLE)
         assert found[3].tolist() == [[0, 0, 0]] * 2 + [[255, 0, 7]] * 2 + [[0, 0, 0]] * 4
 
     def test_the_whole_file_tells_values_stored_three_times_from_colours(self, write_scene, scene):
         values = np.full((3, 6, 8), 7, np.uint8)
-        grey = open_labels(write_scene("l.tif", values))
+        grey = open_labels(write_scene("l.tif", values), scene)
         assert (read_label_window(grey, scene, Window(0, 0, 2, 2)) == 7).all()
         values[0, 5, 7] = 8
-        coloured = open_labels(write_scene("m.tif", values))
+        coloured = open_labels(write_scene("m.tif", values), scene)
         assert read_label_window(coloured, scene, Window(0, 0, 2, 2)).shape == (2, 2, 3)
 
     def test_fractions_are_no_labels(self, write_scene, scene):
         path = write_scene("l.tif", np.full((1, 6, 8), 0.5, np.float32))
         with pytest.raises(UserError, match="no labels"):
-            read_label_window(open_labels(path), scene, WHOLE)
+            read_label_window(open_labels(path, scene), scene, WHOLE)
 
     def test_another_size_without_georeference_is_refused(self, write_scene, scene):
         path = write_scene("l.tif", np.zeros((1, 5, 8), np.uint8), crs=None)
         with pytest.raises(UserError, match=r"8x5 pixels, but .* 8x6"):
-            read_label_window(open_labels(path), scene, WHOLE)
+            read_label_window(open_labels(path, scene), scene, WHOLE)
+
+    @pytest.mark.parametrize("crs", [None, "EPSG:32632"])
+    @pytest.mark.parametrize("shift", [(0, 0), (2, 1)])
+    @pytest.mark.parametrize("is_south_up", [False, True])
+    def test_a_transform_places_labels_with_a_crs_or_without(
+        self, write_scene, scene, crs, shift, is_south_up
+    ):
+        values = np.arange(1, 49, dtype=np.uint8).reshape(6, 8)
+        x, y = 500_000 + 2 * shift[0], 6_000_000 - 2 * shift[1]
+        place = Affine(2, 0, x, 0, 2, y - 12) if is_south_up else Affine(2, 0, x, 0, -2, y)
+        stored = values[::-1] if is_south_up else values
+        path = write_scene("l.tif", stored[None], crs=None, transform=place)
+        if crs:
+            with rasterio.open(path, "r+") as file:
+                file.crs = crs
+        raster = open_labels(path, scene)
+        expected = np.zeros((6, 8), np.int32)
+        expected[shift[1] :, shift[0] :] = values[: 6 - shift[1], : 8 - shift[0]]
+        np.testing.assert_array_equal(read_label_window(raster, scene, WHOLE), expected)
+        told = f"{path} names no CRS: its transform was taken to be in that of {scene.path}"
+        assert raster.notes == (() if crs else (told,))
+
+    def test_of_a_scene_without_a_crs_the_transform_places_labels_too(self, write_scene):
+        place = Affine(2, 0, 500_000, 0, -2, 6_000_000)
+        path = write_scene("b.tif", np.zeros((1, 6, 8), np.uint8), crs=None, transform=place)
+        scene = open_scene(path, Reading())
+        values = np.arange(1, 49, dtype=np.uint8).reshape(1, 6, 8)
+        for crs in (None, "EPSG:32632"):
+            where = {"transform": place * Affine.translation(0, 2)} if crs is None else {}
+            corner = (500_000.0, 5_999_996.0)
+            path = write_scene("l.tif", values, crs=crs, corner=corner, **where)
+            found = read_label_window(open_labels(path, scene), scene, WHOLE)
+            np.testing.assert_array_equal(found[2:], values[0, :4])
+            assert not found[:2].any()
+
+    def test_labels_that_lie_elsewhere_are_refused(self, write_scene, scene):
+        path = write_scene("l.tif", np.ones((1, 6, 8), np.uint8), corner=(600_000.0, 6_000_000.0))
+        with pytest.raises(UserError, match=r"l\.tif lies elsewhere than .*a\.tif.*600000"):
+            open_labels(path, scene)
+
+    def test_labels_without_a_place_lie_pixel_by_pixel_and_it_is_told(self, write_scene, scene):
+        values = np.arange(48, dtype=np.uint8).reshape(1, 6, 8)
+        raster = open_labels(write_scene("l.tif", values, crs=None), scene)
+        np.testing.assert_array_equal(read_label_window(raster, scene, WHOLE), values[0])
+        assert "l.tif does not say where it lies" in raster.notes[0]
 
 
 class TestDamagedFiles:
