@@ -100,9 +100,22 @@ def read_series(path: Path, with_pixels: bool) -> list[Any]:
     Raises:
         UserError: there is no picture, or there are several series, sizes or kinds of pictures.
     """
-    datasets = [_read(path, with_pixels)] if path.is_file() else _read_folder(path, with_pixels)[0]
+    return _read_series(path, with_pixels)[0]
+
+
+def _read_series(path: Path, with_pixels: bool) -> tuple[list[Any], list[Path]]:
+    """Slices that belong together, and the files among them that are none."""
+    if path.is_file():
+        datasets, others = [_read(path, with_pixels)], list[Path]()
+    else:
+        datasets, others = _read_folder(path, with_pixels)
     if not datasets or datasets[0] is None:
         raise UserError(f"{path} holds no picture: expected the slices of one DICOM series")
+    _require_one_series(datasets, path)
+    return datasets, others
+
+
+def _require_one_series(datasets: list[Any], path: Path) -> None:
     series = {str(d.get("SeriesInstanceUID", "")): d for d in datasets}
     if len(series) > 1:
         names = ", ".join(str(d.get("SeriesDescription", "?")) for d in series.values())
@@ -121,7 +134,6 @@ def read_series(path: Path, with_pixels: bool) -> list[Any]:
             f"the slices of {path} are of different kinds ({', '.join(kinds)[:80]}): their values "
             "cannot be compared; take the others out"
         )
-    return datasets
 
 
 def read_dicom_headers(path: Path) -> list[Any]:
@@ -142,11 +154,12 @@ def read_dicom_notes(path: Path) -> list[str]:
     """
     notes = []
     with reading_dicom(path):
-        if path.is_dir() and (others := _read_folder(path, with_pixels=False)[1]):
+        datasets, others = _read_series(path, with_pixels=False)
+        if others:
             names = ", ".join(file.name for file in others[:_SHOWN])
             more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
             notes.append(f"{path}: {names}{more} passed over: no DICOM pictures")
-        if len(windows := _windows(read_series(path, with_pixels=False))) > 1:
+        if len(windows := _windows(datasets)) > 1:
             notes.append(
                 f"{path}: its slices name {len(windows)} different windows: percentiles of the whole "
                 "volume become black and white, so that slices stay comparable (data.window or "

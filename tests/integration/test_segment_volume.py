@@ -10,7 +10,8 @@ import pytest
 from scipy import ndimage
 
 from samtune.cli import main
-from samtune.data.volumes.voxels import read_volume_labels, read_voxels
+from samtune.data.volumes.labels import read_volume_labels
+from samtune.data.volumes.voxels import read_voxels
 from samtune.inference.automatic.candidates import Candidate, box_and_bits
 from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.models.mask_thresholds import FittedThresholds, MaskThresholds

@@ -9,12 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samtune.data.volumes.dicom_labels import read_dicom_labels
-from samtune.data.volumes.voxels import (
-    read_geometry,
-    read_label_notes,
-    read_volume_labels,
-    read_voxels,
-)
+from samtune.data.volumes.labels import read_label_notes, read_volume_labels
+from samtune.data.volumes.voxels import read_geometry, read_voxels
 from samtune.errors import UserError
 from samtune.images.dicom import is_dicom, read_dicom_window
 from samtune.images.pixels import read_image, read_pixels

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from samtune.data.volumes.labels import read_volume_labels
 from samtune.data.volumes.placement import LPS_TO_RAS
-from samtune.data.volumes.voxels import read_geometry, read_volume_labels, read_voxels
+from samtune.data.volumes.voxels import read_geometry, read_voxels
 from samtune.errors import UserError
 
 sitk = pytest.importorskip("SimpleITK")
