@@ -44,6 +44,7 @@ class VolumeSegmentation(Result):
         tolerance: of NSD, mm.
         not_written: why there are no labels; empty where there are.
         hint: what to try where nothing was found without a prompt.
+        notes: what to know of how the volume was read.
     """
 
     out: Path
@@ -54,6 +55,7 @@ class VolumeSegmentation(Result):
     tolerance: float
     not_written: str = ""
     hint: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -203,6 +205,7 @@ def segment_volume(
     from samtune.data.volumes.labels import LabelRules
     from samtune.data.volumes.segment_codes import TISSUE, parse_property
     from samtune.data.volumes.slices import open_stack
+    from samtune.data.volumes.voxels import read_volume_notes
     from samtune.inference.volumes.carrying import require_inside
     from samtune.inference.volumes.objects import (
         as_written,
@@ -246,7 +249,7 @@ def segment_volume(
     rows = write_report(place, stack, objects, scores, about)
     result = VolumeSegmentation(
         place, report_path(place), rows, len(stack), seconds, tolerance, not_written,
-        finder.hint if finder else "",
+        finder.hint if finder else "", tuple(read_volume_notes(source)),
     )  # fmt: skip
     if finder and (result.is_empty or not not_written):  # else another format can still be had
         finder.forget_slices()

@@ -12,10 +12,10 @@ PATH/imagesTr/ID_0000.*   PATH/labelsTr/ID.*        nnU-Net's: ID_0001, ... are 
 PATH/ID/ct.nii.gz         PATH/ID/segmentations/*   TotalSegmentator's: a file for each structure
 PATH/manifest.csv         optional: a row for each ID, with a split or group column
 
-Suffixes: .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .dcm; DICOM is known by its content, Slicer's .seg.nrrd
-by its fields. Of several values a voxel (channels, times) `bands` chooses up to three. A slice is seen with the body's front up and
-its right on the left, as radiologists do; slices of one volume are one group, and the spacing comes
-with them.
+Suffixes: .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .dcm; DICOM is known by its content, segmentations of
+Slicer (.seg.nrrd) by their fields. Of several values a voxel (channels, times) `bands` chooses up to
+three. A slice is seen with the body's front up and its right on the left, as radiologists do; slices of
+one volume are one group, and the spacing comes with them.
 """
 
 from collections import OrderedDict
@@ -43,6 +43,7 @@ from samtune.data.volumes.slices import (
     SliceStack,
     axis_notes,
     choose_axes,
+    choose_channels,
     open_stack,
     shown,
     slice_of,
@@ -102,6 +103,8 @@ class Volumes(Reader):
         manifest = Manifest(path)
         names = [files.volume_id for files in self.files]
         geometries = [read_geometry(files.image) for files in self.files]
+        for files, geometry in zip(self.files, geometries, strict=True):
+            choose_channels(files.channels, geometry, self.settings.reading)
         self._axes = choose_axes(self.settings.reading.axis, geometries)
         self._notes = axis_notes(names, geometries) if self.settings.reading.axis == "auto" else []
         for files in self.files:

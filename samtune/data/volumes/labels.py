@@ -130,10 +130,10 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
         return values
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
-    near = np.rint(values)
-    off = np.abs(values - near)
+    finite = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)  # which is no label either
+    near = np.rint(finite)
     allowed = np.minimum(_MOST_OFF, _PART_OFF * np.maximum(1, np.abs(near)))
-    if not (off <= allowed).all() or np.abs(near).max(initial=0) >= 2**62:
+    if not (np.abs(finite - near) <= allowed).all() or np.abs(near).max(initial=0) >= 2**62:
         raise UserError(
             f"{path} holds values that are no labels (fractions): expected whole numbers; resample "
             "labels by the nearest neighbour"

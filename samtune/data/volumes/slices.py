@@ -98,8 +98,7 @@ def open_stack(files: Sequence[Path], reading: Reading) -> SliceStack:
 
 def _read_channels(files: Sequence[Path], geometry: Geometry, reading: Reading) -> NDArray[Any]:
     """(X, Y, Z) of one channel, or (X, Y, Z, C) of those that are chosen."""
-    count = geometry.num_channels if len(files) == 1 else len(files)
-    chosen = _choose_channels(files[0], count, geometry.is_coloured, reading)
+    chosen = choose_channels(files, geometry, reading)
     if len(files) == 1:
         values = read_voxels(files[0])
         if values.ndim > 3:
@@ -111,8 +110,20 @@ def _read_channels(files: Sequence[Path], geometry: Geometry, reading: Reading) 
     return values[..., 0] if values.ndim > 3 and len(chosen) == 1 else values
 
 
-def _choose_channels(path: Path, count: int, is_coloured: bool, reading: Reading) -> list[int]:
-    bands = reading.bands
+def choose_channels(files: Sequence[Path], geometry: Geometry, reading: Reading) -> list[int]:
+    """Which values of a voxel are seen: one as grey, two or three as red, green and blue.
+
+    Args:
+        files: of the volume: one, or one for each channel.
+        geometry: of the first.
+        reading: whose `bands` choose; without them there must be one, or colours.
+
+    Raises:
+        UserError: there is a choice that nobody made, or no such channel.
+    """
+    path, bands = files[0], reading.bands
+    count = geometry.num_channels if len(files) == 1 else len(files)
+    is_coloured = geometry.is_coloured and len(files) == 1
     if bands is None and count > 1 and not is_coloured:
         raise UserError(
             f"{path} has {count} values a voxel (channels or times): choose with bands, [0] for the "
@@ -208,7 +219,7 @@ def shown(names: Sequence[str]) -> str:
 
 
 def slice_of(volume: NDArray[Any], axis: int, number: int) -> NDArray[Any]:
-    """(H, W) or (H, W, C) slice of a right-anterior-superior volume as seen; a view, so it may be written to."""
+    """(H, W) or (H, W, C) slice as seen of a right-anterior-superior volume; it may be written to."""
     return as_seen(np.moveaxis(volume, axis, 0)[number])
 
 

@@ -45,7 +45,8 @@ def read_geometry(path: Path, unit: float = 1.0) -> Geometry:
         unit: millimetres of a coordinate where a NIfTI file does not say.
 
     Raises:
-        UserError: the file is damaged, no volume of three axes, too large, or says no place for its voxels.
+        UserError: the file is damaged or too large, no volume of three axes, or says no place for its
+            voxels.
     """
     if is_dicom(path):
         geometry = read_dicom_geometry(path)
@@ -125,7 +126,7 @@ def _nifti_geometry(image: Any, unit: float) -> Geometry:
     dtype = image.get_data_dtype()
     is_coloured = dtype.names is not None
     if dtype.kind not in "biuf" and not is_coloured:
-        raise UserError(f"has {dtype} numbers as voxels: real numbers are needed")
+        raise UserError(f"has {dtype} numbers as voxels: one real number each is needed")
     scale = _nifti_unit(image) or unit
     shape, channels = _three(image.shape)
     channels = channels * _RGB if is_coloured else channels

@@ -130,7 +130,8 @@ def write_report(
     ]
     seen = {
         "axis": AXES[stack.axis], "num_slices": len(stack),
-        "spacing_mm": [_number(size) for size in stack.spacing], "range": stack.ranges[0] if len(stack.ranges) == 1 else stack.ranges,
+        "spacing_mm": [_number(size) for size in stack.spacing],
+        "range": stack.ranges[0] if len(stack.ranges) == 1 else stack.ranges,
     }  # fmt: skip
     write_json(report_path(out), {**about, **seen, "objects": rows})
     return rows
