@@ -4,7 +4,7 @@ What pixels mean is in `dicom_values.py`; series and multi-frame files become vo
 `data/volumes/dicom.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,6 @@ SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE, _MAGIC = 128, b"DICM"
 # Groups that a data set without the preamble begins with.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
-# Of files that were passed over, so many are named.
-_SHOWN = 3
 
 
 def is_dicom(path: Path) -> bool:
@@ -146,25 +144,30 @@ def read_dicom_headers(path: Path) -> list[Any]:
         return read_series(path, with_pixels=False)
 
 
-def read_dicom_notes(path: Path) -> list[str]:
-    """What to know of a series or file: what was passed over, windows that differ.
+def read_dicom_notes(paths: Sequence[Path]) -> list[str]:
+    """What to know of series and files: what was passed over, windows that differ.
 
     Raises:
-        UserError: damaged files, or several series.
+        UserError: damaged files, or several series in one folder.
     """
+    others, differing = list[Path](), list[Path]()
+    for path in paths:
+        with reading_dicom(path):
+            datasets, left_out = _read_series(path, with_pixels=False)
+            others += left_out
+            differing += [path] if len(_windows(datasets)) > 1 else []
     notes = []
-    with reading_dicom(path):
-        datasets, others = _read_series(path, with_pixels=False)
-        if others:
-            names = ", ".join(file.name for file in others[:_SHOWN])
-            more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-            notes.append(f"{path}: {names}{more} passed over: no DICOM pictures")
-        if len(windows := _windows(datasets)) > 1:
-            notes.append(
-                f"{path}: its slices name {len(windows)} different windows: percentiles of the whole "
-                "volume become black and white, so that slices stay comparable (data.window or "
-                "data.value_range names others)"
-            )
+    if others:
+        notes.append(
+            f"{len(others)} files beside slices are passed over, such as {others[0]}: they are no "
+            "DICOM pictures"
+        )
+    if differing:
+        notes.append(
+            f"the slices of {differing[0]} name different windows, as those of {len(differing)} of "
+            f"{len(paths)} DICOM volumes do: percentiles of the whole volume become black and white, "
+            "so that slices stay comparable (window or value_range names others)"
+        )
     return notes
 
 

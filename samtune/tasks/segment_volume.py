@@ -249,7 +249,7 @@ def segment_volume(
     rows = write_report(place, stack, objects, scores, about)
     result = VolumeSegmentation(
         place, report_path(place), rows, len(stack), seconds, tolerance, not_written,
-        finder.hint if finder else "", tuple(read_volume_notes(source)),
+        finder.hint if finder else "", tuple(read_volume_notes([source])),
     )  # fmt: skip
     if finder and (result.is_empty or not not_written):  # else another format can still be had
         finder.forget_slices()

@@ -107,8 +107,8 @@ class Volumes(Reader):
             choose_channels(files.channels, geometry, self.settings.reading)
         self._axes = choose_axes(self.settings.reading.axis, geometries)
         self._notes = axis_notes(names, geometries) if self.settings.reading.axis == "auto" else []
-        for files in self.files:
-            self._notes += [*read_volume_notes(files.image), *read_label_notes(files.labels)]
+        self._notes += read_volume_notes([files.image for files in self.files])
+        self._notes += [note for files in self.files for note in read_label_notes(files.labels)]
         self.records: list[Record] = []
         self._places: list[_Place] = []
         self._hws: list[tuple[int, int]] = []

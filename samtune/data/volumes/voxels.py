@@ -5,7 +5,7 @@ the front, the third to the head (or nearly, where the scanner was tilted).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,9 @@ def read_window(path: Path) -> tuple[float, float] | None:
     return read_dicom_window(path) if is_dicom(path) else None
 
 
-def read_volume_notes(path: Path) -> list[str]:
-    """What to know of how a volume is read."""
-    return read_dicom_notes(path) if is_dicom(path) else []
+def read_volume_notes(paths: Sequence[Path]) -> list[str]:
+    """What to know of how volumes are read."""
+    return read_dicom_notes([path for path in paths if is_dicom(path)])
 
 
 def _times(shape: tuple[int, ...]) -> str:
