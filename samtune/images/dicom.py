@@ -144,8 +144,12 @@ def read_dicom_headers(path: Path) -> list[Any]:
         return read_series(path, with_pixels=False)
 
 
-def read_dicom_notes(paths: Sequence[Path]) -> list[str]:
+def read_dicom_notes(paths: Sequence[Path], by_windows: bool) -> list[str]:
     """What to know of series and files: what was passed over, windows that differ.
+
+    Args:
+        paths: of the volumes.
+        by_windows: they are to be shown by the windows that they name.
 
     Raises:
         UserError: damaged files, or several series in one folder.
@@ -155,7 +159,7 @@ def read_dicom_notes(paths: Sequence[Path]) -> list[str]:
         with reading_dicom(path):
             datasets, left_out = _read_series(path, with_pixels=False)
             others += left_out
-            differing += [path] if len(_windows(datasets)) > 1 else []
+            differing += [path] if by_windows and len(_windows(datasets)) > 1 else []
     notes = []
     if others:
         notes.append(

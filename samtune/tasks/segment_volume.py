@@ -233,6 +233,7 @@ def segment_volume(
     for seed in seeds:
         require_inside(seed, stack)
     labels = _read_truth(_path(truth), source, rules, seeds)
+    notes = tuple(read_volume_notes([source], shown.intensity_range is None))
     finder = None if seeds else VolumeSearch(sam, stack, settings, place, min_iou, min_slices)
     began = time.perf_counter()
     objects = finder.objects() if finder else _carried(sam, stack, rule, growth, focus, seeds)
@@ -249,7 +250,7 @@ def segment_volume(
     rows = write_report(place, stack, objects, scores, about)
     result = VolumeSegmentation(
         place, report_path(place), rows, len(stack), seconds, tolerance, not_written,
-        finder.hint if finder else "", tuple(read_volume_notes([source])),
+        finder.hint if finder else "", notes,
     )  # fmt: skip
     if finder and (result.is_empty or not not_written):  # else another format can still be had
         finder.forget_slices()

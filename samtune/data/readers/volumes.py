@@ -107,7 +107,8 @@ class Volumes(Reader):
             choose_channels(files.channels, geometry, self.settings.reading)
         self._axes = choose_axes(self.settings.reading.axis, geometries)
         self._notes = axis_notes(names, geometries) if self.settings.reading.axis == "auto" else []
-        self._notes += read_volume_notes([files.image for files in self.files])
+        by_windows = self.settings.reading.intensity_range is None
+        self._notes += read_volume_notes([files.image for files in self.files], by_windows)
         self._notes += [note for files in self.files for note in read_label_notes(files.labels)]
         self.records: list[Record] = []
         self._places: list[_Place] = []

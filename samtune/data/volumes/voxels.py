@@ -96,9 +96,9 @@ def read_window(path: Path) -> tuple[float, float] | None:
     return read_dicom_window(path) if is_dicom(path) else None
 
 
-def read_volume_notes(paths: Sequence[Path]) -> list[str]:
-    """What to know of how volumes are read."""
-    return read_dicom_notes([path for path in paths if is_dicom(path)])
+def read_volume_notes(paths: Sequence[Path], by_windows: bool) -> list[str]:
+    """What to know of how volumes are read, and shown if by the windows that they name."""
+    return read_dicom_notes([path for path in paths if is_dicom(path)], by_windows)
 
 
 def _times(shape: tuple[int, ...]) -> str:
