@@ -71,6 +71,11 @@ def _read(path: Path, with_pixels: bool) -> Any:
         raise UserError(
             f"{path} is no DICOM file, or damaged: take it out, or save it again"
         ) from error
+    if is_bare and "TransferSyntaxUID" not in dataset.file_meta:
+        uid, (is_implicit, _) = pydicom.uid, dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = (
+            uid.ImplicitVRLittleEndian if is_implicit else uid.ExplicitVRLittleEndian
+        )
     if "Rows" in dataset and "Columns" in dataset:
         return dataset
     if _has_other_content(dataset):

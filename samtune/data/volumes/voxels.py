@@ -27,7 +27,7 @@ _MILLIMETRES = {1: 1e3, 2: 1.0, 3: 1e-3}
 _SPACE_CODES = 8
 # Values of a volume that are read; a header may claim terabytes.
 _MOST_VALUES = 2**31
-_RGB, _COLOURS = 3, "vector of 8-bit unsigned integer"
+_RGB = 3
 
 
 def volume_stem(file: Path) -> str:
@@ -168,14 +168,14 @@ def _itk_geometry(path: Path) -> Geometry:
         raise UserError(f"{path} is no volume, or damaged: {_reason(error)}") from error
     except UserError as error:
         raise UserError(str(error) if str(path) in str(error) else f"{path} {error}") from error
-    is_coloured = components == _RGB and reader.GetPixelIDTypeAsString() == _COLOURS
+    is_coloured = components == _RGB and reader.GetPixelID() == _sitk().sitkVectorUInt8
     return Geometry(
         shape, LPS_TO_RAS @ affine, num_channels=times * components, is_coloured=is_coloured
     )
 
 
 def _itk_voxels(path: Path) -> NDArray[Any]:
-    sitk = require("SimpleITK", "medical")
+    sitk = _sitk()
     try:
         image = _itk_reader(path).Execute()
         values, rank = sitk.GetArrayFromImage(image), image.GetDimension()
@@ -201,8 +201,12 @@ def itk_fields(path: Path) -> dict[str, str]:
     return {key: str(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
 
 
+def _sitk() -> Any:
+    return require("SimpleITK", "medical")
+
+
 def _itk_reader(path: Path) -> Any:
-    sitk = require("SimpleITK", "medical")
+    sitk = _sitk()
     if path.is_file():
         require_data_beside(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

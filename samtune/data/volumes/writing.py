@@ -25,8 +25,8 @@ def require_writable(path: Path, image: Path) -> None:
     """Say before the long work what could not be written after it.
 
     Raises:
-        UserError: the suffix is unknown, or DICOM SEG was asked for of an image that is no DICOM, or was
-            taken with a tilted gantry.
+        UserError: the suffix is unknown, or DICOM SEG was asked for of an image that is no DICOM or
+            of a tilted gantry.
     """
     if not path.name.lower().endswith(LABEL_SUFFIXES):
         raise UserError(f"{path} has no suffix that is known: give {', '.join(LABEL_SUFFIXES)}")
@@ -39,8 +39,8 @@ def require_writable(path: Path, image: Path) -> None:
             )
         if read_geometry(image).is_sheared:
             raise UserError(
-                f"{path} would be DICOM SEG, but {image} was taken with a tilted gantry: its slices are "
-                "no box; give a name that ends with .nii.gz"
+                f"{path} would be DICOM SEG, but {image} was taken with a tilted gantry: its slices "
+                "are no box; give a name that ends with .nii.gz"
             )
 
 
