@@ -251,5 +251,6 @@ def read_dicom_picture(path: Path, as_stored: bool = False) -> NDArray[Any]:
                 f"{path} holds {dataset.NumberOfFrames} frames: give it labels as a volume "
                 "(labels/ID.nii.gz, .nrrd, .mha or DICOM SEG)"
             )
-        pixels = (stored_values if as_stored else pixel_values)(dataset)[0]
+        frames: NDArray[Any] = stored_values(dataset) if as_stored else pixel_values(dataset)
+        pixels = np.asarray(frames[0])
         return pixels if pixels.ndim == 3 else pixels[..., None]

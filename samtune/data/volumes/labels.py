@@ -138,7 +138,7 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
             f"{path} holds values that are no labels (fractions): expected whole numbers; resample "
             "labels by the nearest neighbour"
         )
-    return near.astype(np.int64)
+    return np.asarray(near, np.int64)
 
 
 def _without(layers: NDArray[Any], ignored: Sequence[int]) -> NDArray[Any]:

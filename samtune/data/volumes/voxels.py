@@ -137,7 +137,7 @@ def _nifti_geometry(image: Any, unit: float) -> Geometry:
 def _nifti_voxels(image: Any) -> NDArray[Any]:
     values = np.asanyarray(image.dataobj)
     if values.dtype.names is None:
-        return values
+        return np.asarray(values)
     return np.stack([values[name] for name in values.dtype.names[:_RGB]], axis=-1)
 
 
