@@ -125,6 +125,12 @@ def _require_one_series(datasets: list[Any], path: Path) -> None:
         raise UserError(
             f"{path} holds {len(series)} DICOM series ({names[:120]}): give each a folder of its own"
         )
+    for name in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        if len(found := {str(d.get(name) or "") for d in datasets} - {""}) > 1:
+            raise UserError(
+                f"the slices of {path} have {len(found)} values of {name} ("
+                f"{', '.join(sorted(found))[:120]}): they are not of one body; give each a folder"
+            )
     sizes = sorted({f"{d.Columns}x{d.Rows}" for d in datasets})
     if len(sizes) > 1:
         raise UserError(

@@ -60,56 +60,77 @@ def read_dicom_geometry(path: Path) -> Geometry:
 
 
 def read_dicom_voxels(path: Path) -> NDArray[Any]:
-    """(slices, rows, columns) grey values as float32, or (slices, rows, columns, 3) colours.
+    """(slices, rows, columns) grey values as float32, or (slices, rows, columns, C) of several.
 
-    Grey values are after rescale slope and intercept; those of MONOCHROME1 are negated.
+    Grey values are after rescale slope and intercept; those of MONOCHROME1 are negated. The several are
+    colours, or the values of a place that was taken several times, in the order of their numbers.
 
     Raises:
         UserError: damaged files, or a compression that needs another package.
     """
     with reading_dicom(path):
         datasets = read_series(path, with_pixels=True)
-        geometry, order = _stack(datasets, path)
-        places, begin = np.argsort(order), 0
+        _, order = _stack(datasets, path)
+        places, begin = np.argsort(order.ravel()), 0
         for dataset in datasets:
             frames = pixel_values(dataset)
             if not begin:
-                values = np.empty((geometry.shape[0], *frames.shape[1:]), frames.dtype)
+                values = np.empty((order.size, *frames.shape[1:]), frames.dtype)
             values[places[begin : begin + len(frames)]] = frames
             begin += len(frames)
-        return values
+        if order.shape[1] == 1:
+            return values
+        return np.moveaxis(values.reshape(*order.shape, *values.shape[1:]), 1, -1)
 
 
-def _stack(datasets: list[Any], path: Path) -> tuple[Geometry, list[int]]:
-    """The geometry, and which of all frames, in the order of files, is which slice."""
+def _stack(datasets: list[Any], path: Path) -> tuple[Geometry, NDArray[np.intp]]:
+    """The geometry, and (slices, times) which of all frames, in the order of files, lies there."""
     frames = [(dataset, n) for dataset in datasets for n in range(num_frames(dataset))]
-    first = datasets[0]
-    shape = (len(frames), int(first.Rows), int(first.Columns))
-    channels = 3 if is_coloured(first) else 1
+    first, is_colour = datasets[0], is_coloured(datasets[0])
     planes = [plane for frame in frames if (plane := _plane(*frame)) is not None]
     if len(datasets) == 1 and len(frames) > 1 and not planes:
+        order = np.arange(len(frames))[:, None]
         affine, is_measured = _film(first)
-        return Geometry(
-            shape, LPS_TO_RAS @ affine, _FRAMES, is_measured, channels, channels > 1
-        ), list(range(len(frames)))
-    if len(planes) < len(frames):
+    elif len(planes) < len(frames):
         raise UserError(
             f"the slices of {path} say neither where they lie nor their spacing: as single pictures "
             "they can be read beside masks (images/ID.dcm with masks/ID.png)"
         )
-    _require_parallel(planes, path)
-    order = np.argsort([plane.position @ planes[0].normal for plane in planes], kind="stable")
-    step, is_known = _step([planes[place] for place in order], first, path)
-    affine = np.eye(4)
-    affine[:3, 0] = step
-    affine[:3, 1], affine[:3, 2] = (
-        planes[0].down * planes[0].sizes[0], planes[0].across * planes[0].sizes[1],
-    )  # fmt: skip
-    affine[:3, 3] = planes[order[0]].position
-    geometry = Geometry(
-        shape, LPS_TO_RAS @ affine, _FRAMES, (is_known, True, True), channels, channels > 1
-    )
-    return geometry, order.tolist()
+    else:
+        _require_parallel(planes, path)
+        order = _order(planes, [int(d.get("InstanceNumber") or 0) for d, _ in frames])
+        affine, is_measured = _placed([planes[place] for place in order[:, 0]], first, path)
+    if is_colour and order.shape[1] > 1:
+        raise UserError(f"{path} holds coloured slices that lie twice: give each time a folder")
+    channels = 3 if is_colour else order.shape[1]
+    shape = (len(order), int(first.Rows), int(first.Columns))
+    return Geometry(shape, LPS_TO_RAS @ affine, _FRAMES, is_measured, channels, is_colour), order
+
+
+def _order(planes: list[_Plane], numbers: list[int]) -> NDArray[np.intp]:
+    """(slices, times) planes along their normal, those of one place in the order of their numbers.
+
+    Where places were not all taken equally often, each plane is a slice of its own.
+    """
+    depths = np.array([plane.position @ planes[0].normal for plane in planes])
+    order = np.lexsort((np.arange(len(planes)), numbers, depths))
+    gaps = np.diff(depths[order])
+    place = np.append(0, np.cumsum(gaps > _ROUNDED * gaps.max(initial=0)))
+    order = order[np.lexsort((np.arange(len(planes)), np.take(numbers, order), place))]
+    counts = np.bincount(place)
+    times = int(counts[0]) if (counts == counts[0]).all() else 1
+    return order.reshape(-1, times)
+
+
+def _placed(
+    planes: list[_Plane], header: Any, path: Path
+) -> tuple[NDArray[np.float64], tuple[bool, bool, bool]]:
+    """The affine of planes in their order, in millimetres as DICOM counts; what is measured."""
+    step, is_known = _step(planes, header, path)
+    first, affine = planes[0], np.eye(4)
+    axes = (step, first.down * first.sizes[0], first.across * first.sizes[1])
+    affine[:3, :3], affine[:3, 3] = np.stack(axes, axis=1), first.position
+    return affine, (is_known, True, True)
 
 
 def _plane(dataset: Any, frame: int) -> _Plane | None:
@@ -159,7 +180,7 @@ def _uneven(distances: NDArray[np.float64], path: Path) -> UserError:
     """What is wrong with slices that lie so far behind each other."""
     doubled = int((distances <= _OFF * distances.max()).sum())
     found = (
-        f"{doubled} lie where another one lies (several times or echoes: give each a folder)"
+        f"{doubled} lie where another one lies (some of several times or echoes are missing)"
         if doubled
         else f"they lie {distances.min():.4g} to {distances.max():.4g} mm apart, or are shifted: one "
         "is missing, or of another stack (a localizer, to be taken out)"

@@ -212,6 +212,25 @@ class TestColours:
             np.testing.assert_array_equal(read_image(first), expected[0])
 
 
+class TestTimes:
+    def test_places_that_were_taken_several_times_are_channels(self, write_slices, values):
+        """Six pictures of two places, numbered place by place."""
+        pictures = np.concatenate([values, values[:1] + 7])
+
+        def alter(dataset, number):
+            dataset.ImagePositionPatient = [10, 20, 30 + 3 * (number // 3)]
+
+        folder = change(write_slices("s", pictures), alter)
+        assert read_geometry(folder).num_channels == 3
+        found = read_voxels(folder)
+        expected = in_body_order(pictures.reshape(2, 3, 8, 6).transpose(0, 2, 3, 1))
+        np.testing.assert_array_equal(found, expected)
+        with pytest.raises(UserError, match=r"has 3 values a voxel .*choose with bands"):
+            open_stack([folder], Reading())
+        stack = open_stack([folder], Reading(bands=(1,), axis="axial"))
+        np.testing.assert_array_equal(stack.values(1), pictures[4])
+
+
 class TestTilt:
     def tilted(self, write_slices, values):
         def alter(dataset, number):
