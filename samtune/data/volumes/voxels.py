@@ -196,9 +196,9 @@ def itk_fields(path: Path) -> dict[str, str]:
     reader = _itk_reader(path)
     try:
         reader.ReadImageInformation()
-    except RuntimeError as error:
+        return {key: str(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
+    except (RuntimeError, TypeError, UnicodeError) as error:  # names and values that are no text
         raise UserError(f"{path} is no volume, or damaged: {_reason(error)}") from error
-    return {key: str(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
 
 
 def _sitk() -> Any:
