@@ -113,10 +113,10 @@ def _order(planes: list[_Plane], numbers: list[int]) -> NDArray[np.intp]:
     Where places were not all taken equally often, each plane is a slice of its own.
     """
     depths = np.array([plane.position @ planes[0].normal for plane in planes])
-    order = np.lexsort((np.arange(len(planes)), numbers, depths))
+    order = np.argsort(depths, kind="stable")
     gaps = np.diff(depths[order])
     place = np.append(0, np.cumsum(gaps > _ROUNDED * gaps.max(initial=0)))
-    order = order[np.lexsort((np.arange(len(planes)), np.take(numbers, order), place))]
+    order = order[np.lexsort((order, np.array(numbers)[order], place))]
     counts = np.bincount(place)
     times = int(counts[0]) if (counts == counts[0]).all() else 1
     return order.reshape(-1, times)

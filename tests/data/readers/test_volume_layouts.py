@@ -12,6 +12,7 @@ from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.data.volumes.finding import channel_files
 from samtune.errors import UserError
 from samtune.images.intensity import find_range, to_grey
+from samtune.images.naming import list_images
 from samtune.reading import Reading
 
 SHAPE = (8, 10, 6)
@@ -205,3 +206,18 @@ def test_dicom_whose_names_say_nothing_is_found(tmp_path, write_slices):
     assert len(source) == 10
     (note,) = source.notes
     assert "2 files beside slices are passed over, such as" in note
+
+
+def test_single_dicom_pictures_whose_names_say_nothing_are_images(tmp_path, write_slices, write):
+    folder = write_slices("images", np.arange(3 * 48, dtype=np.int16).reshape(3, 8, 6))
+    for number, file in enumerate(sorted(folder.iterdir())):
+        name = f"1.2.840.{number}" if number else "IM0001"
+        file.rename(folder / name)
+        write(tmp_path / "masks" / f"{name}.png", np.full((8, 6), 255, np.uint8))
+    (folder / "LICENSE").write_text("free")
+    assert recognise(tmp_path) == "mask_folder"
+    splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
+    records = [r for source in splits.values() for r in source.records]
+    assert sorted(r.image_id for r in records) == ["1.2.840.1", "1.2.840.2", "IM0001"]
+    assert all(source.read(0).labels.any() for source in splits.values())
+    assert sorted(list_images([folder])) == ["1.2.840.1", "1.2.840.2", "IM0001"]
