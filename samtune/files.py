@@ -13,6 +13,9 @@ import yaml
 
 from samtune.errors import UserError, first_line
 
+# Values that a YAML file may stand for, aliases written out
+_MOST_NODES = 1_000_000
+
 
 def write_bytes(path: Path, content: bytes, is_durable: bool = True) -> None:
     """Write atomically: to a temporary file beside `path`, then rename.
@@ -158,7 +161,7 @@ def read_yaml(path: Path) -> Any:
         UserError: the file is missing or not YAML; the message has line and column.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        return parse_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
@@ -166,6 +169,42 @@ def read_yaml(path: Path) -> Any:
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
         raise UserError(f"{path} cannot be read as YAML: {problem}{place}") from error
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values of a YAML text; aliases that stand for too much, or for themselves, are refused.
+
+    A few lines of aliases of aliases would otherwise fill the memory of whoever walks through them.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or too much.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size_of(node, {}) > _MOST_NODES:
+            raise yaml.YAMLError(f"its aliases stand for more than {_MOST_NODES:,} values")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size_of(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """How many values a node stands for, aliases written out."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in known:
+        size = known[id(node)]
+        if size is None:
+            raise yaml.YAMLError("an alias stands for what it lies in")
+        return size
+    known[id(node)] = None
+    parts = [each for pair in node.value for each in (pair if isinstance(pair, tuple) else (pair,))]
+    size = 1 + sum(_size_of(part, known) for part in parts)
+    known[id(node)] = size
+    return size
 
 
 def read_lines(path: Path) -> list[str]:

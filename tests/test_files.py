@@ -8,6 +8,7 @@ from samtune.files import (
     make_folder,
     partial_folder,
     read_json,
+    read_yaml,
     replacing_folder,
     require_new,
     try_writing,
@@ -228,3 +229,37 @@ def test_what_cannot_be_written_is_told_in_a_line(tmp_path, place):
     with pytest.raises(UserError, match=r"^\S+\.json cannot be written: [A-Z][a-z ]+$"):
         try_writing(tmp_path / place)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+class TestYaml:
+    @pytest.fixture
+    def written(self, tmp_path):
+        def write(text):
+            (tmp_path / "a.yaml").write_text(text)
+            return tmp_path / "a.yaml"
+
+        return write
+
+    def test_aliases_are_written_out(self, written):
+        text = "all: &all {lr: 1, rank: 8}\none: *all\ntwo: {<<: *all, rank: 4}\n"
+        content = read_yaml(written(text))
+        assert content["one"] == {"lr": 1, "rank": 8}
+        assert content["two"] == {"lr": 1, "rank": 4}
+
+    @pytest.mark.timeout(20)
+    def test_aliases_of_aliases_are_refused_at_once(self, written):
+        lines = ['a0: &a0 ["lol", "lol", "lol", "lol", "lol", "lol", "lol", "lol", "lol"]']
+        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+        with pytest.raises(UserError, match=r"a\.yaml .*aliases stand for more than 1,000,000"):
+            read_yaml(written("\n".join(lines)))
+
+    def test_an_alias_that_holds_itself_is_refused(self, written):
+        with pytest.raises(UserError, match="an alias stands for what it lies in"):
+            read_yaml(written("a: &a [1, *a]"))
+
+    def test_code_is_not_run(self, written):
+        with pytest.raises(UserError, match=r"a\.yaml cannot be read as YAML"):
+            read_yaml(written("a: !!python/object/apply:os.getcwd []"))
+
+    def test_an_empty_file_holds_nothing(self, written):
+        assert read_yaml(written("")) is None

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "samtune"
 TOP = (
     "errors",
     "ranges",
+    "escaping",
     "types",
     "geometry",
     "windows",

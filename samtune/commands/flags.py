@@ -16,6 +16,7 @@ import yaml
 from docstring_parser import parse as parse_docstring
 
 from samtune.errors import UserError, first_line
+from samtune.files import parse_yaml
 from samtune.tasks.arguments import hints_of, is_sequence, members
 from samtune.tasks.settings import closest, convert, default_of, section_fields
 
@@ -269,7 +270,7 @@ def _single(kind: Any, text: str, name: str) -> Any:
 
 def _yaml(text: str, name: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"--{name} is {text!r}: {first_line(error)}") from error
 

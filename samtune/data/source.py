@@ -55,6 +55,11 @@ class Source(ABC):
         """What a user should know of the data, seen when they were opened."""
         return ()
 
+    @property
+    def are_bands_told(self) -> bool:
+        """Whether nobody has to guess which channels are red, green and blue."""
+        return True
+
     def __len__(self) -> int:
         return len(self.records)
 
@@ -108,6 +113,10 @@ class Subset(Source):
     @property
     def notes(self) -> Sequence[str]:
         return [*self.source.notes, *self._notes]
+
+    @property
+    def are_bands_told(self) -> bool:
+        return self.source.are_bands_told
 
     def read(self, index: int) -> Sample:
         return replace(self.source.read(self.indices[index]), group=self.records[index].group)

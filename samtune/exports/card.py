@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from samtune.escaping import markdown_block
 from samtune.exports.exported import Exported, file_sha256, is_published, public_base
 from samtune.exports.extras import tell_extras
 from samtune.files import write_text
@@ -165,7 +166,7 @@ def _training(facts: Facts) -> str:
         f"Epochs: {trainer.get('max_epochs', '?')}, seed {facts.settings.get('seed', '?')}.",
     ]
     if facts.terms:
-        lines.append(f"The data's own README says:\n\n```\n{facts.terms.strip()}\n```")
+        lines.append(f"The data's own README says:\n\n{markdown_block(facts.terms)}")
     return "\n\n".join(lines)
 
 

@@ -23,6 +23,7 @@ from samtune.files import read_json
 from samtune.models.backend import Sam
 from samtune.models.calibration import load_calibration
 from samtune.models.families.table import find_family
+from samtune.models.foreign import require_bounded_patterns
 from samtune.models.identity import BaseIdentity
 from samtune.models.lora import merge, prepare_for_training
 from samtune.models.mask_thresholds import load_thresholds
@@ -32,6 +33,7 @@ from samtune.models.weights import (
     from_elsewhere,
     from_pretrained,
     from_registry,
+    require_numbers,
     tensors_sha256,
     weights_sha256,
 )
@@ -85,6 +87,7 @@ def _load_base(source: str, checkpoint: str, image_size: int | None) -> Sam:
         network, is_random = from_registry(spec, checkpoint)
     else:
         network = from_elsewhere(source)
+    require_numbers(network.state_dict(), checkpoint or source)
     sha256 = weights_sha256(network)  # interpolation differs in the last bits between processors
     family = find_family(network)
     if image_size and image_size != family.frame.side:
@@ -145,6 +148,7 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     else:
         identity = BaseIdentity(**metadata["base"])
         sam = Sam(from_pretrained(str(folder), "tune again"), identity)
+        require_numbers(sam.core.state_dict(), folder)
     sam.calibration = load_calibration(folder)
     sam.thresholds = load_thresholds(folder)
     return _with_settings(sam, metadata)
@@ -152,6 +156,7 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
 
 def _add_adapter(sam: Sam, folder: Path) -> None:
     """PEFT's loading, but a missing or surplus tensor is an error, not a warning."""
+    require_bounded_patterns(folder)
     try:
         found = load_peft_weights(str(folder), device="cpu").keys()
         sam.network = PeftModel.from_pretrained(sam.core, folder)
@@ -165,6 +170,7 @@ def _add_adapter(sam: Sam, folder: Path) -> None:
             f"the adapter in {folder} does not fit its settings: {len(differing)} tensors are "
             f"missing or surplus, such as {differing[0]}"
         )
+    require_numbers(get_peft_model_state_dict(sam.network, save_embedding_layers=False), folder)
 
 
 def _require_size(path: Path, trained_size: int | None, image_size: int | None) -> None:
@@ -256,6 +262,7 @@ def load_trained(sam: Sam, state: dict[str, Tensor], source: str) -> None:
             f"{source} does not fit these settings: {len(wrong)} parameters differ, such as "
             f"{wrong[0]}; rank, placement and mode must be those of the run"
         )
+    require_numbers(state, source)
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(state[name])

@@ -20,6 +20,7 @@ from samtune.models.families.table import (
     family_of_type,
     known_types,
 )
+from samtune.models.foreign import require_known_attention
 from samtune.models.official.strict import load_strictly
 from samtune.models.pretraining.initialise import build_config, build_network, build_random
 from samtune.models.registry import REGISTRY, ModelSpec
@@ -92,9 +93,11 @@ def _from_folder(path: Path) -> Any:
 def from_pretrained(name: str, advice: str) -> Any:
     """transformers' loading, but an incomplete or surplus weight is an error, not a warning."""
     try:
-        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
+        config = PreTrainedConfig.get_config_dict(name)[0]
+        kind = config.get("model_type")
     except Exception as error:  # transformers raises whatever the bytes make it do
         raise UserError(f"'{name}' cannot be loaded ({first_line(error)}); {advice}") from error
+    require_known_attention(config, name)
     family = family_of_type(kind)
     if family is None:
         raise UserError(f"'{name}' is a '{kind}' model; expected a model_type of {known_types()}")
@@ -186,6 +189,20 @@ def set_decoder_eps(network: Any, eps: float) -> None:
     for block in network.mask_decoder.transformer.layers:
         for number in range(1, 5):
             getattr(block, f"layer_norm{number}").eps = eps
+
+
+def require_numbers(weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """Refuse weights among which something is NaN or infinite: no answer would be worth anything.
+
+    Raises:
+        UserError: there are such weights.
+    """
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UserError(
+                f"the weights of {source} hold NaN or infinite values, in {name}: the training that "
+                "made them has failed, or the file is damaged"
+            )
 
 
 def weights_sha256(network: nn.Module) -> str:

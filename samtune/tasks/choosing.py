@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 PROTOCOLS = ("box", "point", "clicks_3")
 # In which order candidates are asked while there is time
-_PLAN = (("last", 1.0), ("last", 0.75), ("last", 0.5), ("best", 1.0), ("last", 0.25))
+_PLAN = (
+    ("last", 1.0), ("averaged", 1.0), ("last", 0.75), ("last", 0.5), ("best", 1.0), ("last", 0.25),
+)  # fmt: skip
 # Objects of an image that are asked, images at most, and general pictures
 _OBJECTS, _IMAGES, _GENERAL = 6, 60, 20
 # Seconds for choosing where a training has no budget
@@ -52,9 +54,10 @@ def choose_weights(training: Training, run: Path) -> str:
     from samtune.files import write_json
     from samtune.models.saving import save_tuned
     from samtune.models.strength import can_be_scaled
+    from samtune.training.averaging import find_averaged
 
     sam = training.model.network.eval()
-    states = _States(sam, run)
+    states = _States(sam, run, find_averaged(training.trainer))
     candidates, rows = _measure_all(training, states)
     if not rows:
         return "nothing was chosen: no validation image holds an object; the best weights are kept"
@@ -76,8 +79,9 @@ def choose_weights(training: Training, run: Path) -> str:
 class _States:
     """A trained network at moments of its training and at strengths."""
 
-    def __init__(self, sam: Sam, run: Path) -> None:
+    def __init__(self, sam: Sam, run: Path, averaged: dict[str, Tensor]) -> None:
         self.sam, self._best = sam, run / "checkpoints" / "best.ckpt"
+        self._averaged = averaged
         self._base: Sam | None = None
         trained = sam.named_parameters()
         self._last = {f"sam.{n}": p.detach().clone() for n, p in trained if p.requires_grad}
@@ -94,7 +98,8 @@ class _States:
 
     @property
     def names(self) -> list[str]:
-        return ["last", "best"] if self._best.exists() else ["last"]
+        there = {"averaged": bool(self._averaged), "best": self._best.exists()}
+        return ["last", *(name for name, is_there in there.items() if is_there)]
 
     @contextmanager
     def at(self, weights: str, strength: float) -> Iterator[None]:
@@ -119,8 +124,8 @@ class _States:
     def _state(self, weights: str) -> dict[str, Tensor]:
         import torch
 
-        if weights == "last":
-            return self._last
+        if weights in ("last", "averaged"):
+            return self._last if weights == "last" else self._averaged
         checkpoint = torch.load(self._best, map_location="cpu", weights_only=True)
         return dict(checkpoint["state_dict"])
 
@@ -133,7 +138,7 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
 
     budget, sam = find_budget(training.trainer), states.sam
     began = time.monotonic()
-    end = began + (_SECONDS if budget is None else max(budget.left, _LEAST_SECONDS))
+    end = began + (_seconds(training) if budget is None else max(budget.left, _LEAST_SECONDS))
     domain, general = _questions(training, sam)
     with states.at("last", 0.0):
         base = list(_ask(sam, domain, until=began + (end - began) / 5))
@@ -155,6 +160,13 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
         pairs = (base, rows), (elsewhere, forgotten)
         found.append(measured(weights, strength, *pairs, TUNED, training.data.seed))
     return found, base
+
+
+def _seconds(training: Training) -> float:
+    """Steps are the same on any machine, and so is what is chosen after them."""
+    from samtune.training.budget import steps_of
+
+    return float("inf") if steps_of(training.settings.budget) else _SECONDS
 
 
 def _questions(training: Training, sam: Sam) -> tuple[_Questions, _Questions]:

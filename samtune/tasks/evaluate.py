@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
+from samtune.escaping import text_of_csv
 from samtune.inference.settings import Focus
 from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
@@ -62,7 +63,8 @@ class Evaluation(Result):
         import csv
 
         with (self.folder / "objects.csv").open(newline="", encoding="utf-8") as lines:
-            return [dict(row) for row in csv.DictReader(lines)]
+            rows = csv.DictReader(lines)
+            return [{name: text_of_csv(cell) for name, cell in row.items()} for row in rows]
 
     def plot(self) -> Any:
         """The examples with the largest gains as a picture (PIL), or `None` without pictures."""

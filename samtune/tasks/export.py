@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError, require
+from samtune.escaping import markdown_text
 from samtune.files import read_json, replacing_folder, require_new
 from samtune.ranges import Finite, Positive
 from samtune.tasks.arguments import task
@@ -235,11 +236,11 @@ def _told(results: dict[str, Any]) -> str:
     from samtune.evaluation.report.tables import to_markdown
 
     about = results["about"]
-    parts = [results["headline"], to_markdown(results["protocols"])]
+    parts = [markdown_text(results["headline"]), to_markdown(results["protocols"])]
     if results["warnings"]:
-        parts.append("\n".join(f"- WARNING: {warning}" for warning in results["warnings"]))
+        parts.append("\n".join(f"- WARNING: {markdown_text(each)}" for each in results["warnings"]))
     if results["general"]:
-        what = f"What was lost elsewhere ({results['general']['name']}):"
+        what = f"What was lost elsewhere ({markdown_text(results['general']['name'])}):"
         parts += [what, to_markdown(results["general"]["protocols"])]
     parts.append(
         f"Measured by `samtune evaluate` in PyTorch, before the export, on the {about['split']} split "

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from samtune.escaping import markdown_table
+
 Rows = list[dict[str, Any]]
 
 
@@ -87,6 +89,4 @@ def shown(value: Any, name: str = "") -> str:
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a Markdown table."""
     names, lines = cells(rows)
-    text = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    table = [names, ["---"] * len(names), *text]
-    return "\n".join("| " + " | ".join(line) + " |" for line in table)
+    return markdown_table(names, lines)

@@ -1,7 +1,7 @@
-"""A budget of time: training is planned for so many seconds, and ends when they are over.
+"""A budget of time or of steps: training is planned for it, and ends when it is over.
 
-The learning rate falls with the time that is over, validations are evenly spread over it, and what is
-left is known at any moment. Time counts on where a run is resumed.
+The learning rate falls with what is over, validations are evenly spread, and what is left is known at
+any moment. Time counts on where a run is resumed; steps are the same on any machine, however busy.
 """
 
 import re
@@ -23,17 +23,23 @@ _SECONDS_AN_IMAGE = 10
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
+def steps_of(budget: str) -> int:
+    """What a budget such as `700 steps` comes to; 0 for one of time."""
+    match = re.fullmatch(r"([1-9]\d*)\s*steps?", budget.strip())
+    return int(match[1]) if match else 0
+
+
 def seconds_of(budget: str) -> float:
-    """What a budget such as `90s`, `5m` or `1.5h` comes to; 0 for an empty one.
+    """What a budget such as `90s`, `5m` or `1.5h` comes to; 0 for an empty one, and for one of steps.
 
     Raises:
         UserError: it is none.
     """
-    if not budget:
+    if not budget or steps_of(budget):
         return 0.0
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", budget.strip())
     if match is None or not float(match[1]) > 0:
-        raise UserError(f"budget is '{budget}': give a time, such as 90s, 5m or 1.5h")
+        raise UserError(f"budget is '{budget}': give a time, such as 90s, 5m or 1.5h, or 700 steps")
     return float(match[1]) * _UNITS[match[2]]
 
 

@@ -18,6 +18,7 @@ from samtune.drawing import TRUTH, TUNED, draw_prompt, overlay, side_by_side
 from samtune.models.lora import parameters_table
 from samtune.models.saving import save_tuned
 from samtune.prompts.packing import best_by_score, decode_groups
+from samtune.training.averaging import Averaging
 from samtune.training.budget import Budget, find_budget
 from samtune.training.module import SamTuner
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
@@ -225,6 +226,7 @@ def build_callbacks(
     callbacks: list[Callback] = [budget] if budget is not None else []
     callbacks += [
         SaveTuned(run),
+        Averaging(),
         ModelCheckpoint(
             checkpoints, "best", monitor=MONITOR, mode="max", enable_version_counter=False
         ),

@@ -15,12 +15,15 @@ from pytorch_lightning.strategies import (
 
 from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError, first_line
-from samtune.training.budget import Budget, seconds_of
+from samtune.training.budget import NUM_VALIDATIONS, Budget, seconds_of, steps_of
 from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.loggers import build_loggers
 from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
 from samtune.training.settings import FitSettings, TrainerSettings
+
+# Images of a validation where steps are counted
+_VALIDATED = 60
 
 
 @dataclass
@@ -59,8 +62,11 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
         budget = Budget(seconds) if (seconds := seconds_of(settings.budget)) else None
         if budget is not None:
             data.spread_validation(budget.most_validated)
+        steps = steps_of(settings.budget)
+        if steps:
+            data.spread_validation(_VALIDATED)
         trainer = pl.Trainer(
-            **_arguments(settings.trainer, budget),
+            **_arguments(settings.trainer, budget, steps),
             callbacks=build_callbacks(
                 run,
                 settings.early_stopping,
@@ -89,13 +95,14 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     return Training(settings, model, data, trainer)
 
 
-def _arguments(settings: TrainerSettings, budget: Budget | None) -> dict[str, Any]:
+def _arguments(settings: TrainerSettings, budget: Budget | None, steps: int) -> dict[str, Any]:
     found = {**asdict(settings), "max_time": settings.max_time or None}
-    if budget is None:
+    if budget is None and not steps:
         return found
-    every = budget.between_validations
+    batches = -(-steps * settings.accumulate_grad_batches // NUM_VALIDATIONS)
+    every = batches if budget is None else budget.between_validations
     return found | {
-        "max_epochs": -1, "min_epochs": 0, "max_steps": -1, "max_time": None,
+        "max_epochs": -1, "min_epochs": 0, "max_steps": steps or -1, "max_time": None,
         "val_check_interval": every, "check_val_every_n_epoch": None,
     }  # fmt: skip
 

@@ -195,7 +195,8 @@ class FitSettings:
         image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
         run: folder of the run.
         budget: time for the training with its validations and the choice at the end, such as 90s, 5m or
-            2h; empty leaves the length to trainer.max_epochs and the like.
+            2h, or its number of steps, such as 700 steps; empty leaves the length to
+            trainer.max_epochs and the like.
         seed: of everything that is drawn, unless `data.seed` says otherwise.
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.

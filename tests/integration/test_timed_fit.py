@@ -56,6 +56,23 @@ def test_the_model_knows_whether_it_was_found_better_and_says_so(run, discs, cap
         metadata.write_text(json.dumps(content))
 
 
+def test_a_budget_of_steps_takes_just_these_and_chooses_too(discs, tmp_path):
+    run = tmp_path / "steps"
+    flags = [
+        *BUDGET[: BUDGET.index("--budget")],
+        "--budget",
+        "7 steps",
+        *BUDGET[BUDGET.index("--budget") + 2 :],
+    ]
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 7
+    asked = {
+        each["weights"] for each in json.loads((run / "choice.json").read_text())["candidates"]
+    }
+    assert asked == {"last", "averaged", "best"}
+
+
 def test_a_budget_that_is_no_time_is_refused_before_anything_is_loaded(discs, tmp_path, capsys):
     arguments = ["fit", "--data.path", str(discs), "--run", str(tmp_path / "x"), "--budget", "5"]
     assert main(arguments) == 2

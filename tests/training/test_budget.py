@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from samtune.errors import UserError
-from samtune.training.budget import CHOICE_SHARE, Budget, find_budget, seconds_of
+from samtune.training.budget import CHOICE_SHARE, Budget, find_budget, seconds_of, steps_of
 from samtune.training.optim import build_schedule
 from samtune.training.settings import OptimSettings
 
@@ -18,7 +18,17 @@ def test_a_time_is_read(text, seconds):
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["5", "m", "-5m", "0s", "5 min", "1d", "nan s"])
+@pytest.mark.parametrize(
+    ("text", "steps"), [("700 steps", 700), ("1 step", 1), ("12steps", 12), ("5m", 0), ("", 0)]
+)
+def test_so_are_steps_which_are_no_time(text, steps):
+    assert steps_of(text) == steps
+    assert not steps or seconds_of(text) == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["0 steps", "-3 steps", "1.5 steps", "5", "m", "-5m", "0s", "5 min", "1d", "nan s"]
+)
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(UserError, match="give a time, such as 90s, 5m"):
         seconds_of(text)

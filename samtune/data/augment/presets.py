@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError
+from samtune.files import read_json, read_yaml
 from samtune.types import LabelArray, Sample
 
 # albumentations asks a package registry for its newest version at import otherwise.
@@ -226,8 +227,9 @@ PRESETS = ("none", *_PRESETS)
 def _load_pipeline(path: Path) -> A.Compose:
     if not path.is_file():
         raise UserError(f"there is no augmentation file {path}")
+    content = read_json(path) if path.suffix == ".json" else read_yaml(path)
     try:
-        pipeline = A.load(path, data_format="json" if path.suffix == ".json" else "yaml")
+        pipeline = A.from_dict(content)
     except Exception as error:  # albumentations raises whatever its parsers do
         raise UserError(f"{path} is no albumentations pipeline: {error}") from error
     return pipeline if isinstance(pipeline, A.Compose) else A.Compose([pipeline])

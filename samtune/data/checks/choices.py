@@ -28,6 +28,8 @@ _MEANINGS = {
     "binary": "one value besides 0", "semantic": "a value for each class",
     "instances": "a number for each object",
 }  # fmt: skip
+# Objects that fill less than this share of their boxes are lines
+_THIN = 0.3
 _FEW_IMAGES, _FEW_WINDOWS = 20, 12
 
 
@@ -106,14 +108,14 @@ def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     stored = found.seen[0].stored
     if found.format == "volumes":
         return
-    is_unnamed = any("no names" in note for note in found.notes)
+    is_unnamed = not found.are_bands_told
     if stored.num_channels > 3 and (found.format != "geo" or is_unnamed):
         answers = ["0,1,2", "2,1,0"]
         question = f"{stored.num_channels} bands: which are red, green, blue (counted from 0)?"
         bands = [int(part) for part in ask(question, answers, answers[0]).split(",")]
         yield Choice("data.bands", bands, "red, green, blue among the bands")
     elif is_unnamed:
-        question = "The bands have no names: are they stored red, green, blue or blue, green, red?"
+        question = "Which colours have the bands: red, green, blue or blue, green, red?"
         if ask(question, ["rgb", "bgr"], "rgb") == "bgr":
             yield Choice("data.bands", [2, 1, 0], "stored blue, green, red")
     if found.has_window:  # which goes before any stretch
@@ -231,4 +233,8 @@ def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
             Choice("model.optim.lr", 1e-3, "a small model learns faster"),
             Choice("data.target_side", 64, "nano's own grid of masks"),
         ]
+    fills = [fill for image in found.seen for fill in image.fills]
+    if fills and (fill := float(np.median(fills))) < _THIN:
+        reason = f"objects fill {fill:.0%} of their boxes: lines come out empty with a plain loss"
+        choices.append(Choice("model.loss.pixel_loss", "balanced_bce", reason))
     return choices

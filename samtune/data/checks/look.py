@@ -33,7 +33,7 @@ class Stored:
 
 @dataclass
 class Seen:
-    """One image as it was looked at. Areas are pixels of the original image.
+    """One image as it was looked at. Areas are pixels of the original image, fills shares of boxes.
 
     `num_left_out` are objects below `data.min_area`, of which nothing else is noted.
     """
@@ -46,6 +46,7 @@ class Seen:
     thumbnail: FloatArray
     hw: tuple[int, int]
     areas: list[int]
+    fills: list[float]
     num_left_out: int
     num_too_small: int
     num_touching: int
@@ -84,6 +85,7 @@ def look_at(
         thumbnail=thumbnail(sample.image),
         hw=hw,
         areas=[place.area for place in places],
+        fills=[_fill(place) for place in places],
         num_left_out=len(everything) - len(places),
         num_too_small=_num_too_small(places, hw, input_side, tile),
         num_touching=_num_touching(sample, places),
@@ -94,6 +96,12 @@ def look_at(
         stored=_stored(source, index),
         is_interpolated=is_interpolated(sample.labels),
     )
+
+
+def _fill(place: ObjectPlace) -> float:
+    """Share of its box that an object covers."""
+    height, width = (part.stop - part.start for part in (place.rows, place.columns))
+    return float(place.area / max(1, height * width))
 
 
 def _stored(source: Source, index: int) -> Stored:

@@ -56,6 +56,7 @@ class Survey:
         num_groups: how many values that column has.
         is_grouped: the images that an evaluation is of are tied together without a setting.
         has_label_raster: objects of scenes are values of rasters, and no setting says what these mean.
+        are_bands_told: nobody has to guess which channels are red, green and blue.
         has_window: DICOM files bring the window that they are shown by.
         notes: what the reader noted.
     """
@@ -74,6 +75,7 @@ class Survey:
     num_groups: int
     is_grouped: bool
     has_label_raster: bool
+    are_bands_told: bool
     has_window: bool
     notes: tuple[str, ...]
 
@@ -112,6 +114,7 @@ def survey(data: SamDataModule, input_side: int) -> Survey:
         len({dict(record.columns).get(column) for record in records}),
         any(_is_tied(record, source.is_part) for record in evaluated),
         found == "geo" and _has_label_raster(data, source.records[0].path),
+        source.are_bands_told,
         any(map(_brings_window, {source.image_file(place) for place in readable})),
         tuple(notes),
     )  # fmt: skip

@@ -200,6 +200,10 @@ class GeoScenes(Reader):
         return lay_on_ground(list(zip(self.scenes, places, strict=True)), self._side)
 
     @property
+    def are_bands_told(self) -> bool:
+        return all(scene.is_marked for scene in self.scenes)
+
+    @property
     def notes(self) -> list[str]:
         unnamed = [scene.path for scene in self.scenes if not scene.is_marked]
         more = f" (and {len(unnamed) - 1} more)" if len(unnamed) > 1 else ""

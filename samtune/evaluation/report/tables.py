@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from samtune.escaping import csv_text, markdown_table, markdown_text
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.metrics.table import METRICS
 from samtune.evaluation.rows import Row, Score
@@ -125,11 +126,11 @@ def noc_lines(summaries: dict[str, Any]) -> list[list[str]]:
 def full_markdown(results: dict[str, Any]) -> str:
     """`report.md`: the sentence and all tables."""
     summaries = results["protocols"]
-    parts = [results["headline"], to_markdown(summaries)]
+    parts = [markdown_text(results["headline"]), to_markdown(summaries)]
     if results["warnings"]:
-        parts.append("\n".join(f"- WARNING: {warning}" for warning in results["warnings"]))
+        parts.append("\n".join(f"- WARNING: {markdown_text(each)}" for each in results["warnings"]))
     if results["general"]:
-        parts += [f"General set: {results['general']['name']}",
+        parts += [f"General set: {markdown_text(results['general']['name'])}",
                   to_markdown(results["general"]["protocols"])]  # fmt: skip
     if lines := breakdown_lines(summaries):
         head = ["protocol", "by", "part", "base mIoU", "tuned mIoU", "difference", "95% interval",
@@ -138,13 +139,6 @@ def full_markdown(results: dict[str, Any]) -> str:
     metrics = metrics_lines(summaries) + noc_lines(summaries)
     parts.append(markdown_table(["protocol", "measure", "base", "tuned"], metrics))
     return "\n\n".join(parts) + "\n"
-
-
-def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
-    )
 
 
 def to_csv(rows: Iterable[Row]) -> str:
@@ -166,8 +160,9 @@ def to_csv(rows: Iterable[Row]) -> str:
         clicks = [" ".join(f"{iou:.4f}" for iou in row.scores[name].clicks) for name in names]
         values = [dict(row.columns).get(name, "") for name in columns]
         writer.writerow(
-            [row.protocol, key.image_id, key.object_id, key.class_name, row.area,
-             _text(row.contrast), row.cluster, row.repeat, *scores, *clicks, *values]
+            [row.protocol, csv_text(key.image_id), key.object_id, csv_text(key.class_name), row.area,
+             _text(row.contrast), csv_text(row.cluster), row.repeat, *scores, *clicks,
+             *map(csv_text, values)]
         )  # fmt: skip
     return text.getvalue()
 

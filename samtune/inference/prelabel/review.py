@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from samtune.escaping import csv_text
 from samtune.inference.prelabel.labelling import Prelabel
 from samtune.models.calibration import Calibration, Threshold
 
@@ -12,8 +13,6 @@ from samtune.models.calibration import Calibration, Threshold
 # around, or of a mask that was right so much is gone that its IoU is no longer 0.8.
 LEAST_AGREEMENT, LEAST_BOX_IOU, LEAST_KEPT = 0.5, 0.5, 0.8
 ACCEPT, REVIEW = "accept", "review"
-# How formulas begin for a spreadsheet: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
@@ -107,5 +106,5 @@ def review_csv(rows: Sequence[ReviewRow]) -> str:
 
 def _cell(value: object) -> object:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return csv_text(value)
     return f"{value:.6f}" if isinstance(value, float) else "" if value is None else value

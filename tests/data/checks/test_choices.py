@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtune.data.checks.choices import choose_data
+from samtune.data.checks.choices import choose_data, choose_model
 from samtune.data.checks.look import Seen, Stored
 from samtune.data.checks.survey import Survey
 
@@ -14,6 +14,7 @@ def seen(**more):
     values = {
         "split": "train", "image_id": "p1_a", "group": "", "digest": "d", "fingerprint": None,
         "thumbnail": np.zeros((2, 2), np.float32), "hw": (200, 200), "areas": [500] * 10,
+        "fills": [0.8] * 10,
         "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
         "brightness": 90.0, "is_flat": False, "alignment": None,
         "stored": Stored(3, "uint8", 0.0, 255.0, True),
@@ -24,7 +25,8 @@ def seen(**more):
 PLAIN = Survey(
     format="mask_folder", sizes={"train": 9}, is_split=False, seen=[seen()], modality="microscopy",
     num_components=1.0, values=12, is_interpolated=False, columns=(), group_column="",
-    group_regex="", num_groups=0, is_grouped=False, has_label_raster=False, has_window=False,
+    group_regex="", num_groups=0, is_grouped=False, has_label_raster=False, are_bands_told=True,
+    has_window=False,
     notes=(),
 )  # fmt: skip
 
@@ -105,3 +107,17 @@ def test_pictures_of_no_known_kind_are_asked_for():
     unknown = replace(PLAIN, modality="")
     assert chosen(unknown)["data.augment"] == "light"
     assert chosen(unknown, answers={"What are the images": "he"})["data.augment"] == "he"
+
+
+@pytest.mark.parametrize(
+    ("fills", "loss"), [([0.1, 0.2, 0.25], "balanced_bce"), ([0.2, 0.8, 0.7], None)]
+)
+def test_lines_get_a_loss_in_which_they_weigh_as_much_as_what_is_around(fills, loss):
+    found = choose_model("nano", replace(PLAIN, seen=[seen(fills=fills)]), has_gpu=False)
+    assert {each.name: each.value for each in found}.get("model.loss.pixel_loss") == loss
+
+
+def test_bands_are_asked_for_only_where_the_files_do_not_tell_them():
+    asked = replace(PLAIN, format="geo", are_bands_told=False)
+    assert chosen(asked, answers={"colours": "bgr"})["data.bands"] == [2, 1, 0]
+    assert "data.bands" not in chosen(replace(asked, are_bands_told=True))

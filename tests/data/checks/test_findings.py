@@ -12,6 +12,7 @@ def seen(areas=(50, 60), **more):
     values = {
         "split": "train", "image_id": "a", "group": "", "digest": "d", "fingerprint": None,
         "thumbnail": np.zeros((2, 2), np.float32), "hw": (40, 50), "areas": list(areas),
+        "fills": [0.8] * len(areas),
         "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
         "brightness": 90.0, "is_flat": False, "alignment": None, "stored": stored,
     }  # fmt: skip

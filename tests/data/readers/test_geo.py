@@ -296,7 +296,7 @@ class TestNotes:
         write_scene("a.tif", np.ones((4, 64, 64), np.uint16))
         write_polygons("a.gpkg", boxes([(10, 10), (900, 900)]))
         first, second = GeoScenes(tmp_path).notes
-        assert "no names" in first
+        assert "do not say which is red" in first
         assert second.startswith("1 of 2 polygons")
 
 
