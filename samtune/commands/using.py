@@ -27,6 +27,8 @@ def tell_segment(result: Segmentation, options: Arguments) -> int:
 
 
 def tell_volume(result: VolumeSegmentation, options: Arguments) -> int:
+    for note in result.notes:
+        print(f"NOTE: {note}", file=sys.stderr)
     for found in result.objects:
         print(_told(found, result.tolerance))
     print(result.headline)

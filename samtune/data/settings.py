@@ -59,6 +59,7 @@ class SourceSettings:
         slices: those slices or windows that are `labelled`, or `all`.
         objects, layer, class_column, encoding, tile_overlap, block: of scenes, see `readers/geo.py`.
         crowds: what annotations are that COCO files mark as crowds.
+        with_foreign_labels: of volumes: also DICOM labels that say they belong to another image.
     """
 
     reading: Reading = field(default_factory=Reading)
@@ -74,6 +75,7 @@ class SourceSettings:
     tile_overlap: Count = 64
     block: Count = 0
     crowds: Crowds = "auto"
+    with_foreign_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class DataSettings:
         axis: that volumes are cut across; `auto` is that of clearly the coarsest spacing, or axial.
         with_neighbours: a volume's slice has its neighbours as red and blue.
         slices: of volumes, and windows of scenes: those that are `labelled`, or `all`.
+        with_foreign_labels: of volumes: take DICOM SEG and RTSTRUCT also where they say that they
+            belong to another patient, study or frame of reference than their image.
         objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
             beside the scenes.
         layer: of vector files: the layer with the objects, where several hold polygons.
@@ -129,7 +133,8 @@ class DataSettings:
         crowds: what annotations with `iscrowd: 1` of COCO files are: regions that are `left_out`, or
             `objects`, as CVAT marks every mask; `auto` decides by what else is there, and says so.
         value_range: intensities that become 0 and 255, such as [200, 3000], instead of a stretch.
-        bands: channels in the order red, green, blue: numbers from 0, or names that a GeoTIFF has.
+        bands: channels in the order red, green, blue: numbers from 0, or names that a GeoTIFF has;
+            of volumes with several values a voxel: which of them (channels, times).
         split_column: manifest column that names the split.
         split_folder: folder with train.txt, val.txt, test.txt of image ids.
         group_column: manifest column whose values must not lie in two drawn splits (patient, slide).
@@ -173,6 +178,7 @@ class DataSettings:
     axis: Axis = "auto"
     with_neighbours: bool = False
     slices: Literal["labelled", "all"] = "labelled"
+    with_foreign_labels: bool = False
     objects: str = ""
     layer: str = ""
     class_column: str = ""
@@ -230,6 +236,7 @@ class DataSettings:
             self.reading, self.labels, self.with_components, tuple(self.ignore_values or ()),
             tuple((self.class_names or {}).items()), self.slices, self.objects, self.layer,
             self.class_column, self.encoding, self.tile_overlap, self.block, self.crowds,
+            self.with_foreign_labels,
         )  # fmt: skip
 
     @property

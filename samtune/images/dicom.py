@@ -1,9 +1,10 @@
-"""DICOM data sets: which files are, their headers, grey values, windows, and single pictures.
+"""DICOM files: which are, their headers, the windows that they name, and single pictures.
 
-pydicom decodes. Series and multi-frame files become volumes in `data/volumes/dicom.py`.
+What pixels mean is in `dicom_values.py`; series and multi-frame files become volumes in
+`data/volumes/dicom.py`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,30 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError, first_line, require
+from samtune.images.dicom_values import (
+    OF_FRAMES,
+    frame_value,
+    is_inverted,
+    num_frames,
+    pixel_values,
+    stored_values,
+)
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE, _MAGIC = 128, b"DICM"
-# What enhanced multi-frame files say of each frame, and of all of them.
-OF_FRAMES, _OF_ALL = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
+# Groups that a data set without the preamble begins with.
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file, or one of a folder, is DICOM by name or by its magic bytes."""
+    """Whether a file, or one of a folder, is DICOM by its content, or claims to be by its name."""
     if path.is_dir():
         return any(map(is_dicom, _files(path)))
-    if path.suffix.lower() in SUFFIXES:
-        return True
-    if path.suffix or not path.is_file():
+    return path.suffix.lower() in SUFFIXES or (path.is_file() and _has_magic(path))
+
+
+def _has_magic(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+    except OSError:
         return False
-    with path.open("rb") as file:
-        file.seek(_PREAMBLE)
-        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def _files(folder: Path) -> list[Path]:
-    """Files of a series; an index of the folder is none."""
+    """Files of a folder but those that its owner does not see."""
     files = (file for file in sorted(folder.iterdir()) if file.is_file())
-    return [file for file in files if not file.name.startswith((".", "DICOMDIR"))]
+    return [file for file in files if not file.name.startswith(".")]
 
 
 @contextmanager
@@ -43,49 +54,95 @@ def reading_dicom(path: Path) -> Iterator[None]:
     """Whatever the libraries find wrong with a file becomes one line."""
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path} {error}") from error
     except Exception as error:  # pydicom, its decoders and highdicom raise whatever they meet
         raise UserError(f"{path} cannot be read as DICOM: {first_line(error)}") from error
 
 
 def _read(path: Path, with_pixels: bool) -> Any:
+    """A data set with a picture; `None` where it is of a kind that has none."""
     pydicom = require("pydicom", "medical")
+    with path.open("rb") as stream:
+        is_bare = stream.read(2) in _FIRST_GROUPS and not _has_magic(path)
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=not with_pixels)
+        dataset = pydicom.dcmread(path, stop_before_pixels=not with_pixels, force=is_bare)
     except pydicom.errors.InvalidDicomError as error:
         raise UserError(
             f"{path} is no DICOM file, or damaged: take it out, or save it again"
         ) from error
-    if "Rows" not in dataset or "Columns" not in dataset:
-        raise UserError(f"{path} holds no picture")
-    return dataset
+    if is_bare and "TransferSyntaxUID" not in dataset.file_meta:
+        uid, (is_implicit, _) = pydicom.uid, dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = (
+            uid.ImplicitVRLittleEndian if is_implicit else uid.ExplicitVRLittleEndian
+        )
+    if "Rows" in dataset and "Columns" in dataset:
+        return dataset
+    if _has_other_content(dataset):
+        return None
+    raise UserError(f"{path} holds no picture")
+
+
+def _has_other_content(dataset: Any) -> bool:
+    """Whether its class says so: an index of the folder, a report, a way to show other pictures."""
+    given = dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID")
+    kind = require("pydicom.uid", "medical").UID(str(given or ""))
+    return kind.name != kind and "Image Storage" not in kind.name
+
+
+def _read_folder(folder: Path, with_pixels: bool) -> tuple[list[Any], list[Path]]:
+    """Data sets with pictures, and the files that have none."""
+    found = {file: _read(file, with_pixels) if is_dicom(file) else None for file in _files(folder)}
+    others = [file for file, dataset in found.items() if dataset is None]
+    return [dataset for dataset in found.values() if dataset is not None], others
 
 
 def read_series(path: Path, with_pixels: bool) -> list[Any]:
-    """Slices of a folder, or the one file.
+    """Slices of a folder, or the one file; files of a folder that are no pictures are passed over.
 
     Raises:
-        UserError: the folder is empty or holds several series.
+        UserError: there is no picture, or there are several series, sizes or kinds of pictures.
     """
+    return _read_series(path, with_pixels)[0]
+
+
+def _read_series(path: Path, with_pixels: bool) -> tuple[list[Any], list[Path]]:
+    """Slices that belong together, and the files among them that are none."""
     if path.is_file():
-        return [_read(path, with_pixels)]
-    datasets = [_read(file, with_pixels) for file in _files(path)]
-    if not datasets:
-        raise UserError(f"{path} is an empty folder: expected the slices of one DICOM series")
+        datasets, others = [_read(path, with_pixels)], list[Path]()
+    else:
+        datasets, others = _read_folder(path, with_pixels)
+    if not datasets or datasets[0] is None:
+        raise UserError(f"{path} holds no picture: expected the slices of one DICOM series")
+    _require_one_series(datasets, path)
+    return datasets, others
+
+
+def _require_one_series(datasets: list[Any], path: Path) -> None:
     series = {str(d.get("SeriesInstanceUID", "")): d for d in datasets}
     if len(series) > 1:
         names = ", ".join(str(d.get("SeriesDescription", "?")) for d in series.values())
         raise UserError(
             f"{path} holds {len(series)} DICOM series ({names[:120]}): give each a folder of its own"
         )
+    for name in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        if len(found := {str(d.get(name) or "") for d in datasets} - {""}) > 1:
+            raise UserError(
+                f"the slices of {path} have {len(found)} values of {name} ("
+                f"{', '.join(sorted(found))[:120]}): they are not of one body; give each a folder"
+            )
     sizes = sorted({f"{d.Columns}x{d.Rows}" for d in datasets})
     if len(sizes) > 1:
         raise UserError(
             f"the slices of {path} have different sizes ({', '.join(sizes)[:80]}): expected one stack; "
             "take the others out (a localizer)"
         )
-    return datasets
+    kinds = sorted({str(d.get("PhotometricInterpretation", "")) for d in datasets})
+    if len(kinds) > 1:
+        raise UserError(
+            f"the slices of {path} are of different kinds ({', '.join(kinds)[:80]}): their values "
+            "cannot be compared; take the others out"
+        )
 
 
 def read_dicom_headers(path: Path) -> list[Any]:
@@ -98,83 +155,108 @@ def read_dicom_headers(path: Path) -> list[Any]:
         return read_series(path, with_pixels=False)
 
 
-def num_frames(dataset: Any) -> int:
-    return int(dataset.get("NumberOfFrames", 1) or 1)
+def read_dicom_notes(paths: Sequence[Path], by_windows: bool) -> list[str]:
+    """What to know of series and files: what was passed over, windows that differ.
 
+    Args:
+        paths: of the volumes.
+        by_windows: they are to be shown by the windows that they name.
 
-def grey_values(dataset: Any) -> NDArray[np.float32]:
-    """Grey values of a data set; colours become their mean."""
-    pixels = require("pydicom.pixels", "medical")
-    return to_grey_values(
-        np.asarray(pixels.apply_modality_lut(dataset.pixel_array, dataset), np.float32), dataset
-    )
-
-
-def to_grey_values(values: NDArray[np.float32], dataset: Any) -> NDArray[np.float32]:
-    if int(dataset.get("SamplesPerPixel", 1)) > 1:
-        values = values.mean(axis=-1)
-    return -values if _is_inverted(dataset) else values
-
-
-def _is_inverted(dataset: Any) -> bool:
-    return str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1"
+    Raises:
+        UserError: damaged files, or several series in one folder.
+    """
+    others, differing = list[Path](), list[Path]()
+    for path in paths:
+        with reading_dicom(path):
+            datasets, left_out = _read_series(path, with_pixels=False)
+            others += left_out
+            differing += [path] if by_windows and len(_windows(datasets)) > 1 else []
+    notes = []
+    if others:
+        notes.append(
+            f"{len(others)} files beside slices are passed over, such as {others[0]}: they are no "
+            "DICOM pictures"
+        )
+    if differing:
+        notes.append(
+            f"the slices of {differing[0]} name different windows, as those of {len(differing)} of "
+            f"{len(paths)} DICOM volumes do: percentiles of the whole volume become black and white, "
+            "so that slices stay comparable (window or value_range names others)"
+        )
+    return notes
 
 
 def read_dicom_window(path: Path) -> tuple[float, float] | None:
-    """The first window that the file names, as the values that become 0 and 255."""
+    """The window that all slices and frames name, as the values that become 0 and 255.
+
+    `None` where there is none, or where they name different ones: none of them shows all slices.
+    """
     with reading_dicom(path):
-        file = _files(path)[0] if path.is_dir() else path
-        return _window(_read(file, with_pixels=False))
+        windows = _windows(read_series(path, with_pixels=False))
+    return windows.pop() if len(windows) == 1 else None
 
 
-def _first(dataset: Any, name: str) -> float | None:
+def _windows(datasets: list[Any]) -> set[tuple[float, float] | None]:
+    return {_window(dataset, n) for dataset in datasets for n in range(num_frames(dataset))}
+
+
+def _window(dataset: Any, frame: int) -> tuple[float, float] | None:
+    """The first window of a frame, or the values between which its table rises."""
+    found = _linear_window(dataset, frame) or _table_window(dataset, frame)
+    if found is None:
+        return None
+    low, high = found
+    return (-high, -low) if is_inverted(dataset) else (low, high)
+
+
+def _linear_window(dataset: Any, frame: int) -> tuple[float, float] | None:
+    centre, width = (
+        _first(frame_value(dataset, frame, name)) for name in ("WindowCenter", "WindowWidth")
+    )
+    # converters write one that is every stored value where their slices had none
+    is_idle = OF_FRAMES in dataset and width is not None and width >= 2 ** int(dataset.BitsStored)
+    if centre is None or width is None or not width > 0 or is_idle:
+        return None
+    return centre - width / 2, centre + width / 2
+
+
+def _table_window(dataset: Any, frame: int) -> tuple[float, float] | None:
+    """Values between which the first table (VOI LUT, PS3.3, section C.11.2) is not constant."""
+    tables = dataset.get("VOILUTSequence") or frame_value(dataset, frame, "VOILUTSequence") or []
+    for table in tables[:1]:
+        count, first, _ = (int(number) for number in table.LUTDescriptor)
+        data = table.LUTData
+        if isinstance(data, bytes):
+            data = np.frombuffer(data, "<u2" if len(data) >= 2 * (count or 2**16) else np.uint8)
+        steps = np.flatnonzero(np.diff(np.asarray(data, np.int64)))
+        if steps.size:
+            return float(first + steps[0]), float(first + steps[-1] + 1)
+    return None
+
+
+def _first(value: Any) -> float | None:
     """The first of one or several numbers; `None` without any."""
-    values = np.atleast_1d(np.array([] if dataset.get(name) is None else dataset.get(name), float))
+    values = np.atleast_1d(np.array([] if value is None else value, float))
     return float(values[0]) if values.size else None
 
 
-def _frame_window(dataset: Any) -> Any:
-    """What an enhanced file says of its frames' window; `None` where that is every stored value.
-
-    Converters write such a one where their slices had none.
-    """
-    groups = [group for name in (_OF_ALL, OF_FRAMES) for group in (dataset.get(name) or [])[:1]]
-    windows = [w for group in groups for w in group.get("FrameVOILUTSequence", [])]
-    width = _first(windows[0], "WindowWidth") if windows else None
-    return None if width is None or width >= 2 ** int(dataset.BitsStored) else windows[0]
-
-
-def _window(dataset: Any) -> tuple[float, float] | None:
-    source = _frame_window(dataset) or dataset
-    centre, width = (_first(source, name) for name in ("WindowCenter", "WindowWidth"))
-    if centre is None or width is None or not width > 0:
-        return None
-    low, high = centre - width / 2, centre + width / 2
-    return (-high, -low) if _is_inverted(dataset) else (low, high)
-
-
-def read_dicom_picture(path: Path) -> NDArray[Any]:
+def read_dicom_picture(path: Path, as_stored: bool = False) -> NDArray[Any]:
     """A single picture (X-ray, ultrasound, photograph) as (H, W, C).
+
+    Args:
+        path: the file.
+        as_stored: numbers as labels need them, neither rescaled nor inverted nor coloured.
 
     Raises:
         UserError: the file is damaged, or holds several frames.
     """
     with reading_dicom(path):
-        dataset = _read(path, with_pixels=True)
+        (dataset,) = read_series(path, with_pixels=True)
         if num_frames(dataset) > 1:
             raise UserError(
                 f"{path} holds {dataset.NumberOfFrames} frames: give it labels as a volume "
                 "(labels/ID.nii.gz, .nrrd, .mha or DICOM SEG)"
             )
-        is_palette = "PALETTE" in str(dataset.PhotometricInterpretation)
-        is_grey = int(dataset.get("SamplesPerPixel", 1)) == 1 and not is_palette
-        return grey_values(dataset)[..., None] if is_grey else _colours(dataset, is_palette)
-
-
-def _colours(dataset: Any, is_palette: bool) -> NDArray[Any]:
-    pixels = require("pydicom.pixels", "medical")
-    if is_palette:
-        values = pixels.apply_color_lut(dataset.pixel_array, dataset)
-        return np.asarray(values >> 8 if values.dtype == np.uint16 else values, np.uint8)
-    # pydicom itself turns YBR into RGB
-    return np.asarray(dataset.pixel_array)
+        frames: NDArray[Any] = stored_values(dataset) if as_stored else pixel_values(dataset)
+        pixels = np.asarray(frames[0])
+        return pixels if pixels.ndim == 3 else pixels[..., None]

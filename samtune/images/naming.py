@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from samtune.errors import UserError
 from samtune.files import is_file, is_folder, plain_parts
-from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.images.pixels import IMAGE_SUFFIXES, is_picture
 
 
 def list_images(paths: Sequence[Path], without: Sequence[Path] = ()) -> dict[str, Path]:
@@ -57,9 +57,9 @@ def _images_under(folder: Path, without: Sequence[Path]) -> list[Path]:
     return [
         file
         for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and not file.name.startswith(".")
+        if not file.name.startswith(".")
         and (file.is_file() or not file.exists())  # a link to nowhere is told by whoever reads it
+        and is_picture(file)
         and left_out.isdisjoint(file.resolve().parents)
     ]
 

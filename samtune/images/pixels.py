@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from samtune.errors import UserError, first_line
 from samtune.files import is_file
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
-from samtune.images.dicom import read_dicom_picture, read_dicom_window
+from samtune.images.dicom import is_dicom, read_dicom_picture, read_dicom_window
 from samtune.images.intensity import to_uint8, told_flat
 from samtune.images.tiff import read_tiff, tiff_hw, upright
 from samtune.types import ImageArray, Stretch
@@ -59,8 +59,14 @@ def _stream(file: ImageFile) -> Path | io.BytesIO:
     return file if isinstance(file, Path) else io.BytesIO(file.content)
 
 
-def _is_dicom(file: Path) -> bool:
-    return file.suffix.lower() in DICOM_SUFFIXES
+def is_picture(file: Path) -> bool:
+    """Whether a file is an image by its suffix, or DICOM by its content, whatever it is called."""
+    return file.suffix.lower() in IMAGE_SUFFIXES or is_dicom(file)
+
+
+def picture_id(file: Path) -> str:
+    """The name of an image without its suffix; numbers of DICOM after a full stop are no suffix."""
+    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
 
 
 def is_tiff(file: ImageFile) -> bool:
@@ -96,7 +102,7 @@ def read_image(
     """
     path = Path(path) if isinstance(path, str) else path
     pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
-    if isinstance(path, Path) and _is_dicom(path) and stretch == "none" and value_range is None:
+    if isinstance(path, Path) and is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = read_dicom_window(path), "auto"
     if stretch == "none" and value_range is None:
         told_flat(pixels, str(path))
@@ -131,8 +137,8 @@ def read_pixels(path: ImageFile, as_stored: bool = False, with_pages: bool = Fal
 
 
 def _read_raster(path: ImageFile, as_stored: bool, with_pages: bool) -> NDArray[Any]:
-    if isinstance(path, Path) and _is_dicom(path):
-        return read_dicom_picture(path)
+    if isinstance(path, Path) and is_dicom(path):
+        return read_dicom_picture(path, as_stored)
     if is_tiff(path):
         return read_tiff(_bytes_or_path(path), str(path), as_stored, with_pages)
     with Image.open(_stream(path)) as image:

@@ -23,8 +23,8 @@ from samtune.tasks.searching import search_settings
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
 
 if TYPE_CHECKING:
+    from samtune.data.volumes.labels import LabelRules, Labels
     from samtune.data.volumes.slices import SliceStack
-    from samtune.data.volumes.voxels import Labels
     from samtune.inference.volumes.carrying import Seed, VolumeObject
     from samtune.models.backend import Sam
 
@@ -44,6 +44,7 @@ class VolumeSegmentation(Result):
         tolerance: of NSD, mm.
         not_written: why there are no labels; empty where there are.
         hint: what to try where nothing was found without a prompt.
+        notes: what to know of how the volume was read.
     """
 
     out: Path
@@ -54,6 +55,7 @@ class VolumeSegmentation(Result):
     tolerance: float
     not_written: str = ""
     hint: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -81,13 +83,13 @@ class _Prompts:
     file: Path | None = None
     labels: Path | None = None
 
-    def seeds(self, volume: Path, stack: SliceStack) -> list[Seed]:
+    def seeds(self, volume: Path, stack: SliceStack, rules: LabelRules) -> list[Seed]:
         """Objects with their prompts; none without a prompt.
 
         Raises:
             UserError: prompts are given in two ways, or make no sense.
         """
-        from samtune.data.volumes.voxels import read_volume_labels
+        from samtune.data.volumes.labels import read_volume_labels
         from samtune.inference.volumes.seeds import read_seeds, seeds_from_labels
 
         is_own = self.box is not None or bool(self.points) or self.slice is not None
@@ -98,7 +100,7 @@ class _Prompts:
         if self.file is not None:
             return read_seeds(self.file)
         if self.labels is not None:
-            return seeds_from_labels(read_volume_labels(self.labels, volume), stack.axis)
+            return seeds_from_labels(read_volume_labels(self.labels, volume, rules), stack.axis)
         return [self._own()] if is_own else []
 
     def _own(self) -> Seed:
@@ -132,6 +134,8 @@ def segment_volume(
     prompts: str | Path | None = None,
     from_labels: str | Path | None = None,
     truth: str | Path | None = None,
+    ignore_values: Sequence[int] = (),
+    with_foreign_labels: bool = False,
     tolerance: NotNegative = 2.0,
     stop: Layer | StopRule | None = None,
     growth: NotNegative = GROWTH,
@@ -165,7 +169,7 @@ def segment_volume(
 
     Args:
         model: run folder, checkpoint, adapter, or any base model.
-        volume: a file, or a folder of DICOM slices.
+        volume: a file, or a folder of DICOM slices; of nnU-Net's channels the first, ID_0000.
         out: labels: .nii.gz, .nii, .nrrd, .mha, or .dcm for DICOM SEG of a DICOM volume.
         slice: number of the slice that box and points lie on.
         box: X0,Y0,X1,Y1 of the object.
@@ -175,6 +179,9 @@ def segment_volume(
             [[x, y], ...], "labels": [1, 0, ...], "name": ..., "id": ...}.
         from_labels: the box of each label on the slice where it is largest, to measure a model.
         truth: measure each object against the label of its id: Dice, IoU, NSD, HD95, in space.
+        ignore_values: values of those labels that are no object.
+        with_foreign_labels: take DICOM labels also where they say that they belong to another patient,
+            study or frame of reference than the volume.
         tolerance: of NSD, mm.
         stop: when an object has come to its end.
         growth: share of a box's sides that it grows by on every side, a pixel at least.
@@ -194,8 +201,11 @@ def segment_volume(
     Raises:
         UserError: a path or number makes no sense, or the model answers with NaN.
     """
+    from samtune.data.volumes.finding import channel_files
+    from samtune.data.volumes.labels import LabelRules
     from samtune.data.volumes.segment_codes import TISSUE, parse_property
     from samtune.data.volumes.slices import open_stack
+    from samtune.data.volumes.voxels import read_volume_notes
     from samtune.inference.volumes.carrying import require_inside
     from samtune.inference.volumes.objects import (
         as_written,
@@ -210,18 +220,20 @@ def segment_volume(
     _require_place(place, source, files, overwrite)
     rule = build(StopRule, "stop", stop)
     _require_sense(place, segment_code, rule, growth, tolerance)
-    require_reading(reading, ("value_range", "window", "axis", "with_neighbours"))
+    require_reading(reading, ("value_range", "window", "axis", "with_neighbours", "bands"))
     kind = parse_property(segment_code) if segment_code else TISSUE
     given = _Prompts(
         slice, box, points, name, _path(prompts), _path(from_labels)
     )  # fmt: skip
     sam = open_model(model, checkpoint, image_size, device)
-    stack = open_stack(source, reading_of(sam, reading))
-    seeds = given.seeds(source, stack)
+    shown, rules = reading_of(sam, reading), LabelRules(tuple(ignore_values), with_foreign_labels)
+    stack = open_stack(channel_files(source) if shown.bands else [source], shown)
+    seeds = given.seeds(source, stack, rules)
     settings = search_settings(search, bool(seeds))
     for seed in seeds:
         require_inside(seed, stack)
-    labels = _read_truth(_path(truth), source, seeds)
+    labels = _read_truth(_path(truth), source, rules, seeds)
+    notes = tuple(read_volume_notes([source], shown.intensity_range is None))
     finder = None if seeds else VolumeSearch(sam, stack, settings, place, min_iou, min_slices)
     began = time.perf_counter()
     objects = finder.objects() if finder else _carried(sam, stack, rule, growth, focus, seeds)
@@ -238,7 +250,7 @@ def segment_volume(
     rows = write_report(place, stack, objects, scores, about)
     result = VolumeSegmentation(
         place, report_path(place), rows, len(stack), seconds, tolerance, not_written,
-        finder.hint if finder else "",
+        finder.hint if finder else "", notes,
     )  # fmt: skip
     if finder and (result.is_empty or not not_written):  # else another format can still be had
         finder.forget_slices()
@@ -289,19 +301,21 @@ def _require_sense(
             raise UserError(f"{name} is {value:g}: give a number from 0 up")
 
 
-def _read_truth(truth: Path | None, volume: Path, seeds: list[Seed]) -> Labels | None:
+def _read_truth(
+    truth: Path | None, volume: Path, rules: LabelRules, seeds: list[Seed]
+) -> Labels | None:
     """Labels to measure against.
 
     Raises:
         UserError: they lack an object that is asked for.
     """
-    from samtune.data.volumes.voxels import read_volume_labels
+    from samtune.data.volumes.labels import read_volume_labels
 
     if truth is None:
         return None
     if not seeds:
         raise UserError("truth goes with prompts: objects that are found have numbers of their own")
-    labels = read_volume_labels(truth, volume)
+    labels = read_volume_labels(truth, volume, rules)
     missing = [seed.object_id for seed in seeds if not (labels.layers == seed.object_id).any()]
     if missing:
         raise UserError(

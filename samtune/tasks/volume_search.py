@@ -43,7 +43,7 @@ class VolumeSearch:
         self._generator = make_generator(self.sam, self.settings)
         self.causes = {
             **causes_of(self._generator, self.settings), "axis": AXES[stack.axis],
-            "range": [stack.low, stack.high], "with_neighbours": stack.with_neighbours,
+            "range": stack.ranges, "with_neighbours": stack.with_neighbours,
             "slices": _sha256(stack),
         }  # fmt: skip
         self._progress = Progress(partial_folder(report_path(self.out)), self.causes)

@@ -10,7 +10,8 @@ import pytest
 from scipy import ndimage
 
 from samtune.cli import main
-from samtune.data.volumes.voxels import read_volume_labels, read_voxels
+from samtune.data.volumes.labels import read_volume_labels
+from samtune.data.volumes.voxels import read_voxels
 from samtune.inference.automatic.candidates import Candidate, box_and_bits
 from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.models.mask_thresholds import FittedThresholds, MaskThresholds
@@ -427,7 +428,7 @@ class TestMistakes:
                 ["--slice", "2", "--box", "1,1,9,9", "--stop.max_change", "0.5"],
                 ["stop.max_change is 0.5", "1 up"],
             ),
-            (["--slice", "2", "--box", "1,1,9,9", "--growth", "nan"], ["growth is nan"]),
+            (["--slice", "2", "--box", "1,1,9,9", "--growth", "nan"], ["growth is", "nan"]),
             (["--slice", "2", "--box", "1,1,9,9", "--reading.window", "liverr"], ["liverr"]),
             (
                 ["--slice", "2", "--box", "1,1,9,9", "--reading.value_range", "9", "2"],
@@ -442,7 +443,7 @@ class TestMistakes:
             (["--slice", "2", "--box", "9,9,9,20"], ["no width or no height"]),
             (["--slice", "2", "--points", "9,9,0"], ["not of the object", "add a box"]),
             (["--slice", "2", "--box", "1,1,9,9", "--segment_code", "SCT:1:a"], ["for DICOM SEG"]),
-            (["--search.points_per_side", "0"], ["points_per_side is 0"]),
+            (["--search.points_per_side", "0"], ["points_per_side is '0'"]),
         ],
     )
     def test_of_prompts_and_numbers(self, capsys, place, tmp_path, flags, parts):

@@ -20,7 +20,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_called, split_folders
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES, read_labels
+from samtune.images.pixels import IMAGE_SUFFIXES, is_picture, picture_id, read_labels
 from samtune.types import ImageArray, LabelArray
 
 _MASK_FOLDERS = ("labels", "masks")
@@ -59,20 +59,20 @@ class MaskFolder(Reader):
     def _add_folder(self, folder: Path, split: str, manifest: Manifest) -> list[Path]:
         """Add the images that the manifest names; the others are returned."""
         images, masks = folder / "images", _mask_folder(folder)
-        files = sorted(f for f in images.glob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(f for f in images.glob("*") if not f.is_dir() and is_picture(f))
         if not files:
             raise UserError(f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)})")
         by_stem, left_out = dict[str, Path](), list[Path]()
         for file in files:
-            if file.stem in by_stem:
-                raise UserError(f"{by_stem[file.stem]} and {file} share a name and so a mask")
-            by_stem[file.stem] = file
-            if manifest.rows and not manifest.row(file.stem, file):
+            if (stem := picture_id(file)) in by_stem:
+                raise UserError(f"{by_stem[stem]} and {file} share a name and so a mask")
+            by_stem[stem] = file
+            if manifest.rows and not manifest.row(stem, file):
                 left_out.append(file)
                 continue
             self._masks.append(_find_mask(masks, file))
-            image_id = f"{folder.name}/{file.stem}" if split else file.stem
-            self.records.append(manifest.record(image_id, file, split))
+            image_id = f"{folder.name}/{stem}" if split else stem
+            self.records.append(manifest.record(image_id, file, split, name=stem))
         if not self.records:
             raise UserError(
                 f"no image of {images} is named in the first column of {self.path / 'manifest.csv'}: "
@@ -88,7 +88,7 @@ class MaskFolder(Reader):
                 f"{len(left_out)} of {number} images have no row in {manifest} and are left out, such "
                 f"as {left_out[0]}"
             )
-        named = {name for r in self.records for name in (r.path.stem, r.path.name)}
+        named = {name for r in self.records for name in (picture_id(r.path), r.path.name)}
         if unknown := [image for image in rows if image not in named]:
             of = f"{len(unknown)} of {len(rows)} rows of {manifest}"
             yield f"{of} name no image, such as {unknown[0]!r}"
@@ -147,14 +147,15 @@ def _mask_folder(folder: Path) -> Path:
 
 
 def _find_mask(folder: Path, image: Path) -> Path:
-    candidates = [folder / image.stem, *(folder / f"{image.stem}{s}" for s in MASK_SUFFIXES)]
+    stem = picture_id(image)
+    candidates = [folder / stem, *(folder / f"{stem}{s}" for s in MASK_SUFFIXES)]
     for candidate in candidates:
         if candidate.exists():
             return candidate
-    like = sorted(file.name for file in folder.glob(f"{escape(image.stem)}*"))
+    like = sorted(file.name for file in folder.glob(f"{escape(stem)}*"))
     names = like or sorted(file.name for file in folder.iterdir())
     found = ", ".join(names[:3]) or "nothing"
     raise UserError(
-        f"{image} has no mask: expected {folder / image.stem}.png (or {', '.join(MASK_SUFFIXES[1:])}, "
+        f"{image} has no mask: expected {folder / stem}.png (or {', '.join(MASK_SUFFIXES[1:])}, "
         f"without loss and without a suffix to the name), or a folder of masks; {folder} holds {found}"
     )

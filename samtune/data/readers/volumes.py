@@ -4,12 +4,18 @@ PATH/images/ID.nii.gz     PATH/labels/ID.nii.gz     a number for each class, 0 i
 PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series, at any depth below images/ID (or a
                                                     multi-frame file images/ID.dcm), with SEG or
                                                     RTSTRUCT, or any of the others
+PATH/images/ID.nii.gz     PATH/labels/ID/*.nii.gz   a file for each structure, which gives it its name
 PATH/ID_image.nii.gz      PATH/ID_label.nii.gz      the same side by side
+PATH/imagesTr/ID_0000.*   PATH/labelsTr/ID.*        nnU-Net's: ID_0001, ... are other channels, and
+                                                    dataset.json names the classes; imagesTs with
+                                                    labelsTs is the test split
+PATH/ID/ct.nii.gz         PATH/ID/segmentations/*   TotalSegmentator's: a file for each structure
 PATH/manifest.csv         optional: a row for each ID, with a split or group column
 
-Suffixes: .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .dcm. A slice is seen with the body's front up and
-its right on the left, as radiologists do; slices of one volume are one group, and the spacing comes
-with them.
+Suffixes: .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .dcm; DICOM is known by its content, segmentations of
+Slicer (.seg.nrrd) by their fields. Of several values a voxel (channels, times) `bands` chooses up to
+three. A slice is seen with the body's front up and its right on the left, as radiologists do; slices of
+one volume are one group, and the spacing comes with them.
 """
 
 from collections import OrderedDict
@@ -25,22 +31,24 @@ from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record, spacing_columns
 from samtune.data.volumes.finding import find_volumes, holds_volumes
+from samtune.data.volumes.labels import (
+    LabelRules,
+    Labels,
+    read_label_notes,
+    read_volume_labels,
+)
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.slices import (
     AXES,
     SliceStack,
     axis_notes,
     choose_axes,
+    choose_channels,
     open_stack,
     shown,
     slice_of,
 )
-from samtune.data.volumes.voxels import (
-    Labels,
-    read_geometry,
-    read_label_notes,
-    read_volume_labels,
-)
+from samtune.data.volumes.voxels import read_geometry, read_volume_notes
 from samtune.errors import UserError, require
 
 # Volumes of this many bytes are kept by each process that reads: shuffled slices come from all of them.
@@ -86,7 +94,8 @@ class Volumes(Reader):
     def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
         self.settings = settings or SourceSettings()
         require("nibabel", "medical")
-        self.files = find_volumes(path)
+        self._set = find_volumes(path)
+        self.files = self._set.files
         if not self.files:
             raise UserError(
                 f"{path} holds no volumes: expected images/ID.nii.gz with labels/ID.nii.gz"
@@ -94,8 +103,12 @@ class Volumes(Reader):
         manifest = Manifest(path)
         names = [files.volume_id for files in self.files]
         geometries = [read_geometry(files.image) for files in self.files]
+        for files, geometry in zip(self.files, geometries, strict=True):
+            choose_channels(files.channels, geometry, self.settings.reading)
         self._axes = choose_axes(self.settings.reading.axis, geometries)
         self._notes = axis_notes(names, geometries) if self.settings.reading.axis == "auto" else []
+        by_windows = self.settings.reading.intensity_range is None
+        self._notes += read_volume_notes([files.image for files in self.files], by_windows)
         self._notes += [note for files in self.files for note in read_label_notes(files.labels)]
         self.records: list[Record] = []
         self._places: list[_Place] = []
@@ -140,6 +153,7 @@ class Volumes(Reader):
                 manifest.record(
                     f"{files.volume_id}/{AXES[axis]}{index:04d}",
                     files.image,
+                    files.split,
                     name=files.volume_id,
                     group=files.volume_id,
                     columns=spacing,
@@ -150,8 +164,7 @@ class Volumes(Reader):
         """Slices with an object, or all of them."""
         if self.settings.slices == "all":
             return list(range(shape[axis]))
-        files = self.files[number]
-        layers = read_volume_labels(files.labels, files.image).layers
+        layers = self._read_labels(number).layers
         others = tuple(place for place in range(4) if place != axis + 1)
         return [int(index) for index in np.flatnonzero(layers.any(axis=others))]
 
@@ -162,9 +175,7 @@ class Volumes(Reader):
         layers = volume.labels.layers
         seen = [slice_of(layer, place.axis, place.number) for layer in layers]
         labels = np.stack(seen).astype(np.int32)
-        for value in settings.ignore_values:
-            labels = np.where(labels == value, np.int32(0), labels)
-        names = volume.labels.names | dict(settings.class_names)
+        names = self._set.class_names | volume.labels.names | dict(settings.class_names)
         classes = {int(v): names.get(int(v), str(v)) for v in np.unique(labels) if v}
         if settings.labels == "binary":
             labels = (labels.max(axis=0, keepdims=True) > 0).astype(np.int32)
@@ -175,7 +186,8 @@ class Volumes(Reader):
 
     def stored(self, index: int) -> NDArray[Any]:
         place = self._places[index]
-        return self._volume(place.volume).stack.values(place.number)[..., None]
+        values = self._volume(place.volume).stack.values(place.number)
+        return values if values.ndim == 3 else values[..., None]
 
     def hw(self, index: int) -> tuple[int, int]:
         return self._hws[index]
@@ -192,5 +204,10 @@ class Volumes(Reader):
     def _load(self, number: int) -> _Volume:
         files = self.files[number]
         reading = self.settings.reading.changed(axis=AXES[self._axes[number]])
-        labels = read_volume_labels(files.labels, files.image)
-        return _Volume(open_stack(files.image, reading), labels)
+        return _Volume(open_stack(files.channels, reading), self._read_labels(number))
+
+    def _read_labels(self, number: int) -> Labels:
+        files, settings = self.files[number], self.settings
+        ignored = (*settings.ignore_values, *self._set.ignored)
+        rules = LabelRules(ignored, settings.with_foreign_labels)
+        return read_volume_labels(files.labels, files.image, rules, self._set.structures)

@@ -93,6 +93,11 @@ def _region_names(dataset: Any) -> dict[int, str]:
 
 def _segments(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[MaskArray]]:
     """Names of the segments by number, and their masks; fractions above one half count."""
+    if image.is_sheared:
+        raise UserError(
+            f"{dataset.filename} is DICOM SEG of an image that was taken with a tilted gantry, whose "
+            "slices are no box: give labels as NIfTI or RTSTRUCT"
+        )
     highdicom = require("highdicom", "medical")
     segmentation = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
     stored = highdicom.VolumeGeometry(

@@ -1,12 +1,30 @@
-"""Which files of a folder are volumes, and which their labels."""
+"""Which files of a folder are volumes, which their labels, and what these mean.
 
+Besides samtune's own two layouts these are known: nnU-Net's and the Medical Segmentation Decathlon's
+(imagesTr, labelsTr, dataset.json) and TotalSegmentator's (a folder for each patient).
+"""
+
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from samtune.data.volumes.voxels import VOLUME_SUFFIXES
+from samtune.data.volumes.labels import structure_files
+from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
 from samtune.errors import UserError
+from samtune.files import read_json
 from samtune.images.dicom import is_dicom
+
+# Folders of images and of their labels, and the split that they are of where there are several.
+_FOLDERS = (
+    ("images", "labels", ""),
+    ("imagesTr", "labelsTr", "train"),
+    ("imagesTs", "labelsTs", "test"),
+)
+_STRUCTURES = "segmentations"
+# nnU-Net's channels: ID_0000, ID_0001, ...
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+_IGNORED = "ignore"
 
 
 @dataclass(frozen=True)
@@ -14,41 +32,166 @@ class VolumeFiles:
     """A volume with its labels.
 
     Attributes:
-        volume_id: its name, without `_image` and suffixes.
-        image: a file, or a folder of DICOM slices.
-        labels: a file.
+        volume_id: its name, without `_image`, the number of a channel, and suffixes.
+        channels: a file, or a folder of DICOM slices; several where each holds a channel.
+        labels: a file, or a folder with one for each structure.
+        split: as the folders say, or empty.
     """
 
     volume_id: str
-    image: Path
+    channels: tuple[Path, ...]
     labels: Path
+    split: str = ""
+
+    @property
+    def image(self) -> Path:
+        """The first channel."""
+        return self.channels[0]
 
 
-def _stem(file: Path) -> str:
-    suffix = next((s for s in VOLUME_SUFFIXES if file.name.lower().endswith(s)), "")
-    return file.name[: len(file.name) - len(suffix)]
+@dataclass(frozen=True)
+class VolumeSet:
+    """Volumes of a folder.
+
+    Attributes:
+        files: of each.
+        class_names: of label values, as a dataset.json beside them says.
+        ignored: label values that it says are to be left out.
+        structures: names of all that have files of their own, in the order of their numbers from 1.
+    """
+
+    files: list[VolumeFiles]
+    class_names: dict[int, str] = field(default_factory=dict)
+    ignored: tuple[int, ...] = ()
+    structures: tuple[str, ...] = ()
 
 
-def find_volumes(path: Path) -> list[VolumeFiles]:
+def find_volumes(path: Path) -> VolumeSet:
     """Volumes with their labels.
 
     Raises:
-        UserError: a volume lacks its labels, or a folder below `images` holds several DICOM series.
+        UserError: a volume lacks its labels, or a folder of one holds several DICOM series or images.
     """
-    if inside := _volumes(path / "images"):
-        return [_with_labels(entry, path / "labels", "") for entry in inside]
-    images = [file for file in _volumes(path) if _stem(file).endswith("_image")]
-    return [_with_labels(file, path, "_label") for file in images]
+    files = [*_beside(path), *_by_patient(path)]
+    if not files:
+        images = [file for file in _volumes(path) if volume_stem(file).endswith("_image")]
+        files = list(_paired(images, path, "_label"))
+    names, ignored = _class_names(path / "dataset.json")
+    folders = [each.labels for each in files if _holds_structures(each.labels)]
+    structures = sorted({name for folder in folders for name in structure_files(folder)})
+    return VolumeSet(files, names, ignored, tuple(structures))
 
 
-def _with_labels(entry: Path, folder: Path, ending: str) -> VolumeFiles:
-    """A file, or a folder with one series, and its labels: its name with an ending in `folder`."""
-    name = _stem(entry).removesuffix("_image")
-    places = [folder / f"{name}{ending}{suffix}" for suffix in VOLUME_SUFFIXES]
-    labels = next((place for place in places if place.is_file()), None)
-    if labels is None:
-        raise UserError(f"{entry} has no labels: expected {places[0]}, .nrrd, .mha or .dcm")
-    return VolumeFiles(name, _only_series(entry) if entry.is_dir() else entry, labels)
+def holds_volumes(path: Path) -> bool:
+    """Whether a folder has volumes; single DICOM pictures beside masks are none."""
+    for images, labels, _ in _FOLDERS:
+        if inside := _volumes(path / images, with_series=True):
+            is_told = all(entry.is_dir() or is_dicom(entry) for entry in inside)
+            return not is_told or bool(_label_places(path / labels, ""))
+    return bool(_volumes(path)) or any(map(_holds_structures, path.glob(f"*/{_STRUCTURES}")))
+
+
+def channel_files(volume: Path) -> list[Path]:
+    """The files beside ID_0000 that are other channels of it, that one first."""
+    match = _CHANNEL.fullmatch(volume_stem(volume))
+    if match is None or int(match[2]) != 0:
+        return [volume]
+    suffix = volume.name[len(volume_stem(volume)) :]
+    others = sorted(volume.parent.glob(f"*_[0-9][0-9][0-9][0-9]{suffix}"))
+    return [other for other in others if volume_stem(other)[:-5] == match[1]]
+
+
+def _beside(path: Path) -> Iterator[VolumeFiles]:
+    """Volumes of folders of images and of labels."""
+    found = [
+        (path / images, path / labels, split)
+        for images, labels, split in _FOLDERS
+        if _volumes(path / images, with_series=True)
+        and (split != "test" or _label_places(path / labels, ""))
+    ]
+    for images, labels, split in found:
+        entries = _volumes(images, with_series=True)
+        yield from _paired(entries, labels, "", split if len(found) > 1 else "")
+
+
+def _paired(
+    entries: list[Path], folder: Path, ending: str, split: str = ""
+) -> Iterator[VolumeFiles]:
+    """Volumes with the labels of their name, and an ending, in `folder`; channels come together."""
+    places, channels = _label_places(folder, ending), dict[str, list[Path]]()
+    for entry in entries:
+        name = volume_stem(entry).removesuffix("_image")
+        match = _CHANNEL.fullmatch(name)
+        if match and name not in places and match[1] in places:
+            name = match[1]
+        channels.setdefault(name, []).append(_only_series(entry) if entry.is_dir() else entry)
+    for name, files in channels.items():
+        if name not in places:
+            expected = folder / f"{name}{ending}{VOLUME_SUFFIXES[0]}"
+            raise UserError(f"{files[0]} has no labels: expected {expected}, .nrrd, .mha or .dcm")
+        if len(files) > 1 and not all(_CHANNEL.fullmatch(volume_stem(file)) for file in files):
+            raise UserError(f"{files[0]} and {files[1]} share a name and so labels: rename one")
+        yield VolumeFiles(name, tuple(files), places[name], split)
+
+
+def _label_places(folder: Path, ending: str) -> dict[str, Path]:
+    """Files of labels, and folders with one for each structure, by the names of their volumes."""
+    if not folder.is_dir():
+        return {}
+    entries = [
+        entry
+        for entry in sorted(folder.iterdir(), key=_rank)
+        if (_is_volume_file(entry) if entry.is_file() else _holds_structures(entry))
+    ]
+    places: dict[str, Path] = {}
+    for entry in entries:
+        stem = volume_stem(entry)
+        if stem.endswith(ending):
+            places.setdefault(stem.removesuffix(ending), entry)
+    return places
+
+
+def _rank(entry: Path) -> tuple[int, str]:
+    """Where two files are of one name, the suffix that stands first counts."""
+    suffix = entry.name[len(volume_stem(entry)) :].lower()
+    known = suffix in VOLUME_SUFFIXES
+    return (VOLUME_SUFFIXES.index(suffix) if known else len(VOLUME_SUFFIXES), entry.name)
+
+
+def _by_patient(path: Path) -> Iterator[VolumeFiles]:
+    """Volumes beside a folder with a file for each structure."""
+    for structures in sorted(path.glob(f"*/{_STRUCTURES}")):
+        if not _holds_structures(structures):
+            continue
+        images = _volumes(structures.parent)
+        if len(images) != 1:
+            names = ", ".join(image.name for image in images[:5]) or "none"
+            raise UserError(
+                f"{structures.parent} holds {len(images)} volumes beside {_STRUCTURES}/ ({names}): "
+                "expected one, their image"
+            )
+        yield VolumeFiles(structures.parent.name, (images[0],), structures)
+
+
+def _holds_structures(folder: Path) -> bool:
+    return folder.is_dir() and bool(structure_files(folder))
+
+
+def _class_names(file: Path) -> tuple[dict[int, str], tuple[int, ...]]:
+    """Names of label values, and those to be left out, of nnU-Net's (or the Decathlon's) dataset.json.
+
+    It maps names to values, or values to names; a region of several values names none of them.
+    """
+    content = read_json(file) if file.is_file() else {}
+    labels = content.get("labels") if isinstance(content, dict) else None
+    names: dict[int, str] = {}
+    for key, value in labels.items() if isinstance(labels, dict) else ():
+        if isinstance(value, int):
+            names[value] = str(key)
+        elif key.isdigit() and isinstance(value, str):
+            names[int(key)] = value
+    ignored = tuple(value for value, name in names.items() if name.lower() == _IGNORED)
+    return {v: name for v, name in names.items() if v and v not in ignored}, ignored
 
 
 def _only_series(folder: Path) -> Path:
@@ -76,21 +219,19 @@ def _series(folder: Path, visited: set[Path]) -> Iterator[Path]:
             yield from _series(entry, visited)
 
 
-def _volumes(folder: Path) -> list[Path]:
+def _volumes(folder: Path, with_series: bool = False) -> list[Path]:
     """Files of volumes, and folders with DICOM series at any depth."""
     if not folder.is_dir():
         return []
     return [
         entry
         for entry in sorted(folder.iterdir())
-        if (entry.is_file() and entry.name.lower().endswith(VOLUME_SUFFIXES))
-        or (entry.is_dir() and folder.name == "images" and any(_series(entry, set())))
+        if (entry.is_file() and _is_volume_file(entry))
+        or (with_series and entry.is_dir() and any(_series(entry, set())))
     ]
 
 
-def holds_volumes(path: Path) -> bool:
-    """Whether a folder has volumes; single DICOM pictures beside masks are none."""
-    inside = _volumes(path / "images")
-    if inside and all(entry.is_dir() or is_dicom(entry) for entry in inside):
-        return bool(_volumes(path / "labels"))
-    return bool(inside or _volumes(path))
+def _is_volume_file(file: Path) -> bool:
+    """By its name, or DICOM by its content."""
+    is_hidden = file.name.startswith(".")
+    return not is_hidden and (file.name.lower().endswith(VOLUME_SUFFIXES) or is_dicom(file))

@@ -12,6 +12,8 @@ from samtune.errors import require
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # A voxel of axes of length 1 has at least this volume unless they lie (nearly) in a plane.
 _LEAST_VOLUME = 1e-3
+# Cosine of the angle of axes from which they are not at right angles.
+_LEAST_SHEAR = 1e-3
 # With what float32 rounds off at the far end of a volume.
 _HALF_VOXEL = 0.51
 
@@ -25,12 +27,16 @@ class Geometry:
         affine: (4, 4): stored index (i, j, k, 1) -> millimetres to the right, front and head.
         frame_axis: the stored axis along which pictures were taken one by one, if the file says so.
         is_measured: the stored axes whose distances the file gives; along others voxels count as 1.
+        num_channels: values of each voxel (channels, times).
+        is_coloured: the channels are red, green and blue, as a screen shows them.
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
     frame_axis: int | None = None
     is_measured: tuple[bool, bool, bool] = (True, True, True)
+    num_channels: int = 1
+    is_coloured: bool = False
 
     @property
     def _orientation(self) -> NDArray[np.float64]:
@@ -60,6 +66,12 @@ class Geometry:
         return bool(sizes.all() and abs(np.linalg.det(axes / sizes)) > _LEAST_VOLUME)
 
     @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are not at right angles, as those of a tilted gantry."""
+        axes = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return bool(np.abs(axes.T @ axes - np.eye(3)).max() > _LEAST_SHEAR)
+
+    @property
     def corners(self) -> NDArray[np.float64]:
         """(8, 3) centres of the outermost voxels, in millimetres; the first is that of index 0."""
         last = np.array(self.ras_shape) - 1
@@ -74,8 +86,14 @@ class Geometry:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Millimetres between voxels in right-anterior-superior order; NaN where nobody measured."""
+        """Millimetres between voxels in right-anterior-superior order; NaN where nobody measured.
+
+        Slices that a tilted gantry shifted against each other are as far apart as their planes.
+        """
         sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
+        if self.frame_axis is not None:
+            others = np.delete(sizes, self.frame_axis)
+            sizes[self.frame_axis] = abs(np.linalg.det(self.affine[:3, :3])) / others.prod()
         sizes = np.where(self.is_measured, sizes, np.nan)
         return tuple(sizes[np.argsort(self._orientation[:, 0])].tolist())
 

@@ -29,53 +29,138 @@ class SliceStack:
     """The slices of a volume across one axis, with the body's front up and its right on the left.
 
     Attributes:
-        voxels: (X, Y, Z) intensities in right-anterior-superior order.
+        voxels: (X, Y, Z) intensities in right-anterior-superior order, or (X, Y, Z, C) of two or three
+            channels that are red, green and blue.
         axis: that the slices are cut across.
-        low, high: intensities that become 0 and 255.
+        ranges: for each channel the intensities that become 0 and 255.
         spacing: millimetres between voxels, in the same order; NaN where the file gives none.
         with_neighbours: a slice has its neighbours as red and blue.
     """
 
     voxels: NDArray[Any]
     axis: int
-    low: float
-    high: float
+    ranges: tuple[tuple[float, float], ...]
     spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
     with_neighbours: bool = False
 
     def __len__(self) -> int:
-        return int(self.voxels.shape[self.axis])
+        return int(self.shape[self.axis])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along the three axes."""
+        return self.voxels.shape[:3]
 
     @property
     def hw(self) -> tuple[int, int]:
         """Height and width of a slice."""
-        across, up = (side for place, side in enumerate(self.voxels.shape) if place != self.axis)
+        across, up = (side for place, side in enumerate(self.shape) if place != self.axis)
         return int(up), int(across)
 
     def values(self, number: int) -> NDArray[Any]:
-        """(H, W) intensities of a slice."""
+        """(H, W) intensities of a slice, or (H, W, C) of several channels."""
         return slice_of(self.voxels, self.axis, number)
 
     def picture(self, number: int) -> ImageArray:
-        """(H, W, 3) uint8: a grey slice thrice, or with its two neighbours as red and blue."""
+        """(H, W, 3) uint8: a grey slice thrice, or with its two neighbours as red and blue.
+
+        Three channels are red, green and blue, two are red and green.
+        """
+        if self.voxels.ndim > 3:
+            channels = np.moveaxis(self.values(number), 2, 0)
+            shown = [to_grey(c, *ends) for c, ends in zip(channels, self.ranges, strict=True)]
+            return np.stack([*shown, np.zeros_like(shown[0])][:3], axis=2)
         offsets = (-1, 0, 1) if self.with_neighbours else (0, 0, 0)
         numbers = [min(max(number + offset, 0), len(self) - 1) for offset in offsets]
-        return to_grey(np.stack([self.values(n) for n in numbers], axis=2), self.low, self.high)
+        return to_grey(np.stack([self.values(n) for n in numbers], axis=2), *self.ranges[0])
 
 
-def open_stack(path: Path, reading: Reading) -> SliceStack:
-    """Read a volume and cut it as its reading says: axis, window or range, neighbours.
+def open_stack(files: Sequence[Path], reading: Reading) -> SliceStack:
+    """Read a volume and cut it as its reading says: channels, axis, window or range, neighbours.
 
-    Without a window, that of a DICOM file is taken, or percentiles of the volume.
+    Without a window, that of a DICOM file is taken, or percentiles of the volume (of each channel).
+
+    Args:
+        files: of the volume: one, or one for each channel.
+        reading: how.
 
     Raises:
-        UserError: the file cannot be read, or there is no such window.
+        UserError: a file cannot be read or holds no number, or there is no such window or channel.
     """
-    geometry = read_geometry(path)
+    geometry = read_geometry(files[0])
     (axis,) = choose_axes(reading.axis, [geometry])
-    voxels = read_voxels(path)
-    low, high = reading.intensity_range or read_window(path) or find_range(voxels)
-    return SliceStack(voxels, axis, low, high, geometry.spacing, reading.with_neighbours)
+    voxels = _read_channels(files, geometry, reading)
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).any():
+        raise UserError(f"{files[0]} holds no number but NaN or infinity: expected intensities")
+    ranges = _ranges(files[0], voxels, geometry.is_coloured, reading)
+    return SliceStack(voxels, axis, ranges, geometry.spacing, reading.with_neighbours)
+
+
+def _read_channels(files: Sequence[Path], geometry: Geometry, reading: Reading) -> NDArray[Any]:
+    """(X, Y, Z) of one channel, or (X, Y, Z, C) of those that are chosen."""
+    chosen = choose_channels(files, geometry, reading)
+    if len(files) == 1:
+        values = read_voxels(files[0])
+        if values.ndim > 3:
+            values = values[..., chosen]
+    else:
+        for number in chosen:
+            _require_same_grid(files[number], files[0])
+        values = np.stack([read_voxels(files[number]) for number in chosen], axis=3)
+    return values[..., 0] if values.ndim > 3 and len(chosen) == 1 else values
+
+
+def choose_channels(files: Sequence[Path], geometry: Geometry, reading: Reading) -> list[int]:
+    """Which values of a voxel are seen: one as grey, two or three as red, green and blue.
+
+    Args:
+        files: of the volume: one, or one for each channel.
+        geometry: of the first.
+        reading: whose `bands` choose; without them there must be one, or colours.
+
+    Raises:
+        UserError: there is a choice that nobody made, or no such channel.
+    """
+    path, bands = files[0], reading.bands
+    count = geometry.num_channels if len(files) == 1 else len(files)
+    is_coloured = geometry.is_coloured and len(files) == 1
+    if bands is None and count > 1 and not is_coloured:
+        raise UserError(
+            f"{path} has {count} values a voxel (channels or times): choose with bands, [0] for the "
+            f"first, or two or three that become red, green and blue (0 to {count - 1})"
+        )
+    chosen = list(range(min(count, 3))) if bands is None else list(bands)
+    if len(chosen) > 3 or not all(band in range(count) for band in chosen):
+        raise UserError(
+            f"bands {chosen} do not fit {path}, which has {count} values a voxel: give one to three "
+            f"numbers from 0 to {count - 1}"
+        )
+    if reading.with_neighbours and len(chosen) > 1:
+        raise UserError(
+            f"{path}: neighbours and several channels both become red and blue: leave out "
+            "with_neighbours, or choose one channel with bands"
+        )
+    return [int(band) for band in chosen]
+
+
+def _require_same_grid(channel: Path, first: Path) -> None:
+    own = read_geometry(channel)
+    if own.num_channels != 1 or not own.fits(read_geometry(first)):
+        raise UserError(f"{channel} lies elsewhere than {first}, the first channel of its volume")
+
+
+def _ranges(
+    path: Path, voxels: NDArray[Any], is_coloured: bool, reading: Reading
+) -> tuple[tuple[float, float], ...]:
+    """What becomes 0 and 255 in each channel; of colours the same, so that hue is kept."""
+    channels = [voxels] if voxels.ndim == 3 else [voxels[..., n] for n in range(voxels.shape[3])]
+    if reading.intensity_range is not None:
+        return (reading.intensity_range,) * len(channels)
+    if is_coloured:
+        same = (0.0, 255.0) if voxels.dtype == np.uint8 else find_range(voxels)
+        return (same,) * len(channels)
+    window = read_window(path)
+    return tuple(window or find_range(channel) for channel in channels)
 
 
 def choose_axes(axis: str, geometries: Sequence[Geometry]) -> list[int]:
@@ -134,7 +219,7 @@ def shown(names: Sequence[str]) -> str:
 
 
 def slice_of(volume: NDArray[Any], axis: int, number: int) -> NDArray[Any]:
-    """(H, W) slice of a right-anterior-superior volume as seen; a view, so it may be written to."""
+    """(H, W) or (H, W, C) slice as seen of a right-anterior-superior volume; it may be written to."""
     return as_seen(np.moveaxis(volume, axis, 0)[number])
 
 
@@ -143,7 +228,7 @@ def as_seen(values: NDArray[Any]) -> NDArray[Any]:
 
     The second axis runs up in the picture, the first to the left: both are turned, and swapped.
     """
-    return np.asarray(values[::-1, ::-1].T)
+    return np.asarray(values[::-1, ::-1].swapaxes(0, 1))
 
 
 def from_seen(picture: NDArray[Any]) -> NDArray[Any]:

@@ -25,7 +25,8 @@ def require_writable(path: Path, image: Path) -> None:
     """Say before the long work what could not be written after it.
 
     Raises:
-        UserError: the suffix is unknown, or DICOM SEG was asked for of an image that is no DICOM.
+        UserError: the suffix is unknown, or DICOM SEG was asked for of an image that is no DICOM or
+            of a tilted gantry.
     """
     if not path.name.lower().endswith(LABEL_SUFFIXES):
         raise UserError(f"{path} has no suffix that is known: give {', '.join(LABEL_SUFFIXES)}")
@@ -35,6 +36,11 @@ def require_writable(path: Path, image: Path) -> None:
             raise UserError(
                 f"{path} would be DICOM SEG, which refers to DICOM slices, but {image} is none: give "
                 "a name that ends with .nii.gz"
+            )
+        if read_geometry(image).is_sheared:
+            raise UserError(
+                f"{path} would be DICOM SEG, but {image} was taken with a tilted gantry: its slices "
+                "are no box; give a name that ends with .nii.gz"
             )
 
 

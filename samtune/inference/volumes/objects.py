@@ -29,7 +29,7 @@ from samtune.types import MaskArray
 
 def to_voxels(masks: Masks, stack: SliceStack) -> MaskArray:
     """Masks of slices as one (X, Y, Z) boolean array in right-anterior-superior order."""
-    volume = np.zeros(stack.voxels.shape, np.bool_)
+    volume = np.zeros(stack.shape, np.bool_)
     for number, rle in masks.items():
         slice_of(volume, stack.axis, number)[:] = rle_to_mask(rle)
     return volume
@@ -82,7 +82,7 @@ def as_written(
     if is_one_part:
         for found in objects:
             found.masks = largest_part(found.masks, stack)
-    if not is_automatic and may_overlap(out, len(objects), stack.voxels.size):
+    if not is_automatic and may_overlap(out, len(objects), math.prod(stack.shape)):
         return objects
     parted = without_overlaps(objects)
     return renumbered(found for found in parted if found.masks) if is_automatic else parted
@@ -130,7 +130,8 @@ def write_report(
     ]
     seen = {
         "axis": AXES[stack.axis], "num_slices": len(stack),
-        "spacing_mm": [_number(size) for size in stack.spacing], "range": [stack.low, stack.high],
+        "spacing_mm": [_number(size) for size in stack.spacing],
+        "range": stack.ranges[0] if len(stack.ranges) == 1 else stack.ranges,
     }  # fmt: skip
     write_json(report_path(out), {**about, **seen, "objects": rows})
     return rows

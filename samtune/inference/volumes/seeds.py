@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from samtune.data.volumes.labels import Labels
 from samtune.data.volumes.slices import slice_of
-from samtune.data.volumes.voxels import Labels
 from samtune.errors import UserError
 from samtune.files import read_json
 from samtune.inference.volumes.carrying import Seed

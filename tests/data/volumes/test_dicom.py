@@ -9,12 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samtune.data.volumes.dicom_labels import read_dicom_labels
-from samtune.data.volumes.voxels import (
-    read_geometry,
-    read_label_notes,
-    read_volume_labels,
-    read_voxels,
-)
+from samtune.data.volumes.labels import read_label_notes, read_volume_labels
+from samtune.data.volumes.voxels import read_geometry, read_volume_notes, read_voxels
 from samtune.errors import UserError
 from samtune.images.dicom import is_dicom, read_dicom_window
 from samtune.images.pixels import read_image, read_pixels
@@ -58,7 +54,7 @@ class TestSeries:
     def test_files_without_a_suffix_are_known_by_their_magic(self, write_slices, values):
         folder = write_slices("s", values)
         for number, file in enumerate(sorted(folder.iterdir())):
-            file.rename(folder / f"IM{number}")
+            file.rename(folder / f"MR.1.2.840.{number}")
         assert is_dicom(folder)
         np.testing.assert_array_equal(read_voxels(folder), in_body_order(values))
 
@@ -77,12 +73,33 @@ class TestSeries:
         with pytest.raises(UserError, match=rf"{folder}: its 4 slices are no regular stack"):
             read_geometry(folder)
 
-    @pytest.mark.parametrize("name", ["000_notes.txt", "zzz.txt"])
-    def test_a_foreign_file_among_the_slices_is_named(self, write_slices, values, name):
+    @pytest.mark.parametrize("name", ["000_notes.txt", "LICENSE", "069.xml"])
+    def test_a_foreign_file_among_the_slices_is_passed_over_and_told(
+        self, write_slices, values, name
+    ):
         folder = write_slices("s", values)
         (folder / name).write_text("not for the scanner")
         assert is_dicom(folder)
-        with pytest.raises(UserError, match=rf"{name} is no DICOM file.* take it out"):
+        np.testing.assert_array_equal(read_voxels(folder), in_body_order(values))
+        (note,) = read_volume_notes([folder], True)
+        assert f"{name}: they are no DICOM pictures" in note
+
+    def test_an_index_of_the_folder_is_no_slice(self, write_slices, values):
+        folder = write_slices("s", values)
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
+        meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        index = pydicom.dataset.FileDataset("I", {}, file_meta=meta, preamble=b"\0" * 128)
+        index.FileSetID = "X"
+        index.save_as(folder / "INDEX", enforce_file_format=True)
+        np.testing.assert_array_equal(read_voxels(folder), in_body_order(values))
+        assert "INDEX" in read_volume_notes([folder], True)[0]
+
+    def test_what_claims_to_be_a_slice_and_is_none_is_named(self, write_slices, values):
+        folder = write_slices("s", values)
+        (folder / "zzz.dcm").write_text("not for the scanner")
+        with pytest.raises(UserError, match=r"zzz\.dcm is no DICOM file.* take it out"):
             read_geometry(folder)
 
     def test_slices_of_different_sizes_are_said(self, write_slices, values):

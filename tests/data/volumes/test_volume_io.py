@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from samtune.data.volumes.labels import read_volume_labels
 from samtune.data.volumes.placement import LPS_TO_RAS
-from samtune.data.volumes.voxels import read_geometry, read_volume_labels, read_voxels
+from samtune.data.volumes.voxels import read_geometry, read_voxels
 from samtune.errors import UserError
 
 sitk = pytest.importorskip("SimpleITK")
@@ -166,17 +167,30 @@ class TestDamagedFiles:
         with pytest.raises(UserError, match="damaged"):
             read_voxels(path)
 
-    def test_a_film_and_colours_are_no_volumes(self, tmp_path):
-        nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 3), np.uint8), AFFINE), tmp_path / "a.nii")
-        with pytest.raises(UserError, match="4x4x4x3: volumes of three axes"):
-            read_geometry(tmp_path / "a.nii")
-        image = sitk.GetImageFromArray(np.zeros((4, 4, 4, 3), np.uint8), isVector=True)
-        sitk.WriteImage(image, str(tmp_path / "a.mha"))
-        with pytest.raises(UserError, match="3 values a voxel"):
-            read_geometry(tmp_path / "a.mha")
+    @pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
+    def test_more_voxels_than_the_memory_holds_are_said_before_they_are_read(
+        self, tmp_path, suffix
+    ):
+        path = tmp_path / f"a{suffix}"
+        sides = "9000 9000 9000"
+        if suffix == ".nii":
+            nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), AFFINE), path)
+            content = bytearray(path.read_bytes())
+            content[42:48] = np.array([9000] * 3, "<i2").tobytes()
+            path.write_bytes(content)
+        elif suffix == ".nrrd":
+            path.write_text(f"NRRD0004\ntype: short\ndimension: 3\nsizes: {sides}\n"
+                            "encoding: raw\nendian: little\n\n")  # fmt: skip
+        else:
+            path.write_text(f"ObjectType = Image\nNDims = 3\nDimSize = {sides}\n"
+                            "ElementType = MET_SHORT\nElementDataFile = LOCAL\n")  # fmt: skip
+        for read in (read_geometry, read_voxels):
+            with pytest.raises(UserError, match=r"7\.29e\+11 voxels by its header") as error:
+                read(path)
+            assert "\n" not in str(error.value)
 
-    @pytest.mark.parametrize("dtype", [[("R", "u1"), ("G", "u1"), ("B", "u1")], np.complex64])
-    def test_nifti_of_colours_or_complex_numbers_is_none(self, tmp_path, dtype):
+    @pytest.mark.parametrize("dtype", [np.complex64])
+    def test_nifti_of_complex_numbers_is_none(self, tmp_path, dtype):
         nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), dtype), AFFINE), tmp_path / "a.nii")
         for read in (read_geometry, read_voxels):
             with pytest.raises(UserError, match=r"a\.nii has co.* one real number each is needed"):

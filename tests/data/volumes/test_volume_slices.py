@@ -32,7 +32,7 @@ def folder(tmp_path):
 def test_as_the_reader_gives_them(folder, axis, more):
     reading = Reading(axis=axis, **more)
     source = Volumes(folder, SourceSettings(reading, slices="all"))
-    stack = open_stack(folder / "images" / "a.nii.gz", reading)
+    stack = open_stack([folder / "images" / "a.nii.gz"], reading)
     assert len(stack) == len(source)
     for number in range(len(source)):
         np.testing.assert_array_equal(stack.picture(number), source.read(number).image)

@@ -10,10 +10,11 @@ import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from samtune.data.volumes import dicom_seg
+from samtune.data.volumes.labels import read_volume_labels
 from samtune.data.volumes.placement import LPS_TO_RAS
 from samtune.data.volumes.segment_codes import parse_property
 from samtune.data.volumes.segments import Segment, merged
-from samtune.data.volumes.voxels import read_geometry, read_volume_labels, read_voxels
+from samtune.data.volumes.voxels import read_geometry, read_voxels
 from samtune.data.volumes.writing import may_overlap, require_writable, write_volume_labels
 from samtune.errors import UserError
 

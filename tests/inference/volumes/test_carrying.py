@@ -35,7 +35,7 @@ def volume_of(*masks):
     values = np.full(masks[0].shape, 50.0) + noise
     for mask in masks:
         values[mask] += 120
-    return SliceStack(values.astype(np.float32), 2, 0.0, 255.0)
+    return SliceStack(values.astype(np.float32), 2, ((0.0, 255.0),))
 
 
 def seed_of(mask, number, object_id=1):
@@ -228,7 +228,7 @@ class TestObjects:
     def test_masks_come_back_as_voxels(self):
         mask = ball((20, 34, 5), 9)
         for axis in range(3):
-            stack = SliceStack(mask.astype(np.float32), axis, 0.0, 1.0)
+            stack = SliceStack(mask.astype(np.float32), axis, ((0.0, 1.0),))
             masks = {
                 n: stack_rle(np.take(mask, n, axis=axis))
                 for n in range(len(stack))

@@ -86,7 +86,7 @@ def bars():
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_objects_of_a_volume_from_a_finder(axis):
     truth = np.moveaxis(bars(), 2, axis)
-    stack = SliceStack((truth > 0) * 255.0, axis, 0.0, 255.0)
+    stack = SliceStack((truth > 0) * 255.0, axis, ((0.0, 255.0),))
     seen = []
 
     def find(number):

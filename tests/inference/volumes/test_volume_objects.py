@@ -15,7 +15,7 @@ from samtune.masks import mask_to_rle
 @given(st.integers(0, 2**31), st.integers(1, 5), st.integers(0, 2))
 def test_labels_are_those_of_a_merged_volume(seed, count, axis):
     rng = np.random.default_rng(seed)
-    stack = SliceStack(np.zeros((5, 6, 4)), axis, 0.0, 1.0)
+    stack = SliceStack(np.zeros((5, 6, 4)), axis, ((0.0, 1.0),))
     objects = []
     for number in range(1, count + 1):
         chosen = rng.permutation(len(stack))[: rng.integers(0, len(stack) + 1)]
