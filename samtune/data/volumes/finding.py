@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from samtune.data.volumes.labels import structure_files
+from samtune.data.volumes.tiff_stack import STACKS, is_stack
 from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
 from samtune.errors import UserError
 from samtune.files import read_json
@@ -138,10 +139,12 @@ def _label_places(folder: Path, ending: str) -> dict[str, Path]:
     """Files of labels, and folders with one for each structure, by the names of their volumes."""
     if not folder.is_dir():
         return {}
+    inside = sorted(folder.iterdir(), key=_rank)
+    with_stacks = _holds_stacks(inside)
     entries = [
         entry
-        for entry in sorted(folder.iterdir(), key=_rank)
-        if (_is_volume_file(entry) if entry.is_file() else _holds_structures(entry))
+        for entry in inside
+        if (_is_volume_file(entry, with_stacks) if entry.is_file() else _holds_structures(entry))
     ]
     places: dict[str, Path] = {}
     for entry in entries:
@@ -223,15 +226,24 @@ def _volumes(folder: Path, with_series: bool = False) -> list[Path]:
     """Files of volumes, and folders with DICOM series at any depth."""
     if not folder.is_dir():
         return []
+    entries = sorted(folder.iterdir())
+    with_stacks = _holds_stacks(entries)
     return [
         entry
-        for entry in sorted(folder.iterdir())
-        if (entry.is_file() and _is_volume_file(entry))
+        for entry in entries
+        if (entry.is_file() and _is_volume_file(entry, with_stacks))
         or (with_series and entry.is_dir() and any(_series(entry, set())))
     ]
 
 
-def _is_volume_file(file: Path) -> bool:
+def _holds_stacks(entries: list[Path]) -> bool:
+    """Whether TIFFs are stacks in z, as the first of them is: opening all would take too long."""
+    first = next((each for each in entries if each.name.lower().endswith(STACKS)), None)
+    return first is not None and is_stack(first)
+
+
+def _is_volume_file(file: Path, with_stacks: bool) -> bool:
     """By its name, or DICOM by its content."""
+    suffixes = (*VOLUME_SUFFIXES, *STACKS) if with_stacks else VOLUME_SUFFIXES
     is_hidden = file.name.startswith(".")
-    return not is_hidden and (file.name.lower().endswith(VOLUME_SUFFIXES) or is_dicom(file))
+    return not is_hidden and (file.name.lower().endswith(suffixes) or is_dicom(file))

@@ -1,4 +1,4 @@
-"""Voxels of scanners in one order of axes: NIfTI, NRRD, MetaImage and DICOM.
+"""Voxels of scanners and microscopes in one order of axes: NIfTI, NRRD, MetaImage, DICOM, TIFF stacks.
 
 Voxels come in right-anterior-superior order: the first axis runs to the patient's right, the second to
 the front, the third to the head (or nearly, where the scanner was tilted).
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from samtune.data.volumes.dicom import read_dicom_geometry, read_dicom_voxels
 from samtune.data.volumes.itk_header import require_data_beside
 from samtune.data.volumes.placement import LPS_TO_RAS, Geometry
+from samtune.data.volumes.tiff_stack import STACKS, stack_geometry, stack_voxels
 from samtune.errors import UserError, require
 from samtune.images.dicom import SUFFIXES, is_dicom, read_dicom_notes, read_dicom_window
 
@@ -33,7 +34,8 @@ _RGB = 3
 def volume_stem(file: Path) -> str:
     """A file's name without what says that it is a volume."""
     name = file.name.lower()
-    suffix = next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), "")
+    suffixes = (*VOLUME_SUFFIXES, *STACKS)
+    suffix = next((suffix for suffix in suffixes if name.endswith(suffix)), "")
     return file.name[: len(file.name) - len(suffix)]
 
 
@@ -52,6 +54,8 @@ def read_geometry(path: Path, unit: float = 1.0) -> Geometry:
         geometry = read_dicom_geometry(path)
     elif path.name.lower().endswith(NIFTI):
         geometry = _read_nifti(path, lambda image: _nifti_geometry(image, unit))
+    elif path.name.lower().endswith(STACKS):
+        geometry = stack_geometry(path)
     else:
         geometry = _itk_geometry(path)
     if (claimed := math.prod(geometry.shape) * geometry.num_channels) > _MOST_VALUES:
@@ -83,6 +87,8 @@ def read_voxels(path: Path) -> NDArray[Any]:
             values = read_dicom_voxels(path)
         elif path.name.lower().endswith(NIFTI):
             values = _read_nifti(path, _nifti_voxels)
+        elif path.name.lower().endswith(STACKS):
+            values = stack_voxels(path)
         else:
             values = _itk_voxels(path)
         channels = () if geometry.num_channels == 1 else (geometry.num_channels,)
