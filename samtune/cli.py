@@ -106,8 +106,8 @@ def _guarded(name: str, arguments: list[str]) -> int:
         if os.environ.get("SAMTUNE_TRACEBACK"):
             raise
         return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("interrupted")
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -1,9 +1,16 @@
-"""Writing so that a crash leaves the old file or the new one, never half of either."""
+"""Writing so that a crash leaves the old file or the new one, never half of either.
 
+What is not whole yet lies beside its place under a name such as `.report.html.k3j5h2ab.tmp`, which
+`sweep` knows again.
+"""
+
+import ctypes
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,17 +20,28 @@ import yaml
 
 from samtune.errors import UserError, first_line
 
+_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+# Linux: renameat2's flag that lets two names change places, and "relative to the working folder"
+_EXCHANGE, _HERE = 2, -100
+
 
 def write_bytes(path: Path, content: bytes, is_durable: bool = True) -> None:
     """Write atomically: to a temporary file beside `path`, then rename.
 
     Without `is_durable` a power cut may lose what was written; that is for what can be made again.
     """
-    with replacing_file(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
+    with replacing_file(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(content)
         if is_durable:
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(temporary)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the bytes of a file are where a power cut does not reach them."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def make_folder(path: Path) -> None:
@@ -53,7 +71,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(_SUFFIX, f".{path.name}.", path.parent)
     except OSError as error:
         raise _no_folder(path.parent, error) from error
     os.close(handle)
@@ -123,7 +141,7 @@ def try_writing(path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX):
             pass
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
@@ -217,7 +235,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     try:
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = Path(tempfile.mkdtemp(_SUFFIX, f".{path.name}.", path.parent))
     except OSError as error:
         raise _no_folder(path.parent, error) from error
     temporary.chmod(0o777 & ~_umask())
@@ -225,12 +243,43 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):  # some libraries write for the owner alone
             file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            path.rename(old / path.name)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Let a folder take the place of another, which is never absent where the system can do that."""
+    if not path.exists():
+        new.rename(path)
+    elif not _exchange(new, path):
+        old = Path(tempfile.mkdtemp(_SUFFIX, f".{path.name}.", path.parent))
+        path.rename(old / path.name)
+        new.rename(path)
+        shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places in one step; `False` where the system or its disk cannot."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):  # not Linux, or one of before 2018
+        return False
+    return not call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+
+
+def sweep(folder: Path, seconds: float = 0.0) -> None:
+    """Remove what killed processes left half written in a folder and below.
+
+    Args:
+        folder: into which nobody else writes now.
+        seconds: what is younger stays, where others may write.
+    """
+    for path in folder.rglob(f".*{_SUFFIX}"):
+        with suppress(OSError):
+            if not _TEMPORARY.fullmatch(path.name) or time.time() - path.stat().st_mtime < seconds:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -13,6 +13,7 @@ TOP = (
     "geometry",
     "windows",
     "files",
+    "locks",
     "masks",
     "coco",
     "progress",

@@ -77,7 +77,9 @@ class _States:
     """A trained network at moments of its training and at strengths."""
 
     def __init__(self, sam: Sam, run: Path) -> None:
-        self.sam, self._best = sam, run / "checkpoints" / "best.ckpt"
+        from samtune.training.checkpoints import BEST, FOLDER
+
+        self.sam, self._best = sam, run / FOLDER / BEST
         self._base: Sam | None = None
         trained = sam.named_parameters()
         self._last = {f"sam.{n}": p.detach().clone() for n, p in trained if p.requires_grad}
@@ -117,12 +119,9 @@ class _States:
             load_trained(self.sam, self._last, "last")
 
     def _state(self, weights: str) -> dict[str, Tensor]:
-        import torch
+        from samtune.training.checkpoints import read_checkpoint
 
-        if weights == "last":
-            return self._last
-        checkpoint = torch.load(self._best, map_location="cpu", weights_only=True)
-        return dict(checkpoint["state_dict"])
+        return self._last if weights == "last" else dict(read_checkpoint(self._best)["state_dict"])
 
 
 def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], list[Row]]:

@@ -193,12 +193,14 @@ def _settings_of(
 
 def _run(settings: FitSettings, protocols: Sequence[str]) -> Path:
     """Tune and evaluate once, or go on with what is there; returns `objects.csv`."""
+    from samtune.training.checkpoints import has_checkpoint
+
     run = Path(settings.run)
     objects = run / "evaluation" / "objects.csv"
     if objects.exists() and _was_asked(run, protocols):
         return objects
     if not (run / "finished").exists():
-        if (run / "checkpoints" / "last.ckpt").exists():
+        if has_checkpoint(run):
             resume(run)
         else:
             train(settings)  # also where one was begun, but there is nothing to go on from

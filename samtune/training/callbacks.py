@@ -19,6 +19,7 @@ from samtune.models.lora import parameters_table
 from samtune.models.saving import save_tuned
 from samtune.prompts.packing import best_by_score, decode_groups
 from samtune.training.budget import Budget, find_budget
+from samtune.training.checkpoints import FOLDER, SaveLast
 from samtune.training.module import SamTuner
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
 
@@ -218,17 +219,13 @@ def build_callbacks(
         panels: validation images that are logged.
         budget: of time, that ends it.
     """
-    checkpoints = run / "checkpoints"
-    every: dict[str, Any] = {"every_n_epochs": 1, "save_on_train_epoch_end": True}
-    if checkpoint_steps:
-        every = {"every_n_train_steps": checkpoint_steps}
     callbacks: list[Callback] = [budget] if budget is not None else []
     callbacks += [
         SaveTuned(run),
         ModelCheckpoint(
-            checkpoints, "best", monitor=MONITOR, mode="max", enable_version_counter=False
+            run / FOLDER, "best", monitor=MONITOR, mode="max", enable_version_counter=False
         ),
-        ModelCheckpoint(checkpoints, "last", enable_version_counter=False, **every),
+        SaveLast(run, checkpoint_steps),
         TellProgress(),
         LogPanels(panels),
     ]
