@@ -5,6 +5,7 @@ What is not whole yet lies beside its place under a name such as `.report.html.k
 """
 
 import ctypes
+import glob
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from typing import Any
 import yaml
 
 from samtune.errors import UserError, first_line
+from samtune.locks import claim
 
 _SUFFIX = ".tmp"
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
@@ -48,12 +50,43 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where there is none.
 
     Raises:
-        UserError: a file is in its place, or it may not be made there.
+        UserError: a file is in its place, it may not be made there, or somebody has removed it
+            since the task at hand began to write into it.
     """
+    place = path.absolute()
+    if _watched is not None and place in _watched and not path.exists():
+        raise UserError(
+            f"{path} was removed while it was written into: what was there is lost, do it again"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _no_folder(path, error) from error
+    if _watched is not None:
+        _watched.add(place)
+
+
+# Folders that the task at hand writes into; `None` outside of one
+_watched: set[Path] | None = None
+
+
+@contextmanager
+def watching_folders() -> Iterator[None]:
+    """In this block a folder that was written into is not silently made anew when it is gone."""
+    global _watched
+    before, _watched = _watched, set() if _watched is None else _watched
+    try:
+        yield
+    finally:
+        _watched = before
+
+
+def drop_folder(path: Path) -> None:
+    """Remove a folder that has served its time, if it is empty."""
+    with suppress(OSError):
+        path.rmdir()
+        if _watched is not None:
+            _watched.discard(path.absolute())
 
 
 def _no_folder(path: Path, error: OSError) -> UserError:
@@ -101,11 +134,14 @@ def require_new(path: Path, is_replaced: bool) -> None:
     """Refuse to replace what lies where a result is to go, unless that is wanted.
 
     An empty folder is nothing. What lies there while parts of an interrupted run lie beside it is
-    that run's business.
+    that run's business. Until the task at hand ends, other processes are refused; what a killed one
+    has left half written is removed.
 
     Raises:
-        UserError: something is there.
+        UserError: something is there, or another process is writing it.
     """
+    claim(path)
+    sweep(path)
     try:
         is_there = path.exists() and not (path.is_dir() and not any(path.iterdir()))
         if is_there and not is_replaced and not partial_folder(path).exists():
@@ -123,14 +159,9 @@ def unfinished(out: Path) -> Iterator[None]:
         yield
     except BaseException:
         if not out.exists():
-            _remove_if_empty(mark)
+            drop_folder(mark)
         raise
-    _remove_if_empty(mark)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
+    drop_folder(mark)
 
 
 def try_writing(path: Path) -> None:
@@ -268,14 +299,15 @@ def _exchange(one: Path, other: Path) -> bool:
     return not call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
 
 
-def sweep(folder: Path, seconds: float = 0.0) -> None:
-    """Remove what killed processes left half written in a folder and below.
+def sweep(place: Path, seconds: float = 0.0) -> None:
+    """Remove what killed processes left half written beside a file or folder, and in the folder.
 
     Args:
-        folder: into which nobody else writes now.
+        place: which nobody else writes now.
         seconds: what is younger stays, where others may write.
     """
-    for path in folder.rglob(f".*{_SUFFIX}"):
+    beside = place.resolve().parent.glob(f".{glob.escape(place.name)}.*{_SUFFIX}")
+    for path in [*beside, *place.rglob(f".*{_SUFFIX}")]:
         with suppress(OSError):
             if not _TEMPORARY.fullmatch(path.name) or time.time() - path.stat().st_mtime < seconds:
                 continue

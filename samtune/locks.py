@@ -6,11 +6,10 @@ however that ends. The file is removed afterwards; one that a killed process has
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from samtune.errors import UserError
-from samtune.files import make_folder
 
 try:
     import fcntl
@@ -19,6 +18,29 @@ except ImportError:  # Windows has other locks; there two processes are not kept
 
 # Folders and files that this process has locked: its tasks may be parts of each other
 _HELD: set[Path] = set()
+# Of the tasks at work, the outermost first: what each has claimed until it ends
+_CLAIMS: list[ExitStack] = []
+
+
+@contextmanager
+def claiming() -> Iterator[None]:
+    """What is claimed in this block is free again at its end."""
+    with ExitStack() as claims:
+        _CLAIMS.append(claims)
+        try:
+            yield
+        finally:
+            _CLAIMS.remove(claims)
+
+
+def claim(path: Path) -> None:
+    """Lock what a task will write until the task ends; outside of one nothing is locked.
+
+    Raises:
+        UserError: another process has locked it.
+    """
+    if _CLAIMS:
+        _CLAIMS[-1].enter_context(locked(path))
 
 
 @contextmanager
@@ -52,7 +74,8 @@ def _take(file: Path) -> int | None:
     """Open and lock a file; `None` where it cannot be made, or the system knows no locks."""
     if fcntl is None:
         return None
-    make_folder(file.parent)
+    with suppress(OSError):  # whoever writes there tells it
+        file.parent.mkdir(parents=True, exist_ok=True)
     while True:
         try:
             handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)

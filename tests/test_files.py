@@ -46,7 +46,7 @@ def test_a_file_where_a_folder_should_be_is_a_user_s_error(tmp_path, place):
 
 
 def test_a_folder_that_refuses_files_is_told(tmp_path, monkeypatch):
-    def refuse(**_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)

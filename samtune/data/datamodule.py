@@ -261,9 +261,8 @@ class SamDataModule(pl.LightningDataModule):
         """
         if self._train_loader is None or self.trainer is None:
             return self._loader_state
-        state, progress = self._train_loader.state_dict(), self.trainer.fit_loop.epoch_progress
-        is_over = progress.current.processed == progress.current.ready
-        is_over |= state["num_given"] >= self.trainer.num_training_batches
+        state = self._train_loader.state_dict()
+        is_over = state["num_given"] >= self.trainer.num_training_batches
         return {"num_given": 0} if is_over else state
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:

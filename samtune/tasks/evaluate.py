@@ -228,9 +228,14 @@ class _Job:
         return Evaluation(folder, results)
 
     def _say_what(self, num_images: int) -> None:
+        from samtune.training.record import read_record
+
         base = self.sam.base
         if base.is_random:
             log.info("NOTE: the base '%s' is randomly initialised, not pretrained", base.name)
+        record = read_record(self.run)
+        if record is not None and (changed := record.changed_versions()):
+            log.info("NOTE: packages have changed since the run began: %s", ", ".join(changed))
         count = min(num_images, self.settings.max_images or num_images)
         log.info("evaluating %s on %d images of the split '%s'", self.model, count, self.split)
 

@@ -85,7 +85,8 @@ def fit(
             validation images, and keep what helps; false keeps the best by validation mIoU (default:
             true).
         early_stopping: validations without improvement after which training stops; 0 never.
-        checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.
+        checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
+            validation and epoch.
         logging: where metrics go besides metrics.csv: Weights & Biases, TensorBoard.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
+from samtune.locks import claim
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import evaluate
 from samtune.tasks.fit import gather, plan, resume, to_yaml, train
@@ -116,6 +117,7 @@ def learning_curve(
     )  # fmt: skip
     name = Path(config).stem if config else Path(settings.data.path).resolve().stem
     folder = Path(out) if out is not None else Path("runs") / f"{name}-curve"
+    claim(folder)
     planned = plan(replace(settings, run=str(folder / "plan")))
     counts = _sizes(sizes, len(planned.data.whole_source("train")))
     steps = 0 if settings.budget else num_steps(planned, planned.data.num_items("train"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
 from samtune.inference.settings import SearchSettings
+from samtune.locks import claim
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
 from samtune.tasks.evaluating import require_count
@@ -107,7 +108,7 @@ def thresholds(
 
     from samtune.evaluation.threshold_search import DEFAULTS, RULES, choose, judge
     from samtune.models.loading import tuned_sha256
-    from samtune.models.mask_thresholds import FittedThresholds
+    from samtune.models.mask_thresholds import THRESHOLDS_FILE, FittedThresholds
 
     require_count(max_images)
     grid = build(SearchSettings, "search", search)
@@ -115,6 +116,7 @@ def thresholds(
     if others != SearchSettings():
         raise UserError("thresholds are what is looked for: give search.points_per_side alone")
     folder = require_tuned(str(model))
+    claim(folder / THRESHOLDS_FILE)
     opened = open_data(find_run(folder), config, data)
     points = grid.points_per_side or usual_points(opened.tile)
     opened.source(split)  # a wrong path is said before the network is loaded

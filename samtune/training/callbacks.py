@@ -106,8 +106,8 @@ class TellProgress(Callback):
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if find_budget(trainer) is not None:
-            return
+        if find_budget(trainer) is not None or "train/loss" not in trainer.callback_metrics:
+            return  # an epoch that was over when the run went on
         done = trainer.current_epoch + 1 - self._first_epoch
         left = (trainer.max_epochs or 0) - trainer.current_epoch - 1
         seconds = (time.monotonic() - self._start) / done * max(left, 0)
@@ -215,7 +215,7 @@ def build_callbacks(
     Args:
         run: its folder.
         early_stopping: validations without improvement after which training stops; 0 never.
-        checkpoint_steps: write `last.ckpt` every so many steps; 0 after each epoch.
+        checkpoint_steps: write `last.ckpt` every so many steps too.
         panels: validation images that are logged.
         budget: of time, that ends it.
     """

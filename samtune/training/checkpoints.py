@@ -122,11 +122,12 @@ class SaveLast(Checkpoint):
     """Writes `last.ckpt`, and ends the training when a signal asks for it.
 
     It is not written between a step and the validation that follows it: a run that goes on from there
-    would leave that validation out.
+    would leave that validation out. Nor when an epoch has been closed: with `max_steps` Lightning goes
+    on from there by other steps than it would have taken.
 
     Args:
         run: its folder.
-        every_steps: of the optimizer; 0 after each epoch.
+        every_steps: of the optimizer, besides after each validation and epoch; 0 for none.
     """
 
     def __init__(self, run: Path, every_steps: int) -> None:
@@ -159,22 +160,16 @@ class SaveLast(Checkpoint):
     ) -> None:  # fmt: skip
         step, every = trainer.global_step, self.every_steps
         is_due = bool(every) and step != self._saved_step and step % every == 0
+        is_due |= trainer.fit_loop.epoch_loop._is_training_done  # of the epoch, or of all
         is_asked = self._is_asked(trainer) and not trainer.fit_loop._should_accumulate()
         if (is_due or is_asked) and not _is_validation_next(trainer):
             self._save(trainer, is_asked)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        is_asked = self._is_asked(trainer)
-        # the one at the end of an epoch is followed by what closes the epoch
-        if is_asked or self.every_steps or not trainer.fit_loop.epoch_loop._is_training_done:
-            self._save(trainer, is_asked)
+        if not trainer.sanity_checking:
+            self._save(trainer, self._is_asked(trainer))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        is_asked = self._is_asked(trainer)
-        if is_asked or not self.every_steps:
-            self._save(trainer, is_asked)
         self._stop_if_saved(trainer)
 
     def _save(self, trainer: pl.Trainer, is_last: bool) -> None:

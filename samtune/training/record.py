@@ -57,19 +57,28 @@ class RunRecord:
             if now.get(name) != was
         ]
 
-    def require_same(self, settings: Mapping[str, Any], run: Path) -> None:
+    def require_same(
+        self, settings: Mapping[str, Any], run: Path, section: str | None = None
+    ) -> None:
         """Refuse settings that a run cannot go on with: what was learned so far came from others.
+
+        Args:
+            settings: as they are now.
+            run: its folder.
+            section: that alone is compared.
 
         Raises:
             UserError: there are some; the message names them.
         """
-        before, now = (dict(_flat(json.loads(json.dumps(e)))) for e in (self.settings, settings))
-        names = [name for name in before.keys() | now.keys() if before.get(name) != now.get(name)]
-        if names := sorted(name for name in names if not _is_free(name)):
-            told = ", ".join(f"{n} {before.get(n)} -> {now.get(n)}" for n in names[:3])
+        mine = {section: self.settings[section]} if section else self.settings
+        before, now = (dict(_flat(json.loads(json.dumps(e)))) for e in (mine, settings))
+        # what another version of samtune has no setting for was its default
+        names = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+        if names := [name for name in names if not _is_free(name)]:
+            told = ", ".join(f"{name} {before[name]} -> {now[name]}" for name in names[:3])
             raise UserError(
-                f"{run} began with other settings than its config.yaml holds now ({told}), and cannot "
-                "change them on the way: put them back, or tune on from its result by samtune fit "
+                f"{run} began with other settings than its config.yaml holds now ({told}), and what it "
+                "learned came from those: put them back, or tune on from its result by samtune fit "
                 f"--base {run} with a --run of its own"
             )
 
@@ -83,7 +92,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
     """Nested settings under their full names."""
     found: list[tuple[str, Any]] = []
     for name, value in settings.items():
-        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        # names of classes are one value
+        if isinstance(value, Mapping) and all(key.isidentifier() for key in value):
             found += _flat(value, f"{prefix}{name}.")
         else:
             found.append((f"{prefix}{name}", value))

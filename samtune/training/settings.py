@@ -189,7 +189,8 @@ class FitSettings:
             2h; empty leaves the length to trainer.max_epochs and the like.
         seed: of everything that is drawn, unless `data.seed` says otherwise.
         early_stopping: validations without improvement after which training stops; 0 never.
-        checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.
+        checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
+            validation and epoch.
         auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
             data.batch_size stays the number of images behind each step of the optimizer.
         check: look at some of the data first; stop where they would spoil the result.
