@@ -143,7 +143,8 @@ class SamDataModule(pl.LightningDataModule):
             f"{len(ids)} of {name}, such as {ids[0]}" for name, ids in division.missing.items()
         ]:
             told = f"images that the run had are not in {self.path} now: {'; '.join(gone)}"
-            if self._is_training or not any(map(len, division.sources.values())):
+            is_needed = self._is_training and {"train", "val"} & division.missing.keys()
+            if is_needed or not any(map(len, division.sources.values())):
                 raise UserError(f"{told}: put them back")
             log.warning("%s", told)
         if added := division.added:

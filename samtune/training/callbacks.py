@@ -223,7 +223,12 @@ def build_callbacks(
     callbacks += [
         SaveTuned(run),
         ModelCheckpoint(
-            run / FOLDER, "best", monitor=MONITOR, mode="max", enable_version_counter=False
+            run / FOLDER,
+            "best",
+            monitor=MONITOR,
+            mode="max",
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
         ),
         SaveLast(run, checkpoint_steps),
         TellProgress(),
