@@ -58,6 +58,10 @@ class Source(ABC):
     def __len__(self) -> int:
         return len(self.records)
 
+    def num_of_first(self, most: int) -> int:
+        """How many records the first so many images have, of which each may be several; 0 for all."""
+        return min(len(self), most or len(self))
+
     @abstractmethod
     def read(self, index: int) -> Sample:
         """Read one image with its objects.
@@ -223,6 +227,10 @@ class Tiles(Source):
         if self._last is None or self._last[0] != number:
             self._last = (number, self.source.read(number))
         return self._last[1]
+
+    def num_of_first(self, most: int) -> int:
+        wanted = self.source.num_of_first(most)
+        return sum(number < wanted for number, _, _ in self.places)
 
     def hw(self, index: int) -> tuple[int, int]:
         height, width = self.source.hw(self.places[index][0])

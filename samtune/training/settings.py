@@ -7,6 +7,8 @@ from samtune.data.settings import DataSettings
 from samtune.errors import UserError
 from samtune.models.settings import DecoderMode, LoraSettings, Mode, Quantization
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"]
+
 
 @dataclass(frozen=True)
 class LossSettings:
@@ -123,7 +125,8 @@ class TrainerSettings:
             auto.
         num_nodes: machines that train together.
         strategy: how processes share the work: auto, ddp.
-        precision: of the numbers: 32-true, bf16-mixed, 16-mixed.
+        precision: of the numbers: 32-true, bf16-mixed, 16-mixed. The weights themselves stay in single
+            precision: small steps would be lost in half of it.
         gradient_clip_val: the gradient's norm is cut down to this; null does not.
         log_every_n_steps: steps between rows of metrics.csv.
         deterministic: take only operations that give the same bits each time.
@@ -145,7 +148,7 @@ class TrainerSettings:
     devices: int | str | list[int] = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
-    precision: str | None = None
+    precision: Precision | None = None
     gradient_clip_val: float | None = 1.0
     log_every_n_steps: int = 5
     deterministic: bool = False
