@@ -11,10 +11,10 @@ from pathlib import Path
 
 from samtune.errors import UserError
 
-try:
+with suppress(ImportError):  # Windows has other locks; there two processes are not kept apart
     import fcntl
-except ImportError:  # Windows has other locks; there two processes are not kept apart
-    fcntl = None  # type: ignore[assignment]
+
+_HAS_LOCKS = "fcntl" in globals()
 
 # Folders and files that this process has locked: its tasks may be parts of each other
 _HELD: set[Path] = set()
@@ -72,7 +72,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _take(file: Path) -> int | None:
     """Open and lock a file; `None` where it cannot be made, or the system knows no locks."""
-    if fcntl is None:
+    if not _HAS_LOCKS:
         return None
     with suppress(OSError):  # whoever writes there tells it
         file.parent.mkdir(parents=True, exist_ok=True)
