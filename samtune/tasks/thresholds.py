@@ -108,8 +108,8 @@ def thresholds(
     it often finds nothing. Those with the highest mean segmentation accuracy (mSA) on the validation
     images are saved beside the tuned weights; `AutomaticMaskGenerator` and `samtune segment` use them
     from then on, where they are better than segment_anything's and good enough to use. An
-    image without an object counts too: 1 if nothing is found in it, else 0. Where there is a test split,
-    it tells how much the choice helped.
+    image without an object counts too: 1 if nothing is found in it, else 0. Where there is a test
+    split, it tells how much the choice helped.
 
     Args:
         model: run folder or adapter folder.
