@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from samtune.training.record import RunRecord
 
 log = logging.getLogger(__name__)
+# Settings of the trainer that a budget takes the place of
+_OF_LENGTH = (
+    "max_epochs", "max_steps", "max_time", "val_check_interval", "check_val_every_n_epoch",
+)  # fmt: skip
 # How the processes that Lightning starts learn where the first one writes
 _RUN_OF_PROCESSES = "SAMTUNE_RUN"
 
@@ -140,6 +145,8 @@ def gather(config: str | Path | None, given: Layer) -> FitSettings:
     """
     below = dict(read_settings(config)) if config is not None else {}
     above = {name: value for name, value in given.items() if value is not None}
+    if above.get("budget", below.get("budget")):
+        _require_no_length(above.get("trainer"))
     sections: dict[str, Any] = {}
     for name, kind in (
         ("model", ModelSettings), ("trainer", TrainerSettings), ("logging", LoggingSettings),
@@ -158,6 +165,16 @@ def gather(config: str | Path | None, given: Layer) -> FitSettings:
             above[name] = str(above[name])
     plain = build(FitSettings, "", below, above)
     return replace(plain, **sections)
+
+
+def _require_no_length(trainer: Any) -> None:
+    """Refuse flags that a budget of time would overrule without a word."""
+    given = trainer if isinstance(trainer, Mapping) else {}
+    if idle := [name for name in _OF_LENGTH if given.get(name) is not None]:
+        raise UserError(
+            f"trainer.{idle[0]} means nothing beside a budget of time, which says how long it takes and "
+            "when it is validated: give one of them (--budget '' takes a config's away)"
+        )
 
 
 def _require_no_config(data: Any) -> None:
