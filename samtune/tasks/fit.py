@@ -172,8 +172,8 @@ def _require_no_length(trainer: Any) -> None:
     given = trainer if isinstance(trainer, Mapping) else {}
     if idle := [name for name in _OF_LENGTH if given.get(name) is not None]:
         raise UserError(
-            f"trainer.{idle[0]} means nothing beside a budget of time, which says how long it takes and "
-            "when it is validated: give one of them (--budget '' takes a config's away)"
+            f"trainer.{idle[0]} means nothing beside a budget of time, which says how long it takes "
+            "and when it is validated: give one of them (--budget '' takes a config's away)"
         )
 
 
@@ -233,7 +233,7 @@ def train(settings: FitSettings, is_resumed: bool = False) -> Run:
         UserError: another process is at it, or what it rests on has changed.
         KeyboardInterrupt: a signal has ended it; the message says how to go on.
     """
-    from samtune.files import sweep
+    from samtune.files import make_folder, sweep
     from samtune.locks import locked
     from samtune.tasks.processes import is_first
     from samtune.training.checkpoints import Stopped
@@ -241,6 +241,7 @@ def train(settings: FitSettings, is_resumed: bool = False) -> Run:
     run = Path(settings.run)
     with locked(run) if is_first() else nullcontext():
         if is_first():
+            make_folder(run)
             sweep(run)
             if not is_resumed:
                 _require_free(run)

@@ -87,7 +87,7 @@ def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
     )
     thumbnails = np.stack([image.thumbnail for image in kept])
     details = np.stack([image.details for image in kept])
-    has_details = details.any(axis=1)
+    has_details = np.asarray(details.any(axis=1))
     found: set[tuple[int, int]] = set()
     for members in _same_parts(prints):
         for start in range(0, len(members) - 1, _BLOCK):
