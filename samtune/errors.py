@@ -46,6 +46,8 @@ def as_fault(error: BaseException) -> UserError | None:
         What to tell; `None` where the error is another one, a defect.
     """
     text = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.filename is None and _is_of_processes(error):
+        text = "shared memory"  # locks and memory that processes share have no name
     for sign, advice in _FAULTS:
         if re.search(sign, text, re.MULTILINE):
             return UserError(f"{advice} ({_shortened(error)})")
@@ -55,6 +57,16 @@ def as_fault(error: BaseException) -> UserError | None:
     name = error.filename2 or error.filename
     place = "" if name is None else f"{name}: "
     return UserError(f"{place}{error.strerror} (a file or folder is gone, or may not be used so)")
+
+
+def _is_of_processes(error: BaseException) -> bool:
+    """Whether an error arose where Python makes what processes share."""
+    place = error.__traceback__
+    while place is not None:
+        if "multiprocessing" in place.tb_frame.f_code.co_filename:
+            return True
+        place = place.tb_next
+    return False
 
 
 def _shortened(error: BaseException) -> str:

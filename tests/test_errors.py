@@ -1,4 +1,5 @@
 import json
+import multiprocessing.synchronize
 
 import pytest
 
@@ -40,6 +41,16 @@ def test_what_a_damaged_file_puts_into_it_is_cut():
 )
 def test_what_the_machine_lacks_is_told_with_what_to_do(error, told):
     assert told in str(as_fault(error))
+
+
+def test_locks_that_processes_cannot_share_are_told(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "_make_name", refuse)
+    with pytest.raises(OSError, match="Read-only") as found:
+        multiprocessing.Lock()
+    assert "--data.num_workers 0" in str(as_fault(found.value))
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,7 @@ def _done(function: Callable[..., Answer], bound: inspect.BoundArguments) -> Ans
 
 def _places_of(answer: Any) -> list[Path]:
     """Files and folders that a result names."""
-    names = [field.name for field in fields(answer)] if is_dataclass(answer) else []
-    values = [getattr(answer, name) for name in (*names, "page") if hasattr(answer, name)]
+    values = [getattr(answer, each.name) for each in fields(answer)] if is_dataclass(answer) else []
     return [value for value in values if isinstance(value, Path)]
 
 
