@@ -100,14 +100,14 @@ def _guarded(name: str, arguments: list[str]) -> int:
     from samtune.errors import UserError
 
     try:
-        with _told():
+        with _told(), _ending_in_order():
             return _run(name, arguments)
     except UserError as error:
         if os.environ.get("SAMTUNE_TRACEBACK"):
             raise
         return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("interrupted")
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -154,6 +154,25 @@ def _told() -> Iterator[None]:
     finally:
         logger.removeHandler(teller)
         logger.setLevel(level)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: what is half written is removed, and a line says that it was interrupted."""
+    import signal
+    import threading
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str) -> int:

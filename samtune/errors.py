@@ -1,6 +1,7 @@
-"""The error that a user can cause, and the message for a missing optional package."""
+"""The error that a user can cause, what the machine lacks, and a missing optional package."""
 
 import importlib
+import re
 from types import ModuleType
 
 
@@ -16,6 +17,62 @@ class UserError(ValueError):
     def __init__(self, message: object = "") -> None:
         text = str(message)
         super().__init__(text if len(text) <= 1000 else f"{text[:600]} ... {text[-300:]}")
+
+
+# What errors of many libraries say where the machine is at its end, and what to do
+_FAULTS = (
+    (
+        r"DataLoader worker \(.*\) (is killed|exited)|shared memory|Bus error|ancdata|/dev/shm",
+        "the processes that read images have no memory left to share (/dev/shm) or were killed: "
+        "--data.num_workers 0 does without them",
+    ),
+    (
+        r"No space left on device|Disk quota exceeded|os error (28|122)\b|PytorchStreamWriter failed",
+        "nothing more can be written, the disk is full: make room, or give a folder on another disk",
+    ),
+    (
+        r"out of memory|can't allocate memory|Cannot allocate memory|Unable to allocate|bad_alloc"
+        r"|can't start new thread|^MemoryError",
+        "memory ran out: take smaller images or windows (data.tile, image_size), fewer at a time "
+        "(data.batch_size), fewer processes (data.num_workers), or a smaller model",
+    ),
+)
+
+
+def as_fault(error: BaseException) -> UserError | None:
+    """What a full disk, a folder that is gone or too little memory raised, in a line.
+
+    Returns:
+        What to tell; `None` where the error is another one, a defect.
+    """
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.filename is None and _is_of_processes(error):
+        text = "shared memory"  # locks and memory that processes share have no name
+    for sign, advice in _FAULTS:
+        if re.search(sign, text, re.MULTILINE):
+            return UserError(f"{advice} ({_shortened(error)})")
+    is_of_network = isinstance(error, ConnectionError | TimeoutError)
+    if not isinstance(error, OSError) or error.errno is None or is_of_network:
+        return None
+    name = error.filename2 or error.filename
+    place = "" if name is None else f"{name}: "
+    return UserError(f"{place}{error.strerror} (a file or folder is gone, or may not be used so)")
+
+
+def _is_of_processes(error: BaseException) -> bool:
+    """Whether an error arose where Python makes what processes share."""
+    place = error.__traceback__
+    while place is not None:
+        if "multiprocessing" in place.tb_frame.f_code.co_filename:
+            return True
+        place = place.tb_next
+    return False
+
+
+def _shortened(error: BaseException) -> str:
+    """The line of an error that says what happened; of a process that reads images the last."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return lines[-1 if "Traceback" in str(error) else 0][:200]
 
 
 def require(module: str, extra: str) -> ModuleType:

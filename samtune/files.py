@@ -1,9 +1,17 @@
-"""Writing so that a crash leaves the old file or the new one, never half of either."""
+"""Writing so that a crash leaves the old file or the new one, never half of either.
 
+What is not whole yet lies beside its place under a name such as `.report.html.k3j5h2ab.tmp`, which
+`sweep` knows again.
+"""
+
+import ctypes
+import glob
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 import xml.etree.ElementTree as Xml
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +21,12 @@ from typing import Any
 import yaml
 
 from samtune.errors import UserError, first_line
+from samtune.locks import claim
+
+_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+# Linux: renameat2's flag that lets two names change places, and "relative to the working folder"
+_EXCHANGE, _HERE = 2, -100
 
 # Values that a YAML file may stand for, aliases written out
 _MOST_NODES = 1_000_000
@@ -23,23 +37,60 @@ def write_bytes(path: Path, content: bytes, is_durable: bool = True) -> None:
 
     Without `is_durable` a power cut may lose what was written; that is for what can be made again.
     """
-    with replacing_file(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
+    with replacing_file(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(content)
         if is_durable:
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(temporary)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the bytes of a file are where a power cut does not reach them."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where there is none.
 
     Raises:
-        UserError: a file is in its place, or it may not be made there.
+        UserError: a file is in its place, it may not be made there, or somebody has removed it
+            since the task at hand began to write into it.
     """
+    place = path.absolute()
+    if _watched is not None and place in _watched and not path.exists():
+        raise UserError(
+            f"{path} was removed while it was written into: what was there is lost, do it again"
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _no_folder(path, error) from error
+    if _watched is not None:
+        _watched.add(place)
+
+
+# Folders that the task at hand writes into; `None` outside of one
+_watched: set[Path] | None = None
+
+
+@contextmanager
+def watching_folders() -> Iterator[None]:
+    """In this block a folder that was written into is not silently made anew when it is gone."""
+    global _watched
+    before, _watched = _watched, set() if _watched is None else _watched
+    try:
+        yield
+    finally:
+        _watched = before
+
+
+def drop_folder(path: Path) -> None:
+    """Remove a folder that has served its time, if it is empty."""
+    with suppress(OSError):
+        path.rmdir()
+        if _watched is not None:
+            _watched.discard(path.absolute())
 
 
 def _no_folder(path: Path, error: OSError) -> UserError:
@@ -57,7 +108,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(_SUFFIX, f".{path.name}.", path.parent)
     except OSError as error:
         raise _no_folder(path.parent, error) from error
     os.close(handle)
@@ -87,11 +138,14 @@ def require_new(path: Path, is_replaced: bool) -> None:
     """Refuse to replace what lies where a result is to go, unless that is wanted.
 
     An empty folder is nothing. What lies there while parts of an interrupted run lie beside it is
-    that run's business.
+    that run's business. Until the task at hand ends, other processes are refused; what a killed one
+    has left half written is removed.
 
     Raises:
-        UserError: something is there.
+        UserError: something is there, or another process is writing it.
     """
+    claim(path)
+    sweep(path)
     try:
         is_there = path.exists() and not (path.is_dir() and not any(path.iterdir()))
         if is_there and not is_replaced and not partial_folder(path).exists():
@@ -109,14 +163,9 @@ def unfinished(out: Path) -> Iterator[None]:
         yield
     except BaseException:
         if not out.exists():
-            _remove_if_empty(mark)
+            drop_folder(mark)
         raise
-    _remove_if_empty(mark)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
+    drop_folder(mark)
 
 
 def try_writing(path: Path) -> None:
@@ -127,7 +176,7 @@ def try_writing(path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX):
             pass
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
@@ -281,7 +330,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     make_folder(path.parent)
     try:
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = Path(tempfile.mkdtemp(_SUFFIX, f".{path.name}.", path.parent))
     except OSError as error:
         raise _no_folder(path.parent, error) from error
     temporary.chmod(0o777 & ~_umask())
@@ -289,12 +338,44 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):  # some libraries write for the owner alone
             file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            path.rename(old / path.name)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Let a folder take the place of another, which is never absent where the system can do that."""
+    if not path.exists():
+        new.rename(path)
+    elif not _exchange(new, path):
+        old = Path(tempfile.mkdtemp(_SUFFIX, f".{path.name}.", path.parent))
+        path.rename(old / path.name)
+        new.rename(path)
+        shutil.rmtree(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two names change places in one step; `False` where the system or its disk cannot."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):  # not Linux, or one of before 2018
+        return False
+    return not call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+
+
+def sweep(place: Path, seconds: float = 0.0) -> None:
+    """Remove what killed processes left half written beside a file or folder, and in the folder.
+
+    Args:
+        place: which nobody else writes now.
+        seconds: what is younger stays, where others may write.
+    """
+    beside = place.resolve().parent.glob(f".{glob.escape(place.name)}.*{_SUFFIX}")
+    for path in [*beside, *place.rglob(f".*{_SUFFIX}")]:
+        with suppress(OSError):
+            if not _TEMPORARY.fullmatch(path.name) or time.time() - path.stat().st_mtime < seconds:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

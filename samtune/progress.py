@@ -11,7 +11,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError
-from samtune.files import read_json, write_bytes
+from samtune.files import drop_folder, read_json, write_bytes
 
 # What numpy, zipfile and zlib raise on half-written or flipped bytes.
 _DAMAGED = (
@@ -91,8 +90,7 @@ class Progress:
         for file in self.folder.glob("*"):
             if re.fullmatch(r"[0-9a-f]{64}\.(json|npz)", file.name):
                 file.unlink(missing_ok=True)
-        with suppress(OSError):
-            self.folder.rmdir()
+        drop_folder(self.folder)
 
 
 def stamp(path: Path) -> list[Any]:

@@ -1,8 +1,9 @@
 import json
+import multiprocessing.synchronize
 
 import pytest
 
-from samtune.errors import UserError, require
+from samtune.errors import UserError, as_fault, require
 
 
 def test_an_installed_package_is_imported():
@@ -23,3 +24,37 @@ def test_what_a_damaged_file_puts_into_it_is_cut():
     assert len(text) < 1000
     assert text.startswith("a.txt lists x")
     assert text.endswith("x: take it out")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), "the disk is full"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/0"), "the disk is full"),
+        (ValueError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (RuntimeError("unable to open shared memory object </torch_1>"), "--data.num_workers 0"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "num_workers 0"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),
+        (MemoryError(), "memory ran out"),
+        (FileNotFoundError(2, "No such file or directory", "out/a.png"), "out/a.png: No such file"),
+    ],
+)
+def test_what_the_machine_lacks_is_told_with_what_to_do(error, told):
+    assert told in str(as_fault(error))
+
+
+def test_locks_that_processes_cannot_share_are_told(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "_make_name", refuse)
+    with pytest.raises(OSError, match="Read-only") as found:
+        multiprocessing.Lock()
+    assert "--data.num_workers 0" in str(as_fault(found.value))
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a"), RuntimeError("sizes differ"), ConnectionError(1, "x"), OSError("odd")]
+)
+def test_a_defect_is_no_fault_of_the_machine(error):
+    assert as_fault(error) is None

@@ -1,18 +1,23 @@
 import os
+import shutil
 import stat
 
 import pytest
 
+from samtune import files
 from samtune.errors import UserError
 from samtune.files import (
+    drop_folder,
     make_folder,
     partial_folder,
     read_json,
     read_yaml,
     replacing_folder,
     require_new,
+    sweep,
     try_writing,
     unfinished,
+    watching_folders,
     write_bytes,
     write_json,
     write_text,
@@ -47,7 +52,7 @@ def test_a_file_where_a_folder_should_be_is_a_user_s_error(tmp_path, place):
 
 
 def test_a_folder_that_refuses_files_is_told(tmp_path, monkeypatch):
-    def refuse(**_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
@@ -263,3 +268,56 @@ class TestYaml:
 
     def test_an_empty_file_holds_nothing(self, written):
         assert read_yaml(written("")) is None
+
+
+def test_a_folder_is_never_absent_while_it_is_replaced(tmp_path, monkeypatch):
+    write_bytes(tmp_path / "a" / "old", b"x")
+
+    def refuse(*_):
+        raise AssertionError("the folder was moved away")
+
+    if not files._exchange(tmp_path, tmp_path):
+        pytest.skip("this system cannot exchange names")
+    with replacing_folder(tmp_path / "a") as new:
+        write_bytes(new / "new", b"y")
+        monkeypatch.setattr(files.Path, "rename", refuse)
+    assert names_in(tmp_path / "a") == ["new"]
+    assert names_in(tmp_path) == ["a"]
+
+
+def test_where_names_cannot_be_exchanged_the_folder_is_replaced_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    write_bytes(tmp_path / "a" / "old", b"x")
+    with replacing_folder(tmp_path / "a") as new:
+        write_bytes(new / "new", b"y")
+    assert names_in(tmp_path / "a") == ["new"]
+    assert names_in(tmp_path) == ["a"]
+
+
+def test_what_a_killed_process_left_is_swept_away_and_nothing_else(tmp_path):
+    kept = [".a.json.tmp", "b.12345678.tmp", ".hidden", "a.json"]
+    for name in (*kept, ".a.json.abcd1234.tmp"):
+        write_bytes(tmp_path / "out" / name, b"x")
+    (tmp_path / ".out.abcd1234.tmp").mkdir()
+    (tmp_path / ".other.abcd1234.tmp").mkdir()
+    sweep(tmp_path / "out", seconds=60)
+    assert (tmp_path / "out" / ".a.json.abcd1234.tmp").exists()
+    sweep(tmp_path / "out")
+    assert names_in(tmp_path / "out") == sorted(kept)
+    assert names_in(tmp_path) == [".other.abcd1234.tmp", "out"]
+
+
+def test_a_folder_that_vanishes_during_a_task_is_told_and_not_made_anew(tmp_path):
+    with watching_folders():
+        write_bytes(tmp_path / "out" / "a", b"x")
+        shutil.rmtree(tmp_path / "out")
+        with pytest.raises(UserError, match="was removed while it was written into"):
+            write_bytes(tmp_path / "out" / "b", b"x")
+    write_bytes(tmp_path / "out" / "b", b"x")  # another task
+
+
+def test_a_folder_that_has_served_its_time_may_come_again(tmp_path):
+    with watching_folders():
+        for _ in range(2):
+            make_folder(tmp_path / "out.partial")
+            drop_folder(tmp_path / "out.partial")

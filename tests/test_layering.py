@@ -14,6 +14,7 @@ TOP = (
     "types",
     "geometry",
     "windows",
+    "locks",
     "files",
     "masks",
     "coco",

@@ -45,7 +45,8 @@ def tell_page(result: Comparison | LearningCurve, options: Arguments) -> None:
 def tell_saved(result: CalibrationResult | ThresholdsResult, options: Arguments) -> None:
     print(markdown(next(iter(result.tables.values()))))
     print(result.headline)
-    print(f"saved: {result.file}")
+    if result.file is not None:
+        print(f"saved: {result.file}")
 
 
 def tell_scale(result: ScaleResult, options: Arguments) -> None:

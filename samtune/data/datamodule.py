@@ -1,6 +1,8 @@
 """The data of a run, for Lightning and for evaluation: settings in, sources and loaders out."""
 
+import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ from samtune.data.formats import open_splits
 from samtune.data.loader import BatchLoader
 from samtune.data.settings import DataSettings
 from samtune.data.source import Source, Subset, Tiles, notes_of
+from samtune.data.splits import divide_as_before
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
 from samtune.types import InputFrame
 
+log = logging.getLogger(__name__)
 # Images larger than this are read in blocks of it, pixels: objects on the edge of one are cut there
 _BLOCK = 2048
 # Training windows of an epoch, at least
@@ -58,6 +62,8 @@ class SamDataModule(pl.LightningDataModule):
         self.store: FeatureStore | None = None
         self._most_validated = 0
         self._sources: dict[str, Source] = {}
+        self._before: Mapping[str, Sequence[str]] = {}
+        self._is_training = False
         self._train_loader: BatchLoader | None = None
         self._loader_state = {"num_given": 0}
 
@@ -123,9 +129,44 @@ class SamDataModule(pl.LightningDataModule):
 
     def _open(self) -> None:
         if not self._sources:
-            self._sources = open_splits(
+            found = open_splits(
                 self.path, self.format, self.settings.of_source, self.settings.of_splits
             )
+            self._sources = self._divided(found) if self._before else found
+
+    def keep_splits(self, before: Mapping[str, Sequence[str]], is_training: bool = False) -> None:
+        """Divide the images as a run has divided them, though some were added or removed since.
+
+        Args:
+            before: image ids by split.
+            is_training: what was trained on so far must all be there.
+        """
+        self._before, self._is_training = before, is_training
+
+    def _divided(self, found: dict[str, Source]) -> dict[str, Source]:
+        division = divide_as_before(found, self._before)
+        if gone := [
+            f"{len(ids)} of {name}, such as {ids[0]}" for name, ids in division.missing.items()
+        ]:
+            told = f"images that the run had are not in {self.path} now: {'; '.join(gone)}"
+            is_needed = self._is_training and {"train", "val"} & division.missing.keys()
+            if is_needed or not any(map(len, division.sources.values())):
+                raise UserError(f"{told}: put them back")
+            log.warning("%s", told)
+        if added := division.added:
+            log.warning(
+                "%d images were added to %s since the run began, such as %s: they are in none of its "
+                "splits and are left out", len(added), self.path, added[0],
+            )  # fmt: skip
+        return division.sources
+
+    def image_ids(self) -> dict[str, list[str]]:
+        """Of each split, before images are cut into tiles."""
+        self._open()
+        return {
+            name: [record.image_id for record in source.records]
+            for name, source in self._sources.items()
+        }
 
     def whole_source(self, split: str) -> Source:
         """Images of a split before they are cut into tiles.
@@ -220,12 +261,16 @@ class SamDataModule(pl.LightningDataModule):
         return self._train_loader
 
     def state_dict(self) -> dict[str, int]:
-        """Where in the epoch training is.
+        """Where in the epoch training is; an epoch that is over, cut short or not, is none begun.
 
         Lightning would ask the loader itself, but hands the answer back too late when the number of
         steps has to be known for the learning rate.
         """
-        return self._train_loader.state_dict() if self._train_loader else self._loader_state
+        if self._train_loader is None or self.trainer is None:
+            return self._loader_state
+        state = self._train_loader.state_dict()
+        is_over = state["num_given"] >= self.trainer.num_training_batches
+        return {"num_given": 0} if is_over else state
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._loader_state = state_dict

@@ -54,12 +54,16 @@ class FeatureStore:
         part: whose answers are kept.
         mode: precision.
         limit_bytes: of everything under `root`.
+        num_lost: answers that this process could not keep.
+        trouble: why nothing can be written, if that is so; a limit that is reached is none.
     """
 
     root: Path
     part: FrozenPart
     mode: Literal["fp16", "fp32"]
     limit_bytes: int
+    num_lost: int = field(default=0, repr=False)
+    trouble: str = field(default="", repr=False)
     _used: int = field(default=-1, repr=False)
     _has_warned: bool = field(default=False, repr=False)
 
@@ -122,14 +126,17 @@ class FeatureStore:
                 f"the cache in {self.root} has reached its limit of {self.limit_bytes / 1e9:.1f} GB "
                 "(data.cache.limit_gb)"
             )
+            self.num_lost += 1
             return False
         try:
             if not self.folder.exists():
                 write_json(self.folder / "about.json", self.part.description | {"mode": self.mode})
             entry = content + zlib.crc32(content).to_bytes(4, "big")
             write_bytes(self.path_of(name), entry, is_durable=False)
-        except OSError as error:
-            self._warn(f"nothing can be written to {self.root} ({error.strerror})")
+        except (OSError, UserError) as error:
+            self.trouble = str(getattr(error, "strerror", None) or error)
+            self._warn(f"nothing can be written to {self.root} ({self.trouble})")
+            self.num_lost += 1
             return False
         self._used += len(content) + 4
         return True

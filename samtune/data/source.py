@@ -63,6 +63,10 @@ class Source(ABC):
     def __len__(self) -> int:
         return len(self.records)
 
+    def num_of_first(self, most: int) -> int:
+        """How many records the first so many images have, of which each may be several; 0 for all."""
+        return min(len(self), most or len(self))
+
     @abstractmethod
     def read(self, index: int) -> Sample:
         """Read one image with its objects.
@@ -140,6 +144,42 @@ class Subset(Source):
         return None if found is None else found[self.indices]
 
 
+class Joined(Source):
+    """Several sources behind each other."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = sources
+        self.records = [record for source in sources for record in source.records]
+        self.is_tiled = any(source.is_tiled for source in sources)
+        self.is_part = any(source.is_part for source in sources)
+        self._places = [(source, index) for source in sources for index in range(len(source))]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return list(dict.fromkeys(note for source in self.sources for note in source.notes))
+
+    def read(self, index: int) -> Sample:
+        source, place = self._places[index]
+        return source.read(place)
+
+    def image_file(self, index: int) -> ImageFile:
+        source, place = self._places[index]
+        return source.image_file(place)
+
+    def hw(self, index: int) -> tuple[int, int]:
+        source, place = self._places[index]
+        return source.hw(place)
+
+    def stored(self, index: int) -> NDArray[Any]:
+        source, place = self._places[index]
+        return source.stored(place)
+
+    def grounds(self) -> NDArray[np.object_] | None:
+        found = [source.grounds() for source in self.sources if len(source)]
+        parts = [part for part in found if part is not None]
+        return np.concatenate(parts) if parts and len(parts) == len(found) else None
+
+
 class FewObjects(Source):
     """A source of which each image keeps so many objects at most, drawn by a seed.
 
@@ -201,6 +241,10 @@ class Tiles(Source):
         if self._last is None or self._last[0] != number:
             self._last = (number, self.source.read(number))
         return self._last[1]
+
+    def num_of_first(self, most: int) -> int:
+        wanted = self.source.num_of_first(most)
+        return sum(number < wanted for number, _, _ in self.places)
 
     def hw(self, index: int) -> tuple[int, int]:
         height, width = self.source.hw(self.places[index][0])

@@ -3,11 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from samtune.data.settings import SplitSettings
-from samtune.data.source import Record, Source, Subset
+from samtune.data.source import Joined, Record, Source, Subset
 from samtune.errors import UserError
 from samtune.files import read_lines
 from samtune.prompts.seeding import object_rng
@@ -147,6 +148,53 @@ def with_groups(sources: Mapping[str, Source], settings: SplitSettings) -> dict[
         name: Subset(source, list(range(len(source))), list(islice(groups, len(source))))
         for name, source in sources.items()
     }
+
+
+@dataclass(frozen=True)
+class Division:
+    """Sources divided as they were before, and what has changed since.
+
+    Attributes:
+        sources: by split, those of the images that are still there.
+        added: images that were in no split; they are left out.
+        missing: images of each split that are gone.
+    """
+
+    sources: dict[str, Source]
+    added: list[str]
+    missing: dict[str, list[str]]
+
+
+def divide_as_before(
+    sources: Mapping[str, Source], before: Mapping[str, Sequence[str]]
+) -> Division:
+    """Put every image into the split that it was in, whatever the data or a drawing say now.
+
+    Args:
+        sources: by split, as they are found now.
+        before: image ids by split.
+
+    Raises:
+        UserError: an id is there several times, so that it cannot be told which was meant.
+    """
+    now = {name: [record.image_id for record in source.records] for name, source in sources.items()}
+    if all(now.get(name, []) == list(before.get(name, [])) for name in now.keys() | before.keys()):
+        return Division(dict(sources), [], {})
+    whole = Joined(list(sources.values()))
+    places = {record.image_id: place for place, record in enumerate(whole.records)}
+    if len(places) < len(whole):
+        raise UserError(
+            "the splits of the data have changed since the run began, and several images have the same "
+            "name, so that it cannot be told which was in which split: put the data back"
+        )
+    found = {name: [places[i] for i in ids if i in places] for name, ids in before.items()}
+    known = {image_id for ids in before.values() for image_id in ids}
+    missing = {name: [i for i in ids if i not in places] for name, ids in before.items()}
+    return Division(
+        {name: Subset(whole, indices) for name, indices in found.items()},
+        [image_id for image_id in places if image_id not in known],
+        {name: ids for name, ids in missing.items() if ids},
+    )
 
 
 def _value(record: Record, column: str) -> str | None:

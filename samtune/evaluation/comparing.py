@@ -134,7 +134,7 @@ def _gather(
 
 
 def _read(source: Source, settings: EvaluationSettings, what: str) -> Iterator[tuple[int, Sample]]:
-    count = min(len(source), settings.max_images or len(source))
+    count = source.num_of_first(settings.max_images)
     images = _Images(source, count)
     numbers = range(settings.rank, count, settings.world)
     loader = DataLoader(

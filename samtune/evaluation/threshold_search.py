@@ -139,7 +139,7 @@ def search(
     Raises:
         UserError: an image cannot be read, or there are no objects.
     """
-    count = min(len(source), max_images or len(source))
+    count = source.num_of_first(max_images)
     images = []
     for number in bar(range(count), what, "image"):
         sample = source.read(number)

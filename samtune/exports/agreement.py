@@ -49,7 +49,7 @@ def compare_masks(one: Answering, other: Answering, settings: ExportSettings) ->
     """
     source: Source = settings.source or DrawnPictures("val", num_pictures=settings.max_images)
     rows: list[tuple[float, float, float]] = []
-    count = min(settings.max_images, len(source.records))
+    count = source.num_of_first(settings.max_images)
     for index in range(count):
         sample = source.read(index)
         for each in (one, other):

@@ -4,7 +4,9 @@ import inspect
 import os
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -17,7 +19,7 @@ from typing import (
     get_type_hints,
 )
 
-from samtune.errors import UserError
+from samtune.errors import UserError, as_fault
 from samtune.tasks.settings import convert
 
 Parameters = ParamSpec("Parameters")
@@ -36,9 +38,41 @@ def task(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]
         hints = hints_of(function)
         for name, value in bound.arguments.items():
             bound.arguments[name] = checked(value, hints.get(name), name)
-        return function(*bound.args, **bound.kwargs)
+        return _done(function, bound)
 
     return call
+
+
+def _done(function: Callable[..., Answer], bound: inspect.BoundArguments) -> Answer:
+    """What a task answers, once what it names has been seen to be there.
+
+    Raises:
+        UserError: the disk is full, memory ran out, or a folder has vanished.
+    """
+    from samtune.files import watching_folders
+    from samtune.locks import claiming
+
+    try:
+        with claiming(), watching_folders():
+            answer = function(*bound.args, **bound.kwargs)
+    except (UserError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if (fault := as_fault(error)) is None:
+            raise
+        raise fault from error
+    for path in _places_of(answer):
+        if not path.exists():
+            raise UserError(
+                f"{path} was written, but is gone: something has removed it, do it again"
+            )
+    return answer
+
+
+def _places_of(answer: Any) -> list[Path]:
+    """Files and folders that a result names."""
+    values = [getattr(answer, each.name) for each in fields(answer)] if is_dataclass(answer) else []
+    return [value for value in values if isinstance(value, Path)]
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:

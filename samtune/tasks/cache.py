@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samtune.errors import UserError
+from samtune.files import sweep
+from samtune.locks import claim
 from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.fit import gather, plan
@@ -30,16 +32,19 @@ class CacheResult(Result):
 
     Attributes:
         folder: where.
-        made, were_there: answers of the encoder.
+        made, were_there: answers of the encoder that are kept now.
+        left_out: those for which the limit left no room.
     """
 
     folder: Path
     made: int
     were_there: int
+    left_out: int = 0
 
     @property
     def headline(self) -> str:
-        return f"cache: {self.made} made, {self.were_there} were there, in {self.folder}"
+        left = f", {self.left_out} NOT kept (data.cache.limit_gb)" if self.left_out else ""
+        return f"cache: {self.made} made, {self.were_there} were there{left}, in {self.folder}"
 
 
 @task
@@ -96,6 +101,8 @@ def cache(
     if store is None:
         raise UserError("nothing would be kept: every part of the encoder is trained")
     if rank == 0:
+        claim(store.folder)
+        sweep(store.folder)
         log.info(store.tell(module.num_kept()))
     made = total = 0
     for batch in _batches(datasets, module.batch_size, module.num_workers, rank, world):
@@ -104,7 +111,12 @@ def cache(
         if missing:
             with torch.no_grad(), trained_by.precision_plugin.forward_context():
                 encode_batch(tuner.network, batch.to(tuner.device), store)
-    return CacheResult(store.folder, made, total - made)
+    if store.trouble:
+        raise UserError(
+            f"{store.num_lost} of {total} answers of the encoder could not be kept in {store.folder} "
+            f"({store.trouble}): make room, or give another data.cache.folder"
+        )
+    return CacheResult(store.folder, made - store.num_lost, total - made, store.num_lost)
 
 
 def _batches(

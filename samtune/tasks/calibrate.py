@@ -26,12 +26,12 @@ class CalibrationResult(Result):
     """A calibration that was fitted.
 
     Attributes:
-        file: where it lies, beside the tuned weights.
+        file: where it lies, beside the tuned weights; `None` where it is no better than none.
         calibration: the map, and the thresholds for review queues.
         error_before, error_after: expected calibration error on the masks that it was fitted on.
     """
 
-    file: Path
+    file: Path | None
     calibration: Calibration
     error_before: float
     error_after: float
@@ -39,6 +39,12 @@ class CalibrationResult(Result):
     @property
     def headline(self) -> str:
         its = self.calibration
+        if self.file is None:
+            return (
+                f"nothing was saved: the expected calibration error is {self.error_before:.3f} of the "
+                f"scores as they are, and {self.error_after:.3f} after a map fitted on "
+                f"{its.num_masks:,} masks"
+            )
         return (
             f"{its.method} fit on {its.num_masks:,} masks of the split '{its.split}': expected "
             f"calibration error {self.error_before:.3f}, on the same masks {self.error_after:.3f} "
@@ -103,7 +109,7 @@ def calibrate(
     with kept_rows(folder / "calibration") as store_of:
         rows = compare(contestants, source, settings, store=store_of(contestants)).rows
         calibration = fit_calibration(rows, TUNED, split)
-        file = calibration.save(folder)
-    before = expected_error(rows, TUNED)["ece"]
-    after = expected_error(rows, TUNED, calibration.of_array)["ece"]
+        before = expected_error(rows, TUNED)["ece"]
+        after = expected_error(rows, TUNED, calibration.of_array)["ece"]
+        file = calibration.save(folder) if after < before else None
     return CalibrationResult(file, calibration, before, after)

@@ -80,7 +80,9 @@ class _States:
     """A trained network at moments of its training and at strengths."""
 
     def __init__(self, sam: Sam, run: Path, averaged: dict[str, Tensor]) -> None:
-        self.sam, self._best = sam, run / "checkpoints" / "best.ckpt"
+        from samtune.training.checkpoints import BEST, FOLDER
+
+        self.sam, self._best = sam, run / FOLDER / BEST
         self._averaged = averaged
         self._base: Sam | None = None
         trained = sam.named_parameters()
@@ -122,12 +124,11 @@ class _States:
             load_trained(self.sam, self._last, "last")
 
     def _state(self, weights: str) -> dict[str, Tensor]:
-        import torch
+        from samtune.training.checkpoints import read_checkpoint
 
         if weights in ("last", "averaged"):
             return self._last if weights == "last" else self._averaged
-        checkpoint = torch.load(self._best, map_location="cpu", weights_only=True)
-        return dict(checkpoint["state_dict"])
+        return dict(read_checkpoint(self._best)["state_dict"])
 
 
 def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], list[Row]]:

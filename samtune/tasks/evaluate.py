@@ -21,6 +21,7 @@ from samtune.tasks.settings import DataLike, read_settings
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
+    from samtune.data.source import Source
     from samtune.evaluation.comparing import Comparison
     from samtune.evaluation.settings import EvaluationSettings
     from samtune.models.backend import Sam
@@ -129,7 +130,7 @@ def evaluate(
         data: folder or file instead of the run's own, or settings that are to be otherwise.
         config: a fit config whose data section to use.
         split: whose images.
-        max_images: images (or tiles) at most; 0 for all.
+        max_images: images at most, with all of their tiles; 0 for all.
         protocols: kinds of prompts: box, box_jitter, point, points_N, clicks_N, box_clicks_N,
             box_jitter_N, box_outward_N, mask_coarse and more; robustness, interactive for several.
         prompts: a file of your own prompts, asked beside the protocols.
@@ -212,7 +213,7 @@ class _Job:
             general_set = general_source(self.general, settings, self.sam)
         gallery, source = Gallery(gallery_size if rank == 0 else 0), self.data.source(self.split)
         if rank == 0:
-            self._say_what(len(source))
+            self._say_what(source)
         with kept_rows(folder, rank) as store_of:
             store = store_of(contestants)
             domain = compare(contestants, source, settings, gallery.add, store=store)
@@ -230,12 +231,19 @@ class _Job:
         self._log_to_wandb(results)
         return Evaluation(folder, results)
 
-    def _say_what(self, num_images: int) -> None:
+    def _say_what(self, source: Source) -> None:
+        from samtune.training.record import read_record
+
         base = self.sam.base
         if base.is_random:
             log.info("NOTE: the base '%s' is randomly initialised, not pretrained", base.name)
-        count = min(num_images, self.settings.max_images or num_images)
-        log.info("evaluating %s on %d images of the split '%s'", self.model, count, self.split)
+        record = read_record(self.run)
+        if record is not None and (changed := record.changed_versions()):
+            log.info("NOTE: packages have changed since the run began: %s", ", ".join(changed))
+        most, parts = self.settings.max_images, source.num_of_first(self.settings.max_images)
+        whole = self.data.whole_source(self.split).num_of_first(most)
+        told = f"{whole} images" if parts == whole else f"{whole} images ({parts} tiles)"
+        log.info("evaluating %s on %s of the split '%s'", self.model, told, self.split)
 
     def _data_warnings(self, domain: Comparison) -> list[str]:
         """Sentences on numbers that are not what they seem."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from samtune.errors import UserError
 from samtune.files import partial_folder
 from samtune.inference.settings import Focus
+from samtune.locks import locked
 from samtune.tasks.opening import open_data
 
 if TYPE_CHECKING:
@@ -164,11 +165,12 @@ def kept_rows(results: Path, rank: int = 0) -> Iterator[Callable[..., RowStore]]
     from samtune.progress import Progress
 
     folder = partial_folder(results)
-    try:
-        yield partial(RowStore, folder)
-    except KeyboardInterrupt:
-        if rank == 0 and folder.exists():
-            log.warning("the same command goes on where this one stops")
-        raise
-    if rank == 0:
-        Progress(folder).remove()
+    with locked(results) if rank == 0 else nullcontext():
+        try:
+            yield partial(RowStore, folder)
+        except KeyboardInterrupt:
+            if rank == 0 and folder.exists():
+                log.warning("the same command goes on where this one stops")
+            raise
+        if rank == 0:
+            Progress(folder).remove()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +34,13 @@ from samtune.training.settings import (
 
 if TYPE_CHECKING:
     from samtune.training.preparing import Training
+    from samtune.training.record import RunRecord
 
 log = logging.getLogger(__name__)
+# Settings of the trainer that a budget takes the place of
+_OF_LENGTH = (
+    "max_epochs", "max_steps", "max_time", "val_check_interval", "check_val_every_n_epoch",
+)  # fmt: skip
 # How the processes that Lightning starts learn where the first one writes
 _RUN_OF_PROCESSES = "SAMTUNE_RUN"
 
@@ -84,7 +91,8 @@ def fit(
             validation images, and keep what helps; false keeps the best by validation mIoU (default:
             true).
         early_stopping: validations without improvement after which training stops; 0 never.
-        checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.
+        checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
+            validation and epoch.
         logging: where metrics go besides metrics.csv: Weights & Biases, TensorBoard.
 
     Raises:
@@ -106,21 +114,28 @@ def fit(
 def resume(run: str | Path, *, trainer: Layer | TrainerSettings | None = None) -> Run:
     """Go on with a run where it stopped, to the losses of one that never did.
 
+    What it learns from stays as it was when the run began: settings, and which images are trained on,
+    though some may have been added since.
+
     Args:
         run: its folder.
         trainer: of Lightning's Trainer what is to be otherwise now, such as devices or max_epochs;
             all other settings stay those of the run.
 
     Raises:
-        UserError: there is no run, or nothing to go on from.
+        UserError: there is no run, nothing to go on from, or settings in its config.yaml or images
+            have changed that it cannot go on without.
     """
+    from samtune.training.checkpoints import LAST, has_checkpoint
+    from samtune.training.record import read_record
+
     folder = Path(run)
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    if not checkpoint.exists():
-        raise UserError(f"{folder} has no checkpoints/last.ckpt to go on from")
+    is_begun = has_checkpoint(folder)
+    if not is_begun and read_record(folder) is None:
+        raise UserError(f"{folder} has no checkpoints/{LAST} to go on from")
     other = differing(trainer) if isinstance(trainer, TrainerSettings) else trainer
     settings = gather(folder / "config.yaml", {"trainer": other, "run": str(folder)})
-    return train(settings, checkpoint)
+    return train(settings, is_resumed=is_begun)
 
 
 def gather(config: str | Path | None, given: Layer) -> FitSettings:
@@ -131,6 +146,8 @@ def gather(config: str | Path | None, given: Layer) -> FitSettings:
     """
     below = dict(read_settings(config)) if config is not None else {}
     above = {name: value for name, value in given.items() if value is not None}
+    if above.get("budget", below.get("budget")):
+        _require_no_length(above.get("trainer"))
     sections: dict[str, Any] = {}
     for name, kind in (
         ("model", ModelSettings), ("trainer", TrainerSettings), ("logging", LoggingSettings),
@@ -149,6 +166,16 @@ def gather(config: str | Path | None, given: Layer) -> FitSettings:
             above[name] = str(above[name])
     plain = build(FitSettings, "", below, above)
     return replace(plain, **sections)
+
+
+def _require_no_length(trainer: Any) -> None:
+    """Refuse flags that a budget of time would overrule without a word."""
+    given = trainer if isinstance(trainer, Mapping) else {}
+    if idle := [name for name in _OF_LENGTH if given.get(name) is not None]:
+        raise UserError(
+            f"trainer.{idle[0]} means nothing beside a budget of time, which says how long it takes "
+            "and when it is validated: give one of them (--budget '' takes a config's away)"
+        )
 
 
 def _require_no_config(data: Any) -> None:
@@ -174,19 +201,59 @@ def settle_run(settings: FitSettings, config: str | Path | None) -> Path:
         return Path(os.environ[_RUN_OF_PROCESSES])
     if settings.run:
         run = Path(settings.run)
-        if is_first() and (run / "config.yaml").exists():
-            raise UserError(
-                f"{run} holds a run already: go on with it by samtune resume {run}, or give another "
-                "--run"
-            )
+        if is_first():
+            _require_free(run)
         return run
     stem = Path(config).stem if config else Path(settings.data.path).resolve().stem or "run"
     names = (stem, *(f"{stem}-{number}" for number in range(2, 10_000)))
     return next(path for path in (Path("runs") / name for name in names) if not path.exists())
 
 
-def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
-    """Run a training whose settings are complete, from its start or from a checkpoint of it."""
+def _require_free(run: Path) -> None:
+    """Refuse a folder that holds a run, unless that was ended before its first state was saved.
+
+    Raises:
+        UserError: there is one to go on with, or one that is finished.
+    """
+    from samtune.training.checkpoints import has_checkpoint
+    from samtune.training.record import read_record
+
+    if not (run / "config.yaml").exists():
+        return
+    record = read_record(run)
+    if record is None or record.is_finished or has_checkpoint(run):
+        raise UserError(
+            f"{run} holds a run already: go on with it by samtune resume {run}, or give another --run"
+        )
+
+
+def train(settings: FitSettings, is_resumed: bool = False) -> Run:
+    """Run a training whose settings are complete, from its start or from its last state.
+
+    Raises:
+        UserError: another process is at it, or what it rests on has changed.
+        KeyboardInterrupt: a signal has ended it; the message says how to go on.
+    """
+    from samtune.files import make_folder, sweep
+    from samtune.locks import locked
+    from samtune.tasks.processes import is_first
+    from samtune.training.checkpoints import Stopped
+
+    run = Path(settings.run)
+    with locked(run) if is_first() else nullcontext():
+        if is_first():
+            make_folder(run)
+            sweep(run)
+            if not is_resumed:
+                _require_free(run)
+                (run / "metrics.csv").unlink(missing_ok=True)  # of one without a state
+        try:
+            return _train(settings, run, is_resumed)
+        except Stopped as stop:
+            raise KeyboardInterrupt(str(stop)) from None
+
+
+def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     import torch
 
     from samtune.files import write_text
@@ -194,14 +261,17 @@ def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
     from samtune.tasks.choosing import choose_weights
     from samtune.tasks.opening import bound_threads, input_side
     from samtune.tasks.processes import is_first
+    from samtune.training.checkpoints import find_checkpoint
     from samtune.training.preparing import fit_memory
 
     torch.set_flush_denormal(True)
+    checkpoint = find_checkpoint(run) if is_resumed else None
     training = plan(settings)
+    record = _go_on(training, run) if is_resumed else None
     training.data.setup("fit")
-    if settings.check and is_first() and checkpoint is None:
+    if settings.check and is_first() and not is_resumed:
         check_before_fit(training.data, input_side(settings.base, settings.image_size))
-    if settings.auto and checkpoint is None:  # a resumed run keeps what was chosen
+    if settings.auto and not is_resumed:  # a resumed run keeps what was chosen
         if training.trainer.world_size > 1:
             raise UserError(
                 "--auto is for one process: each would choose for itself; let one choose, and give "
@@ -209,21 +279,71 @@ def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
             )
         for line in fit_memory(training):
             log.info(line)
-    run = Path(settings.run)
+    record = record or _record_of(training)
     if is_first():
+        record.save(run)
         write_text(run / "config.yaml", to_yaml(training.settings))
         os.environ[_RUN_OF_PROCESSES] = str(run.resolve())
     training.model.configure_model()
     bound_threads(training.model.network)
-    training.trainer.fit(
-        training.model, training.data, ckpt_path=str(checkpoint) if checkpoint else None
-    )
-    if settings.choose and settings.data.format != "drawn":
-        if training.trainer.world_size == 1:
-            log.info(choose_weights(training, run))
-        else:
-            log.info("several processes choose nothing at the end: the best by validation is kept")
+    with training.saver.heeding_signals():
+        _fit(training, checkpoint)
+        if settings.choose and settings.data.format != "drawn":
+            if training.trainer.world_size == 1:
+                log.info(choose_weights(training, run))
+            else:
+                log.info(
+                    "several processes choose nothing at the end: the best by validation is kept"
+                )
+    if is_first():
+        record.finish(run)
     return Run(run)
+
+
+def _go_on(training: Training, run: Path) -> RunRecord | None:
+    """Let a training rest on what its run began with; `None` where nothing was written down.
+
+    Raises:
+        UserError: settings have changed that a run cannot go on without.
+    """
+    from samtune.training.record import read_record
+
+    record = read_record(run)
+    if record is None:
+        return None
+    record.require_same(as_plain(training.settings), run)
+    training.data.keep_splits(record.splits, is_training=True)
+    if changed := record.changed_versions():
+        log.warning(
+            "packages have changed since the run began, and with them the last digits: %s",
+            ", ".join(changed),
+        )
+    return record
+
+
+def _record_of(training: Training) -> RunRecord:
+    from samtune.training.record import RunRecord, versions
+
+    is_drawn = training.settings.data.format == "drawn"
+    splits = {} if is_drawn else training.data.image_ids()
+    return RunRecord(as_plain(training.settings), splits, versions())
+
+
+def _fit(training: Training, checkpoint: Path | None) -> None:
+    """Lightning's part; a state that does not fit is told in a line."""
+    from samtune.errors import first_line
+
+    place = None if checkpoint is None else str(checkpoint)
+    try:
+        training.trainer.fit(training.model, training.data, ckpt_path=place)
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if place is None or training.saver.is_begun:
+            raise
+        raise UserError(
+            f"{place} cannot be gone on from: it does not fit this run ({first_line(error)})"
+        ) from error
 
 
 def plan(settings: FitSettings) -> Training:

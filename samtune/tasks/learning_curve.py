@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
+from samtune.locks import claim
 from samtune.ranges import Count, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import evaluate
@@ -117,6 +118,7 @@ def learning_curve(
     )  # fmt: skip
     name = Path(config).stem if config else Path(settings.data.path).resolve().stem
     folder = Path(out) if out is not None else Path("runs") / f"{name}-curve"
+    claim(folder)
     planned = plan(replace(settings, run=str(folder / "plan")))
     counts = _sizes(sizes, len(planned.data.whole_source("train")))
     steps = 0 if settings.budget else num_steps(planned, planned.data.num_items("train"))
@@ -194,12 +196,14 @@ def _settings_of(
 
 def _run(settings: FitSettings, protocols: Sequence[str]) -> Path:
     """Tune and evaluate once, or go on with what is there; returns `objects.csv`."""
+    from samtune.training.checkpoints import has_checkpoint
+
     run = Path(settings.run)
     objects = run / "evaluation" / "objects.csv"
     if objects.exists() and _was_asked(run, protocols):
         return objects
     if not (run / "finished").exists():
-        if (run / "checkpoints" / "last.ckpt").exists():
+        if has_checkpoint(run):
             resume(run)
         else:
             train(settings)  # also where one was begun, but there is nothing to go on from

@@ -29,6 +29,8 @@ def open_data(
 ) -> SamDataModule:
     """The data of a run, of a config file, or those that are given alone.
 
+    Those of a run are divided as they were when it began, unless another division is asked for.
+
     Args:
         run: whose data are taken where nothing else says.
         config: a fit config whose data section is taken instead.
@@ -36,7 +38,8 @@ def open_data(
         defaults: settings that all of these go before.
 
     Raises:
-        UserError: no data are named, or a setting is unknown.
+        UserError: no data are named, a setting is unknown, or a run's config.yaml says otherwise now
+            how its images are read and divided.
     """
     from samtune.data.datamodule import SamDataModule
 
@@ -49,7 +52,34 @@ def open_data(
     given = above if isinstance(above, dict) else {}
     if not below and (above is None or not ({"path", "format"} & given.keys() or not given)):
         raise UserError("no data: give --data.path FOLDER, or --config FILE")
-    return SamDataModule(build(DataSettings, "data", defaults, on_files(below, above), above))
+    module = SamDataModule(build(DataSettings, "data", defaults, on_files(below, above), above))
+    if run is not None and config is None:
+        _divide_as_in(run, module)
+    return module
+
+
+def _divide_as_in(run: Path, module: SamDataModule) -> None:
+    """Let data that are those of a run have its splits."""
+    from samtune.tasks.settings import as_plain
+    from samtune.training.record import read_record
+
+    record = read_record(run)
+    if record is None or not record.splits:
+        return
+    own = data_section(read_settings(run / "config.yaml"))
+    record.require_same({"data": as_plain(build(DataSettings, "data", own))}, run, "data")
+    was = build(DataSettings, "data", record.settings.get("data"))
+    is_same_place = Path(was.path).resolve() == module.path.resolve() or own["path"] == str(
+        module.path
+    )
+    if is_same_place and _drawing(was) == _drawing(module.settings):
+        module.keep_splits(record.splits)
+
+
+def _drawing(data: DataSettings) -> tuple[Any, ...]:
+    """What says which image is in which split; groups alone are also what tests count by."""
+    its = data.of_splits
+    return its.column, its.folder, its.val_fraction, its.test_fraction, its.seed
 
 
 def data_section(settings: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
 from samtune.inference.settings import SearchSettings
+from samtune.locks import claim
 from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import Split
@@ -25,24 +26,38 @@ if TYPE_CHECKING:
     from samtune.models.backend import Sam
     from samtune.models.mask_thresholds import MaskThresholds
 
+# mSA below which automatic masks show next to nothing of what is there
+LEAST_USEFUL = 0.05
+
 
 @dataclass(frozen=True)
 class ThresholdsResult(Result):
     """Thresholds that were chosen.
 
     Attributes:
-        file: where they lie, beside the tuned weights.
+        file: where they lie, beside the tuned weights; `None` where they are not good enough to use.
         chosen: the thresholds.
         judgements: by split, segment_anything's against the chosen ones.
     """
 
-    file: Path
+    file: Path | None
     chosen: MaskThresholds
     judgements: dict[str, Judgement]
 
     @property
     def headline(self) -> str:
-        return ", ".join(f"{name} {value:g}" for name, value in asdict(self.chosen).items())
+        told = ", ".join(f"{name} {value:g}" for name, value in asdict(self.chosen).items())
+        if self.file is not None:
+            return told
+        judged = next(iter(self.judgements.values()))
+        before, after = (each.scores["msa"] for each in (judged.before, judged.after))
+        return (
+            f"nothing was saved: {told} would be the best, with an mSA of {after:.3f} "
+            f"(segment_anything's: {before:.3f}), but only what is better and reaches "
+            f"{LEAST_USEFUL:g} is of use. "
+            "Other points (--search.points_per_side), a smaller data.tile or more training may help; "
+            "objects whose places are known need no thresholds (samtune predict, prelabel)"
+        )
 
     @property
     def tables(self) -> Mapping[str, Rows]:
@@ -93,8 +108,9 @@ def thresholds(
     A tuned model says other predicted IoUs and draws other outlines than SAM: with SAM's thresholds
     it often finds nothing. Those with the highest mean segmentation accuracy (mSA) on the validation
     images are saved beside the tuned weights; `AutomaticMaskGenerator` and `samtune segment` use them
-    from then on. An image without an object counts too: 1 if nothing is found in it, else 0. Where
-    there is a test split, it tells how much the choice helped.
+    from then on, where they are better than segment_anything's and good enough to use. An
+    image without an object counts too: 1 if nothing is found in it, else 0. Where there is a test
+    split, it tells how much the choice helped.
 
     Args:
         model: run folder or adapter folder.
@@ -108,7 +124,7 @@ def thresholds(
 
     from samtune.evaluation.threshold_search import DEFAULTS, RULES, choose, judge
     from samtune.models.loading import tuned_sha256
-    from samtune.models.mask_thresholds import FittedThresholds
+    from samtune.models.mask_thresholds import THRESHOLDS_FILE, FittedThresholds
 
     require_count(max_images)
     grid = build(SearchSettings, "search", search)
@@ -116,6 +132,7 @@ def thresholds(
     if others != SearchSettings():
         raise UserError("thresholds are what is looked for: give search.points_per_side alone")
     folder = require_tuned(str(model))
+    claim(folder / THRESHOLDS_FILE)
     opened = open_data(find_run(folder), config, data)
     points = grid.points_per_side or usual_points(opened.tile)
     opened.source(split)  # a wrong path is said before the network is loaded
@@ -136,8 +153,16 @@ def thresholds(
         "split": split,
         "results": {name: asdict(result) for name, result in results.items()},
     }
-    file = FittedThresholds(chosen, points, provenance).save(folder)
+    file = None
+    if is_useful(results[str(split)]):
+        file = FittedThresholds(chosen, points, provenance).save(folder)
     return ThresholdsResult(file, chosen, results)
+
+
+def is_useful(judged: Judgement) -> bool:
+    """Whether chosen thresholds are better than segment_anything's, and good enough to use."""
+    before, after = (each.scores["msa"] for each in (judged.before, judged.after))
+    return after > before and after >= LEAST_USEFUL
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,13 @@ from samtune.models.saving import save_tuned
 from samtune.prompts.packing import best_by_score, decode_groups
 from samtune.training.averaging import Averaging
 from samtune.training.budget import Budget, find_budget
+from samtune.training.checkpoints import FOLDER, SaveLast
 from samtune.training.module import SamTuner
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
 
 MONITOR = "val/miou"
+# Training mIoU, and for how many steps on end, at which nothing is learned any more
+_COLLAPSED, _COLLAPSE_STEPS = 0.02, 12
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +109,8 @@ class TellProgress(Callback):
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if find_budget(trainer) is not None:
-            return
+        if find_budget(trainer) is not None or "train/loss" not in trainer.callback_metrics:
+            return  # an epoch that was over when the run went on
         done = trainer.current_epoch + 1 - self._first_epoch
         left = (trainer.max_epochs or 0) - trainer.current_epoch - 1
         seconds = (time.monotonic() - self._start) / done * max(left, 0)
@@ -135,6 +138,35 @@ def _say(trainer: pl.Trainer, text: str) -> None:
 
 def _scores(scores: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+
+
+class TellCollapse(Callback):
+    """Says early that masks have become empty or meet no object, which no later step mends by itself.
+
+    Thin objects (vessels, cracks) do that within some tens of steps at too high a rate.
+    """
+
+    def __init__(self) -> None:
+        self._num_bad = 0
+        self._is_told = False
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        score = trainer.callback_metrics.get("train/miou")
+        if score is None or self._is_told or not batch.keys:
+            return
+        self._num_bad = self._num_bad + 1 if float(score) < _COLLAPSED else 0
+        if self._num_bad >= _COLLAPSE_STEPS:
+            self._is_told = True
+            log.warning(
+                "WARNING: the masks of the last %d steps meet next to nothing of their objects "
+                "(training mIoU below %g): the training seems to have collapsed. Stop it, and try a "
+                "lower --model.optim.lr (a tenth), a smaller --data.tile or larger --image_size where "
+                "objects are small or thin, and samtune check for masks that do not fit their images",
+                _COLLAPSE_STEPS, _COLLAPSED,
+            )  # fmt: skip
 
 
 class LogPanels(Callback):
@@ -215,23 +247,25 @@ def build_callbacks(
     Args:
         run: its folder.
         early_stopping: validations without improvement after which training stops; 0 never.
-        checkpoint_steps: write `last.ckpt` every so many steps; 0 after each epoch.
+        checkpoint_steps: write `last.ckpt` every so many steps too.
         panels: validation images that are logged.
         budget: of time, that ends it.
     """
-    checkpoints = run / "checkpoints"
-    every: dict[str, Any] = {"every_n_epochs": 1, "save_on_train_epoch_end": True}
-    if checkpoint_steps:
-        every = {"every_n_train_steps": checkpoint_steps}
     callbacks: list[Callback] = [budget] if budget is not None else []
     callbacks += [
         SaveTuned(run),
         Averaging(),
         ModelCheckpoint(
-            checkpoints, "best", monitor=MONITOR, mode="max", enable_version_counter=False
+            run / FOLDER,
+            "best",
+            monitor=MONITOR,
+            mode="max",
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
         ),
-        ModelCheckpoint(checkpoints, "last", enable_version_counter=False, **every),
+        SaveLast(run, checkpoint_steps),
         TellProgress(),
+        TellCollapse(),
         LogPanels(panels),
     ]
     if early_stopping:

@@ -17,6 +17,7 @@ from samtune.data.datamodule import SamDataModule
 from samtune.errors import UserError, first_line
 from samtune.training.budget import NUM_VALIDATIONS, Budget, seconds_of, steps_of
 from samtune.training.callbacks import build_callbacks, with_progress_bar
+from samtune.training.checkpoints import SaveLast, WholeCheckpoints
 from samtune.training.loggers import build_loggers
 from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
@@ -39,6 +40,12 @@ class Training:
     model: SamTuner
     data: SamDataModule
     trainer: pl.Trainer
+
+    @property
+    def saver(self) -> SaveLast:
+        """What keeps the state of the training."""
+        callbacks: Any = self.trainer.callbacks  # type: ignore[attr-defined]
+        return next(each for each in callbacks if isinstance(each, SaveLast))
 
 
 def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
@@ -80,6 +87,7 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
             enable_model_summary=False,
             # the loaders share the images among the processes themselves, none twice
             use_distributed_sampler=False,
+            plugins=[WholeCheckpoints()],
         )
     except UserError:
         raise

@@ -16,6 +16,8 @@ from samtune.ranges import (
     WeightOrRecipe,
 )
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"]
+
 
 @dataclass(frozen=True)
 class LossSettings:
@@ -132,7 +134,8 @@ class TrainerSettings:
             auto.
         num_nodes: machines that train together.
         strategy: how processes share the work: auto, ddp.
-        precision: of the numbers: 32-true, bf16-mixed, 16-mixed.
+        precision: of the numbers: 32-true, bf16-mixed, 16-mixed. The weights themselves stay in single
+            precision: small steps would be lost in half of it.
         gradient_clip_val: the gradient's norm is cut down to this; null does not.
         log_every_n_steps: steps between rows of metrics.csv.
         deterministic: take only operations that give the same bits each time.
@@ -154,7 +157,7 @@ class TrainerSettings:
     devices: int | str | list[int] = "auto"
     num_nodes: Positive = 1
     strategy: str = "auto"
-    precision: str | None = None
+    precision: Precision | None = None
     gradient_clip_val: NotNegative | None = 1.0
     log_every_n_steps: Positive = 5
     deterministic: bool = False
@@ -199,7 +202,8 @@ class FitSettings:
             trainer.max_epochs and the like.
         seed: of everything that is drawn, unless `data.seed` says otherwise.
         early_stopping: validations without improvement after which training stops; 0 never.
-        checkpoint_steps: write checkpoints/last.ckpt every so many steps; 0 after each epoch.
+        checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
+            validation and epoch.
         auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
             data.batch_size stays the number of images behind each step of the optimizer.
         check: look at some of the data first; stop where they would spoil the result.

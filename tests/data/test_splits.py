@@ -1,11 +1,12 @@
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from samtune.data.settings import SplitSettings
 from samtune.data.source import Record, Source
-from samtune.data.splits import SPLITS, split_folders, split_source, splits_in
+from samtune.data.splits import SPLITS, divide_as_before, split_folders, split_source, splits_in
 from samtune.errors import UserError
 
 
@@ -411,3 +412,39 @@ def test_a_regex_that_does_not_match_names_the_image(tmp_path):
 def test_a_broken_regex_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match="group_regex"):
         split_source(unnamed(tmp_path, 3), SplitSettings(group_regex="("))
+
+
+class Named(Source):
+    """Records without pixels."""
+
+    def __init__(self, *names):
+        self.records = [Record(name, Path(f"{name}.png")) for name in names]
+
+    def read(self, index):
+        raise AssertionError("splitting must not read images")
+
+
+def ids_of(sources):
+    return {name: [record.image_id for record in its.records] for name, its in sources.items()}
+
+
+def test_images_are_divided_as_before_though_some_were_added_and_others_drawn_elsewhere():
+    now = {"train": Named("c", "new", "a"), "val": Named("d"), "test": Named("b")}
+    before = {"train": ["a", "b"], "val": ["c"], "test": ["d", "gone"]}
+    found = divide_as_before(now, before)
+    assert ids_of(found.sources) == {"train": ["a", "b"], "val": ["c"], "test": ["d"]}
+    assert found.sources["train"].image_file(1) == Path("b.png")
+    assert (found.added, found.missing) == (["new"], {"test": ["gone"]})
+
+
+def test_splits_that_have_not_changed_are_the_same_sources():
+    now = {"train": Named("a", "b"), "val": Named("a")}
+    found = divide_as_before(now, ids_of(now))
+    assert found.sources == now
+    assert (found.added, found.missing) == ([], {})
+
+
+def test_names_that_are_there_twice_cannot_be_divided_as_before():
+    now = {"train": Named("a", "b"), "val": Named("a")}
+    with pytest.raises(UserError, match="several images have the same name"):
+        divide_as_before(now, {"train": ["a"], "val": ["b"]})

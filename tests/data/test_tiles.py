@@ -111,3 +111,14 @@ def test_the_size_follows_a_file_that_was_replaced(tmp_path, write):
         write(path, np.zeros(hw, np.uint8))
         write(tmp_path / "labels" / "a.png", np.zeros(hw, np.uint8))
         assert MaskFolder(tmp_path).hw(0) == hw
+
+
+def test_the_first_images_have_all_of_their_tiles(scene):
+    tiles = Tiles(scene, 32, 8)
+    first = sum(
+        record.image_id.startswith(f"{scene.records[0].image_id}@") for record in tiles.records
+    )
+    assert first > 1
+    assert tiles.num_of_first(1) == first
+    assert tiles.num_of_first(0) == tiles.num_of_first(1000) == len(tiles)
+    assert scene.num_of_first(1) == 1

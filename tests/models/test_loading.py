@@ -708,3 +708,21 @@ class TestHash:
             for capability in ("default", "avx2")
         }
         assert len(found) == 1
+
+
+def test_an_adapter_that_writes_into_its_base_is_refused(tmp_path):
+    """With trained biases, what answers when it is off would be the tuned model."""
+    from peft import LoraConfig, get_peft_model
+
+    for bias in ("none", "all"):
+        config = LoraConfig(r=2, target_modules=["qkv"], bias=bias, base_model_name_or_path="nano")
+        network = get_peft_model(load_model("nano").core, config)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad and name.endswith("bias"):
+                    parameter += 0.1
+        network.peft_config["default"].base_model_name_or_path = "nano"
+        network.save_pretrained(tmp_path / bias)
+    assert load_model(tmp_path / "none").is_adapted
+    with pytest.raises(UserError, match=r"changes \d+ weights of the base itself"):
+        load_model(tmp_path / "all")

@@ -14,6 +14,8 @@ from samtune.data.checks.look import Seen
 _MOST_BITS = 2
 # Correlation of the thumbnails of near-duplicates at least.
 _LEAST_LIKENESS = 0.97
+# And of their details, where both have some.
+_LEAST_DETAILS_LIKENESS = 0.85
 # Of slices that all look alike there would be millions.
 _MOST_PAIRS = 1000
 # Images that are compared with all others at once.
@@ -70,7 +72,7 @@ def _pairs(seen: list[Seen]) -> list[tuple[Seen, Seen]]:
 
 
 def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
-    """Pairs whose fingerprints differ in few bits and whose thumbnails are alike.
+    """Pairs whose fingerprints differ in few bits and whose thumbnails and details are alike.
 
     One of three parts of such fingerprints is the same. Pairs are of two splits, or else of one
     split and of two groups: slices of one volume, frames of one video are alike by nature.
@@ -84,6 +86,8 @@ def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
         for names in ([image.split for image in kept], [image.group for image in kept])
     )
     thumbnails = np.stack([image.thumbnail for image in kept])
+    details = np.stack([image.details for image in kept])
+    has_details = np.asarray(details.any(axis=1))
     found: set[tuple[int, int]] = set()
     for members in _same_parts(prints):
         for start in range(0, len(members) - 1, _BLOCK):
@@ -95,6 +99,10 @@ def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
             if is_wanted.any():
                 # a common frame around other pictures gives like bits, but no like thumbnail
                 is_wanted &= thumbnails[ones] @ thumbnails[others].T >= _LEAST_LIKENESS
+            if is_wanted.any():  # nor have pictures of one kind like details
+                both = has_details[ones, None] & has_details[others]
+                parts = details[ones].astype(np.float32), details[others].astype(np.float32)
+                is_wanted &= ~both | (parts[0] @ parts[1].T >= _LEAST_DETAILS_LIKENESS)
             for row, column in np.argwhere(np.triu(is_wanted, 1)):
                 pair = (int(ones[row]), int(others[column]))
                 one, other = kept[pair[0]], kept[pair[1]]

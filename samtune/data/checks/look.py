@@ -22,6 +22,8 @@ _FLAT = 2
 _LEVELS = 12
 # So many values of an image are no classes that happen to be so: in order, or in any order.
 _LEAST_IN_ORDER, _LEAST_NUMBERED = 3, 5
+# Grey levels by which places stand out on average, at least, for details to tell anything
+_LEAST_DETAIL = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Seen:
     digest: str
     fingerprint: int | None
     thumbnail: FloatArray
+    details: FloatArray
     hw: tuple[int, int]
     areas: list[int]
     fills: list[float]
@@ -88,6 +91,7 @@ def look_at(
         digest=hashlib.sha256(repr(hw).encode() + sample.image.tobytes()).hexdigest(),
         fingerprint=fingerprint(sample.image),
         thumbnail=thumbnail(sample.image),
+        details=details(sample.image),
         hw=hw,
         areas=[place.area for place in places],
         fills=[_fill(place) for place in places],
@@ -209,3 +213,19 @@ def thumbnail(image: ImageArray) -> FloatArray:
     values = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).reshape(-1)
     values = values - values.mean()
     return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), np.float32)
+
+
+def details(image: ImageArray) -> FloatArray:
+    """(576,) float16: what stands out on a grid of 24 x 24, each place against those around it.
+
+    Pictures of one kind (fundus photographs, slides in a frame) have like thumbnails, but other
+    details. Of length 1, or 0 where nothing stands out.
+    """
+    grey = image.mean(axis=2).astype(np.float32)
+    small = cv2.resize(grey, (24, 24), interpolation=cv2.INTER_AREA)
+    rest = small - cv2.blur(small, (5, 5))
+    # a strong edge that all have in common, as of a frame, weighs no more than what is in it
+    values = (rest / (np.sqrt(cv2.blur(rest * rest, (5, 5))) + 1)).reshape(-1)
+    if float(np.abs(rest).mean()) < _LEAST_DETAIL:
+        return np.zeros(len(values), np.float16)
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), np.float16)

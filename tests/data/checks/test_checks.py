@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samtune.data.checks import look
 from samtune.data.checks.alignment import find_common_step, measure_alignment
 from samtune.data.checks.checking import check
 from samtune.data.checks.leaks import find_leaks
-from samtune.data.checks.look import fingerprint, look_at
+from samtune.data.checks.look import fingerprint, look_at, thumbnail
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Record, Source, Subset
 from samtune.errors import UserError
@@ -113,6 +114,38 @@ def test_different_images_and_flat_ones_are_not_alike():
     assert result.findings == []
     flat = [sample(n, value=200, size=n + 3) for n in range(3)]
     assert fingerprint(flat[0].image) is None
+
+
+def fundus(patient, shift=0):
+    """A bright disc on black, as all of them are, with vessels of its own."""
+    rng = np.random.default_rng(patient)
+    rows, columns = np.mgrid[:256, :256]
+    image = np.where((rows - 128) ** 2 + (columns - 128) ** 2 < 120**2, 130.0, 5.0)
+    image += np.where((rows - 128) ** 2 + (columns - 190) ** 2 < 20**2, 70, 0)
+    for _ in range(14):
+        x, y, angle, bend = rng.uniform((60, 60, 0, -0.02), (200, 200, 6.3, 0.02))
+        for step in range(120):
+            x, y = x + np.cos(angle + bend * step), y + np.sin(angle + bend * step)
+            image[(rows - y) ** 2 + (columns - x) ** 2 < 9] = 105
+    image = np.clip(image + rng.normal(0, 3, image.shape) + shift, 0, 255)
+    labels = np.zeros((1, 256, 256), np.uint16)
+    labels[0, 40:80, 40:80] = 1
+    return Sample(f"p{patient}-{shift}", np.repeat(image[..., None], 3, 2).astype(np.uint8), labels)
+
+
+def test_pictures_of_one_kind_are_not_nearly_the_same_but_those_of_one_patient_are(monkeypatch):
+    patients = [fundus(number) for number in range(8)]
+    likeness = thumbnail(patients[0].image) @ thumbnail(patients[1].image)
+    assert likeness > 0.97  # their thumbnails alone would say so
+    monkeypatch.setattr(look, "fingerprint", lambda image: 7)  # and so may their bits
+
+    def told(val):
+        found = texts(looked(patients[:6], [val], [patients[7]]), "warning")
+        return [text for text in found if "nearly the same" in text]
+
+    assert told(patients[6]) == []
+    (text,) = told(fundus(0, 6))
+    assert text.startswith("1 pairs of images in two splits are nearly the same")
 
 
 def test_thousands_of_like_images_are_not_all_counted():

@@ -13,8 +13,8 @@ from samtune.data.checks.survey import Survey
 def seen(**more):
     values = {
         "split": "train", "image_id": "p1_a", "group": "", "digest": "d", "fingerprint": None,
-        "thumbnail": np.zeros((2, 2), np.float32), "hw": (200, 200), "areas": [500] * 10,
-        "fills": [0.8] * 10,
+        "thumbnail": np.zeros((2, 2), np.float32), "details": np.zeros(2, np.float16),
+        "hw": (200, 200), "areas": [500] * 10, "fills": [0.8] * 10,
         "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
         "brightness": 90.0, "is_flat": False, "alignment": None,
         "stored": Stored(3, "uint8", 0.0, 255.0, True),

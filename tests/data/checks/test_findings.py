@@ -11,8 +11,8 @@ def seen(areas=(50, 60), **more):
     stored = Stored(3, "uint8", 0.0, 255.0, True)
     values = {
         "split": "train", "image_id": "a", "group": "", "digest": "d", "fingerprint": None,
-        "thumbnail": np.zeros((2, 2), np.float32), "hw": (40, 50), "areas": list(areas),
-        "fills": [0.8] * len(areas),
+        "thumbnail": np.zeros((2, 2), np.float32), "details": np.zeros(2, np.float16),
+        "hw": (40, 50), "areas": list(areas), "fills": [0.8] * len(areas),
         "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
         "brightness": 90.0, "is_flat": False, "alignment": None, "stored": stored,
     }  # fmt: skip
