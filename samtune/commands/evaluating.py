@@ -3,6 +3,8 @@
 import shlex
 from typing import Any
 
+from samtune.escaping import markdown_table
+from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
 from samtune.evaluation.report.tables import to_markdown
 from samtune.evaluation.verdict import verdict
 from samtune.tasks.calibrate import CalibrationResult
@@ -28,6 +30,10 @@ def tell_evaluate(result: Evaluation | None, options: Arguments) -> None:
     print(to_markdown(protocols))
     for name, summary in protocols.items():
         print(verdict(name, summary))
+    if result.results["focus"]:
+        print(
+            f"\nwhat focus brings\n{markdown_table(FOCUS_HEAD, focus_lines(result.results['focus']))}\n"
+        )
     for warning in result.warnings:
         print(f"WARNING: {warning}")
     print(result.headline)

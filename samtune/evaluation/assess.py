@@ -41,7 +41,7 @@ def assess(
         calibration: of the tuned model.
 
     Returns:
-        Its parts, as `results.schema.json` describes them, but for `about`.
+        Its parts, as `results.schema.json` describes them, but for `about` and what focus brings.
     """
     summaries = summarise(domain.rows, settings.seed)
     mark_trained(summaries, settings.protocols, recipe)
@@ -53,6 +53,7 @@ def assess(
         "warnings": [loss.text for loss in losses],
         "protocols": summaries,
         "general": elsewhere and {"name": general_name, "protocols": elsewhere},
+        "focus": None,
         "review": _review(domain.rows, calibration),
         "calibrated_on": None if calibration is None else calibration.split,
     }

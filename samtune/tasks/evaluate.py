@@ -56,6 +56,8 @@ class Evaluation(Result):
         found = {"protocols": _rows(self.results["protocols"])}
         if self.results["general"]:
             found["general"] = _rows(self.results["general"]["protocols"])
+        if self.results["focus"]:
+            found["focus"] = list(self.results["focus"])
         return found
 
     @property
@@ -203,6 +205,7 @@ class _Job:
         from samtune.evaluation.assess import assess
         from samtune.evaluation.comparing import compare
         from samtune.evaluation.contestants import Contestants
+        from samtune.evaluation.focus_gain import focus_gain, without_focus
         from samtune.evaluation.report.gallery import Gallery
         from samtune.evaluation.report.writing import write_report
 
@@ -220,11 +223,14 @@ class _Job:
             general = general_set and compare(
                 contestants, *general_set, what="what was lost", store=store
             )
+            plain = without_focus(source, settings, domain.rows)
+            plainly = plain and compare(contestants, *plain, what="without focus", store=store)
             if rank != 0:
                 return None
             results = assess(
                 domain, general, self.general, settings, recipe_of(self.run), self.sam.calibration
             )
+            results["focus"] = plainly and focus_gain(domain.rows, plainly.rows)
             results["about"] = self._about(domain)
             results["warnings"] += self._data_warnings(domain)
             results = write_report(folder, domain.rows, results, gallery)

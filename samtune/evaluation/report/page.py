@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, Template
 from markupsafe import Markup
 
 from samtune.evaluation.contestants import BASE, TUNED
+from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
 from samtune.evaluation.report.gallery import Gallery, Picture, difference
 from samtune.evaluation.report.plots import Bar, Series, forest, histogram, line_chart
 from samtune.evaluation.report.tables import (
@@ -46,6 +47,7 @@ def render(rows: list[Row], results: dict[str, Any], gallery: Gallery) -> str:
         main={"head": _MAIN, "lines": _main_lines(summaries)},
         clusters=f"{first['num_clusters']} images or groups of images",
         general=general and {"name": general["name"], "lines": _main_lines(general["protocols"])},
+        focus=results["focus"] and {"head": FOCUS_HEAD, "lines": focus_lines(results["focus"])},
         charts=_charts(summaries),
         breakdown=_breakdown(summaries) if is_compared else [],
         is_compared=is_compared,

@@ -7,6 +7,7 @@ from typing import Any
 
 from samtune.escaping import csv_text, markdown_table, markdown_text
 from samtune.evaluation.contestants import BASE, TUNED
+from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
 from samtune.evaluation.metrics.table import METRICS
 from samtune.evaluation.rows import Row, Score
 
@@ -132,6 +133,9 @@ def full_markdown(results: dict[str, Any]) -> str:
     if results["general"]:
         parts += [f"General set: {markdown_text(results['general']['name'])}",
                   to_markdown(results["general"]["protocols"])]  # fmt: skip
+    if results["focus"]:
+        parts.append("What focus brings, on the first images:")
+        parts.append(markdown_table(FOCUS_HEAD, focus_lines(results["focus"])))
     if lines := breakdown_lines(summaries):
         head = ["protocol", "by", "part", "base mIoU", "tuned mIoU", "difference", "95% interval",
                 "p (Holm)", "verdict", "objects"]  # fmt: skip
