@@ -1,6 +1,6 @@
 """Files of Arrow, looked through before they are used.
 
-They are mapped into memory as they are, and whoever follows a wrong offset in one ends the whole process.
+They are mapped into memory as they are, and whoever follows a wrong offset ends the whole process.
 So a process of its own walks through all offsets first, and may die of it.
 """
 
