@@ -226,7 +226,7 @@ def test_folders_that_are_damaged_are_said(tmp_path):
     for file in (path / "train" / "state.json", path / "dataset_dict.json"):
         whole = file.read_text()
         file.write_text("{")
-        with pytest.raises(UserError, match="cannot be (read as JSON|opened)"):
+        with pytest.raises(UserError, match=r"cannot be (read as JSON|opened)"):
             Hub(path)
         file.write_text(whole)
 
