@@ -23,3 +23,18 @@ def test_what_a_damaged_file_puts_into_it_is_cut():
     assert len(text) < 1000
     assert text.startswith("a.txt lists x")
     assert text.endswith("x: take it out")
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("two\n  lines\r\nand a third\n", "two lines and a third"),
+        ("a\x1b[31m.png", r"a\x1b[31m.png"),
+        ("\u202egnp.a", r"\u202egnp.a"),
+        ("half \ud800 of one", r"half \ud800 of one"),
+        ("drei Äpfel 苹果 🙂", "drei Äpfel 苹果 🙂"),
+    ],
+)
+def test_it_is_one_line_of_what_can_be_seen(message, line):
+    assert str(UserError(message)) == line
+    line.encode()
