@@ -147,7 +147,7 @@ def _frame_window(dataset: Any) -> Any:
 def _window(dataset: Any) -> tuple[float, float] | None:
     source = _frame_window(dataset) or dataset
     centre, width = (_first(source, name) for name in ("WindowCenter", "WindowWidth"))
-    if centre is None or width is None or not width > 0:
+    if centre is None or width is None or not (0 < width < np.inf and np.isfinite(centre)):
         return None
     low, high = centre - width / 2, centre + width / 2
     return (-high, -low) if _is_inverted(dataset) else (low, high)

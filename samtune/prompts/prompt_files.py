@@ -98,6 +98,9 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
         raise UserError(
             f"{where}: found {given}; points are [[x, y], ...], a box is [x0, y0, x1, y1]"
         ) from error
+    if not all(part is None or np.isfinite(part).all() for part in (coords, corners)):
+        given = [part.tolist() for part in (coords, corners) if part is not None]
+        raise UserError(f"{where}: {given} are not all finite numbers: give pixels of the image")
     if coords is None and corners is None:
         raise UserError(f"{where}: there is neither 'points' nor 'box'")
     if coords is not None and not len(coords) and corners is None:

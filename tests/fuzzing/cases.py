@@ -8,12 +8,15 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.fuzzing.subjects import SUBJECTS
 
-# Of a case: seconds, and memory that it may take beyond what the child has already
+# Of a case: seconds of computing, and memory that it may take beyond what the child has already
 SECONDS, BYTES = 30, 4 * 2**30
+# It may wait for so many times as long: for a pipe that nobody writes to, or a machine with other work
+_WAITING = 6
 # After so many cases a child is replaced, so that what they leave behind does not add up
 _CASES = 300
 
@@ -23,7 +26,7 @@ class Cases:
 
     Args:
         subjects: by name.
-        seconds: that a case may take.
+        seconds: of computing that a case may take.
     """
 
     def __init__(self, subjects=SUBJECTS, seconds=SECONDS):
@@ -51,7 +54,7 @@ class Cases:
         self._left -= 1
         self._pipe.send((name, seed))
         try:
-            if self._pipe.poll(self._seconds):
+            if self._is_answered():
                 return self._pipe.recv()
             problem = f"{name}: no answer within {self._seconds} s"
         except EOFError:
@@ -59,6 +62,17 @@ class Cases:
             problem = f"{name}: the process ended with {self._child.exitcode}"
         self._end()
         return problem, "repeat it to see"
+
+    def _is_answered(self):
+        """Whether the child answers in time."""
+        began, computed = time.monotonic(), _computed(self._child.pid)
+        while not self._pipe.poll(0.5):
+            waited = time.monotonic() - began
+            if waited > _WAITING * self._seconds:
+                return False
+            if _computed(self._child.pid) - computed > self._seconds:
+                return False
+        return True
 
     def _start(self):
         # a fork has all imports already
@@ -75,6 +89,12 @@ class Cases:
             self._child.join()
             self._pipe.close()
         self._child, self._left = None, 0
+
+
+def _computed(process):
+    """Seconds that a process has computed."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _serve(pipe, folder, subjects):

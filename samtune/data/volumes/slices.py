@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.voxels import read_geometry, read_voxels, read_window
 from samtune.errors import UserError
-from samtune.images.intensity import find_range, to_grey
+from samtune.images.intensity import find_range, require_values, to_grey
 from samtune.reading import Reading
 from samtune.types import ImageArray
 
@@ -69,11 +69,12 @@ def open_stack(path: Path, reading: Reading) -> SliceStack:
     Without a window, that of a DICOM file is taken, or percentiles of the volume.
 
     Raises:
-        UserError: the file cannot be read, or there is no such window.
+        UserError: the file cannot be read or holds no values, or there is no such window.
     """
     geometry = read_geometry(path)
     (axis,) = choose_axes(reading.axis, [geometry])
     voxels = read_voxels(path)
+    require_values(voxels, path)
     low, high = reading.intensity_range or read_window(path) or find_range(voxels)
     return SliceStack(voxels, axis, low, high, geometry.spacing, reading.with_neighbours)
 
