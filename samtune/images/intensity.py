@@ -175,6 +175,6 @@ def as_range(values: Sequence[float] | None) -> tuple[float, float] | None:
         return None
     if len(values) != 2 or not -np.inf < values[0] < values[1] < np.inf:
         raise UserError(
-            f"value_range is {list(values)}: give two finite numbers, the lower one first"
+            f"value_range is {list(values)}: give two numbers, the lower one first, both finite"
         )
     return float(values[0]), float(values[1])

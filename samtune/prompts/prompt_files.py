@@ -88,8 +88,9 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
         UserError: the numbers do not make a prompt.
     """
     try:
-        coords = None if points is None else np.asarray(points, np.float32).reshape(-1, 2)
-        corners = None if box is None else np.asarray(box, np.float32).reshape(4)
+        with np.errstate(over="ignore"):  # what is too large is infinite then, and refused
+            coords = None if points is None else np.asarray(points, np.float32).reshape(-1, 2)
+            corners = None if box is None else np.asarray(box, np.float32).reshape(4)
         if coords is not None and labels is None:
             labels = [1] * len(coords)
         marks = None if coords is None else np.asarray(labels, np.int64)

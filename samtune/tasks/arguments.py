@@ -17,7 +17,7 @@ from typing import (
     get_type_hints,
 )
 
-from samtune.errors import UserError
+from samtune.errors import UserError, first_line
 from samtune.tasks.settings import convert
 
 Parameters = ParamSpec("Parameters")
@@ -27,7 +27,9 @@ Answer = TypeVar("Answer")
 def task(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
     """A capability: one value may stand for a list of one, and only what can be chosen is taken.
 
-    What the command line reads has been checked by then; Python's own types are hints alone.
+    What the command line reads has been checked by then; Python's own types are hints alone. What the
+    system refuses (a name that no file can have, a full disk, a folder that is gone or is not ours) is
+    the user's to put right, wherever in the work it comes.
     """
 
     @wraps(function)
@@ -36,9 +38,21 @@ def task(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]
         hints = hints_of(function)
         for name, value in bound.arguments.items():
             bound.arguments[name] = checked(value, hints.get(name), name)
-        return function(*bound.args, **bound.kwargs)
+        try:
+            return function(*bound.args, **bound.kwargs)
+        except BrokenPipeError:  # whoever read what is printed has gone
+            raise
+        except OSError as error:
+            raise UserError(_refused(error)) from error
 
     return call
+
+
+def _refused(error: OSError) -> str:
+    reason = error.strerror or first_line(error)
+    if error.filename is None:
+        return f"the system refused to go on: {reason}"
+    return f"{error.filename} cannot be used: {reason}"
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ _PATHS = (
     "[", "a,b", "1,2,3,4", "5,5,1,1", "nan,nan", "inf,0,0,1", "-1,-1", "1e30,1e30,2e30,2e30",
 )  # fmt: skip
 _TEXTS = (*_PATHS, *(text for text in ABSURD_TEXTS if "/" not in text))
-# They would train or ask a network for long: their model is never there
+# They would train for long: their base is never there
 _LONG = {"fit": ["--base", "missing.pth"], "learning-curve": ["--base", "missing.pth"]}
+_MODELS = ("missing", "missing.pth", "images", ".", "fit.yaml", "images/a.png", "")
 
 
 def arguments_of(rng):
@@ -39,10 +40,10 @@ def arguments_of(rng):
 
 
 def _positional(name, rng):
-    """Models are never there, for networks take time; data and images may be."""
+    """Models are often there, small ones; what they are given is mostly something else."""
     if name in ("model", "models", "run"):
-        return rng.choice(("missing", "missing.pth", "images", ".", "fit.yaml", "images/a.png", ""))
-    return rng.choice((".", "images", *_PATHS))
+        return rng.choice(("adapter", "base", rng.choice(_MODELS)))
+    return rng.choice((".", "images", "images/a.png", "volume.nii.gz", "a.tif", *_PATHS))
 
 
 def call(folder, words):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tests.fuzzing.formats import LABELS, PIXELS, geo, write_slice
+from tests.fuzzing.formats import LABELS, PIXELS, geo, volumes, write_slice
 
 BOX = [3, 2, 10, 7]
 
@@ -106,6 +106,16 @@ def models(folder):
     thresholds = FittedThresholds(MaskThresholds(), 8)
     thresholds.save(folder / "adapter")
     Calibration((-1.0, 2.0), (0.0, 1.0), "isotonic", 9).save(folder / "adapter")
+
+
+def of_everything(folder):
+    """A bit of everything that commands take."""
+    configs(folder)
+    models(folder)
+    prompts(folder)
+    scenes(folder)
+    volumes(folder / "volumes")
+    (folder / "volumes" / "images" / "p.nii.gz").rename(folder / "volume.nii.gz")
 
 
 def scenes(folder):

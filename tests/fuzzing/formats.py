@@ -106,7 +106,7 @@ def volumes(folder):
     import nibabel
 
     for kind, values in (("images", PIXELS), ("labels", np.repeat(LABELS[..., None], 3, axis=2))):
-        (folder / kind).mkdir()
+        (folder / kind).mkdir(parents=True)
         volume = nibabel.Nifti1Image(values.astype(np.int16), np.diag([1.0, 1.0, 3.0, 1.0]))
         nibabel.save(volume, folder / kind / "p.nii.gz")
 

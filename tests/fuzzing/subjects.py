@@ -211,5 +211,5 @@ SUBJECTS = {
     "dicom": _volume("dicom_series", "images/p", "labels/p.dcm"),
     "nrrd": _volume("itk_volumes", "images/nrrd.nrrd", "labels/nrrd.nrrd"),
     "metaimage": _volume("itk_volumes", "images/mha.mha", "labels/mha.mha"),
-    "commands": Commands(files.configs, call),
+    "commands": Commands(files.of_everything, call),
 }  # fmt: skip

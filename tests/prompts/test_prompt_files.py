@@ -41,6 +41,14 @@ def coco(**changes):
     return content | changes
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("part", ["points", "box"])
+def test_numbers_that_are_not_finite_are_no_prompt(write, value, part):
+    numbers = {"points": [[5, 6], [7, value]], "box": [1, 2, 30, value]}[part]
+    with pytest.raises(UserError, match=r"entry 0: .* are not all finite numbers"):
+        read_prompts(write([{"image": "a.png", part: numbers}]), [])
+
+
 class TestOwnFormat:
     def test_a_box_and_points_with_labels(self, write, folder):
         file = write(

@@ -26,6 +26,21 @@ def colours(scene):
     return read_window(scene, WHOLE)[0][0, 0].tolist()
 
 
+@pytest.mark.parametrize(
+    "reading", [Reading(), Reading(stretch="auto"), Reading(value_range=(0, 9))]
+)
+def test_a_scene_without_values_is_told(write_scene, caplog, reading):
+    values = np.full((3, 6, 8), np.nan, np.float32)
+    image, is_valid = read_window(open_scene(write_scene("a.tif", values), reading), WHOLE)
+    assert not image.any()
+    assert not is_valid.any()
+    assert "a.tif holds no values where it was looked at" in caplog.text
+    caplog.clear()
+    values[0, 2, 3] = 5
+    open_scene(write_scene("b.tif", values), reading)
+    assert "holds no values" not in caplog.text
+
+
 class TestBands:
     RANGE = (0.0, 510.0)
 
