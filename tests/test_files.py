@@ -7,6 +7,7 @@ from samtune.errors import UserError
 from samtune.files import (
     make_folder,
     partial_folder,
+    read_csv,
     read_json,
     read_yaml,
     replacing_folder,
@@ -263,3 +264,15 @@ class TestYaml:
 
     def test_an_empty_file_holds_nothing(self, written):
         assert read_yaml(written("")) is None
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1\n", b"a,b\n1,2,3\n", b"a,b\n\xff,2\n"])
+def test_tables_that_are_damaged_are_said(tmp_path, content):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.csv (is damaged: row 1|cannot be read as a table)"):
+        read_csv(tmp_path / "a.csv")
+
+
+def test_tables_are_read_by_column(tmp_path):
+    (tmp_path / "a.csv").write_text('a,b\n1,"x\ny"\n,z\n')
+    assert read_csv(tmp_path / "a.csv") == [{"a": "1", "b": "x\ny"}, {"a": "", "b": "z"}]

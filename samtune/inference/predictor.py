@@ -317,7 +317,7 @@ def _numbers(values: Any, name: str) -> NDArray[np.float32]:
     """
     try:
         numbers = np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{name} holds something else than numbers: {error}") from error
     if not np.isfinite(numbers).all():
         raise UserError(f"{name} holds NaN or infinite values: give finite numbers")

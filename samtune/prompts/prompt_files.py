@@ -93,8 +93,8 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
             corners = None if box is None else np.asarray(box, np.float32).reshape(4)
         if coords is not None and labels is None:
             labels = [1] * len(coords)
-        marks = None if coords is None else np.asarray(labels, np.int64)
-    except (TypeError, ValueError) as error:
+        marks = None if coords is None else np.asarray(labels, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         given = box if points is None else points if box is None else [points, box]
         raise UserError(
             f"{where}: found {given}; points are [[x, y], ...], a box is [x0, y0, x1, y1]"
@@ -114,7 +114,7 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
         raise UserError(
             f"{where}: the box {corners.tolist()} is not x0,y0,x1,y1 with x0 <= x1 and y0 <= y1"
         )
-    return Prompt(coords, marks, corners)
+    return Prompt(coords, None if marks is None else marks.astype(np.int64), corners)
 
 
 def prompt_of_points(points: Sequence[Sequence[float]], where: str) -> Prompt:
@@ -125,7 +125,7 @@ def prompt_of_points(points: Sequence[Sequence[float]], where: str) -> Prompt:
     """
     if any(len(point) not in (2, 3) for point in points):
         raise UserError(f"{where}: a point is X,Y or X,Y,LABEL")
-    labels = [int(point[2]) if len(point) == 3 else 1 for point in points]
+    labels = [point[2] if len(point) == 3 else 1 for point in points]
     return build_prompt([list(point[:2]) for point in points], labels, None, where)
 
 
@@ -142,7 +142,7 @@ def _coco_entries(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
         try:
             image, box = names[annotation["image_id"]], annotation["bbox"]
             x, y, width, height = (float(value) for value in box)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             name = annotation.get("id", number) if isinstance(annotation, dict) else number
             raise UserError(
                 f"{file}: annotation {name} has no bbox or no known image_id; a bbox is four numbers"

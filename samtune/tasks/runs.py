@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
+from samtune.files import read_csv
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import read_settings
 
@@ -50,14 +51,12 @@ class Run(Result):
     @property
     def metrics(self) -> Rows:
         """metrics.csv: a row for each step that was logged."""
-        import csv
-
         file = self.path / "metrics.csv"
-        if not file.exists():
-            return []
-        with file.open(newline="") as lines:
-            rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(lines)]
-        return [{name: float(value) for name, value in row.items()} for row in rows]
+        rows = read_csv(file) if file.exists() else []
+        try:
+            return [{name: float(value) for name, value in row.items() if value} for row in rows]
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: {error}") from error
 
     @property
     def tables(self) -> Mapping[str, Rows]:

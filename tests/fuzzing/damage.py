@@ -1,6 +1,7 @@
 """Ways in which a file can be wrong: bytes, fields and names, drawn at random."""
 
 import gzip
+import io
 import json
 import re
 import struct
@@ -78,6 +79,8 @@ def _ways(file):
         ways += [_within_gzip] * 4
     if content.startswith(b"\x89PNG"):
         ways += [_within_png] * 4
+    if content[128:132] == b"DICM":
+        ways += [_within_dicom] * 6
     return ways
 
 
@@ -208,3 +211,45 @@ def _within_png(content, rng, files):
         for kind, inner in chunks
     ]
     return content[:8] + b"".join(parts)
+
+
+def _within_dicom(content, rng, _files):
+    """An element, of a sequence too, is gone or has another value."""
+    import pydicom
+
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+        elements = [(owner, each.tag) for owner, each in _elements(dataset)]
+        owner, tag = rng.choice(elements)
+        if rng.random() < 0.2:
+            del owner[tag]
+        else:
+            owner[tag].value = _other_value(owner[tag], rng)
+        buffer = io.BytesIO()
+        dataset.save_as(buffer)
+    except Exception:  # what pydicom itself does not write
+        return content
+    return buffer.getvalue()
+
+
+def _elements(dataset):
+    """Elements with the data set that they are of."""
+    for element in dataset:
+        yield dataset, element
+        for inner in element.value if element.VR == "SQ" else ():
+            yield from _elements(inner)
+
+
+def _other_value(element, rng):
+    if element.VR in ("US", "SS", "UL", "SL"):
+        return rng.choice((0, 1, 2, 3, 7, 8, 255, 65_535))
+    if element.VR in ("DS", "IS", "FD", "FL"):
+        values = ("nan", "inf", "-1", "0", "1e30", "1e-30", "", "3", "-1024")
+        count = rng.choice((element.VM, 1, 2, 0, 7))
+        return [rng.choice(values) if element.VR in ("DS", "IS") else float(rng.choice(values[:6]))
+                for _ in range(count)]  # fmt: skip
+    if element.VR == "SQ":
+        return rng.choice(([], [*element.value, *element.value]))
+    if isinstance(element.value, bytes):
+        return _cut(element.value, rng, None)
+    return rng.choice(("", "x", "MONOCHROME1", "PALETTE COLOR", "1.2.3", "RTSTRUCT", "é", "1" * 70))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from samtune.data.volumes.dicom import read_dicom_geometry, read_dicom_voxels
 from samtune.data.volumes.dicom_labels import read_dicom_label_notes, read_dicom_labels
-from samtune.data.volumes.itk_header import require_data_beside
+from samtune.data.volumes.itk_header import require_data_beside, require_sound_fields
 from samtune.data.volumes.placement import LPS_TO_RAS, Geometry
 from samtune.errors import UserError, require
 from samtune.images.dicom import SUFFIXES, is_dicom, read_dicom_window
@@ -206,6 +206,7 @@ def _itk_reader(path: Path) -> Any:
     sitk = require("SimpleITK", "medical")
     if path.is_file():
         require_data_beside(path)
+        require_sound_fields(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
