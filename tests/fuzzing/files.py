@@ -108,6 +108,18 @@ def models(folder):
     Calibration((-1.0, 2.0), (0.0, 1.0), "isotonic", 9).save(folder / "adapter")
 
 
+def run(folder):
+    """What later tasks read of a run that was trained and evaluated."""
+    from samtune.tasks.evaluate import evaluate
+
+    configs(folder)
+    (folder / "fit.yaml").rename(folder / "config.yaml")
+    models(folder)
+    (folder / "metrics.csv").write_text("step,train/loss,val/miou\n1,0.5,\n2,0.4,0.7\n")
+    evaluate(folder / "adapter", data=str(folder), split="train", general="none", gallery=0,
+             protocols=["box"], out=folder / "evaluation")  # fmt: skip
+
+
 def of_everything(folder):
     """A bit of everything that commands take."""
     configs(folder)

@@ -201,12 +201,32 @@ def _volume(layout, image, labels):
     return Subject(LAYOUTS[layout][1], partial(read_stack, image=image, labels=labels))
 
 
+def read_run(folder):
+    from samtune.evaluation.learning import read_objects
+    from samtune.tasks.opening import open_data
+    from samtune.tasks.runs import Run, find_run, recipe_of, seen_in_training
+
+    run = Run(folder)
+    readers = (
+        lambda: find_run(folder), lambda: run.config, lambda: run.metrics, lambda: run.headline,
+        lambda: recipe_of(folder), lambda: read_objects(folder / "evaluation" / "objects.csv"),
+        lambda: open_data(folder).split_sizes(),
+        lambda: seen_in_training(folder, open_data(folder)),
+    )  # fmt: skip
+    found = []
+    for reader in readers:
+        with suppress(UserError):
+            found.append(reader())
+    return found
+
+
 SUBJECTS = {
     **_data_sets(),
     "pictures": Subject(files.pictures, read_pictures),
     "prompts": Subject(files.prompts, read_prompt_files),
     "configs": Subject(files.configs, read_configs),
     "models": Subject(files.models, read_models),
+    "run": Subject(files.run, read_run),
     "scenes": Subject(files.scenes, read_scenes),
     "dicom": _volume("dicom_series", "images/p", "labels/p.dcm"),
     "nrrd": _volume("itk_volumes", "images/nrrd.nrrd", "labels/nrrd.nrrd"),
