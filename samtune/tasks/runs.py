@@ -130,7 +130,7 @@ def recipe_of(run: Path | None) -> Recipe | None:
     if run is None:
         return None
     settings = read_settings(run / "config.yaml")
-    recipe = RECIPES.get((settings.get("data") or {}).get("recipe", "mixed"))
+    recipe = RECIPES.get(str((settings.get("data") or {}).get("recipe", "mixed")))
     corrections = (settings.get("model") or {}).get("num_corrections", -1)
     if recipe is not None and isinstance(corrections, int) and corrections >= 0:
         return replace(recipe, num_corrections=corrections)

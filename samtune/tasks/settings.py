@@ -23,6 +23,7 @@ Settings = TypeVar("Settings")
 Layer = Mapping[str, Any]
 # Data of a task: a folder or file, some settings, or all of them
 DataLike = str | Path | Layer | DataSettings | None
+_SECTIONS = ("data", "model", "trainer", "logging")
 # Names that settings had in configs of samtune 0.1
 MOVED = {
     "seed_everything": "seed", "model.base": "base", "model.checkpoint": "checkpoint",
@@ -221,12 +222,17 @@ def read_settings(file: str | Path) -> dict[str, Any]:
     """Settings of a YAML file: a config, or the `config.yaml` of a run.
 
     Raises:
-        UserError: there is none, or it is no YAML mapping.
+        UserError: there is none, or it or a section of it is no YAML mapping.
     """
     file = Path(file)
     settings = read_yaml(file)
     if not isinstance(settings, dict):
         raise UserError(f"{file} holds no settings")
+    if isinstance(settings.get("data"), str):
+        settings["data"] = data_layer(settings["data"])
+    for name in _SECTIONS:
+        if not isinstance(settings.get(name) or {}, Mapping):
+            raise UserError(f"{file}: {name} is {settings[name]!r}: give its settings as a mapping")
     return settings
 
 

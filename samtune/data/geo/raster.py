@@ -81,6 +81,7 @@ def open_scene(path: Path, reading: Reading) -> Scene:
     """
     with opened(path) as file:
         _require_readable(file, path)
+        _require_place(file, path)
         bands, value_range = reading.bands, reading.intensity_range
         chosen = choose_bands(file, bands, path)
         colours = colour_table(file, chosen)
@@ -143,6 +144,19 @@ def _require_readable(file: Any, path: Path) -> None:
     for part in file.files:
         if not Path(part).resolve().is_relative_to(folder):
             raise UserError(f"{path} refers to {part}, which lies outside its own folder")
+
+
+def _require_place(file: Any, path: Path) -> None:
+    """A transform that cannot be turned round puts everything on a line, or nowhere."""
+    about = np.array(file.transform[:6], np.float64)
+    a, b, _, d, e, _ = about
+    with np.errstate(all="ignore"):
+        turned = np.array([a, b, d, e]) / (a * e - b * d)
+    if not (np.isfinite(about).all() and np.isfinite(turned).all()):
+        raise UserError(
+            f"{path} has the transform {about.tolist()}: expected finite numbers that give each pixel "
+            "a place of its own; georeference it again"
+        )
 
 
 def _told_empty(file: Any, bands: tuple[int, ...], path: Path) -> None:
