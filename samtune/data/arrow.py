@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from samtune.errors import UserError, first_line
+from samtune.errors import UserError, first_line, require
 from samtune.files import plain_parts, read_json
 
 _SOUND = "sound"
@@ -63,8 +63,7 @@ def _named_in(state: Path) -> list[Path]:
 
 def _look_through(files: Iterable[str]) -> None:
     """Walk through all offsets of files until one is wrong; tells a line for each."""
-    import pyarrow
-
+    pyarrow = require("pyarrow", "hub")
     for file in files:
         try:
             with pyarrow.memory_map(file) as source, pyarrow.ipc.open_stream(source) as batches:
