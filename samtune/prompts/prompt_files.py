@@ -142,16 +142,18 @@ def _coco_entries(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
         try:
             image, box = names[annotation["image_id"]], annotation["bbox"]
             x, y, width, height = (float(value) for value in box)
+            class_name = classes.get(annotation.get("category_id"), "")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             name = annotation.get("id", number) if isinstance(annotation, dict) else number
             raise UserError(
-                f"{file}: annotation {name} has no bbox or no known image_id; a bbox is four numbers"
+                f"{file}: annotation {name} has no bbox, no known image_id or no category_id; a bbox is four "
+                "numbers, ids are numbers or texts"
             ) from error
         entries.append(
             {
                 "image": image,
                 "box": [x, y, x + max(width - 1, 0), y + max(height - 1, 0)],
-                "name": classes.get(annotation.get("category_id"), ""),
+                "name": class_name,
             }
         )
     return entries

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
-from samtune.files import read_csv
+from samtune.files import read_csv, read_yaml
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import read_settings
 
@@ -88,7 +88,9 @@ def _is_run(folder: Path) -> bool:
     config = folder / "config.yaml"
     if not config.is_file() or not any((folder / name).is_file() for name in files):
         return False
-    settings = read_settings(config)
+    settings = read_yaml(config)
+    if not isinstance(settings, dict):
+        return False
     model = settings.get("model")
     base = settings.get("base") or (isinstance(model, dict) and model.get("base"))  # there, in 0.1
     return isinstance(base, str) and isinstance(settings.get("data"), dict)

@@ -17,6 +17,7 @@ import msgspec
 from samtune.data.settings import DataSettings
 from samtune.errors import UserError
 from samtune.files import read_yaml
+from samtune.ranges import MOST
 from samtune.reading import Reading
 
 Settings = TypeVar("Settings")
@@ -86,6 +87,8 @@ def _in_words(reason: str) -> str:
         return reason
     number = "a whole number" if match[1] == "int" else "a number"
     limit = match[3].removesuffix(".0")
+    if abs(float(limit)) >= MOST:
+        return "give a finite number"
     bounds = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
     return f"give {number} {bounds[match[2]]} {limit}"
 

@@ -57,6 +57,12 @@ def test_numbers_beyond_all_bounds_are_no_prompt(write):
         read_prompts(write(far), [])
 
 
+def test_ids_that_are_none_are_said(write):
+    wrong = {"id": 1, "image_id": 9, "bbox": [1, 2, 3, 4], "category_id": {}}
+    with pytest.raises(UserError, match="annotation 1 has no bbox, no known image_id or no cat"):
+        read_prompts(write(coco(annotations=[wrong])), [])
+
+
 @pytest.mark.parametrize("label", [0.5, np.nan, np.inf, -1, 2])
 def test_labels_are_nothing_between(label):
     with pytest.raises(UserError, match="here: labels are 1 "):

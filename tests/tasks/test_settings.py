@@ -21,7 +21,7 @@ OUT_OF_RANGE = [
     ("data.windows", -2, "a whole number of at least -1"),
     ("data.val_fraction", 1.5, "a number of at most 1"),
     ("model.optim.lr", math.nan, "a number of at least 0"),
-    ("model.optim.lr", math.inf, "a number below"),
+    ("model.optim.lr", math.inf, "a finite number"),
     ("model.lora.rank", 0, "a whole number of at least 1"),
     ("model.lora.dropout", -0.1, "a number of at least 0"),
     ("model.loss.chosen", 2, "a number of at most 1"),

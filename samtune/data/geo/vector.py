@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from samtune.data.geo.layers import CHUNK, COLLECTION, find_layer, only_areas, reading_vectors
 from samtune.errors import UserError, require
+from samtune.ranges import MOST
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".shp", ".fgb", ".kml", ".gml")
 
@@ -99,7 +100,7 @@ def _bounds_and_points(
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """(N,) WKB, of collections that of their polygons; (N, 6) bounds, and a place within.
 
-    These are not finite for what is no polygon.
+    These are not finite for what is no polygon, or has a corner that is nowhere.
     """
     shapely = require("shapely", "geo")
     whole = shapely.from_wkb(shapes, on_invalid="ignore")
@@ -109,7 +110,11 @@ def _bounds_and_points(
     shapes[is_changed] = shapely.to_wkb(geometries[is_changed])
     inside = shapely.point_on_surface(geometries)
     points = np.stack([shapely.get_x(inside), shapely.get_y(inside)], axis=1)
-    return shapes, np.concatenate([shapely.bounds(geometries), points], axis=1)
+    places = np.concatenate([shapely.bounds(geometries), points], axis=1)
+    # bounds pass over a corner that is NaN, and what is larger overflows in the next transform
+    corners, owners = shapely.get_coordinates(geometries, return_index=True)
+    places[owners[~(np.abs(corners) < MOST).all(1)]] = np.nan
+    return shapes, places
 
 
 def _gdal_name(encoding: str) -> str:
