@@ -146,8 +146,8 @@ def _coco_entries(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             name = annotation.get("id", number) if isinstance(annotation, dict) else number
             raise UserError(
-                f"{file}: annotation {name} has no bbox, no known image_id or no category_id; a bbox is four "
-                "numbers, ids are numbers or texts"
+                f"{file}: annotation {name} has no bbox or no known image_id, or a category_id that is "
+                "none; a bbox is four numbers"
             ) from error
         entries.append(
             {
