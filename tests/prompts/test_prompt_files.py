@@ -59,7 +59,7 @@ def test_numbers_beyond_all_bounds_are_no_prompt(write):
 
 def test_ids_that_are_none_are_said(write):
     wrong = {"id": 1, "image_id": 9, "bbox": [1, 2, 3, 4], "category_id": {}}
-    with pytest.raises(UserError, match="annotation 1 .* or a category_id that is none"):
+    with pytest.raises(UserError, match=r"annotation 1 .* or a category_id that is none"):
         read_prompts(write(coco(annotations=[wrong])), [])
 
 
