@@ -10,12 +10,14 @@ class UserError(ValueError):
 
     The message says what was found, what was expected and what to do. The command line prints it
     as one line and exits with code 2; any other exception is a defect and keeps its traceback.
-    What a damaged file puts into it may be long: the middle of more than a thousand characters is
-    left out.
+    What names, damaged files and libraries put into it may be long, of several lines, or no text to
+    print: lines are joined, the middle of more than a thousand characters is left out, and what
+    cannot be seen (control characters, halves of characters) is written as in Python.
     """
 
     def __init__(self, message: object = "") -> None:
-        text = str(message)
+        text = " ".join(line.strip() for line in str(message).splitlines() if line.strip())
+        text = "".join(map(_seen, text))
         super().__init__(text if len(text) <= 1000 else f"{text[:600]} ... {text[-300:]}")
 
 
@@ -73,6 +75,10 @@ def _shortened(error: BaseException) -> str:
     """The line of an error that says what happened; of a process that reads images the last."""
     lines = (str(error).strip() or type(error).__name__).splitlines()
     return lines[-1 if "Traceback" in str(error) else 0][:200]
+
+
+def _seen(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def require(module: str, extra: str) -> ModuleType:

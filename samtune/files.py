@@ -4,6 +4,7 @@ What is not whole yet lies beside its place under a name such as `.report.html.k
 `sweep` knows again.
 """
 
+import csv
 import ctypes
 import glob
 import json
@@ -292,6 +293,23 @@ def read_lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as text: {error}") from error
     return [line.strip() for line in lines if line.strip()]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a table that samtune wrote, cells by column.
+
+    Raises:
+        UserError: the file is missing, no text, or has rows of another length than its head.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a table: {first_line(error)}") from error
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise UserError(f"{path} is damaged: row {number} is of another length than its head")
+    return rows
 
 
 def plain_parts(name: str) -> tuple[str, ...]:

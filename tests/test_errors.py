@@ -58,3 +58,18 @@ def test_locks_that_processes_cannot_share_are_told(monkeypatch):
 )
 def test_a_defect_is_no_fault_of_the_machine(error):
     assert as_fault(error) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("two\n  lines\r\nand a third\n", "two lines and a third"),
+        ("a\x1b[31m.png", r"a\x1b[31m.png"),
+        ("\u202egnp.a", r"\u202egnp.a"),
+        ("half \ud800 of one", r"half \ud800 of one"),
+        ("drei Äpfel 苹果 🙂", "drei Äpfel 苹果 🙂"),
+    ],
+)
+def test_it_is_one_line_of_what_can_be_seen(message, line):
+    assert str(UserError(message)) == line
+    line.encode()

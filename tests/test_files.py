@@ -10,6 +10,7 @@ from samtune.files import (
     drop_folder,
     make_folder,
     partial_folder,
+    read_csv,
     read_json,
     read_yaml,
     replacing_folder,
@@ -321,3 +322,15 @@ def test_a_folder_that_has_served_its_time_may_come_again(tmp_path):
         for _ in range(2):
             make_folder(tmp_path / "out.partial")
             drop_folder(tmp_path / "out.partial")
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1\n", b"a,b\n1,2,3\n", b"a,b\n\xff,2\n"])
+def test_tables_that_are_damaged_are_said(tmp_path, content):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.csv (is damaged: row 1|cannot be read as a table)"):
+        read_csv(tmp_path / "a.csv")
+
+
+def test_tables_are_read_by_column(tmp_path):
+    (tmp_path / "a.csv").write_text('a,b\n1,"x\ny"\n,z\n')
+    assert read_csv(tmp_path / "a.csv") == [{"a": "1", "b": "x\ny"}, {"a": "", "b": "z"}]

@@ -88,7 +88,9 @@ def test_what_it_does_not_know_is_no_reading(content):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [({"tile": -1}, "tile is -1"), ({"value_range": (3, 1)}, "the lower one first"),
-     ({"value_range": (1,)}, "give two numbers"), ({"value_range": (1, 2, 3)}, "give two numbers")],
+     ({"value_range": (1,)}, "give two numbers"), ({"value_range": (1, 2, 3)}, "give two numbers"),
+     ({"value_range": (float("nan"), 1)}, "both finite"),
+     ({"value_range": (0, float("inf"))}, "both finite")],
 )  # fmt: skip
 def test_values_that_make_no_sense_are_refused_wherever_they_are_given(settings, said):
     for kind in (Reading, DataSettings):

@@ -1,6 +1,5 @@
 """How much data is enough: tuned against base by the number of training images."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from samtune.errors import UserError
 from samtune.evaluation.statistics import Difference, paired_difference
+from samtune.files import read_csv
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,20 @@ class _Objects:
 
 
 def read_objects(file: Path) -> dict[str, _Objects]:
-    """Read `objects.csv` of a comparison, by protocol."""
+    """Read `objects.csv` of a comparison, by protocol.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
     found: dict[str, _Objects] = defaultdict(lambda: _Objects({}, {}, {}))
-    with file.open(newline="", encoding="utf-8") as lines:
-        for line in csv.DictReader(lines):
+    lines = read_csv(file)
+    try:
+        for line in lines:
             key, part = (line["image_id"], line["object_id"]), found[line["protocol"]]
             part.base[key], part.tuned[key] = float(line["base_iou"]), float(line["tuned_iou"])
             part.cluster[key] = line["cluster"]
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{file} is damaged ({error}): delete it and call again") from error
     return dict(found)
 
 

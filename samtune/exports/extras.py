@@ -80,7 +80,7 @@ def _tell_gain(results: Mapping[str, Any]) -> str:
             f"{result['after']['scores']['msa']:.3f} with these, {result['num_images']} images or tiles"
             for split, result in results.items()
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"{THRESHOLDS_FILE} is damaged ({error!r}): run samtune thresholds again"
         ) from error

@@ -215,7 +215,8 @@ def _linear_window(dataset: Any, frame: int) -> tuple[float, float] | None:
     )
     # converters write one that is every stored value where their slices had none
     is_idle = OF_FRAMES in dataset and width is not None and width >= 2 ** int(dataset.BitsStored)
-    if centre is None or width is None or not width > 0 or is_idle:
+    is_sound = centre is not None and width is not None and bool(np.isfinite([centre, width]).all())
+    if not is_sound or centre is None or width is None or not width > 0 or is_idle:
         return None
     return centre - width / 2, centre + width / 2
 

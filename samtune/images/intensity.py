@@ -56,8 +56,8 @@ def window_range(window: str) -> tuple[float, float]:
             raise UserError(
                 f"data.window is '{window}': give {', '.join(WINDOWS)} or CENTRE,WIDTH"
             ) from None
-        if not width > 0:
-            raise UserError(f"data.window is '{window}': its width must be above 0")
+        if not (0 < width < np.inf and np.isfinite(centre)):
+            raise UserError(f"data.window is '{window}': its width must be above 0, both finite")
     return centre - width / 2, centre + width / 2
 
 
@@ -91,6 +91,22 @@ def to_uint8(
         low, high = 0.0, _plain_top(pixels)
     scaled = (pixels.astype(np.float32) - low) * (255.0 / max(high - low, 1e-6))
     return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+
+
+def require_values(values: NDArray[Any], name: object) -> None:
+    """Refuse what holds no value at all: a network answers black with masks and scores all the same.
+
+    Args:
+        values: of the file, of any shape.
+        name: of the file.
+
+    Raises:
+        UserError: there is none, or all are NaN or infinite.
+    """
+    if not values.size or (values.dtype.kind == "f" and not np.isfinite(values).any()):
+        raise UserError(
+            f"{name} holds no values, only NaN or infinity: save it again from its source"
+        )
 
 
 def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None = None) -> None:
@@ -157,6 +173,8 @@ def as_range(values: Sequence[float] | None) -> tuple[float, float] | None:
     """
     if values is None:
         return None
-    if len(values) != 2 or not values[0] < values[1]:
-        raise UserError(f"value_range is {list(values)}: give two numbers, the lower one first")
+    if len(values) != 2 or not -np.inf < values[0] < values[1] < np.inf:
+        raise UserError(
+            f"value_range is {list(values)}: give two numbers, the lower one first, both finite"
+        )
     return float(values[0]), float(values[1])

@@ -22,7 +22,7 @@ from samtune.errors import UserError, first_line
 from samtune.files import is_file
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
 from samtune.images.dicom import is_dicom, read_dicom_picture, read_dicom_window
-from samtune.images.intensity import to_uint8, told_flat
+from samtune.images.intensity import require_values, to_uint8, told_flat
 from samtune.images.tiff import read_tiff, tiff_hw, upright
 from samtune.types import ImageArray, Stretch
 
@@ -98,10 +98,11 @@ def read_image(
         value_range: what becomes 0 and 255, instead of a stretch.
 
     Raises:
-        UserError: the file is missing, damaged, of no known kind, or lacks a band.
+        UserError: the file is missing, damaged, of no known kind, lacks a band, or holds no values.
     """
     path = Path(path) if isinstance(path, str) else path
     pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
+    require_values(pixels, path)
     if isinstance(path, Path) and is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = read_dicom_window(path), "auto"
     if stretch == "none" and value_range is None:

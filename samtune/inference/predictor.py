@@ -13,6 +13,7 @@ from torch import Tensor
 from samtune.errors import UserError
 from samtune.geometry import logits_to_original, original_to_logits
 from samtune.images.preprocess import resize_to_frame
+from samtune.inference.ask import require_numbers
 from samtune.inference.settings import Focus
 from samtune.inference.transform import InputTransform
 from samtune.inference.views import ImageViews, ask_in_views, within_view
@@ -139,7 +140,7 @@ class SamPredictor:
             original_image_size: (height, width) before resizing.
 
         Raises:
-            UserError: the shape is another.
+            UserError: the shape is another, or a value is NaN or infinite.
         """
         side = self.model.image_size
         shape = tuple(transformed_image.shape)
@@ -147,6 +148,7 @@ class SamPredictor:
             raise UserError(
                 f"the image has shape {shape}; expected (1, 3, h, w) with a longest side of {side}"
             )
+        _require_finite(transformed_image, "the image")
         self.reset_image()
         self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
         self.input_size = (shape[2], shape[3])
@@ -179,7 +181,7 @@ class SamPredictor:
 
         Raises:
             RuntimeError: no image is set.
-            UserError: the prompts have other shapes.
+            UserError: the prompts have other shapes, or are no finite numbers.
         """
         self._require_image()
         assert self.original_size is not None
@@ -188,7 +190,7 @@ class SamPredictor:
             if point_labels is None:
                 raise UserError("point_labels must be supplied if point_coords is supplied")
             points = self._to_tensor(self._scale(point_coords, "point_coords", 2))[None]
-            labels = torch.as_tensor(np.asarray(point_labels), dtype=torch.int, device=self.device)
+            labels = self._to_labels(point_labels)
             if labels.shape != points.shape[1:2]:
                 raise UserError(
                     f"there are {points.shape[1]} points and {tuple(labels.shape)} labels"
@@ -197,7 +199,7 @@ class SamPredictor:
         if box is not None:
             boxes = self._to_tensor(self._scale(np.reshape(box, (1, -1)), "box", 4))
         if mask_input is not None:
-            masks = self._to_tensor(np.asarray(mask_input, np.float32))[None]
+            masks = self._to_tensor(_numbers(mask_input, "mask_input"))[None]
         if self.views is not None:
             prompt = _as_prompt(point_coords, point_labels, box, mask_input)
             return self._predict_closely(self.views, prompt, multimask_output, return_logits)
@@ -255,8 +257,9 @@ class SamPredictor:
 
         Raises:
             RuntimeError: no image is set.
-            UserError: there is no prompt at all, the prompts are of unequal numbers of objects, or the
-                mask prompt has another size.
+            UserError: there is no prompt at all, the prompts are of unequal numbers of objects, the
+                mask prompt has another size, or a number of a prompt or of the answer is NaN or
+                infinite.
         """
         self._require_image()
         assert self.encoded is not None
@@ -268,11 +271,18 @@ class SamPredictor:
                 f"the mask prompt has shape {tuple(mask_input.shape[1:])}; expected (1, {side}, "
                 f"{side}), such as the logits of an earlier prediction"
             )
+        for name, part in (
+            ("point_coords", point_coords), ("point_labels", point_labels), ("boxes", boxes),
+            ("mask_input", mask_input),
+        ):  # fmt: skip
+            if part is not None:
+                _require_finite(part, name)
         prompts = Prompts(point_coords, point_labels, boxes, mask_input)
         if not len(prompts):
             raise UserError("there is no prompt: give points with labels, a box or a mask")
         image_index = torch.zeros(len(prompts), dtype=torch.int64, device=self.device)
         answer = self.model.decode(self.encoded, image_index, prompts, multimask_output)
+        require_numbers(answer)
         self.object_logits = answer.object_logits
         logits = answer.low_res_logits.float()
         masks = self.model.postprocess_masks(logits, self.input_size, self.original_size)
@@ -305,16 +315,40 @@ class SamPredictor:
             expected = "(N, 2) with N > 0" if width == 2 else "(4,)"
             found = shape if width == 2 else shape[1:]
             raise UserError(f"{name} has shape {found}; expected {expected}")
-        try:
-            numbers = np.asarray(coords, np.float32)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{name} holds something else than numbers: {error}") from error
+        numbers = _numbers(coords, name)
         return self.transform.apply_coords(numbers.reshape(-1, 2), self.original_size).reshape(
             shape
         )
 
+    def _to_labels(self, labels: NDArray[Any]) -> Tensor:
+        """Labels of points (N,)."""
+        numbers = _numbers(labels, "point_labels")
+        if (numbers != np.rint(numbers)).any():
+            raise UserError(f"point_labels are {numbers.tolist()}: give 1 (in the object) and 0")
+        return torch.as_tensor(numbers, dtype=torch.int, device=self.device)
+
     def _to_tensor(self, values: NDArray[Any]) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float, device=self.device)
+
+
+def _numbers(values: Any, name: str) -> NDArray[np.float32]:
+    """What a user gives, as finite numbers.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        numbers = np.asarray(values, np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{name} holds something else than numbers: {error}") from error
+    if not np.isfinite(numbers).all():
+        raise UserError(f"{name} holds NaN or infinite values: give finite numbers")
+    return numbers
+
+
+def _require_finite(values: Tensor, name: str) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise UserError(f"{name} holds NaN or infinite values: give finite numbers")
 
 
 def _as_prompt(

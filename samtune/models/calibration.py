@@ -89,7 +89,7 @@ def load_calibration(folder: Path) -> Calibration | None:
             _knots(content["raw"]), _knots(content["calibrated"]), str(content["method"]),
             int(content["num_masks"]), str(content["split"]), thresholds,
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is damaged ({error}): run samtune calibrate again") from error
 
 

@@ -69,5 +69,5 @@ def load_thresholds(folder: Path) -> FittedThresholds | None:
         if not all(isfinite(value) for value in values.values()) or side < 1:
             raise ValueError("a number makes no sense")
         return FittedThresholds(MaskThresholds(**values), side, dict(content["provenance"]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is damaged ({error}): run samtune thresholds again") from error

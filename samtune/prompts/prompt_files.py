@@ -88,16 +88,20 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
         UserError: the numbers do not make a prompt.
     """
     try:
-        coords = None if points is None else np.asarray(points, np.float32).reshape(-1, 2)
-        corners = None if box is None else np.asarray(box, np.float32).reshape(4)
+        with np.errstate(over="ignore"):  # what is too large is infinite then, and refused
+            coords = None if points is None else np.asarray(points, np.float32).reshape(-1, 2)
+            corners = None if box is None else np.asarray(box, np.float32).reshape(4)
         if coords is not None and labels is None:
             labels = [1] * len(coords)
-        marks = None if coords is None else np.asarray(labels, np.int64)
-    except (TypeError, ValueError) as error:
+        marks = None if coords is None else np.asarray(labels, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         given = box if points is None else points if box is None else [points, box]
         raise UserError(
             f"{where}: found {given}; points are [[x, y], ...], a box is [x0, y0, x1, y1]"
         ) from error
+    if not all(part is None or np.isfinite(part).all() for part in (coords, corners)):
+        given = [part.tolist() for part in (coords, corners) if part is not None]
+        raise UserError(f"{where}: {given} are not all finite numbers: give pixels of the image")
     if coords is None and corners is None:
         raise UserError(f"{where}: there is neither 'points' nor 'box'")
     if coords is not None and not len(coords) and corners is None:
@@ -110,7 +114,7 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
         raise UserError(
             f"{where}: the box {corners.tolist()} is not x0,y0,x1,y1 with x0 <= x1 and y0 <= y1"
         )
-    return Prompt(coords, marks, corners)
+    return Prompt(coords, None if marks is None else marks.astype(np.int64), corners)
 
 
 def prompt_of_points(points: Sequence[Sequence[float]], where: str) -> Prompt:
@@ -121,7 +125,7 @@ def prompt_of_points(points: Sequence[Sequence[float]], where: str) -> Prompt:
     """
     if any(len(point) not in (2, 3) for point in points):
         raise UserError(f"{where}: a point is X,Y or X,Y,LABEL")
-    labels = [int(point[2]) if len(point) == 3 else 1 for point in points]
+    labels = [point[2] if len(point) == 3 else 1 for point in points]
     return build_prompt([list(point[:2]) for point in points], labels, None, where)
 
 
@@ -138,16 +142,18 @@ def _coco_entries(content: dict[str, Any], file: Path) -> list[dict[str, Any]]:
         try:
             image, box = names[annotation["image_id"]], annotation["bbox"]
             x, y, width, height = (float(value) for value in box)
-        except (KeyError, TypeError, ValueError) as error:
+            class_name = classes.get(annotation.get("category_id"), "")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             name = annotation.get("id", number) if isinstance(annotation, dict) else number
             raise UserError(
-                f"{file}: annotation {name} has no bbox or no known image_id; a bbox is four numbers"
+                f"{file}: annotation {name} has no bbox or no known image_id, or a category_id that is "
+                "none; a bbox is four numbers"
             ) from error
         entries.append(
             {
                 "image": image,
                 "box": [x, y, x + max(width - 1, 0), y + max(height - 1, 0)],
-                "name": classes.get(annotation.get("category_id"), ""),
+                "name": class_name,
             }
         )
     return entries

@@ -29,7 +29,9 @@ Answer = TypeVar("Answer")
 def task(function: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
     """A capability: one value may stand for a list of one, and only what can be chosen is taken.
 
-    What the command line reads has been checked by then; Python's own types are hints alone.
+    What the command line reads has been checked by then; Python's own types are hints alone. What the
+    system refuses (a name that no file can have, a full disk, a folder that is gone or is not ours) is
+    the user's to put right, wherever in the work it comes.
     """
 
     @wraps(function)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
 from samtune.escaping import text_of_csv
+from samtune.files import read_csv
 from samtune.inference.settings import Focus
 from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
@@ -63,11 +64,8 @@ class Evaluation(Result):
     @property
     def objects(self) -> Rows:
         """objects.csv: a row for each object, kind of prompt and draw."""
-        import csv
-
-        with (self.folder / "objects.csv").open(newline="", encoding="utf-8") as lines:
-            rows = csv.DictReader(lines)
-            return [{name: text_of_csv(cell) for name, cell in row.items()} for row in rows]
+        rows = read_csv(self.folder / "objects.csv")
+        return [{name: text_of_csv(cell) for name, cell in row.items()} for row in rows]
 
     def plot(self) -> Any:
         """The examples with the largest gains as a picture (PIL), or `None` without pictures."""

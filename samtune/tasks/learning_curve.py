@@ -164,7 +164,8 @@ def _keep_plan(folder: Path, settings: FitSettings, steps: int, test_images: lis
     file = folder / "plan.json"
     if file.exists():
         before = read_json(file)
-        differing = [name for name in content if before.get(name) != content[name]]
+        is_plan = isinstance(before, dict)
+        differing = [name for name in content if not is_plan or before.get(name) != content[name]]
         if differing:
             raise UserError(
                 f"{folder} holds a curve with other {' and '.join(differing)}: give another --out, or "
@@ -217,8 +218,11 @@ def _was_asked(run: Path, protocols: Sequence[str]) -> bool:
     from samtune.files import read_json
     from samtune.prompts.protocols import find_protocols
 
-    asked = read_json(run / "evaluation" / "results.json")["protocols"]
-    return [protocol.name for protocol in find_protocols(list(protocols))] == list(asked)
+    try:
+        asked = list(read_json(run / "evaluation" / "results.json")["protocols"])
+    except (UserError, KeyError, TypeError):  # half of it is none: it is asked again
+        return False
+    return [protocol.name for protocol in find_protocols(list(protocols))] == asked
 
 
 def _result(folder: Path, curves: dict[str, list[CurvePoint]]) -> LearningCurve:

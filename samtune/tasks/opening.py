@@ -84,12 +84,11 @@ def _drawing(data: DataSettings) -> tuple[Any, ...]:
 
 def data_section(settings: dict[str, Any]) -> dict[str, Any]:
     """The data section of a fit config, with its seed."""
-    found = settings.get("data") or {}
-    section = data_layer(found) if isinstance(found, str) else dict(found)
+    section = dict(settings.get("data") or {})
     seed = settings.get("seed", settings.get("seed_everything"))  # as it was called in 0.1
     if isinstance(seed, int):
         section.setdefault("seed", seed)
-    return dict(section)
+    return section
 
 
 def open_model(

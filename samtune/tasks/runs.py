@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
+from samtune.files import read_csv, read_yaml
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import read_settings
 
@@ -50,14 +51,12 @@ class Run(Result):
     @property
     def metrics(self) -> Rows:
         """metrics.csv: a row for each step that was logged."""
-        import csv
-
         file = self.path / "metrics.csv"
-        if not file.exists():
-            return []
-        with file.open(newline="") as lines:
-            rows = [{k: v for k, v in row.items() if v} for row in csv.DictReader(lines)]
-        return [{name: float(value) for name, value in row.items()} for row in rows]
+        rows = read_csv(file) if file.exists() else []
+        try:
+            return [{name: float(value) for name, value in row.items() if value} for row in rows]
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: {error}") from error
 
     @property
     def tables(self) -> Mapping[str, Rows]:
@@ -89,7 +88,9 @@ def _is_run(folder: Path) -> bool:
     config = folder / "config.yaml"
     if not config.is_file() or not any((folder / name).is_file() for name in files):
         return False
-    settings = read_settings(config)
+    settings = read_yaml(config)
+    if not isinstance(settings, dict):
+        return False
     model = settings.get("model")
     base = settings.get("base") or (isinstance(model, dict) and model.get("base"))  # there, in 0.1
     return isinstance(base, str) and isinstance(settings.get("data"), dict)
@@ -131,7 +132,7 @@ def recipe_of(run: Path | None) -> Recipe | None:
     if run is None:
         return None
     settings = read_settings(run / "config.yaml")
-    recipe = RECIPES.get((settings.get("data") or {}).get("recipe", "mixed"))
+    recipe = RECIPES.get(str((settings.get("data") or {}).get("recipe", "mixed")))
     corrections = (settings.get("model") or {}).get("num_corrections", -1)
     if recipe is not None and isinstance(corrections, int) and corrections >= 0:
         return replace(recipe, num_corrections=corrections)

@@ -113,7 +113,7 @@ class _Prompts:
         where = f"slice {self.slice}"
         if any(len(point) not in (2, 3) for point in self.points):
             raise UserError(f"{where}: a point is X,Y or X,Y,LABEL")
-        labels = [int(point[2]) if len(point) == 3 else 1 for point in self.points]
+        labels = [point[2] if len(point) == 3 else 1 for point in self.points]
         points = [list(point[:2]) for point in self.points] or None
         box = None if self.box is None else list(self.box)
         prompt = build_prompt(points, labels if points else None, box, where)

@@ -17,12 +17,14 @@ import msgspec
 from samtune.data.settings import DataSettings
 from samtune.errors import UserError
 from samtune.files import read_yaml
+from samtune.ranges import MOST
 from samtune.reading import Reading
 
 Settings = TypeVar("Settings")
 Layer = Mapping[str, Any]
 # Data of a task: a folder or file, some settings, or all of them
 DataLike = str | Path | Layer | DataSettings | None
+_SECTIONS = ("data", "model", "trainer", "logging")
 # Names that settings had in configs of samtune 0.1
 MOVED = {
     "seed_everything": "seed", "model.base": "base", "model.checkpoint": "checkpoint",
@@ -85,6 +87,8 @@ def _in_words(reason: str) -> str:
         return reason
     number = "a whole number" if match[1] == "int" else "a number"
     limit = match[3].removesuffix(".0")
+    if abs(float(limit)) >= MOST:
+        return "give a finite number"
     bounds = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
     return f"give {number} {bounds[match[2]]} {limit}"
 
@@ -221,12 +225,17 @@ def read_settings(file: str | Path) -> dict[str, Any]:
     """Settings of a YAML file: a config, or the `config.yaml` of a run.
 
     Raises:
-        UserError: there is none, or it is no YAML mapping.
+        UserError: there is none, or it or a section of it is no YAML mapping.
     """
     file = Path(file)
     settings = read_yaml(file)
     if not isinstance(settings, dict):
         raise UserError(f"{file} holds no settings")
+    if isinstance(settings.get("data"), str):
+        settings["data"] = data_layer(settings["data"])
+    for name in _SECTIONS:
+        if not isinstance(settings.get(name) or {}, Mapping):
+            raise UserError(f"{file}: {name} is {settings[name]!r}: give its settings as a mapping")
     return settings
 
 

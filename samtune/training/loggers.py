@@ -10,8 +10,8 @@ from typing import Any
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
-from samtune.errors import require
-from samtune.files import write_text
+from samtune.errors import UserError, require
+from samtune.files import read_csv, write_text
 from samtune.training.settings import LoggingSettings
 
 
@@ -84,8 +84,11 @@ class MetricsCsv(Logger):
         self.path = path
         self._rows: dict[int, dict[str, str]] = {}
         if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self._rows = {int(row["step"]): row for row in csv.DictReader(file)}
+            rows = read_csv(path)
+            try:
+                self._rows = {int(row["step"]): row for row in rows}
+            except (KeyError, ValueError) as error:
+                raise UserError(f"{path} is damaged ({error}): move it away") from error
 
     @property
     def name(self) -> str:

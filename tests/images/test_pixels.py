@@ -167,9 +167,15 @@ def test_values_that_are_not_finite_are_black_and_do_not_spread(tmp_path, stretc
     assert (image > 120).sum() > 500
 
 
-def test_an_image_of_nothing_but_nan_is_black(tmp_path):
-    path = save_tiff(tmp_path / "a.tif", np.full((4, 4), np.nan, np.float32))
-    assert read_image(path, stretch="percentile").max() == 0
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("how", [{}, {"stretch": "percentile"}, {"value_range": (0, 9)}])
+def test_an_image_without_values_is_refused(tmp_path, value, how):
+    values = np.full((4, 4), value, np.float32)
+    path = save_tiff(tmp_path / "a.tif", values)
+    with pytest.raises(UserError, match=r"a\.tif holds no values, only NaN or infinity"):
+        read_image(path, **how)
+    values[1, 2] = 9  # one is enough
+    assert read_image(save_tiff(tmp_path / "b.tif", values), value_range=(0, 9))[1, 2, 0] == 255
 
 
 def test_bands_are_taken_in_the_order_red_green_blue(tmp_path):

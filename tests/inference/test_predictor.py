@@ -449,3 +449,47 @@ def test_sizes_have_segment_anything_s_names(predictor, image):
     assert (predictor.orig_h, predictor.orig_w) == image.shape[:2]
     assert (predictor.input_h, predictor.input_w) == predictor.input_size
     assert SamPredictor(predictor.model).orig_h is None
+
+
+class TestNumbersThatAreNone:
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    @pytest.mark.parametrize("focus", ["off", "auto"])
+    @pytest.mark.parametrize(
+        ("name", "wrong"),
+        [
+            ("point_coords", lambda value: {"point_coords": [[20, value]], "point_labels": [1]}),
+            ("point_labels", lambda value: {"point_coords": [[20, 20]], "point_labels": [value]}),
+            ("box", lambda value: {"box": [1, 2, value, 30]}),
+            ("mask_input", lambda value: {"mask_input": np.full((1, 64, 64), value)}),
+        ],
+    )
+    def test_of_a_prompt_are_refused(self, nano, image, focus, name, wrong, value):
+        predictor = SamPredictor(nano.sam, focus)
+        predictor.set_image(image)
+        prompt = {n: np.array(v) for n, v in wrong(value).items()}
+        with pytest.raises(UserError, match=f"{name} holds NaN or infinite values"):
+            predictor.predict(**prompt)
+
+    def test_labels_are_whole(self, predictor):
+        with pytest.raises(UserError, match=r"point_labels are \[0\.5\]"):
+            predictor.predict(np.array([[20, 20]]), np.array([0.5]))
+
+    @pytest.mark.parametrize("part", range(3))
+    def test_of_tensors_are_refused(self, predictor, part):
+        given = [torch.ones(1, 1, 2), torch.ones(1, 1), torch.ones(1, 4)]
+        given[part].view(-1)[0] = np.nan
+        with pytest.raises(UserError, match="holds NaN or infinite values"):
+            predictor.predict_torch(*given)
+
+    def test_of_an_image_are_refused(self, fresh, nano):
+        side = nano.sam.image_size
+        pixels = torch.zeros(1, 3, side, side)
+        pixels[0, 0, 0, 0] = np.inf
+        with pytest.raises(UserError, match="the image holds NaN or infinite values"):
+            fresh.set_torch_image(pixels, (side, side))
+
+    def test_of_an_answer_are_refused(self, fresh, image):
+        fresh.set_image(image)
+        fresh.features = torch.full_like(fresh.features, np.nan)
+        with pytest.raises(UserError, match="the model answers with NaN"):
+            fresh.predict(box=np.array([1, 2, 30, 30]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samtune.errors import UserError
-from samtune.prompts.prompt_files import build_prompt, read_prompts
+from samtune.prompts.prompt_files import build_prompt, prompt_of_points, read_prompts
 
 
 @pytest.fixture
@@ -39,6 +39,34 @@ def coco(**changes):
         "categories": [{"id": 2, "name": "nucleus"}],
     }
     return content | changes
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("part", ["points", "box"])
+def test_numbers_that_are_not_finite_are_no_prompt(write, value, part):
+    numbers = {"points": [[5, 6], [7, value]], "box": [1, 2, 30, value]}[part]
+    with pytest.raises(UserError, match=r"entry 0: .* are not all finite numbers"):
+        read_prompts(write([{"image": "a.png", part: numbers}]), [])
+
+
+def test_numbers_beyond_all_bounds_are_no_prompt(write):
+    with pytest.raises(UserError, match="points are"):
+        read_prompts(write([{"image": "a.png", "points": [[5, 10**400]]}]), [])
+    far = coco(annotations=[{"id": 1, "image_id": 9, "bbox": [1, 2, 3, 10**400]}])
+    with pytest.raises(UserError, match="annotation 1 has no bbox"):
+        read_prompts(write(far), [])
+
+
+def test_ids_that_are_none_are_said(write):
+    wrong = {"id": 1, "image_id": 9, "bbox": [1, 2, 3, 4], "category_id": {}}
+    with pytest.raises(UserError, match=r"annotation 1 .* or a category_id that is none"):
+        read_prompts(write(coco(annotations=[wrong])), [])
+
+
+@pytest.mark.parametrize("label", [0.5, np.nan, np.inf, -1, 2])
+def test_labels_are_nothing_between(label):
+    with pytest.raises(UserError, match="here: labels are 1 "):
+        prompt_of_points([[3, 4, label]], "here")
 
 
 class TestOwnFormat:

@@ -1,5 +1,6 @@
 """What tasks make of their arguments before they begin."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -95,3 +96,28 @@ def test_settings_of_a_reading_that_would_do_nothing_are_refused():
         require_reading({"tile": 64}, ("bands",))
     with pytest.raises(UserError, match="tile is -5"):
         require_reading({"tile": -5}, ("bands", "tile"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "line"),
+    [
+        (lambda: Path("x" * 300).exists(), "x cannot be used: File name too long"),
+        (lambda: Path("no/such").read_text(), "no/such cannot be used: No such file or directory"),
+        (lambda: os.write(9999, b""), "the system refused to go on: Bad file descriptor"),
+    ],
+)
+def test_what_the_system_refuses_is_a_line(cause, line):
+    @task
+    def work(cause):
+        return cause()
+
+    with pytest.raises(UserError, match=line):
+        work(cause)
+
+
+def test_a_closed_pipe_is_no_mistake():
+    def write():
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        task(write)()

@@ -10,7 +10,8 @@ from samtune.cli import main
 from samtune.data.settings import DataSettings
 from samtune.errors import UserError
 from samtune.inference.settings import SearchSettings
-from samtune.tasks.settings import build
+from samtune.tasks.runs import recipe_of
+from samtune.tasks.settings import build, read_settings
 from samtune.training.settings import FitSettings
 
 OUT_OF_RANGE = [
@@ -20,7 +21,7 @@ OUT_OF_RANGE = [
     ("data.windows", -2, "a whole number of at least -1"),
     ("data.val_fraction", 1.5, "a number of at most 1"),
     ("model.optim.lr", math.nan, "a number of at least 0"),
-    ("model.optim.lr", math.inf, "a number below"),
+    ("model.optim.lr", math.inf, "a finite number"),
     ("model.lora.rank", 0, "a whole number of at least 1"),
     ("model.lora.dropout", -0.1, "a number of at least 0"),
     ("model.loss.chosen", 2, "a number of at most 1"),
@@ -81,3 +82,21 @@ def test_numbers_in_their_range_are_taken_as_they_are():
     assert settings.data.windows == -1
     assert settings.model.optim.lr == 1e-3
     assert settings.trainer.gradient_clip_val == 1.0
+
+
+@pytest.mark.parametrize("section", ["data", "model", "trainer", "logging"])
+@pytest.mark.parametrize("value", ["[1]", "3", "text"])
+def test_sections_of_a_config_are_mappings(tmp_path, section, value):
+    file = tmp_path / "c.yaml"
+    file.write_text(f"{section}: {value}\n")
+    if (section, value) == ("data", "text"):  # a path alone
+        assert read_settings(file) == {"data": {"path": "text"}}
+        return
+    with pytest.raises(UserError, match=rf"c\.yaml: {section} is .*give its settings as a mapping"):
+        read_settings(file)
+
+
+@pytest.mark.parametrize("recipe", ["[1]", "{a: 1}", "none such"])
+def test_a_recipe_that_is_none_is_no_recipe_of_a_run(tmp_path, recipe):
+    (tmp_path / "config.yaml").write_text(f"data: {{recipe: {recipe}}}\n")
+    assert recipe_of(tmp_path) is None

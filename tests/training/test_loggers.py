@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from samtune.errors import UserError
 from samtune.training.loggers import MetricsCsv
 
 
@@ -115,3 +116,11 @@ def test_settings_are_not_written_into_it(path):
     logger.save()
     assert not path.exists()
     assert (logger.name, logger.version) == ("csv", "")
+
+
+@pytest.mark.parametrize("content", ["step,a\nx,1\n", "a\n1\n", "step,a\n1\n"])
+def test_a_damaged_file_is_said(path, content):
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"metrics\.csv is damaged"):
+        MetricsCsv(path)

@@ -1,5 +1,6 @@
 """Scenes in GeoTIFF, COG and whatever else GDAL opens: windows straight from the file."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from samtune.images.intensity import DARK_BELOW, STRETCH_PERCENTILES, to_uint8, 
 from samtune.reading import Reading
 from samtune.types import ImageArray, MaskArray, Stretch, Window
 
+log = logging.getLogger(__name__)
 # Where a stretch is measured on a scene without overviews: so many windows of this side, evenly spread.
 _PROBES, _PROBE_SIDE = 8, 128
 _OVERVIEW_SIDE = 1024
@@ -79,6 +81,7 @@ def open_scene(path: Path, reading: Reading) -> Scene:
     """
     with opened(path) as file:
         _require_readable(file, path)
+        _require_place(file, path)
         bands, value_range = reading.bands, reading.intensity_range
         chosen = choose_bands(file, bands, path)
         colours = colour_table(file, chosen)
@@ -90,6 +93,8 @@ def open_scene(path: Path, reading: Reading) -> Scene:
             told_flat(
                 np.concatenate([p.ravel() for p in _probe(file, chosen)]), str(path), value_range
             )
+        if any(np.issubdtype(dtype, np.floating) for dtype in file.dtypes):
+            _told_empty(file, chosen, path)
         flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
         return Scene(
             path, file.height, file.width, file.crs.to_wkt() if file.crs else "",
@@ -139,6 +144,25 @@ def _require_readable(file: Any, path: Path) -> None:
     for part in file.files:
         if not Path(part).resolve().is_relative_to(folder):
             raise UserError(f"{path} refers to {part}, which lies outside its own folder")
+
+
+def _require_place(file: Any, path: Path) -> None:
+    """A transform that cannot be turned round puts everything on a line, or nowhere."""
+    about = np.array(file.transform[:6], np.float64)
+    a, b, _, d, e, _ = about
+    with np.errstate(all="ignore"):
+        turned = np.array([a, b, d, e]) / (a * e - b * d)
+    if not (np.isfinite(about).all() and np.isfinite(turned).all()):
+        raise UserError(
+            f"{path} has the transform {about.tolist()}: expected finite numbers that give each pixel "
+            "a place of its own; georeference it again"
+        )
+
+
+def _told_empty(file: Any, bands: tuple[int, ...], path: Path) -> None:
+    """Warn of a scene that is a hole: nothing will be found in it, and that is no answer."""
+    if not any(np.isfinite(part).any() for part in _probe(file, bands)):
+        log.warning("%s holds no values where it was looked at, only gaps, NaN or infinity", path)
 
 
 def _is_to_be_stretched(file: Any, bands: tuple[int, ...], stretch: Stretch) -> bool:

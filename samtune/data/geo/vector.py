@@ -15,6 +15,7 @@ from samtune.data.geo.attributes import QUPATH_COLUMN, class_names, is_named_obj
 from samtune.data.geo.features import column_names, find_layer_of, read_stored
 from samtune.data.geo.layers import CHUNK, COLLECTION, only_areas
 from samtune.errors import UserError, require
+from samtune.ranges import MOST
 
 
 @dataclass
@@ -101,7 +102,7 @@ def _bounds_and_points(
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """(N,) WKB, of collections that of their polygons; (N, 6) bounds, and a place within.
 
-    These are not finite for what is no polygon.
+    These are not finite for what is no polygon, or has a corner that is nowhere.
     """
     shapely = require("shapely", "geo")
     whole = shapely.from_wkb(shapes, on_invalid="ignore")
@@ -111,4 +112,8 @@ def _bounds_and_points(
     shapes[is_changed] = shapely.to_wkb(geometries[is_changed])
     inside = shapely.point_on_surface(geometries)
     points = np.stack([shapely.get_x(inside), shapely.get_y(inside)], axis=1)
-    return shapes, np.concatenate([shapely.bounds(geometries), points], axis=1)
+    places = np.concatenate([shapely.bounds(geometries), points], axis=1)
+    # bounds pass over a corner that is NaN, and what is larger overflows in the next transform
+    corners, owners = shapely.get_coordinates(geometries, return_index=True)
+    places[owners[~(np.abs(corners) < MOST).all(1)]] = np.nan
+    return shapes, places

@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from samtune.data.arrow import require_sound
 from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
 from samtune.data.objects import stack_layers
 from samtune.data.reader import Loaded, Reader
@@ -144,7 +145,10 @@ def _open(path: Path) -> dict[str, Any]:
                 by_split.setdefault(split, []).append(str(file))
             return {split: datasets.Dataset.from_parquet(part) for split, part in by_split.items()}
         else:
+            require_sound(path)
             found = datasets.load_from_disk(str(path))
+    except UserError:
+        raise
     except Exception as error:  # the library raises whatever the bytes make it do
         raise UserError(
             f"{path} cannot be opened as a data set of Hugging Face: {first_line(error)}"

@@ -1,4 +1,4 @@
-"""Which other files a MetaImage or NRRD header refers to.
+"""What a MetaImage or NRRD header says, looked at before ITK does: it trusts its numbers and lengths.
 
 Fields: https://itk.org/Wiki/ITK/MetaIO/Documentation and https://teem.sourceforge.net/nrrd/format.html
 """
@@ -13,6 +13,11 @@ _FIELDS = ("elementdatafile", "data file", "datafile")
 _LIST = "list"
 # A file without lines shall not fill the memory.
 _LONGEST_LINE = 2**20
+# ITK puts the values of fields into buffers of their own; texts that people add (NRRD's KEY:=VALUE, a
+# comment) may be longer. A number of axes beyond this ends its process.
+_LONGEST_FIELD, _MOST_AXES = 1000, 10
+_AXES = ("ndims", "dimension")
+_TEXTS = ("comment", "content")
 
 
 def require_data_beside(path: Path) -> None:
@@ -28,6 +33,26 @@ def require_data_beside(path: Path) -> None:
                 f"{path} has its voxels in {name!r}: expected a file beside it or below; put it there "
                 "and write its plain name into the header"
             )
+
+
+def require_sound_fields(path: Path) -> None:
+    """Refuse a header that would end the process that reads it.
+
+    Raises:
+        UserError: a field is too long, or the number of axes is none.
+    """
+    for line in _lines(path):
+        key, *values = (part.strip() for part in re.split("[=:]", line, maxsplit=1))
+        value, name = (values or [""])[0], key.lower()
+        is_text = line.startswith("#") or value.startswith("=") or name in _TEXTS
+        if len(line) > _LONGEST_FIELD and not is_text:
+            raise UserError(
+                f"{path} is damaged: its field {key[:40]!r} is {len(line)} characters long"
+            )
+        if name in _AXES and not (value.isdecimal() and 0 < int(value) <= _MOST_AXES):
+            raise UserError(f"{path} is damaged: its {key} is {value[:40]!r}; expected 3")
+        if name == _FIELDS[0]:
+            return  # the last field: what follows is voxels
 
 
 def _data_files(path: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.voxels import read_geometry, read_voxels, read_window
 from samtune.errors import UserError
-from samtune.images.intensity import find_range, to_grey
+from samtune.images.intensity import find_range, require_values, to_grey
 from samtune.reading import Reading
 from samtune.types import ImageArray
 
@@ -90,8 +90,7 @@ def open_stack(files: Sequence[Path], reading: Reading) -> SliceStack:
     geometry = read_geometry(files[0])
     (axis,) = choose_axes(reading.axis, [geometry])
     voxels = _read_channels(files, geometry, reading)
-    if voxels.dtype.kind == "f" and not np.isfinite(voxels).any():
-        raise UserError(f"{files[0]} holds no number but NaN or infinity: expected intensities")
+    require_values(voxels, files[0])
     ranges = _ranges(files[0], voxels, geometry.is_coloured, reading)
     return SliceStack(voxels, axis, ranges, geometry.spacing, reading.with_neighbours)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.volumes.dicom import read_dicom_geometry, read_dicom_voxels
-from samtune.data.volumes.itk_header import require_data_beside
+from samtune.data.volumes.itk_header import require_data_beside, require_sound_fields
 from samtune.data.volumes.placement import LPS_TO_RAS, Geometry
 from samtune.data.volumes.tiff_stack import STACKS, stack_geometry, stack_voxels
 from samtune.errors import UserError, require
@@ -215,6 +215,7 @@ def _itk_reader(path: Path) -> Any:
     sitk = _sitk()
     if path.is_file():
         require_data_beside(path)
+        require_sound_fields(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))

@@ -58,7 +58,7 @@ def build_grids(
     assert grids is not None
     try:
         found = [np.asarray(grid, np.float64) for grid in grids]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"point_grids holds something else than numbers: {error}") from error
     if len(found) != num_layers + 1 or any(grid.ndim != 2 or grid.shape[1] != 2 for grid in found):
         raise UserError(

@@ -94,5 +94,5 @@ def read_result(place: Path) -> ImagePrelabels:
             [Rejected(**each) for each in content["rejected"]],
             int(content["num_cut"]),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{place} is damaged ({error}): delete it and start again") from error

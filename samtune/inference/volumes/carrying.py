@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from samtune.data.volumes.slices import SliceStack
 from samtune.errors import UserError
 from samtune.geometry import logits_to_window
+from samtune.images.intensity import require_values
 from samtune.inference.views import ImageViews, ask_in_views
 from samtune.inference.volumes.rule import SliceAnswer, StopRule
 from samtune.masks import mask_to_box, mask_to_rle
@@ -209,16 +210,17 @@ def grow(box: FloatArray, share: float, hw: tuple[int, ...]) -> FloatArray:
 
 
 def require_inside(seed: Seed, stack: SliceStack) -> None:
-    """Refuse a prompt that lies outside.
+    """Refuse a prompt that lies outside, or where the volume has no values.
 
     Raises:
-        UserError: the slice or a coordinate is not of the volume.
+        UserError: the slice or a coordinate is not of the volume, or the slice is NaN throughout.
     """
     if not 0 <= seed.number < len(stack):
         raise UserError(
             f"{seed.name}: there is no slice {seed.number}: the volume has 0 to {len(stack) - 1}"
         )
     seed.prompt.require_inside(stack.hw, f"slice {seed.number} of {seed.name}")
+    require_values(stack.values(seed.number), f"{seed.name}: slice {seed.number} of the volume")
 
 
 # Width of the ring around an object, as a share of the root of its area.

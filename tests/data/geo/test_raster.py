@@ -26,6 +26,33 @@ def colours(scene):
     return read_window(scene, WHOLE)[0][0, 0].tolist()
 
 
+@pytest.mark.parametrize(
+    "reading", [Reading(), Reading(stretch="auto"), Reading(value_range=(0, 9))]
+)
+def test_a_scene_without_values_is_told(write_scene, caplog, reading):
+    values = np.full((3, 6, 8), np.nan, np.float32)
+    image, is_valid = read_window(open_scene(write_scene("a.tif", values), reading), WHOLE)
+    assert not image.any()
+    assert not is_valid.any()
+    assert "a.tif holds no values where it was looked at" in caplog.text
+    caplog.clear()
+    values[0, 2, 3] = 5
+    open_scene(write_scene("b.tif", values), reading)
+    assert "holds no values" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "place", [(1, 1, 5, 1, 1, 5), (2, 0, 5, 0, np.nan, 5), (1e-300, 0, 5, 0, -1e-310, 5),
+              (2, 0, np.inf, 0, -2, 5)],
+)  # fmt: skip
+def test_a_transform_that_gives_pixels_no_places_is_refused(write_scene, bands, place):
+    path = write_scene("a.tif", bands)
+    with rasterio.open(path, "r+") as file:
+        file.transform = Affine(*place)
+    with pytest.raises(UserError, match=r"a\.tif has the transform .* georeference it again"):
+        open_scene(path, Reading())
+
+
 class TestBands:
     RANGE = (0.0, 510.0)
 

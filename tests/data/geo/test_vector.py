@@ -314,3 +314,15 @@ class TestFiles:
         with pytest.raises(UserError, match=r"with space\.geojson") as error:
             read_polygons(path)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308, -1e200])
+def test_polygons_with_a_corner_that_is_nowhere_are_counted_as_none(scene, write_polygons, value):
+    good = at_pixels(shapely.box(2, 3, 8, 9))
+    corners = shapely.get_coordinates(good)
+    corners[2, 1] = value
+    polygons = read_polygons(write_polygons("a.gpkg", [shapely.Polygon(corners), good]))
+    assert len(polygons) == 1
+    assert polygons.notes == [f"1 features of {polygons.path} are no polygons"]
+    labels, _ = draw(polygons, np.arange(1), scene, WHOLE)
+    assert (labels > 0).sum() == 36

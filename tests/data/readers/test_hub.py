@@ -1,7 +1,9 @@
 """Hugging Face's data sets as the library writes them, and mistakes in them."""
 
 import io
+import json
 import pickle
+import struct
 import tracemalloc
 
 import numpy as np
@@ -222,9 +224,11 @@ def test_files_that_are_damaged_are_said(tmp_path, content):
 def test_folders_that_are_damaged_are_said(tmp_path):
     path = saved(tmp_path, DatasetDict(train=rows()))
     for file in (path / "train" / "state.json", path / "dataset_dict.json"):
+        whole = file.read_text()
         file.write_text("{")
-        with pytest.raises(UserError, match="cannot be opened as a data set of Hugging Face"):
+        with pytest.raises(UserError, match=r"cannot be (read as JSON|opened)"):
             Hub(path)
+        file.write_text(whole)
 
 
 def test_a_table_without_rows_is_said(tmp_path):
@@ -275,3 +279,26 @@ def test_tables_may_be_called_by_other_words_for_splits(tmp_path):
     splits = open_splits(saved(tmp_path, data), "auto", SourceSettings(), SplitSettings())
     assert [r.image_id for r in splits["val"].records] == ["dev/000000"]
     assert len(splits["train"]) == 1
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_offsets_that_lead_out_of_a_file_are_told(tmp_path, split):
+    data = rows()
+    folder = saved(tmp_path, DatasetDict({split: data}) if split else data)
+    (file,) = folder.rglob("*.arrow")
+    size = len(encoded(PIXELS)["bytes"])
+    content = file.read_bytes()
+    place = content.rindex(struct.pack("<ii", 0, size)) + 4
+    file.write_bytes(content[:place] + struct.pack("<i", 2**31 - 1) + content[place + 4 :])
+    with pytest.raises(UserError, match=rf"{file} is damaged: .*offset"):
+        Hub(folder)
+
+
+@pytest.mark.parametrize("name", ["../other.arrow", "/etc/passwd", 3, None])
+def test_files_elsewhere_are_not_opened(tmp_path, name):
+    folder = saved(tmp_path, rows())
+    state = json.loads((folder / "state.json").read_text())
+    state["_data_files"] = [{"filename": name}]
+    (folder / "state.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match="expected one beside it"):
+        Hub(folder)

@@ -187,7 +187,7 @@ class TestSeveralValues:
 def test_a_volume_without_a_number_is_refused(tmp_path, value):
     save(tmp_path / "images" / "p.nii", np.full(SHAPE, value, np.float32))
     save(tmp_path / "labels" / "p.nii", LABELS)
-    with pytest.raises(UserError, match="holds no number but NaN or infinity"):
+    with pytest.raises(UserError, match="holds no values, only NaN or infinity"):
         opened(tmp_path).read(0)
 
 

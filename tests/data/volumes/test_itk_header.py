@@ -75,3 +75,34 @@ def test_what_voxels_spell_is_no_header(tmp_path, header):
     noise = b"\nElementDataFile = /etc/hostname\n".ljust(60)
     path.write_bytes(path.read_bytes() + noise)
     assert bytes(read_voxels(path)[::-1, ::-1].T.tobytes()) == noise
+
+
+@pytest.mark.parametrize("suffix", HEADERS)
+@pytest.mark.parametrize("number", ["2147483648", "-3", "0", "11", "nan", "", "9" * 5000])
+def test_a_number_of_axes_that_ends_the_process_is_refused(header, suffix, number):
+    path = header(suffix, "a b.raw")
+    text = path.read_text().replace("NDims = 3", f"NDims = {number}")
+    path.write_text(text.replace("dimension: 3", f"dimension: {number}"))
+    with pytest.raises(UserError, match=r"is damaged: its (NDims|dimension|field)"):
+        read_geometry(path)
+
+
+@pytest.mark.parametrize("suffix", HEADERS)
+@pytest.mark.parametrize("place", [1, 2, 3, 4])
+def test_a_field_that_overflows_its_buffer_is_refused(header, suffix, place):
+    path = header(suffix, "a b.raw")
+    lines = path.read_text().split("\n")
+    lines[place] = lines[place][:-1] + "[" * 100_000
+    path.write_text("\n".join(lines))
+    if lines[place].startswith("#"):
+        assert read_geometry(path).shape == (3, 4, 5)
+    else:
+        with pytest.raises(UserError, match=r"is 1000\d\d characters long"):
+            read_geometry(path)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".nhdr"])
+def test_texts_that_people_add_may_be_long(header, suffix):
+    path = header(suffix, "a b.raw")
+    path.write_text(path.read_text().replace("encoding:", f"names:={'x' * 9000}\nencoding:"))
+    assert read_geometry(path).shape == (3, 4, 5)

@@ -40,6 +40,15 @@ def test_as_the_reader_gives_them(folder, axis, more):
         np.testing.assert_array_equal(stack.values(number), source.stored(number)[..., 0])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("reading", [Reading(), Reading(window="liver")])
+def test_a_volume_without_values_is_refused(folder, value, reading):
+    file = folder / "images" / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((7, 6, 5), value, np.float32), np.eye(4)), file)
+    with pytest.raises(UserError, match=r"a\.nii\.gz holds no values, only NaN or infinity"):
+        open_stack([file], reading)
+
+
 @pytest.mark.parametrize("axis", range(3))
 def test_what_is_written_to_a_slice_is_in_the_volume(axis):
     volume = np.zeros((3, 4, 5), np.int32)

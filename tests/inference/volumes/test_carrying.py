@@ -224,6 +224,18 @@ def test_prompts_outside_are_said(sam, number, prompt, message):
         Carrier(sam, stack, StopRule()).carry([Seed(1, "ball", number, prompt)])
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_slice_without_values_is_not_asked_about(sam, number):
+    stack = volume_of(ball((30, 34, 6), 14))
+    stack.values(3)[:] = np.nan
+    seed = Seed(1, "ball", number, Prompt(box_xyxy=np.array([20, 20, 40, 40], np.float32)))
+    if number == 3:
+        with pytest.raises(UserError, match="ball: slice 3 of the volume holds no values"):
+            Carrier(sam, stack, StopRule()).carry([seed])
+    else:
+        Carrier(sam, stack, StopRule()).carry([seed])
+
+
 class TestObjects:
     def test_masks_come_back_as_voxels(self):
         mask = ball((20, 34, 5), 9)

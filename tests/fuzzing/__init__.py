@@ -1,0 +1,1 @@
+"""A bounded fuzzer over everything that samtune reads; `scripts/fuzz` runs it."""
