@@ -58,6 +58,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
         return
     file = place.with_name(f".{place.name}.lock")
+    made = [folder for folder in file.parents if not folder.exists()]  # the deepest first
     handle = _take(file)
     _HELD.add(place)
     try:
@@ -68,6 +69,9 @@ def locked(path: Path) -> Iterator[None]:
             with suppress(OSError):
                 file.unlink()  # while it is locked, so that nobody waits at a name that is gone
             os.close(handle)
+        for folder in made:  # for the lock alone: a task that wrote nothing leaves nothing
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _take(file: Path) -> int | None:

@@ -14,7 +14,6 @@ from samtune.locks import claim, claiming, locked
 HOLD = """
 import sys, time
 from pathlib import Path
-from samtune.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -60,3 +59,12 @@ def test_a_task_within_a_task_may_write_what_the_outer_one_has_claimed(tmp_path)
             claim(tmp_path / "out")
         assert (tmp_path / ".out.lock").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_only_the_lock_was_in_go_with_it(tmp_path):
+    with locked(tmp_path / "a" / "b" / "out"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "a" / "b" / "out"):
+        (tmp_path / "a" / "b" / "out").write_text("x")
+    assert (tmp_path / "a" / "b" / "out").exists()
