@@ -14,6 +14,7 @@ from samtune.locks import claim, claiming, locked
 HOLD = """
 import sys, time
 from pathlib import Path
+from samtune.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
