@@ -35,7 +35,8 @@ ALLOWED = {
     "inference": LOWER,
     "exports": LOWER,
     "evaluation": LOWER | {"inference"},
-    "tasks": LOWER | {"training", "inference", "exports", "evaluation"},
+    "page": LOWER | {"inference", "evaluation"},
+    "tasks": LOWER | {"training", "inference", "exports", "evaluation", "page"},
     "commands": LOWER | {"tasks", "evaluation"},
     "cli": {"errors", "commands", "tasks"},
     "__init__": set(),
@@ -51,6 +52,8 @@ ONLY_IN = {
     ),
     "transformers": ("models/", "tasks/opening.py"),
     "wandb": ("training/",),
+    "starlette": ("page/",),
+    "uvicorn": ("page/",),
     "torchvision": (),
     "timm": (),
 }

@@ -1,0 +1,99 @@
+"""The images that a session goes through: a data set with its truth, or plain pictures without."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from samtune.data.formats import find_format, open_splits
+from samtune.data.settings import SourceSettings, SplitSettings
+from samtune.data.source import Record, Source
+from samtune.errors import UserError
+from samtune.images.naming import distinct_stems, list_images
+from samtune.images.pixels import ImageFile
+from samtune.reading import Reading
+from samtune.types import Sample
+
+
+class Pictures(Source):
+    """Images of folders, or single files, of which nothing is known.
+
+    Args:
+        paths: folders and files.
+        reading: of the pixels.
+        without: folders that are not looked into.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], reading: Reading, without: Sequence[Path] = ()
+    ) -> None:
+        self.reading = reading
+        stems = distinct_stems({path: name for name, path in list_images(paths, without).items()})
+        self.records = [Record(stem, path) for path, stem in stems.items()]
+
+    def read(self, index: int) -> Sample:
+        record = self.records[index]
+        image = self.reading.read(record.path)
+        return Sample(record.image_id, image, np.zeros((1, *image.shape[:2]), np.int32))
+
+
+class Joined(Source):
+    """Several sources, one after the other.
+
+    Raises:
+        UserError: two images have one id.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.is_part = any(source.is_part for source in sources)
+        self._places = [(source, index) for source in sources for index in range(len(source))]
+        self.records = [source.records[index] for source, index in self._places]
+        ids = {record.image_id for record in self.records}
+        if len(ids) < len(self.records):
+            raise UserError("two images have the same name: give them folders of their own")
+
+    def read(self, index: int) -> Sample:
+        source, place = self._places[index]
+        return source.read(place)
+
+    def image_file(self, index: int) -> ImageFile:
+        source, place = self._places[index]
+        return source.image_file(place)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a session goes through.
+
+    Attributes:
+        source: images, as the model is to see them.
+        has_truth: whether the labels of its samples are the truth; otherwise nobody knows it.
+        place: the folder or file that they come from, beside which new annotations go.
+    """
+
+    source: Source
+    has_truth: bool
+    place: Path
+
+
+def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path] = ()) -> Images:
+    """Open a data set, as `samtune fit` would, or any pictures.
+
+    Args:
+        paths: one data set; or folders and files of pictures.
+        reading: of the pixels.
+        without: folders that are not looked into.
+
+    Raises:
+        UserError: a path does not exist, there are no images, or a data set cannot be read.
+    """
+    (first, *others) = paths
+    kind = None if others or not first.exists() else find_format(first)
+    if kind is None:
+        return Images(Pictures(paths, reading, without), False, first)
+    splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
+    return Images(Joined([part for part in splits.values() if len(part)]), True, first)

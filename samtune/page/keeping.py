@@ -1,0 +1,100 @@
+"""What a session has is on the disk at once, and comes back from there."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from samtune.data.source import Source
+from samtune.errors import UserError
+from samtune.images.writing import write_image
+from samtune.page.annotations import Annotations, Entry
+from samtune.page.remembering import remembered, to_remember
+from samtune.page.state import History, Work
+from samtune.types import Sample
+
+# Of the images with objects, one in so many is held out for testing.
+_HELD_OUT_EVERY = 4
+
+
+class Keeping:
+    """The folder of a session and the images that belong to it.
+
+    Args:
+        out: the folder.
+        source: of the images.
+        works: what is known of each; what lies in the folder is put there.
+        sample: reads an image.
+
+    Attributes:
+        classes: names that objects are given, in their order.
+        trained_on: ids of images that a model has learned from in this session.
+
+    Raises:
+        UserError: the folder holds something else, or two images would have one name there.
+    """
+
+    def __init__(
+        self, out: Path, source: Source, works: Sequence[Work], sample: Callable[[int], Sample]
+    ) -> None:
+        self.out, self._source, self._works, self._sample = out, source, works, sample
+        self._stems = _stems([work.image_id for work in works])
+        self.annotations = Annotations(out)
+        known = remembered(self.annotations.read_session(), out / "session.json")
+        self.trained_on = known.trained_on
+        entries = self.annotations.entries
+        named = [each.name for entry in entries.values() for each in entry.objects]
+        self.classes = list(dict.fromkeys([*known.classes, *named])) or ["object"]
+        for index, work in enumerate(works):
+            entry = entries.get(work.image_id)
+            if entry is not None:
+                work.status, work.is_held_out = entry.status, entry.is_held_out
+            objects = () if entry is None else entry.objects
+            work.history = History(known.state(work.image_id, objects))
+            if work.status == "untouched" and not work.history.state.is_empty:
+                work.status = "in work"
+            if entry is not None and work.image_id in self.annotations.unfinished:
+                self.annotations.write_others(entry, self._sample(index).image)
+
+    def write(self, index: int) -> None:
+        """Keep the objects of an image, its status and whether it is held out."""
+        work = self._works[index]
+        if work.is_held_out is None:
+            num_begun = sum(each.is_held_out is not None for each in self._works)
+            work.is_held_out = num_begun % _HELD_OUT_EVERY == 1
+        known = self.annotations.entries.get(work.image_id)
+        name = known.file_name if known else self._copy_image(index)
+        image = self._sample(index).image
+        hw, objects = (image.shape[0], image.shape[1]), work.history.state.objects
+        entry = Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
+        self.annotations.write(entry, image)
+
+    def write_session(self) -> None:
+        """Keep prompts that were begun, classes, and what was trained on."""
+        prompts = {}
+        for index, work in enumerate(self._works):
+            state = work.history.state
+            if not state.is_empty or state.replaces:
+                hw = self._sample(index).image.shape[:2] if state.hand else None
+                prompts[work.image_id] = to_remember(state, hw)
+        self.annotations.write_session(
+            {"classes": self.classes, "trained_on": sorted(self.trained_on), "prompts": prompts}
+        )
+
+    def _copy_image(self, index: int) -> str:
+        """Put an image beside its annotations; returns its name there."""
+        file = None if self._source.is_part else self._source.image_file(index)
+        place = self.out / "images" / self._stems[index]
+        return f"images/{write_image(file, self._sample(index).image, place).name}"
+
+
+def _stems(ids: Sequence[str]) -> list[str]:
+    """File names of images without their endings.
+
+    Raises:
+        UserError: two images would have one.
+    """
+    stems = [each.replace("/", "_").replace("@", "_") for each in ids]
+    taken: dict[str, str] = {}
+    for image_id, stem in zip(ids, stems, strict=True):
+        if taken.setdefault(stem, image_id) != image_id:
+            raise UserError(f"{taken[stem]} and {image_id} would both be called {stem}: rename one")
+    return stems
