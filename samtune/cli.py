@@ -54,6 +54,8 @@ COMMANDS = {
                      "find how strongly to apply an adapter"),
     "learning-curve": Command("learning_curve", "evaluating:tell_page",
                               "tell whether more data would help"),
+    "open": Command("open", "using:serve_page",
+                    "click on images, see base and tuned side by side, keep the masks"),
     "predict": Command("predict", "using:tell", "segment images with points and boxes"),
     "segment": Command("segment", "using:tell_segment",
                        "find the masks of everything in images, or the objects of a scene"),

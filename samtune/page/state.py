@@ -155,10 +155,12 @@ class History:
     Attributes:
         state: now.
         number: counts all changes, undo and redo too: an answer carries that of its question.
+        objects_number: the one at which the objects changed last.
     """
 
     state: State = field(default_factory=State)
     number: int = 0
+    objects_number: int = 0
     _before: list[State] = field(default_factory=list)
     _after: list[State] = field(default_factory=list)
 
@@ -192,8 +194,10 @@ class History:
         return bool(self._after)
 
     def _go(self, state: State) -> None:
-        self.state = state
         self.number += 1
+        if state.objects is not self.state.objects:
+            self.objects_number = self.number
+        self.state = state
 
 
 @dataclass(eq=False)

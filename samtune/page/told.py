@@ -1,0 +1,119 @@
+"""A session in plain values, as the front end takes them.
+
+A mask is `{top, left, height, width, runs}`: the part of the image that it covers, as COCO's run
+lengths (column by column, beginning with the background) that are not compressed.
+"""
+
+from typing import Any
+
+import msgspec
+
+from samtune.errors import UserError
+from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.masks import mask_to_runs, rle_to_mask
+from samtune.page.answering import Candidate
+from samtune.page.session import Answers, Session
+from samtune.page.state import Accepted
+
+Plain = dict[str, Any]
+
+
+class MaskMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """A mask as the front end sends it."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    runs: list[int]
+
+    def placed(self, hw: tuple[int, int]) -> PlacedMask:
+        """The mask in an image of size `hw`.
+
+        Raises:
+            UserError: it does not fit, or its runs are none.
+        """
+        is_inside = 0 < self.height <= hw[0] - self.top and 0 < self.width <= hw[1] - self.left
+        if min(self.top, self.left) < 0 or not is_inside:
+            raise UserError("the mask reaches out of its image")
+        try:
+            part = rle_to_mask({"size": [self.height, self.width], "counts": self.runs})
+        except (ValueError, OverflowError) as error:
+            raise UserError(f"the mask cannot be read: {error}") from error
+        return PlacedMask(self.top, self.left, part)
+
+
+def tell_mask(mask: PlacedMask) -> Plain:
+    height, width = mask.part.shape
+    runs = mask_to_runs(mask.part)
+    return {"top": mask.top, "left": mask.left, "height": height, "width": width, "runs": runs}
+
+
+def tell_session(session: Session) -> Plain:
+    """Model, classes, and the images in the order in which they are gone through."""
+    return {
+        "contestants": list(session.answering.names),
+        "canBeScaled": session.answering.can_be_scaled,
+        "classes": session.kept.classes,
+        "folder": str(session.out),
+        "hasTruth": session.images.has_truth,
+        "current": session.current,
+        "progress": session.queue.progress(),
+        "images": [_tell_work(session, index) for index in session.queue.order()],
+    }
+
+
+def _tell_work(session: Session, index: int) -> Plain:
+    work = session.works[index]
+    return {
+        "index": index, "name": work.image_id, "status": work.status,
+        "isHeldOut": bool(work.is_held_out), "numObjects": len(work.history.state.objects),
+        "doubt": work.doubt,
+    }  # fmt: skip
+
+
+def tell_image(session: Session, index: int, known: int = -1) -> Plain:
+    """An image: its prompt, and its objects where they are not those of the number `known`."""
+    hw, work = session.hw(index), session.works[index]
+    history = work.history
+    state, objects_number = history.state, history.objects_number
+    told = {
+        "index": index, "name": work.image_id, "height": hw[0], "width": hw[1],
+        "status": work.status, "isHeldOut": bool(work.is_held_out), "number": history.number,
+        "clicks": [[click.x, click.y, click.is_inside] for click in state.clicks],
+        "box": state.box, "hand": None if state.hand is None else tell_mask(state.hand),
+        "replaces": state.replaces, "canUndo": history.can_undo, "canRedo": history.can_redo,
+        "objectsNumber": objects_number,
+    }  # fmt: skip
+    if known != objects_number:
+        told["objects"] = [_tell_object(each) for each in state.objects]
+    return told
+
+
+def _tell_object(made: Accepted) -> Plain:
+    return {
+        "number": made.number, "name": made.name, "by": made.by, "score": made.score,
+        "area": made.mask.area, "mask": tell_mask(made.mask),
+    }  # fmt: skip
+
+
+def tell_answers(answers: Answers | None, number: int) -> Plain:
+    """What base and tuned say; of a question that was overtaken, that it is."""
+    if answers is None:
+        return {"number": number, "isStale": True}
+    offers = {
+        name: {
+            "best": offer.best, "agreement": offer.agreement,
+            "candidates": [_tell_candidate(each) for each in offer.candidates],
+        }
+        for name, offer in answers.offers.items()
+    }  # fmt: skip
+    return {
+        "number": answers.number, "strength": answers.strength, "isFinal": answers.is_final,
+        "isStale": False, "agreement": answers.agreement, "offers": offers,
+    }  # fmt: skip
+
+
+def _tell_candidate(candidate: Candidate) -> Plain:
+    mask = tell_mask(candidate.mask)
+    return {"score": candidate.score, "iou": candidate.iou, "mask": mask}

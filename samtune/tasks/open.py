@@ -1,0 +1,194 @@
+"""`open`: a page on which images are clicked, with base and tuned side by side."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from samtune.errors import UserError, require
+from samtune.inference.settings import Focus
+from samtune.ranges import Count
+from samtune.reading import Reading
+from samtune.tasks.arguments import task
+from samtune.tasks.opening import open_data, open_model
+from samtune.tasks.results import Result, Rows
+from samtune.tasks.runs import Run, find_run, is_tuned
+from samtune.tasks.settings import Layer, reading_of, require_reading
+
+if TYPE_CHECKING:
+    from samtune.page.images import Images
+    from samtune.page.session import Session
+    from samtune.types import MaskArray
+
+log = logging.getLogger(__name__)
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+@dataclass(frozen=True)
+class Opened(Result):
+    """Images that are gone through with a model; `serve` shows them on a page.
+
+    Attributes:
+        session: that answers and keeps: without a page too, by `session.click`, `answer`, `accept`.
+        host, port: that the page is to listen on.
+        no_browser: its address is printed alone.
+    """
+
+    session: Session
+    host: str = "127.0.0.1"
+    port: int = 0
+    no_browser: bool = False
+
+    @property
+    def masks(self) -> Mapping[str, Mapping[int, MaskArray]]:
+        """(H, W) boolean masks of all accepted objects, by image and number."""
+        return self.session.masks
+
+    @property
+    def headline(self) -> str:
+        objects = [len(work.history.state.objects) for work in self.session.works]
+        if not any(objects):
+            return f"{len(objects)} images, no objects yet: {self.session.out}"
+        return f"{sum(objects)} objects in {sum(map(bool, objects))} images: {self.session.out}"
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        return {
+            "objects": [
+                {"image": work.image_id, "object": made.number, "class": made.name, "by": made.by,
+                 "score": made.score, "area": made.mask.area}
+                for work in self.session.works for made in work.history.state.objects
+            ]
+        }  # fmt: skip
+
+    def serve(self) -> None:
+        """Serve the page until it is interrupted.
+
+        Raises:
+            UserError: starlette or uvicorn are not installed, or the port is taken.
+        """
+        require("starlette", "page")
+        require("uvicorn", "page")
+        from samtune.page.guard import is_loopback
+        from samtune.page.server import listen, serve
+
+        listening, token = listen(self.host, self.port), secrets.token_urlsafe(16)
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        address = f"http://{name}:{listening.getsockname()[1]}/{token}/"
+        if not is_loopback(self.host):
+            log.warning(
+                "the page can be reached from other machines, by whoever has its address, and what "
+                "is sent is not encrypted: leave out --host unless the network is yours"
+            )
+        log.info("%s", address)
+        serve(self.session, listening, token, "" if self.no_browser else address)
+
+
+@task
+def open(
+    model: str | Path | Run,
+    images: Sequence[str | Path] = (),
+    *,
+    out: str | Path | None = None,
+    review: str | Path | None = None,
+    focus: Focus = "auto",
+    reading: Layer | Reading | None = None,
+    host: str = "127.0.0.1",
+    port: Port = 0,
+    no_browser: bool = False,
+    checkpoint: str | Path | None = None,
+    image_size: Count = 0,
+    device: str = "auto",
+) -> Opened:
+    """Click on images, see base and tuned side by side, and keep the masks as labels.
+
+    What is accepted is on the disk at once, and comes back when the same folder is opened again. The
+    command opens a page; Ctrl-C ends it.
+
+    Args:
+        model: run folder, checkpoint, adapter, or any base model.
+        images: folder of images, image files, or a data set, whose labels are the truth (default:
+            the held-out images of the run).
+        out: folder for the annotations, which `samtune fit` takes (default: beside the images, with
+            `-annotated` to its name).
+        review: review.csv of `samtune prelabel`: its doubtful images come first.
+        focus: `auto` looks at small objects in a window around them; `off` never does.
+        reading: of the pixels, where it is to be otherwise than in training.
+        host: address to listen on; others than this machine's own can be reached from elsewhere.
+        port: to listen on; 0 takes a free one.
+        no_browser: print the address of the page, and do not open it in the browser.
+        checkpoint: official weights for a registry name.
+        image_size: of a base model; 0: its own.
+        device: cpu, cuda, cuda:1, mps, auto.
+
+    Raises:
+        UserError: there are no images, or the folder holds something else.
+    """
+    from samtune.page.images import open_images
+    from samtune.page.session import Session
+
+    require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
+    paths = [Path(image) for image in images]
+    folder = Path(out) if out is not None else _beside(paths[0]) if paths else None
+    doubtful = {} if review is None else _read_review(Path(review))
+    sam = open_model(model, checkpoint, image_size, device)
+    sam.reading = reading_of(sam, reading)
+    found = open_images(paths, sam.reading, [folder]) if folder and paths else _of_run(model)
+    kept = folder or found.place / "annotated"
+    session = Session(sam, is_tuned(str(model)), found, kept, focus, doubtful)
+    return Opened(session, host, port, no_browser)
+
+
+def _of_run(model: str | Path | Run) -> Images:
+    """The held-out images of a run.
+
+    Raises:
+        UserError: it is no run.
+    """
+    from samtune.page.images import Images
+
+    run = find_run(Path(model))
+    if run is None:
+        raise UserError(f"{model} is no run, which would know its images: name images to open")
+    data = open_data(run)
+    sizes = data.split_sizes()
+    split = next((name for name in ("test", "val", "train") if sizes.get(name)), "test")
+    return Images(data.tiles(split), True, run)
+
+
+def _beside(place: Path) -> Path:
+    """Where annotations go unless something else is said."""
+    whole = place.resolve()
+    return whole.with_name(f"{whole.stem if whole.is_file() else whole.name}-annotated")
+
+
+def _read_review(file: Path) -> dict[str, float]:
+    """The least trust of each image, by its name with and without its ending.
+
+    Raises:
+        UserError: the file is none of prelabel's.
+    """
+    import csv
+    from pathlib import PurePosixPath
+
+    from samtune.escaping import text_of_csv
+
+    trusts: dict[str, float] = {}
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            for row in csv.DictReader(lines):
+                if row["decision"] != "accept":
+                    name = text_of_csv(row["image"])
+                    for key in (name, str(PurePosixPath(name).with_suffix(""))):
+                        trusts[key] = min(trusts.get(key, 1.0), float(row["trust"]))
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{file} cannot be read as review.csv of samtune prelabel: {error}"
+        ) from error
+    return trusts
