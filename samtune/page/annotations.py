@@ -1,9 +1,8 @@
 """The folder that a session leaves: what was accepted, in a form that `samtune fit` takes.
 
     train.json, val.json     COCO with run lengths: the record; val holds the images that are held out
-    images/                  the images with objects
+    images/ID.png, ID.json   the images with objects, and the objects as labelme's polygons
     label_maps/ID.png        the number of each object; of two that overlap, the later one lies on top
-    labelme/ID.json          the same objects as polygons
     cutouts/ID_N.png         each object alone, the rest transparent
     session.json             prompts that were begun, classes, what was trained on
 
@@ -135,8 +134,9 @@ class Annotations:
             labels[whole] = each.number
             masks.append((each.name, whole))
         write_label_map(self.folder / "label_maps" / stem, labels)
-        content = labelme_content(f"../{entry.file_name}", entry.hw, masks)
-        write_json(self.folder / "labelme" / f"{stem}.json", content)
+        image_file = self.folder / entry.file_name
+        content = labelme_content(image_file.name, entry.hw, masks)
+        write_json(image_file.with_suffix(".json"), content)
         same = () if before is None else before.objects
         for each in same:
             if each not in entry.objects:

@@ -1,7 +1,7 @@
 """The images that a session goes through: a data set with its truth, or plain pictures without."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,16 +42,20 @@ class Pictures(Source):
 
 
 class Joined(Source):
-    """Several sources, one after the other.
+    """The splits of a data set, one after the other; records say which one they are of.
 
     Raises:
         UserError: two images have one id.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self.is_part = any(source.is_part for source in sources)
-        self._places = [(source, index) for source in sources for index in range(len(source))]
-        self.records = [source.records[index] for source, index in self._places]
+    def __init__(self, splits: Mapping[str, Source]) -> None:
+        self.is_part = any(source.is_part for source in splits.values())
+        self._places = [(each, index) for each in splits.values() for index in range(len(each))]
+        self.records = [
+            replace(record, split=name)
+            for name, source in splits.items()
+            for record in source.records
+        ]
         ids = {record.image_id for record in self.records}
         if len(ids) < len(self.records):
             raise UserError("two images have the same name: give them folders of their own")
@@ -96,4 +100,4 @@ def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path]
     if kind is None:
         return Images(Pictures(paths, reading, without), False, first)
     splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
-    return Images(Joined([part for part in splits.values() if len(part)]), True, first)
+    return Images(Joined(splits), True, first)

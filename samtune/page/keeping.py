@@ -11,7 +11,7 @@ from samtune.page.remembering import remembered, to_remember
 from samtune.page.state import History, Work
 from samtune.types import Sample
 
-# Of the images with objects, one in so many is held out for testing.
+# Of the images with objects one in so many is held out for testing, unless their data set has splits.
 _HELD_OUT_EVERY = 4
 
 
@@ -58,8 +58,10 @@ class Keeping:
         """Keep the objects of an image, its status and whether it is held out."""
         work = self._works[index]
         if work.is_held_out is None:
-            num_begun = sum(each.is_held_out is not None for each in self._works)
-            work.is_held_out = num_begun % _HELD_OUT_EVERY == 1
+            num_begun = len(self.annotations.entries)
+            split = self._source.records[index].split
+            is_drawn = num_begun % _HELD_OUT_EVERY == 1
+            work.is_held_out = split != "train" if split else is_drawn
         known = self.annotations.entries.get(work.image_id)
         name = known.file_name if known else self._copy_image(index)
         image = self._sample(index).image

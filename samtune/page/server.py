@@ -182,8 +182,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def build_server(session: Session, listening: socket.socket, token: str) -> uvicorn.Server:
+    """A server of the page, to be run with the socket from `listen`."""
+    host, port = listening.getsockname()[:2]
+    app = build_app(session, token, host, port)
+    return uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none")
+    )
+
+
 def serve(session: Session, listening: socket.socket, token: str, opens: str = "") -> None:
-    """Serve the page until it is interrupted.
+    """Serve the page until it is interrupted, and make ahead what will be needed.
 
     Args:
         session: that it shows.
@@ -191,18 +200,13 @@ def serve(session: Session, listening: socket.socket, token: str, opens: str = "
         token: with which every address begins.
         opens: address to open in the browser; empty opens nothing.
     """
-    host, port = listening.getsockname()[:2]
-    app = build_app(session, token, host, port)
     is_over = threading.Event()
     ahead = threading.Thread(target=_work_ahead, args=(session, is_over), daemon=True)
     ahead.start()
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none")
-    )
     if opens:  # the socket listens already: a browser that is early waits
         threading.Thread(target=webbrowser.open, args=(opens,), daemon=True).start()
     try:
-        server.run(sockets=[listening])
+        build_server(session, listening, token).run(sockets=[listening])
     finally:
         is_over.set()
         ahead.join()

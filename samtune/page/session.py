@@ -11,7 +11,7 @@ turn at the network, and one that was overtaken by another change is not answere
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,9 +144,8 @@ class Session:
         Raises:
             UserError: it lies outside the image.
         """
-        return self._prompted(
-            index, self.state(index).clicked(Click(float(x), float(y), is_inside))
-        )
+        click = Click(float(x), float(y), bool(is_inside))
+        return self._prompted(index, lambda state: state.clicked(click))
 
     def drag_box(self, index: int, box_xyxy: Sequence[float]) -> int:
         """Set the box, pixels of the image, which takes the place of one that was there.
@@ -154,12 +153,19 @@ class Session:
         Raises:
             UserError: it reaches out of the image.
         """
-        return self._prompted(index, self.state(index).boxed(map(float, box_xyxy)))
+        corners = [float(corner) for corner in box_xyxy]
+        return self._prompted(index, lambda state: state.boxed(corners))
 
-    def _prompted(self, index: int, state: State) -> int:
-        assert state.prompt is not None
-        state.prompt.require_inside(self.hw(index), self.works[index].image_id)
-        return self._change(index, state)
+    def _prompted(self, index: int, change: Callable[[State], State]) -> int:
+        hw = self.hw(self._require(index))
+
+        def checked(state: State) -> State:
+            changed = change(state)
+            assert changed.prompt is not None
+            changed.prompt.require_inside(hw, self.works[index].image_id)
+            return changed
+
+        return self._change(index, checked)
 
     def mend(self, index: int, mask: PlacedMask) -> int:
         """Take a mask that was drawn or mended by hand, until the next click.
@@ -171,11 +177,11 @@ class Session:
         if not (0 <= mask.top <= height - part[0] and 0 <= mask.left <= width - part[1]):
             raise UserError(f"the mask reaches out of {self.works[index].image_id}")
         mended = PlacedMask.of(mask.part, mask.top, mask.left)
-        return self._change(index, self.state(index).mended(mended))
+        return self._change(index, lambda state: state.mended(mended))
 
     def clear(self, index: int) -> int:
         """Drop the prompt that was begun."""
-        return self._change(index, self.state(index).cleared())
+        return self._change(index, State.cleared)
 
     def undo(self, index: int) -> int:
         """Go back by one change of whatever kind."""
@@ -261,7 +267,8 @@ class Session:
         if not mask.area:
             raise UserError("the mask is empty: click elsewhere, or draw a box")
         rle = mask.to_rle(self.hw(index))
-        return self._change(index, state.accepted(rle, name, by or "hand", score), now)
+        who: By = by or "hand"
+        return self._change(index, lambda state: state.accepted(rle, name, who, score), now)
 
     def _offered(
         self, index: int, number: int, strength: float, by: By | None, candidate: int | None
@@ -282,15 +289,16 @@ class Session:
 
     def edit(self, index: int, number: int) -> int:
         """Take an object up again: what is accepted next takes its place."""
-        return self._change(index, self.state(index).editing(number))
+        return self._change(index, lambda state: state.editing(number))
 
     def delete(self, index: int, number: int) -> int:
         """Remove an object."""
-        return self._change(index, self.state(index).without(number))
+        return self._change(index, lambda state: state.without(number))
 
     def name(self, index: int, number: int, name: str) -> int:
         """Give an object another class."""
-        return self._change(index, self.state(index).named(number, self._require_name(name)))
+        name = self._require_name(name)
+        return self._change(index, lambda state: state.named(number, name))
 
     def add_class(self, name: str) -> None:
         """Add a class that objects may be given."""
@@ -373,12 +381,14 @@ class Session:
 
     # -- changing -------------------------------------------------------------------------------
 
-    def _change(self, index: int, state: State, number: int | None = None) -> int:
-        """Make a state the present one; returns its number."""
+    def _change(
+        self, index: int, change: Callable[[State], State], number: int | None = None
+    ) -> int:
+        """Make another state of the present one, which is that of `number`; returns its number."""
         with self._changing(index) as work:
             if number is not None and work.history.number != number:
                 raise UserError("the image was changed at the same time: try again")
-            work.history.change(state)
+            work.history.change(change(work.history.state))
             return work.history.number
 
     @contextmanager

@@ -151,7 +151,7 @@ def _of_run(model: str | Path | Run) -> Images:
     Raises:
         UserError: it is no run.
     """
-    from samtune.page.images import Images
+    from samtune.page.images import Images, Joined
 
     run = find_run(Path(model))
     if run is None:
@@ -159,7 +159,7 @@ def _of_run(model: str | Path | Run) -> Images:
     data = open_data(run)
     sizes = data.split_sizes()
     split = next((name for name in ("test", "val", "train") if sizes.get(name)), "test")
-    return Images(data.tiles(split), True, run)
+    return Images(Joined({split: data.tiles(split)}), True, run)
 
 
 def _beside(place: Path) -> Path:

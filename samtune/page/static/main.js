@@ -19,7 +19,7 @@ const panes = {};
 const page = {
   session: null, bitmap: null, mode: "inside", view: "both", filter: "all", className: "", candidate: null,
   isWaiting: false, isSpace: false, cursor: null, hover: null, dragged: null, pending: [], painted: null,
-  chosen: 0, areMasksShown: true, masks: {}, objects: [], hand: null,
+  chosen: 0, trail: [], areMasksShown: true, masks: {}, objects: [], hand: null,
 };
 
 const asking = new Asking({
@@ -232,6 +232,7 @@ async function open(index) {
   note("");
   try {
     const before = asking.image?.index;
+    if (!page.trail.includes(index)) page.trail.push(index);
     const [bitmap] = await Promise.all([api.picture(index), asking.open(index)]);
     page.bitmap?.close?.();
     page.bitmap = bitmap;
@@ -246,10 +247,17 @@ async function open(index) {
   }
 }
 
+// The queue changes its order while it is looked at, so that one goes back to where one was, and forward
+// to what is most doubtful among what was not seen yet.
 function step(by) {
-  const order = page.session.images.map((each) => each.index);
-  const place = order.indexOf(asking.image.index) + by;
-  if (order[place] !== undefined) open(order[place]);
+  const { trail } = page, place = trail.indexOf(asking.image.index) + by;
+  if (trail[place] !== undefined) return open(trail[place]);
+  if (by < 0) return note("This is where you began.");
+  const left = page.session.images.filter((each) => !trail.includes(each.index));
+  const fresh = left.find((each) => each.status !== "done") ?? left[0];
+  if (fresh) return open(fresh.index);
+  const again = page.session.images.find((each) => each.status !== "done" && each.index !== asking.image.index);
+  return again ? open(again.index) : note("There is no other image left to do.");
 }
 
 async function finish() {
