@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -215,6 +216,7 @@ def test_a_free_port_is_found_and_a_taken_one_told():
     with listen(HOST, 0) as first:
         port = first.getsockname()[1]
         assert port > 0
+        assert first.proto == socket.IPPROTO_TCP  # small answers are sent at once
         with pytest.raises(UserError, match=f"port {port}"):
             listen(HOST, port)
     with pytest.raises(UserError, match="cannot listen on"):
