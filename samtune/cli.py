@@ -56,6 +56,7 @@ COMMANDS = {
                               "tell whether more data would help"),
     "open": Command("open", "using:serve_page",
                     "click on images, see base and tuned side by side, keep the masks"),
+    "loop": Command("loop", "using:tell", "tune on what was accepted on the page, a round"),
     "predict": Command("predict", "using:tell", "segment images with points and boxes"),
     "segment": Command("segment", "using:tell_segment",
                        "find the masks of everything in images, or the objects of a scene"),

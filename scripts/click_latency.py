@@ -44,7 +44,7 @@ def main() -> None:
     prepare_for_training(sam, "lora", LoraSettings())
     source = DrawnPictures("test", num_pictures=options.images, side=512)
     with tempfile.TemporaryDirectory() as folder:
-        images = Images(source, True, Path(folder))
+        images = Images(source, True)
         session = Session(sam.eval(), True, images, Path(folder) / "kept")
         times = _measured(session, options.clicks)
     head = ["milliseconds", "p50", "p95", "largest", "clicks"]

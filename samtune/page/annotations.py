@@ -4,7 +4,8 @@
     images/ID.png, ID.json   the images with objects, and the objects as labelme's polygons
     label_maps/ID.png        the number of each object; of two that overlap, the later one lies on top
     cutouts/ID_N.png         each object alone, the rest transparent
-    session.json             prompts that were begun, classes, what was trained on
+    session.json             prompts that were begun, classes
+    rounds.json, rounds/     what was tuned on them: see `rounds.py`
 
 COCO is written first and read again; the others are made from it. Every file is replaced as a whole, so
 that a crash at any moment leaves what was accepted last. COCO names the image that it was written for,
@@ -27,8 +28,10 @@ from samtune.errors import UserError
 from samtune.files import is_file, read_json, write_bytes, write_json
 from samtune.inference.outputs import cutout
 from samtune.page.state import Accepted, Status
+from samtune.reading import Reading
 from samtune.types import ImageArray
 
+MADE_BY = "samtune open"
 SPLITS = {False: "train", True: "val"}
 
 
@@ -58,6 +61,7 @@ class Annotations:
 
     Args:
         folder: where it is, or is to be.
+        reading: how the files in images/ are to be read; COCO's `info` says it.
 
     Attributes:
         entries: by id of the image, in the order in which they were begun.
@@ -68,8 +72,8 @@ class Annotations:
         UserError: what lies there was not written by a session.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, reading: Reading) -> None:
+        self.folder, self._reading = folder, reading
         self.entries: dict[str, Entry] = {}
         # held-out images last: one that a crash left in both files is held out
         last = [self._read(SPLITS[is_held_out], is_held_out) for is_held_out in (False, True)]
@@ -111,7 +115,8 @@ class Annotations:
         if not self.of_split(is_held_out):  # a COCO file without images is none
             place.unlink(missing_ok=True)
             return
-        file = CocoFile(buffer, {"description": "samtune open", "changed": changed})
+        info = {"description": MADE_BY, "changed": changed, "reading": self._reading.as_dict()}
+        file = CocoFile(buffer, info)
         for entry in self.of_split(is_held_out):
             about = {"sample_id": entry.image_id, "status": entry.status}
             number = file.add_image(entry.file_name, entry.hw, None, **about)
@@ -157,7 +162,7 @@ class Annotations:
             return ""
         content = read_json(place)
         try:
-            if content["info"]["description"] != "samtune open":
+            if content["info"]["description"] != MADE_BY:
                 raise KeyError("description")
             self._take(content, is_held_out)
             return str(content["info"]["changed"])

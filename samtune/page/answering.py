@@ -137,8 +137,8 @@ class Answering:
             its = views[name]
             window = its.encoded_for(prompt)
             with self._contestants.playing(name) as sam:
-                how = {"is_calibrated": self._is_calibrated(name)}
-                (viewed,) = ask_in_views(sam, its, [prompt], [window], **how)
+                is_calibrated = self._is_calibrated(name)
+                (viewed,) = ask_in_views(sam, its, [prompt], [window], is_calibrated=is_calibrated)
                 found[name] = offer = self._offer(sam, viewed, name, truth)
             box = offer.candidates[offer.best].mask.box
             is_all &= window == its.first(prompt) and its.next(prompt, box, window) is None
@@ -161,8 +161,8 @@ class Answering:
         views, found = self._views_of(index, image), {}
         for name in self.names:
             with self._contestants.playing(name) as sam:
-                how = {"is_calibrated": self._is_calibrated(name)}
-                (viewed,) = ask_in_views(sam, views[name], [prompt], **how)
+                is_calibrated = self._is_calibrated(name)
+                (viewed,) = ask_in_views(sam, views[name], [prompt], is_calibrated=is_calibrated)
                 found[name] = self._offer(sam, viewed, name, truth)
         return found
 

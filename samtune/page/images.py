@@ -76,12 +76,10 @@ class Images:
     Attributes:
         source: images, as the model is to see them.
         has_truth: whether the labels of its samples are the truth; otherwise nobody knows it.
-        place: the folder or file that they come from, beside which new annotations go.
     """
 
     source: Source
     has_truth: bool
-    place: Path
 
 
 def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path] = ()) -> Images:
@@ -98,6 +96,6 @@ def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path]
     (first, *others) = paths
     kind = None if others or not first.exists() else find_format(first)
     if kind is None:
-        return Images(Pictures(paths, reading, without), False, first)
+        return Images(Pictures(paths, reading, without), False)
     splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
-    return Images(Joined(splits), True, first)
+    return Images(Joined(splits), True)

@@ -8,7 +8,9 @@ from samtune.errors import UserError
 from samtune.images.writing import write_image
 from samtune.page.annotations import Annotations, Entry
 from samtune.page.remembering import remembered, to_remember
+from samtune.page.rounds import read_rounds
 from samtune.page.state import History, Work
+from samtune.reading import Reading
 from samtune.types import Sample
 
 # Of the images with objects one in so many is held out for testing, unless their data set has splits.
@@ -22,24 +24,27 @@ class Keeping:
         out: the folder.
         source: of the images.
         works: what is known of each; what lies in the folder is put there.
+        reading: by which the source reads.
         sample: reads an image.
 
     Attributes:
         classes: names that objects are given, in their order.
-        trained_on: ids of images that a model has learned from in this session.
+        rounds: of tuning on what was accepted.
 
     Raises:
         UserError: the folder holds something else, or two images would have one name there.
     """
 
     def __init__(
-        self, out: Path, source: Source, works: Sequence[Work], sample: Callable[[int], Sample]
-    ) -> None:
+        self, out: Path, source: Source, works: Sequence[Work], reading: Reading,
+        sample: Callable[[int], Sample],
+    ) -> None:  # fmt: skip
         self.out, self._source, self._works, self._sample = out, source, works, sample
         self._stems = _stems([work.image_id for work in works])
-        self.annotations = Annotations(out)
+        # parts of a larger file are kept as they were seen
+        self.annotations = Annotations(out, Reading() if source.is_part else reading)
         known = remembered(self.annotations.read_session(), out / "session.json")
-        self.trained_on = known.trained_on
+        self.rounds = read_rounds(out)
         entries = self.annotations.entries
         named = [each.name for entry in entries.values() for each in entry.objects]
         self.classes = list(dict.fromkeys([*known.classes, *named])) or ["object"]
@@ -70,16 +75,19 @@ class Keeping:
         self.annotations.write(entry, image)
 
     def write_session(self) -> None:
-        """Keep prompts that were begun, classes, and what was trained on."""
+        """Keep prompts that were begun, and classes."""
         prompts = {}
         for index, work in enumerate(self._works):
             state = work.history.state
             if not state.is_empty or state.replaces:
                 hw = self._sample(index).image.shape[:2] if state.hand else None
                 prompts[work.image_id] = to_remember(state, hw)
-        self.annotations.write_session(
-            {"classes": self.classes, "trained_on": sorted(self.trained_on), "prompts": prompts}
-        )
+        self.annotations.write_session({"classes": self.classes, "prompts": prompts})
+
+    @property
+    def trained_on(self) -> set[str]:
+        """Ids of images that a model which was used has learned from."""
+        return {image_id for each in self.rounds if each.is_used for image_id in each.trained_on}
 
     def _copy_image(self, index: int) -> str:
         """Put an image beside its annotations; returns its name there."""

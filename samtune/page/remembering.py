@@ -1,4 +1,4 @@
-"""What a session keeps besides annotations: prompts that were begun, classes, what was trained on."""
+"""What a session keeps besides annotations: prompts that were begun, and classes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,6 @@ class Remembered(msgspec.Struct):
     """The content of session.json."""
 
     classes: list[str] = []
-    trained_on: set[str] = set()
     prompts: dict[str, _Prompt] = {}
 
     def state(self, image_id: str, objects: tuple[Accepted, ...]) -> State:

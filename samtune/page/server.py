@@ -6,7 +6,7 @@ import threading
 import webbrowser
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 import uvicorn
@@ -21,6 +21,7 @@ from samtune.drawing import to_png
 from samtune.errors import UserError
 from samtune.page.actions import Action, act
 from samtune.page.guard import Guard
+from samtune.page.rounds import Tuning
 from samtune.page.session import Session
 from samtune.page.told import tell_answers, tell_image, tell_session
 
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 _PAUSE = 0.2
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
-Message = TypeVar("Message")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -43,19 +43,27 @@ class _Class(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 
-def build_app(session: Session, token: str, host: str, port: int) -> Guard:
+class _Order(msgspec.Struct, forbid_unknown_fields=True):
+    do: Literal["start", "stop"]
+
+
+def build_app(
+    session: Session, token: str, host: str, port: int, tuning: Tuning | None = None
+) -> Guard:
     """What answers the page.
 
     Args:
         session: that it shows.
+        tuning: what tunes on what was accepted; `None` offers none.
         token: with which every address begins.
         host, port: that it listens on.
     """
-    pages = _Pages(session)
+    pages = _Pages(session, tuning)
     routes = [
         Route("/", pages.file),
         Route("/api/session", _told(pages.session)),
         Route("/api/classes", _told(pages.add_class), methods=["POST"]),
+        Route("/api/rounds", _told(pages.rounds), methods=["POST"]),
         Route("/api/images/{index:int}", _told(pages.image)),
         Route("/api/images/{index:int}/act", _told(pages.act), methods=["POST"]),
         Route("/api/images/{index:int}/ask", _told(pages.ask), methods=["POST"]),
@@ -70,8 +78,8 @@ def build_app(session: Session, token: str, host: str, port: int) -> Guard:
 class _Pages:
     """What is answered at each address."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, tuning: Tuning | None) -> None:
+        self._session, self._tuning = session, tuning
         folder = files("samtune.page") / "static"
         # nothing but these is ever read for an address
         self._files = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
@@ -84,12 +92,19 @@ class _Pages:
         return Response(self._files[name], media_type=kind)
 
     async def session(self, request: Request) -> Response:
-        return await _plain(tell_session, self._session)
+        return await _plain(tell_session, self._session, self._tuning)
 
     async def add_class(self, request: Request) -> Response:
         wanted = await _read(request, _Class)
         await run_in_threadpool(self._session.add_class, wanted.name)
-        return await _plain(tell_session, self._session)
+        return await self.session(request)
+
+    async def rounds(self, request: Request) -> Response:
+        order = await _read(request, _Order)
+        if self._tuning is None:
+            raise UserError("this model cannot be tuned on: open a run, or a base")
+        await run_in_threadpool(self._tuning.start if order.do == "start" else self._tuning.stop)
+        return await self.session(request)
 
     async def image(self, request: Request) -> Response:
         index = request.path_params["index"]
@@ -100,8 +115,8 @@ class _Pages:
         index, action = request.path_params["index"], await _read(request, Action)
         await run_in_threadpool(act, self._session, index, action)
         known = request.query_params.get("known", "")
-        known = int(known) if known.isdecimal() and len(known) < 10 else -1
-        return await _plain(tell_image, self._session, index, known)
+        number = int(known) if known.isdecimal() and len(known) < 10 else -1
+        return await _plain(tell_image, self._session, index, number)
 
     async def ask(self, request: Request) -> Response:
         index, asked = request.path_params["index"], await _read(request, _Question)
@@ -183,22 +198,28 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def build_server(session: Session, listening: socket.socket, token: str) -> uvicorn.Server:
+def build_server(
+    session: Session, listening: socket.socket, token: str, tuning: Tuning | None = None
+) -> uvicorn.Server:
     """A server of the page, to be run with the socket from `listen`."""
     host, port = listening.getsockname()[:2]
-    app = build_app(session, token, host, port)
+    app = build_app(session, token, host, port, tuning)
     return uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none")
     )
 
 
-def serve(session: Session, listening: socket.socket, token: str, opens: str = "") -> None:
+def serve(
+    session: Session, listening: socket.socket, token: str, tuning: Tuning | None = None,
+    opens: str = "",
+) -> None:  # fmt: skip
     """Serve the page until it is interrupted, and make ahead what will be needed.
 
     Args:
         session: that it shows.
         listening: from `listen`.
         token: with which every address begins.
+        tuning: what tunes on what was accepted; a round that runs ends with the page.
         opens: address to open in the browser; empty opens nothing.
     """
     is_over = threading.Event()
@@ -207,9 +228,11 @@ def serve(session: Session, listening: socket.socket, token: str, opens: str = "
     if opens:  # the socket listens already: a browser that is early waits
         threading.Thread(target=webbrowser.open, args=(opens,), daemon=True).start()
     try:
-        build_server(session, listening, token).run(sockets=[listening])
+        build_server(session, listening, token, tuning).run(sockets=[listening])
     finally:
         is_over.set()
+        if tuning is not None:
+            tuning.stop()
         ahead.join()
 
 

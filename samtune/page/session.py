@@ -74,7 +74,7 @@ class Session:
     Attributes:
         works: what is known of each image.
         queue: in which order they are gone through.
-        kept: what is written of them: classes, and what was trained on, too.
+        kept: what is written of them: classes and rounds of tuning, too.
 
     Raises:
         UserError: the folder holds something else, or two images would have one name there.
@@ -91,12 +91,15 @@ class Session:
         self._unreadable: set[int] = set()
         self.works = [Work(record.image_id) for record in images.source.records]
         self.queue = Queue(self.works, review or {})
-        self.kept = Keeping(out, images.source, self.works, self.sample)
+        self.kept = Keeping(out, images.source, self.works, sam.reading, self.sample)
         self.current = next(iter(self.queue.order()))
         self.set_model(sam, is_tuned)
 
     def set_model(self, sam: Sam, is_tuned: bool) -> None:
-        """Use another network from now on; doubts are looked for anew."""
+        """Use another network from now on; doubts are looked for anew.
+
+        Images are read as before: by the source that they come from.
+        """
         with self._turns.taken(is_urgent=True), self._lock:
             self.answering = Answering(sam, is_tuned, self.focus, sam.reading.tile)
             self._answers.clear()

@@ -11,7 +11,9 @@ import msgspec
 from samtune.errors import UserError
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.masks import mask_to_runs, rle_to_mask
+from samtune.page.annotations import SPLITS
 from samtune.page.answering import Candidate
+from samtune.page.rounds import Tuning
 from samtune.page.session import Answers, Session
 from samtune.page.state import Accepted
 
@@ -49,9 +51,17 @@ def tell_mask(mask: PlacedMask) -> Plain:
     return {"top": mask.top, "left": mask.left, "height": height, "width": width, "runs": runs}
 
 
-def tell_session(session: Session) -> Plain:
-    """Model, classes, and the images in the order in which they are gone through."""
+def tell_session(session: Session, tuning: Tuning | None) -> Plain:
+    """Model, classes, rounds, and the images in the order in which they are gone through."""
+    kept = session.kept.annotations
+    with_objects = {
+        name: sum(bool(each.objects) for each in kept.of_split(is_held_out))
+        for is_held_out, name in SPLITS.items()
+    }
     return {
+        "rounds": [msgspec.to_builtins(each) for each in session.kept.rounds],
+        "tuning": None if tuning is None else tuning.told(),
+        "withObjects": with_objects,
         "contestants": list(session.answering.names),
         "canBeScaled": session.answering.can_be_scaled,
         "classes": session.kept.classes,

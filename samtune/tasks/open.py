@@ -18,15 +18,18 @@ from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
-from samtune.tasks.runs import Run, find_run, is_tuned
+from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name
 from samtune.tasks.settings import Layer, reading_of, require_reading
 
 if TYPE_CHECKING:
     from samtune.page.images import Images
+    from samtune.page.rounds import Round, Tuning
     from samtune.page.session import Session
     from samtune.types import MaskArray
 
 log = logging.getLogger(__name__)
+# What a round of tuning that the page starts may take
+_ROUND_SECONDS = 60
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -38,12 +41,16 @@ class Opened(Result):
         session: that answers and keeps: without a page too, by `session.click`, `answer`, `accept`.
         host, port: that the page is to listen on.
         no_browser: its address is printed alone.
+        model: that rounds of tuning begin with.
+        device: that it is on.
     """
 
     session: Session
     host: str = "127.0.0.1"
     port: int = 0
     no_browser: bool = False
+    model: str = ""
+    device: str = "auto"
 
     @property
     def masks(self) -> Mapping[str, Mapping[int, MaskArray]]:
@@ -87,7 +94,18 @@ class Opened(Result):
                 "is sent is not encrypted: leave out --host unless the network is yours"
             )
         log.info("%s", address)
-        serve(self.session, listening, token, "" if self.no_browser else address)
+        serve(self.session, listening, token, self._tuning(), "" if self.no_browser else address)
+
+    def _tuning(self) -> Tuning:
+        """Rounds of tuning; what they train is used at once where it helps."""
+        from samtune.page.rounds import Tuning, read_rounds
+
+        def is_over(made: Round) -> None:
+            self.session.kept.rounds = read_rounds(self.session.out)
+            if made.is_used:
+                self.session.set_model(open_model(made.run, device=self.device), True)
+
+        return Tuning(self.session.out, self.model, _ROUND_SECONDS, is_over)
 
 
 @task
@@ -131,41 +149,53 @@ def open(
         UserError: there are no images, or the folder holds something else.
     """
     from samtune.page.images import open_images
+    from samtune.page.rounds import present_model, read_rounds
     from samtune.page.session import Session
 
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     paths = [Path(image) for image in images]
-    folder = Path(out) if out is not None else _beside(paths[0]) if paths else None
+    folder = _folder(model, paths, out)
     doubtful = {} if review is None else _read_review(Path(review))
-    sam = open_model(model, checkpoint, image_size, device)
-    sam.reading = reading_of(sam, reading)
-    found = open_images(paths, sam.reading, [folder]) if folder and paths else _of_run(model)
-    kept = folder or found.place / "annotated"
-    session = Session(sam, is_tuned(str(model)), found, kept, focus, doubtful)
-    return Opened(session, host, port, no_browser)
+    begun = lasting_name(model)
+    present = present_model(begun, read_rounds(folder))
+    if present != begun:
+        log.info("what round %s has trained is used", Path(present).parent.name)
+    sam = open_model(present, None if present != begun else checkpoint, image_size, device)
+    # a round may have been trained on pictures of what was read by the first model
+    seen = sam if present == begun else open_model(begun, checkpoint, image_size, device)
+    sam.reading = reading_of(seen, reading)
+    found = open_images(paths, sam.reading, [folder]) if paths else _of_run(model)
+    session = Session(sam, is_tuned(present), found, folder, focus, doubtful)
+    return Opened(session, host, port, no_browser, begun, device)
+
+
+def _folder(model: str | Path | Run, images: Sequence[Path], out: str | Path | None) -> Path:
+    """Where annotations go: beside the images, or into the run whose images they are.
+
+    Raises:
+        UserError: there are no images, and the model is no run, which would know some.
+    """
+    run = find_run(Path(model))
+    if not images and run is None:
+        raise UserError(f"{model} is no run, which would know its images: name images to open")
+    if out is not None:
+        return Path(out)
+    if not images:
+        assert run is not None
+        return run / "annotated"
+    whole = images[0].resolve()
+    return whole.with_name(f"{whole.stem if whole.is_file() else whole.name}-annotated")
 
 
 def _of_run(model: str | Path | Run) -> Images:
-    """The held-out images of a run.
-
-    Raises:
-        UserError: it is no run.
-    """
+    """The held-out images of a run."""
     from samtune.page.images import Images, Joined
 
     run = find_run(Path(model))
-    if run is None:
-        raise UserError(f"{model} is no run, which would know its images: name images to open")
     data = open_data(run)
     sizes = data.split_sizes()
     split = next((name for name in ("test", "val", "train") if sizes.get(name)), "test")
-    return Images(Joined({split: data.tiles(split)}), True, run)
-
-
-def _beside(place: Path) -> Path:
-    """Where annotations go unless something else is said."""
-    whole = place.resolve()
-    return whole.with_name(f"{whole.stem if whole.is_file() else whole.name}-annotated")
+    return Images(Joined({split: data.tiles(split)}), True)
 
 
 def _read_review(file: Path) -> dict[str, float]:

@@ -295,7 +295,7 @@ async function accept(by = null) {
   const who = by ?? (page.hand ? null : isTunedShown() ? "tuned" : "base");
   const wanted = (image) => ({ do: "accept", number: image.number, name: page.className, by: who, candidate: candidateOf(who, candidate), strength });
   if (await asking.act(wanted)) {
-    note("Kept.");
+    if (!asking.image.clicks.length && !asking.image.box) note("Kept.");
     refresh();
   }
 }

@@ -48,7 +48,7 @@ export function showObjects(image, classes, chosen, does) {
       swatch, make("span", { className: "number", text: String(each.number) }), name,
       make("span", { className: "note", text: who }),
       make("button", { className: "quiet small", text: "Edit", title: "mend it, or prompt it anew", on: { click: () => does.edit(each.number) } }),
-      make("a", { className: "quiet small button", text: "Cut out", title: "the object alone, as PNG", href: does.cutout(each.number), download: `${image.name.replaceAll("/", "_")}_${each.number}.png` }),
+      make("a", { className: "quiet small button", text: "⤓", title: "the object alone, as PNG", "aria-label": `cut out object ${each.number}`, href: does.cutout(each.number), download: `${image.name.replaceAll("/", "_")}_${each.number}.png` }),
       make("button", { className: "quiet small", text: "✕", title: "delete it", "aria-label": `delete object ${each.number}`, on: { click: () => does.delete(each.number) } }));
   }));
   if (!image.objects.length) {
