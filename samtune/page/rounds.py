@@ -126,12 +126,15 @@ class Tuning:
             if self._process is not None:
                 self._process.kill()
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def told(self) -> dict[str, Any]:
         """What the page shows of it."""
-        is_running = self._process is not None
-        seconds = time.monotonic() - self._began if is_running else 0.0
+        seconds = time.monotonic() - self._began if self.is_running else 0.0
         return {
-            "isRunning": is_running, "seconds": seconds, "ofSeconds": self.seconds,
+            "isRunning": self.is_running, "seconds": seconds, "ofSeconds": self.seconds,
             "failed": self._failed,
         }  # fmt: skip
 

@@ -223,7 +223,7 @@ def serve(
         opens: address to open in the browser; empty opens nothing.
     """
     is_over = threading.Event()
-    ahead = threading.Thread(target=_work_ahead, args=(session, is_over), daemon=True)
+    ahead = threading.Thread(target=_work_ahead, args=(session, tuning, is_over), daemon=True)
     ahead.start()
     if opens:  # the socket listens already: a browser that is early waits
         threading.Thread(target=webbrowser.open, args=(opens,), daemon=True).start()
@@ -236,11 +236,11 @@ def serve(
         ahead.join()
 
 
-def _work_ahead(session: Session, is_over: threading.Event) -> None:
-    """Make what will be needed, while nobody asks."""
+def _work_ahead(session: Session, tuning: Tuning | None, is_over: threading.Event) -> None:
+    """Make what will be needed, while nobody asks; doubts wait until a round of tuning is over."""
     while not is_over.is_set():
         try:
-            is_done = session.work_ahead()
+            is_done = session.work_ahead(tuning is None or not tuning.is_running)
         except Exception:  # the page goes on; what fails ahead fails again, and is told, when asked
             log.exception("working ahead failed")
             is_done = False

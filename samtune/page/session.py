@@ -357,7 +357,7 @@ class Session:
 
     # -- ahead ----------------------------------------------------------------------------------
 
-    def work_ahead(self) -> bool:
+    def work_ahead(self, with_doubts: bool = True) -> bool:
         """Do one piece of what a person will need soon; whether there was anything to do.
 
         The present image and those after it are encoded, then images are looked at for their doubt.
@@ -367,6 +367,8 @@ class Session:
         for index in after[: _AHEAD + 1]:
             if self._ahead(index, is_doubt=False):
                 return True
+        if not with_doubts:
+            return False
         unknown = (each for each in after if self.works[each].doubt is None)
         return any(self._ahead(index, is_doubt=True) for index in unknown)
 

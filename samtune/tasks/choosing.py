@@ -161,7 +161,9 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
     return found, base
 
 
-def questions_of(data: SamDataModule, sam: Sam) -> tuple[Questions, Questions]:
+def questions_of(
+    data: SamDataModule, sam: Sam, most_images: int = _IMAGES
+) -> tuple[Questions, Questions]:
     """What is asked on the validation images, and on general pictures."""
     from samtune.data.drawn.source import DrawnPictures
     from samtune.data.source import FewObjects, Subset
@@ -171,7 +173,7 @@ def questions_of(data: SamDataModule, sam: Sam) -> tuple[Questions, Questions]:
 
     settings = replace(Asking(PROTOCOLS).settings(data, "val", sam), num_workers=0)
     source = data.source("val")
-    step = max(1, -(-len(source) // _IMAGES))
+    step = max(1, -(-len(source) // most_images))
     chosen = FewObjects(Subset(source, list(range(0, len(source), step))), _OBJECTS, data.seed)
     general = replace(
         settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), spacing=None, tile=0

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # Of a round's time what training gets; the rest is for starting, and for asking both models
-_TRAINING_SHARE = 0.6
+_TRAINING_SHARE = 0.5
 _LEAST_SECONDS = 5.0
+# Held-out images that are asked, at most
+_IMAGES = 12
 # What a round takes over from the data of the run that it goes on from
 _DATA = (
     "augment",
@@ -102,7 +104,7 @@ def loop(
         run=_free(place), budget=f"{max(_LEAST_SECONDS, seconds * _TRAINING_SHARE):g}s", seed=seed,
         check=False, choose=False, **_model(present),
     )  # fmt: skip
-    sentence, is_used, reached = _judged(present, run, seed, began + seconds)
+    sentence, is_used, reached = _judged(present, run, seed)
     made = Round(
         number, str(run.path), present, is_used, sentence, time.monotonic() - began, trained_on,
         held_out, *reached,
@@ -186,32 +188,28 @@ def _model(present: str) -> dict[str, Any]:
     return {"base": present, "model": {"optim": {"lr": 1e-3}} if present == "nano" else {}}
 
 
-def _judged(
-    present: str, run: Run, seed: int, end: float
-) -> tuple[str, bool, tuple[Reached, Reached]]:
+def _judged(present: str, run: Run, seed: int) -> tuple[str, bool, tuple[Reached, Reached]]:
     """Whether what was trained is better on the held-out images than what is used now."""
     from samtune.evaluation.choice import choose, measured
     from samtune.evaluation.contestants import TUNED
+    from samtune.evaluation.statistics import TIE
     from samtune.models.loading import load_model
     from samtune.tasks.choosing import answers_to, questions_of
     from samtune.tasks.opening import open_data
 
     data = open_data(run.path)
     before, after = load_model(present).eval(), load_model(run.path).eval()
-    domain, general = questions_of(data, after)
-    left = max(_LEAST_SECONDS, end - time.monotonic())
-    rows = list(answers_to(before, domain, until=time.monotonic() + left / 3))
-    elsewhere = list(answers_to(before, general))
-    images = {row.key.image_id for row in rows}
-    new_rows = list(answers_to(after, domain, images))
-    new_elsewhere = list(answers_to(after, general))
-    found = measured("new", 1.0, (rows, new_rows), (elsewhere, new_elsewhere), TUNED, seed)
-    is_used = choose([found]) is not None
-    count = f"{len({row.key for row in rows})} objects of {len(images)} held-out images"
-    sure = "" if found.is_better or not is_used else ", not for sure"
+    domain, general = questions_of(data, after, _IMAGES)
+    rows = [list(answers_to(sam, domain)) for sam in (before, after)]
+    elsewhere = [list(answers_to(sam, general)) for sam in (before, after)]
+    found = measured("new", 1.0, (rows[0], rows[1]), (elsewhere[0], elsewhere[1]), TUNED, seed)
+    is_used = choose([found]) is not None and found.gain >= TIE
+    images = {row.key.image_id for row in rows[0]}
+    count = f"{len({row.key for row in rows[0]})} objects of {len(images)} held-out images"
+    sure = "" if found.is_better or not is_used else ", not for sure,"
     word = "better" if is_used else "not better without a loss"
     sentence = f"{word}{sure} on {count}: {found.sentence}"
-    return sentence, is_used, (_reached(rows, seed), _reached(new_rows, seed))
+    return sentence, is_used, (_reached(rows[0], seed), _reached(rows[1], seed))
 
 
 def _reached(rows: Sequence[Row], seed: int) -> Reached:

@@ -20,6 +20,7 @@ async function request(path, body) {
 export const api = {
   session: () => request("api/session"),
   addClass: (name) => request("api/classes", { name }),
+  rounds: (what) => request("api/rounds", { do: what }),
   image: (index) => request(`api/images/${index}`),
   act: (index, action, known) => request(`api/images/${index}/act?known=${known}`, action),
   ask: (index, question) => request(`api/images/${index}/ask`, question),

@@ -8,6 +8,7 @@ import { fillKeyList, listenToKeys } from "./keys.js";
 import { Mask, dab, without } from "./masks.js";
 import { showCandidates, showClasses, showObjects, showQueue } from "./panels.js";
 import { listen } from "./pointer.js";
+import { showRounds } from "./rounds.js";
 import { Pane, Viewport } from "./view.js";
 
 const POLL = 2500;
@@ -206,6 +207,7 @@ function showSidePanels() {
   });
   showClasses(session.classes, page.className, chooseClass);
   showQueue(session, page.filter, image.index, open);
+  showRounds(session);
   find("folder").textContent = session.folder;
   find("strength-section").hidden = !session.canBeScaled;
 }
@@ -407,13 +409,30 @@ async function refresh() {
   try {
     const told = await api.session(), text = JSON.stringify(told);
     if (find("message").dataset.lost) { note(""); delete find("message").dataset.lost; }
+    const numUsed = (each) => each?.rounds.filter((round) => round.is_used).length;
+    const isOther = page.session && (numUsed(told) !== numUsed(page.session) || told.contestants.join() !== page.session.contestants.join());
     page.session = told;
+    if (isOther) meetOtherModel();
     if (text !== toldBefore) showSidePanels();
     toldBefore = text;
   } catch (error) {
     find("message").dataset.lost = "yes";
     tell(error);
   }
+}
+
+// A round has brought another model: what is on the screen is asked anew.
+function meetOtherModel() {
+  panes.base.title.textContent = isTuned() ? TITLES.base : "Model";
+  layOut();
+  if (asking.image) asking.ask();
+}
+
+async function tune(what) {
+  try {
+    page.session = await api.rounds(what);
+    showSidePanels();
+  } catch (error) { tell(error); }
 }
 
 function closeDrawers() {
@@ -475,6 +494,8 @@ function wire() {
       chooseClass(page.session.classes.at(-1));
     } catch (error) { tell(error); }
   });
+  find("tune").addEventListener("click", () => tune("start"));
+  find("stop-tuning").addEventListener("click", () => tune("stop"));
   let timer = 0;
   find("strength").addEventListener("input", (event) => {
     asking.strength = Number(event.target.value);
