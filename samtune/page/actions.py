@@ -4,9 +4,9 @@ from typing import Annotated
 
 import msgspec
 
+from samtune.page.mask_message import MaskMessage
 from samtune.page.session import Session
 from samtune.page.state import By, Status
-from samtune.page.told import MaskMessage
 
 _Text = Annotated[str, msgspec.Meta(max_length=1000)]
 _Strength = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -63,6 +63,18 @@ class Name(_Action):
     name: _Text
 
 
+class Find(_Action):
+    name: _Text = ""
+
+
+class Take(_Action):
+    numbers: list[int]
+
+
+class Drop(_Action):
+    numbers: list[int]
+
+
 class Mark(_Action):
     status: Status
 
@@ -72,7 +84,8 @@ class Hold(_Action):
 
 
 Action = (
-    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | Name | Mark | Hold
+    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | Name | Find | Take | Drop | Mark
+    | Hold
 )  # fmt: skip
 
 
@@ -103,6 +116,12 @@ def act(session: Session, index: int, action: Action) -> None:
             session.delete(index, number)
         case Name(number, name):
             session.name(index, number, name)
+        case Find(name):
+            session.find_everything(index, name)
+        case Take(numbers):
+            session.take(index, numbers)
+        case Drop(numbers):
+            session.drop(index, numbers)
         case Mark(status):
             session.set_status(index, status)
         case Hold(is_held_out):

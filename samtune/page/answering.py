@@ -5,7 +5,7 @@ masks are those of `SamPredictor` and of `samtune predict`.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,13 @@ import torch
 from samtune.errors import UserError
 from samtune.evaluation.contestants import BASE, TUNED, Contestants
 from samtune.inference.ask import full_masks
-from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.inference.settings import Focus
 from samtune.inference.views import ImageViews, Viewed, ask_in_views
 from samtune.models.backend import Sam
 from samtune.models.strength import TunedScale, can_be_scaled
+from samtune.page.state import Accepted, By
+from samtune.page.suggesting import find_everything
 from samtune.types import ImageArray, LabelArray, MaskArray, Prompt
 
 # Images whose embeddings are kept, by both contestants.
@@ -166,6 +168,14 @@ class Answering:
                 found[name] = self._offer(sam, viewed, name, truth)
         return found
 
+    def find_everything(
+        self, image: ImageArray, name: str, known: Iterable[Accepted]
+    ) -> tuple[Accepted, ...]:
+        """What the tuned model finds in an image besides what is known; see `suggesting`."""
+        self.set_strength(1.0)
+        by: By = "tuned" if TUNED in self.names else "base"
+        return find_everything(self.sam, image, self.tile, by, name, known)
+
     def doubt(self, index: int, image: ImageArray) -> float:
         """How doubtful the answers on an image are, 0 to 1: mean over a grid of clicks.
 
@@ -248,17 +258,6 @@ def iou_with(mask: PlacedMask, truth: MaskArray) -> float:
     shared = int(np.count_nonzero(mask.part & truth[mask.window(hw)]))
     union = mask.area + int(np.count_nonzero(truth)) - shared
     return shared / union if union else 1.0
-
-
-def placed_iou(one: PlacedMask, other: PlacedMask) -> float:
-    """IoU of two masks of an image; 1 where both are empty."""
-    top, left = min(one.top, other.top), min(one.left, other.left)
-    bottom = max(each.top + each.part.shape[0] for each in (one, other))
-    right = max(each.left + each.part.shape[1] for each in (one, other))
-    window = (slice(top, bottom), slice(left, right))
-    first, second = one.within(window), other.within(window)
-    union = int(np.count_nonzero(first | second))
-    return int(np.count_nonzero(first & second)) / union if union else 1.0
 
 
 def object_meant(labels: LabelArray, prompt: Prompt) -> MaskArray | None:

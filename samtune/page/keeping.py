@@ -54,6 +54,8 @@ class Keeping:
                 work.status, work.is_held_out = entry.status, entry.is_held_out
             objects = () if entry is None else entry.objects
             work.history = History(known.state(work.image_id, objects))
+            if known.has_suggestions_of(work.image_id):
+                work.prelabelled = ()
             if work.status == "untouched" and not work.history.state.is_empty:
                 work.status = "in work"
             if entry is not None and work.image_id in self.annotations.unfinished:
@@ -77,11 +79,12 @@ class Keeping:
     def write_session(self) -> None:
         """Keep prompts that were begun, and classes."""
         prompts = {}
-        for index, work in enumerate(self._works):
+        for work in self._works:
             state = work.history.state
-            if not state.is_empty or state.replaces:
-                hw = self._sample(index).image.shape[:2] if state.hand else None
-                prompts[work.image_id] = to_remember(state, hw)
+            is_touched = state.suggested != (work.prelabelled or ())
+            is_done = work.prelabelled == () and not state.suggested
+            if not state.is_empty or state.replaces or is_touched or is_done:
+                prompts[work.image_id] = to_remember(state, is_touched or is_done)
         self.annotations.write_session({"classes": self.classes, "prompts": prompts})
 
     @property

@@ -7,16 +7,18 @@ from typing import Any
 import msgspec
 
 from samtune.errors import UserError
-from samtune.inference.prelabel.placed_mask import PlacedMask
-from samtune.masks import rle_to_mask
+from samtune.page.mask_message import MaskMessage
 from samtune.page.state import Accepted, Click, State
+
+_LARGEST = (2**31, 2**31)
 
 
 class _Prompt(msgspec.Struct, omit_defaults=True):
     clicks: list[tuple[float, float, bool]] = []
     box: tuple[float, float, float, float] | None = None
-    hand: dict[str, Any] | None = None
+    hand: MaskMessage | None = None
     replaces: int = 0
+    suggested: list[Accepted] | None = None
 
 
 class Remembered(msgspec.Struct):
@@ -26,12 +28,22 @@ class Remembered(msgspec.Struct):
     prompts: dict[str, _Prompt] = {}
 
     def state(self, image_id: str, objects: tuple[Accepted, ...]) -> State:
-        """Of an image, whose objects are known."""
+        """Of an image, whose objects are known.
+
+        Raises:
+            UserError: a mask is damaged.
+        """
         kept = self.prompts.get(image_id, _Prompt())
-        hand = None if kept.hand is None else PlacedMask.of(rle_to_mask(kept.hand))
+        hand = None if kept.hand is None else kept.hand.placed(_LARGEST)
         clicks = tuple(Click(*each) for each in kept.clicks)
         is_there = kept.replaces in {each.number for each in objects}
-        return State(clicks, kept.box, hand, kept.replaces if is_there else 0, objects)
+        replaces = kept.replaces if is_there else 0
+        return State(clicks, kept.box, hand, replaces, objects, tuple(kept.suggested or ()))
+
+    def has_suggestions_of(self, image_id: str) -> bool:
+        """Whether some suggestions of an image were accepted or rejected, or all were found anew."""
+        kept = self.prompts.get(image_id)
+        return kept is not None and kept.suggested is not None
 
 
 def remembered(content: Mapping[str, Any], place: Path) -> Remembered:
@@ -49,9 +61,10 @@ def remembered(content: Mapping[str, Any], place: Path) -> Remembered:
         ) from error
 
 
-def to_remember(state: State, hw: tuple[int, int] | None) -> dict[str, Any]:
-    """A state without its objects; `hw` of the image is needed for a mask."""
-    hand = state.hand.to_rle(hw) if state.hand is not None and hw is not None else None
+def to_remember(state: State, with_suggestions: bool) -> dict[str, Any]:
+    """A state without its objects."""
+    hand = None if state.hand is None else MaskMessage.of(state.hand)
     clicks = [(click.x, click.y, click.is_inside) for click in state.clicks]
-    plain = msgspec.to_builtins(_Prompt(clicks, state.box, hand, state.replaces))
-    return dict(plain)
+    suggested = list(state.suggested) if with_suggestions else None
+    kept = _Prompt(clicks, state.box, hand, state.replaces, suggested)
+    return dict(msgspec.to_builtins(kept))

@@ -11,7 +11,7 @@ turn at the network, and one that was overtaken by another change is not answere
 
 import io
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,18 @@ from threading import RLock
 from PIL import Image
 
 from samtune.errors import UserError
+from samtune.evaluation.contestants import TUNED
+from samtune.images.naming import match_names
 from samtune.inference.outputs import cutout
-from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.inference.settings import Focus
 from samtune.models.backend import Sam
-from samtune.page.answering import Answering, Candidate, Offer, object_meant, placed_iou
+from samtune.page.answering import Answering, Candidate, Offer, object_meant
 from samtune.page.images import Images
 from samtune.page.keeping import Keeping
 from samtune.page.queue import Queue
 from samtune.page.state import By, Click, State, Status, Work
+from samtune.page.suggesting import Prelabels
 from samtune.page.turns import Turns
 from samtune.types import ImageArray, MaskArray, Sample
 
@@ -69,7 +72,7 @@ class Session:
         images: what is gone through.
         out: folder for the annotations; what an earlier session left there comes back.
         focus: `auto` looks at small objects in a window around them.
-        review: images that were found doubtful before, with how far they are to be trusted (0 to 1).
+        prelabels: what `samtune prelabel` made of the images, to be accepted or rejected.
 
     Attributes:
         works: what is known of each image.
@@ -82,7 +85,7 @@ class Session:
 
     def __init__(
         self, sam: Sam, is_tuned: bool, images: Images, out: Path, focus: Focus = "auto",
-        review: Mapping[str, float] | None = None,
+        prelabels: Prelabels | None = None,
     ) -> None:  # fmt: skip
         self.images, self.out, self.focus = images, out, focus
         self._lock, self._reading, self._turns = RLock(), RLock(), Turns()
@@ -90,7 +93,15 @@ class Session:
         self._answers: dict[int, Answers] = {}
         self._unreadable: set[int] = set()
         self.works = [Work(record.image_id) for record in images.source.records]
-        self.queue = Queue(self.works, review or {})
+        names: Mapping[str, str] = {}
+        self._prelabels = prelabels
+        if prelabels is not None:
+            paths = {record.image_id: record.path for record in images.source.records}
+            names, _ = match_names(prelabels.names, paths)
+        self._prelabelled = {image_id: name for name, image_id in names.items()}
+        trusts = {} if prelabels is None else prelabels.trusts
+        review = {names[name]: trust for name, trust in trusts.items() if name in names}
+        self.queue = Queue(self.works, review)
         self.kept = Keeping(out, images.source, self.works, sam.reading, self.sample)
         self.current = next(iter(self.queue.order()))
         self.set_model(sam, is_tuned)
@@ -133,8 +144,25 @@ class Session:
         return height, width
 
     def look_at(self, index: int) -> None:
-        """Say which image is on the screen: the ones after it are made ahead."""
+        """Say which image is on the screen: the ones after it are made ahead.
+
+        What was labelled before in it is suggested.
+
+        Raises:
+            UserError: that cannot be read.
+        """
         self.current = self._require(index)
+        work, prelabels = self.works[index], self._prelabels
+        if prelabels is None or work.prelabelled is not None:
+            return
+        name, by = self._prelabelled.get(work.image_id), self._last_name
+        found = () if name is None else prelabels.objects(name, self.hw(index), by)
+        with self._lock:
+            self.kept.classes += [
+                each for each in prelabels.classes if each and each not in self.kept.classes
+            ]
+            work.prelabelled = found
+            work.history.state = work.history.state.suggesting(found)
 
     # -- the prompt -----------------------------------------------------------------------------
 
@@ -310,6 +338,34 @@ class Session:
             if name not in self.kept.classes:
                 self.kept.classes.append(name)
                 self.kept.write_session()
+
+    def find_everything(self, index: int, name: str = "") -> int:
+        """Suggest what an automatic search finds besides the objects, with the strength 1.
+
+        Args:
+            index: of the image.
+            name: of the class that it is suggested with.
+
+        Raises:
+            UserError: the network answers with NaN.
+        """
+        name, image = self._require_name(name), self.sample(index).image
+        with self._turns.taken(is_urgent=True):
+            known = self.state(index).objects
+            found = self.answering.find_everything(image, name, known)
+        return self._change(index, lambda state: state.suggesting(found))
+
+    def take(self, index: int, numbers: Collection[int]) -> int:
+        """Accept suggestions."""
+        return self._change(index, lambda state: state.taking(numbers))
+
+    def drop(self, index: int, numbers: Collection[int]) -> int:
+        """Reject suggestions."""
+        return self._change(index, lambda state: state.dropping(numbers))
+
+    @property
+    def _last_name(self) -> By:
+        return "tuned" if TUNED in self.answering.names else "base"
 
     def set_status(self, index: int, status: Status) -> None:
         """Say how far an image is."""

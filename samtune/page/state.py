@@ -4,7 +4,7 @@ A state never changes; what a person does makes a new one. So undo is going back
 clicks, boxes, strokes and accepted objects alike.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -64,6 +64,7 @@ class State:
         hand: a mask that was mended by hand, which goes before what the model says; `None` without.
         replaces: number of the object that the next accepted mask takes the place of; 0 is none.
         objects: that were accepted, by number.
+        suggested: objects that nobody has clicked on, to be accepted or rejected.
     """
 
     clicks: tuple[Click, ...] = ()
@@ -71,6 +72,7 @@ class State:
     hand: PlacedMask | None = None
     replaces: int = 0
     objects: tuple[Accepted, ...] = ()
+    suggested: tuple[Accepted, ...] = ()
 
     @property
     def prompt(self) -> Prompt | None:
@@ -89,7 +91,7 @@ class State:
 
     def cleared(self) -> "State":
         """Without the prompt."""
-        return State(objects=self.objects)
+        return State(objects=self.objects, suggested=self.suggested)
 
     def clicked(self, click: Click) -> "State":
         return replace(self, clicks=(*self.clicks, click), hand=None)
@@ -116,9 +118,28 @@ class State:
         if self.replaces:
             changed = replace(self.object(self.replaces), rle=rle, name=name, by=by, score=score)
             others = [each for each in self.objects if each.number != self.replaces]
-            return State(objects=_sorted([*others, changed]))
-        number = 1 + max((each.number for each in self.objects), default=0)
-        return State(objects=(*self.objects, Accepted(number, name, rle, by, score)))
+            return replace(self.cleared(), objects=_sorted([*others, changed]))
+        made = Accepted(self._free_number, name, rle, by, score)
+        return replace(self.cleared(), objects=(*self.objects, made))
+
+    @property
+    def _free_number(self) -> int:
+        return 1 + max((each.number for each in self.objects), default=0)
+
+    def suggesting(self, suggested: Iterable[Accepted]) -> "State":
+        """With other suggestions."""
+        return replace(self, suggested=tuple(suggested))
+
+    def taking(self, numbers: Collection[int]) -> "State":
+        """With some suggestions as objects."""
+        taken = [each for each in self.suggested if each.number in numbers]
+        first = self._free_number
+        made = [replace(each, number=first + place) for place, each in enumerate(taken)]
+        return replace(self.dropping(numbers), objects=(*self.objects, *made))
+
+    def dropping(self, numbers: Collection[int]) -> "State":
+        """Without some suggestions."""
+        return self.suggesting(each for each in self.suggested if each.number not in numbers)
 
     def without(self, number: int) -> "State":
         """Raises UserError: there is no such object."""
@@ -155,7 +176,7 @@ class History:
     Attributes:
         state: now.
         number: counts all changes, undo and redo too: an answer carries that of its question.
-        objects_number: the one at which the objects changed last.
+        objects_number: the one at which objects or suggestions changed last.
     """
 
     state: State = field(default_factory=State)
@@ -195,7 +216,8 @@ class History:
 
     def _go(self, state: State) -> None:
         self.number += 1
-        if state.objects is not self.state.objects:
+        now = self.state
+        if state.objects is not now.objects or state.suggested is not now.suggested:
             self.objects_number = self.number
         self.state = state
 
@@ -210,6 +232,7 @@ class Work:
         status: how far it is.
         is_held_out: it is for testing; `None` while it has no objects.
         doubt: of the model about it, 0 to 1; `None` while nobody has looked.
+        prelabelled: what was labelled before; `None` while that was not read.
     """
 
     image_id: str
@@ -217,3 +240,4 @@ class Work:
     status: Status = "untouched"
     is_held_out: bool | None = None
     doubt: float | None = None
+    prelabelled: tuple[Accepted, ...] | None = None

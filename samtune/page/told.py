@@ -1,18 +1,13 @@
-"""A session in plain values, as the front end takes them.
-
-A mask is `{top, left, height, width, runs}`: the part of the image that it covers, as COCO's run
-lengths (column by column, beginning with the background) that are not compressed.
-"""
+"""A session in plain values, as the front end takes them."""
 
 from typing import Any
 
 import msgspec
 
-from samtune.errors import UserError
 from samtune.inference.prelabel.placed_mask import PlacedMask
-from samtune.masks import mask_to_runs, rle_to_mask
 from samtune.page.annotations import SPLITS
 from samtune.page.answering import Candidate
+from samtune.page.mask_message import MaskMessage
 from samtune.page.rounds import Tuning
 from samtune.page.session import Answers, Session
 from samtune.page.state import Accepted
@@ -20,35 +15,8 @@ from samtune.page.state import Accepted
 Plain = dict[str, Any]
 
 
-class MaskMessage(msgspec.Struct, forbid_unknown_fields=True):
-    """A mask as the front end sends it."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    runs: list[int]
-
-    def placed(self, hw: tuple[int, int]) -> PlacedMask:
-        """The mask in an image of size `hw`.
-
-        Raises:
-            UserError: it does not fit, or its runs are none.
-        """
-        is_inside = 0 < self.height <= hw[0] - self.top and 0 < self.width <= hw[1] - self.left
-        if min(self.top, self.left) < 0 or not is_inside:
-            raise UserError("the mask reaches out of its image")
-        try:
-            part = rle_to_mask({"size": [self.height, self.width], "counts": self.runs})
-        except (ValueError, OverflowError) as error:
-            raise UserError(f"the mask cannot be read: {error}") from error
-        return PlacedMask(self.top, self.left, part)
-
-
 def tell_mask(mask: PlacedMask) -> Plain:
-    height, width = mask.part.shape
-    runs = mask_to_runs(mask.part)
-    return {"top": mask.top, "left": mask.left, "height": height, "width": width, "runs": runs}
+    return dict(msgspec.to_builtins(MaskMessage.of(mask)))
 
 
 def tell_session(session: Session, tuning: Tuning | None) -> Plain:
@@ -97,6 +65,7 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
     }  # fmt: skip
     if known != objects_number:
         told["objects"] = [_tell_object(each) for each in state.objects]
+        told["suggested"] = [_tell_object(each) for each in state.suggested]
     return told
 
 

@@ -114,7 +114,7 @@ def open(
     images: Sequence[str | Path] = (),
     *,
     out: str | Path | None = None,
-    review: str | Path | None = None,
+    prelabels: str | Path | None = None,
     focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     host: str = "127.0.0.1",
@@ -135,7 +135,8 @@ def open(
             the held-out images of the run).
         out: folder for the annotations, which `samtune fit` takes (default: beside the images, with
             `-annotated` to its name).
-        review: review.csv of `samtune prelabel`: its doubtful images come first.
+        prelabels: COCO file of `samtune prelabel`: its objects are there to be accepted or rejected,
+            and those images come first that review.csv beside it doubts.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training.
         host: address to listen on; others than this machine's own can be reached from elsewhere.
@@ -151,11 +152,12 @@ def open(
     from samtune.page.images import open_images
     from samtune.page.rounds import present_model, read_rounds
     from samtune.page.session import Session
+    from samtune.page.suggesting import Prelabels
 
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     paths = [Path(image) for image in images]
     folder = _folder(model, paths, out)
-    doubtful = {} if review is None else _read_review(Path(review))
+    labelled = None if prelabels is None else Prelabels(Path(prelabels))
     begun = lasting_name(model)
     present = present_model(begun, read_rounds(folder))
     if present != begun:
@@ -165,7 +167,7 @@ def open(
     seen = sam if present == begun else open_model(begun, checkpoint, image_size, device)
     sam.reading = reading_of(seen, reading)
     found = open_images(paths, sam.reading, [folder]) if paths else _of_run(model)
-    session = Session(sam, is_tuned(present), found, folder, focus, doubtful)
+    session = Session(sam, is_tuned(present), found, folder, focus, labelled)
     return Opened(session, host, port, no_browser, begun, device)
 
 
@@ -196,29 +198,3 @@ def _of_run(model: str | Path | Run) -> Images:
     sizes = data.split_sizes()
     split = next((name for name in ("test", "val", "train") if sizes.get(name)), "test")
     return Images(Joined({split: data.tiles(split)}), True)
-
-
-def _read_review(file: Path) -> dict[str, float]:
-    """The least trust of each image, by its name with and without its ending.
-
-    Raises:
-        UserError: the file is none of prelabel's.
-    """
-    import csv
-    from pathlib import PurePosixPath
-
-    from samtune.escaping import text_of_csv
-
-    trusts: dict[str, float] = {}
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            for row in csv.DictReader(lines):
-                if row["decision"] != "accept":
-                    name = text_of_csv(row["image"])
-                    for key in (name, str(PurePosixPath(name).with_suffix(""))):
-                        trusts[key] = min(trusts.get(key, 1.0), float(row["trust"]))
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{file} cannot be read as review.csv of samtune prelabel: {error}"
-        ) from error
-    return trusts

@@ -11,10 +11,11 @@ from samtune.data.formats import open_splits, recognise
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 from samtune.inference.predictor import SamPredictor
-from samtune.inference.prelabel.placed_mask import PlacedMask
-from samtune.page.answering import iou_with, object_meant, placed_iou
+from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
+from samtune.page.answering import iou_with, object_meant
 from samtune.page.images import open_images
 from samtune.page.session import Session
+from samtune.page.suggesting import Prelabels
 from samtune.page.turns import Turns
 from samtune.types import Prompt
 from tests.conftest import write_discs
@@ -349,8 +350,31 @@ def test_nothing_can_be_accepted_without_a_mask(open_it):
         session.accept(0, "a\x00b")
 
 
-def test_the_queue_begins_where_the_model_is_in_doubt(open_it):
-    session = open_it(review={"p2": 0.3})
+@pytest.fixture
+def prelabels(tmp_path, square):
+    """What `samtune prelabel` may have written of p2 and p0: the first is not sure."""
+    images = [
+        {"id": n, "file_name": f"p{n}.png", "height": 90, "width": 120} for n in (0, 2)
+    ]  # fmt: skip
+    scores = {1: 0.9, 2: 0.4}
+    content = {
+        "images": images, "categories": [{"id": 7, "name": "cell"}],
+        "annotations": [
+            {"id": n, "image_id": 2, "category_id": 7, "segmentation": square.to_rle((90, 120)),
+             "score": score} for n, score in scores.items()
+        ],
+    }  # fmt: skip
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    row = "1,p2.png,2,cell,review,0.300000,0.4,,,,,24,"
+    head = (
+        "rank,image,object,category,decision,trust,score,detection_score,agreement,box_fill,box_iou"
+    )
+    (tmp_path / "review.csv").write_text(f"{head},area,reasons\n{row}\n")
+    return Prelabels(tmp_path / "coco.json")
+
+
+def test_the_queue_begins_where_the_model_is_in_doubt(open_it, prelabels):
+    session = open_it(prelabels=prelabels)
     assert session.queue.order() == [2, 0, 1]
     assert session.current == 2
     while session.work_ahead():
@@ -362,6 +386,54 @@ def test_the_queue_begins_where_the_model_is_in_doubt(open_it):
     session.set_status(2, "done")
     assert session.queue.next_after(rest[0]) == rest[1]
     assert session.queue.progress() == {"untouched": 2, "in work": 0, "done": 1}
+
+
+def test_what_was_labelled_before_is_accepted_or_rejected_once(open_it, prelabels, square):
+    session = open_it(prelabels=prelabels)
+    session.look_at(2)
+    assert [(each.number, each.score) for each in session.state(2).suggested] == [
+        (1, 0.4),
+        (2, 0.9),
+    ]
+    assert session.kept.classes == ["object", "cell"]
+    session.take(2, [2])
+    (kept,) = session.state(2).objects
+    assert (kept.number, kept.name, kept.by, kept.score) == (1, "cell", "tuned", 0.9)
+    assert np.array_equal(session.masks_of(2)[1], square.whole((90, 120)))
+    again = open_it(prelabels=prelabels)
+    again.look_at(2)
+    assert [each.score for each in again.state(2).suggested] == [0.4]
+    again.drop(2, [1])
+    last = open_it(prelabels=prelabels)
+    last.look_at(2)
+    assert last.state(2).suggested == ()
+    assert len(last.state(2).objects) == 1
+
+
+def test_a_file_that_is_no_coco_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(UserError, match="no COCO file of samtune prelabel"):
+        Prelabels(tmp_path / "a.json")
+
+
+def test_everything_is_found_but_what_is_known(open_it, tuned):
+    from samtune.models.mask_thresholds import FittedThresholds, MaskThresholds
+
+    tuned.thresholds = FittedThresholds(MaskThresholds(0.0, 0.0, 0.7), 4)
+    try:
+        session = open_it()
+        session.find_everything(0, "cell")
+        found = session.state(0).suggested
+        assert [each.number for each in found] == list(range(1, len(found) + 1))
+        assert sorted(each.score for each in found) == [each.score for each in found]
+        session.take(0, [1])
+        known = session.state(0).objects[0].mask
+        session.find_everything(0)
+        again = session.state(0).suggested
+        assert len(again) < len(found)
+        assert all(placed_iou(each.mask, known) < 0.5 for each in again)
+    finally:
+        tuned.thresholds = None
 
 
 def test_the_images_after_the_present_one_are_encoded_ahead(open_it):

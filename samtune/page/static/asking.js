@@ -43,6 +43,7 @@ export class Asking {
     const told = await api.act(image.index, wanted, image.objectsNumber);
     if (this.image?.index !== image.index) return true;
     told.objects ??= this.image.objects;
+    told.suggested ??= this.image.suggested;
     this.image = told;
     if (this.answers && this.answers.number !== told.number) this.answers = null;
     this.does.image(told);

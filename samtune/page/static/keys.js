@@ -7,6 +7,8 @@ export const KEYS = [
   ["Shift+Enter", "accept the base's mask"],
   ["1 2 3", "choose a candidate"],
   ["Shift+1 … 9", "choose a class"],
+  ["G", "find everything"],
+  ["K, X", "accept, reject the first suggestion"],
   ["Z, Shift+Z", "undo, redo"],
   ["Esc", "drop the prompt"],
   ["N, P", "next, previous image"],
@@ -25,7 +27,7 @@ export const KEYS = [
 
 const PLAIN = {
   enter: "accept", escape: "clear", n: "next", p: "previous", d: "done", c: "inside", o: "outside",
-  b: "box", r: "brush", e: "erase", h: "move", f: "fit", v: "view", z: "undo", y: "redo", m: "masks",
+  b: "box", r: "brush", e: "erase", h: "move", f: "fit", v: "view", z: "undo", y: "redo", m: "masks", g: "find", k: "take", x: "drop",
   "+": "larger", "=": "larger", "-": "smaller", "[": "thinner", "]": "thicker", ".": "here", ",": "not here",
   "?": "help", arrowleft: "left", arrowright: "right", arrowup: "up", arrowdown: "down",
 };

@@ -6,7 +6,7 @@ import { BASE, HAND, SHARED, TUNED, css, ofClass } from "./colours.js";
 import { find, make, press, share } from "./dom.js";
 import { fillKeyList, listenToKeys } from "./keys.js";
 import { Mask, dab, without } from "./masks.js";
-import { showCandidates, showClasses, showObjects, showQueue } from "./panels.js";
+import { showCandidates, showClasses, showObjects, showQueue, showSuggested } from "./panels.js";
 import { listen } from "./pointer.js";
 import { showRounds } from "./rounds.js";
 import { Pane, Viewport } from "./view.js";
@@ -20,7 +20,7 @@ const panes = {};
 const page = {
   session: null, bitmap: null, mode: "inside", view: "both", filter: "all", className: "", candidate: null,
   isWaiting: false, isSpace: false, cursor: null, hover: null, dragged: null, pending: [], painted: null,
-  chosen: 0, trail: [], areMasksShown: true, masks: {}, objects: [], hand: null,
+  chosen: 0, trail: [], areMasksShown: true, masks: {}, objects: [], suggested: [], hand: null,
 };
 
 const asking = new Asking({
@@ -97,6 +97,10 @@ function layersOf(name) {
     const colour = ofClass(page.session.classes, each.name), isChosen = each.number === page.chosen;
     layers.push({ mask: each.mask, colour, opacity: isChosen ? opacity + 0.2 : opacity * 0.6, weight: isChosen ? 3 : 1.5 });
   }
+  page.suggested.forEach((each, place) => {
+    const colour = ofClass(page.session.classes, each.name), isChosen = page.chosen ? -each.number === page.chosen : !place;
+    layers.push({ mask: each.mask, colour, opacity: isChosen ? opacity : 0, weight: isChosen ? 2.5 : 1.5, dash: [5, 4] });
+  });
   const painted = page.painted ?? page.hand;
   if (painted) return [...layers, { mask: painted, colour: HAND, opacity }];
   if (name === "difference") return [...layers, ...differenceLayers(opacity)];
@@ -130,6 +134,7 @@ const brushRadius = () => Number(find("brush-size").value) / 2 + 0.01;
 function showImage(told) {
   page.pending = [];
   page.objects = told.objects.map((each) => ({ ...each, mask: objectMask(told, each) }));
+  page.suggested = told.suggested.map((each) => ({ ...each, mask: objectMask(told, each) }));
   page.hand = told.hand ? Mask.of(told.hand) : null;
   page.painted = null;
   find("image-name").textContent = told.name;
@@ -205,6 +210,7 @@ function showSidePanels() {
     delete: (object) => asking.act({ do: "delete", object }),
     cutout: (number) => api.cutoutPath(image.index, number),
   });
+  showSuggested(image, session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take, drop });
   showClasses(session.classes, page.className, chooseClass);
   showQueue(session, page.filter, image.index, open);
   showRounds(session);
@@ -302,6 +308,19 @@ async function accept(by = null) {
   }
 }
 
+const take = (numbers) => asking.act({ do: "take", numbers }).then(refresh);
+const drop = (numbers) => asking.act({ do: "drop", numbers });
+const allSuggested = () => page.suggested.map((each) => each.number);
+const firstSuggested = () => allSuggested().slice(0, 1);
+
+async function findEverything() {
+  note("Looking everywhere …");
+  find("find").disabled = true;
+  const isDone = await asking.act({ do: "find", name: page.className });
+  find("find").disabled = false;
+  if (isDone) note(page.suggested.length ? "" : "Nothing was found besides what is there.");
+}
+
 // Of a prompt that is answered once there is nothing to choose.
 function candidateOf(who, candidate) {
   const offer = asking.answers?.offers[who ?? "tuned"];
@@ -378,6 +397,7 @@ const COMMANDS = {
   thinner: () => { find("brush-size").stepDown(3); redraw(); },
   thicker: () => { find("brush-size").stepUp(3); redraw(); },
   view: () => { const views = ["both", "base", "tuned", "difference"]; if (isTuned()) setView(views[(views.indexOf(page.view) + 1) % 4]); },
+  find: findEverything, take: () => page.suggested.length && take(firstSuggested()), drop: () => page.suggested.length && drop(firstSuggested()),
   masks: () => { page.areMasksShown = !page.areMasksShown; redraw(); },
   help: () => find("keys").showModal(),
   left: (event) => moveCursor(-1, 0, event.shiftKey), right: (event) => moveCursor(1, 0, event.shiftKey),
@@ -494,6 +514,9 @@ function wire() {
       chooseClass(page.session.classes.at(-1));
     } catch (error) { tell(error); }
   });
+  find("find").addEventListener("click", findEverything);
+  find("take-all").addEventListener("click", () => take(allSuggested()));
+  find("drop-all").addEventListener("click", () => drop(allSuggested()));
   find("tune").addEventListener("click", () => tune("start"));
   find("stop-tuning").addEventListener("click", () => tune("stop"));
   let timer = 0;

@@ -56,6 +56,21 @@ export function showObjects(image, classes, chosen, does) {
   }
 }
 
+// Of suggestions the most doubtful comes first: it is the one that the keys are for.
+export function showSuggested(image, classes, does) {
+  const many = image.suggested.length;
+  find("suggested-count").textContent = many || "";
+  find("take-all").hidden = find("drop-all").hidden = !many;
+  find("suggested").replaceChildren(...image.suggested.slice(0, MOST_LISTED).map((each, place) => {
+    const swatch = make("span", { className: "swatch dashed", "aria-hidden": "true" });
+    swatch.style.borderColor = css(ofClass(classes, each.name));
+    return make("li", { className: place ? "" : "first", on: { pointerenter: () => does.choose(-each.number), pointerleave: () => does.choose(0) } },
+      swatch, make("span", { className: "name", text: each.name }), make("span", { className: "note", text: share(each.score) }),
+      make("button", { className: "quiet small", text: "✓", title: place ? "accept" : "accept (K)", "aria-label": `accept suggestion ${each.number}`, on: { click: () => does.take([each.number]) } }),
+      make("button", { className: "quiet small", text: "✕", title: place ? "reject" : "reject (X)", "aria-label": `reject suggestion ${each.number}`, on: { click: () => does.drop([each.number]) } }));
+  }));
+}
+
 export function showClasses(classes, chosen, choose) {
   find("classes").replaceChildren(...classes.map((name, place) => {
     const swatch = make("span", { className: "swatch", "aria-hidden": "true" });
