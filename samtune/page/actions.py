@@ -67,6 +67,10 @@ class Find(_Action):
     name: _Text = ""
 
 
+class Carry(_Action):
+    name: _Text = ""
+
+
 class Take(_Action):
     numbers: list[int]
 
@@ -84,8 +88,8 @@ class Hold(_Action):
 
 
 Action = (
-    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | Name | Find | Take | Drop | Mark
-    | Hold
+    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | Name
+    | Find | Carry | Take | Drop | Mark | Hold
 )  # fmt: skip
 
 
@@ -118,6 +122,8 @@ def act(session: Session, index: int, action: Action) -> None:
             session.name(index, number, name)
         case Find(name):
             session.find_everything(index, name)
+        case Carry(name):
+            session.carry(index, name)
         case Take(numbers):
             session.take(index, numbers)
         case Drop(numbers):

@@ -4,6 +4,7 @@
     images/ID.png, ID.json   the images with objects, and the objects as labelme's polygons
     label_maps/ID.png        the number of each object; of two that overlap, the later one lies on top
     cutouts/ID_N.png         each object alone, the rest transparent
+    objects.gpkg             of a scene: all objects on the map
     session.json             prompts that were begun, classes
     rounds.json, rounds/     what was tuned on them: see `rounds.py`
 

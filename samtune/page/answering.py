@@ -7,16 +7,20 @@ masks are those of `SamPredictor` and of `samtune predict`.
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from samtune.data.volumes.slices import SliceStack
 from samtune.errors import UserError
 from samtune.evaluation.contestants import BASE, TUNED, Contestants
 from samtune.inference.ask import full_masks
 from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.inference.settings import Focus
 from samtune.inference.views import ImageViews, Viewed, ask_in_views
+from samtune.inference.volumes.carrying import Carrier, Seed
+from samtune.inference.volumes.rule import StopRule
 from samtune.models.backend import Sam
 from samtune.models.strength import TunedScale, can_be_scaled
 from samtune.page.state import Accepted, By
@@ -175,6 +179,24 @@ class Answering:
         self.set_strength(1.0)
         by: By = "tuned" if TUNED in self.names else "base"
         return find_everything(self.sam, image, self.tile, by, name, known)
+
+    def carry(
+        self, stack: SliceStack, number: int, prompt: Prompt
+    ) -> dict[int, tuple[dict[str, Any], float]]:
+        """An object through the slices of a volume: run lengths and expected IoU by slice.
+
+        Args:
+            stack: the volume.
+            number: of the slice that the prompt is on.
+            prompt: pixels of that slice.
+
+        Raises:
+            UserError: the network answers with NaN.
+        """
+        self.set_strength(1.0)
+        carrier = Carrier(self.sam, stack, StopRule(), with_focus=self.with_focus)
+        (found,) = carrier.carry([Seed(1, "1", number, prompt)])
+        return {place: (rle, found.scores[place]) for place, rle in found.masks.items()}
 
     def doubt(self, index: int, image: ImageArray) -> float:
         """How doubtful the answers on an image are, 0 to 1: mean over a grid of clicks.

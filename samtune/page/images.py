@@ -2,18 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from samtune.data.formats import find_format, open_splits
+from samtune.data.geo.finding import RASTER_SUFFIXES
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.data.source import Record, Source
+from samtune.data.volumes.voxels import ITK, NIFTI
 from samtune.errors import UserError
+from samtune.files import is_file, is_folder
 from samtune.images.naming import distinct_stems, list_images
 from samtune.images.pixels import ImageFile
+from samtune.page.parts import SceneWindows, VolumeSlices
 from samtune.reading import Reading
 from samtune.types import Sample
+
+# Side of the largest raster that is shown as one picture, where it does not say where it lies
+_LARGEST_PICTURE = 4096
 
 
 class Pictures(Source):
@@ -94,8 +102,29 @@ def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path]
         UserError: a path does not exist, there are no images, or a data set cannot be read.
     """
     (first, *others) = paths
-    kind = None if others or not first.exists() else find_format(first)
+    if not others and is_file(first) and (part := _parts_of(first, reading)) is not None:
+        return Images(part, False)
+    kind = None if others or not is_folder(first) else find_format(first)
     if kind is None:
         return Images(Pictures(paths, reading, without), False)
     splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
     return Images(Joined(splits), True)
+
+
+def _parts_of(file: Path, reading: Reading) -> Source | None:
+    """The slices of a volume, or the windows of a scene; `None` of a picture.
+
+    Raises:
+        UserError: the volume cannot be read.
+    """
+    name = file.name.lower()
+    if name.endswith((*NIFTI, *ITK)):
+        return VolumeSlices(file, reading)
+    if not name.endswith(RASTER_SUFFIXES) or find_spec("rasterio") is None:
+        return None
+    try:
+        windows = SceneWindows(file, reading)
+    except UserError:  # of the TIFFs of microscopes some are none of a GIS
+        return None
+    is_large = max(windows.scene.height, windows.scene.width) > _LARGEST_PICTURE
+    return windows if windows.scene.is_placed or is_large else None

@@ -11,13 +11,18 @@ class Queue:
     Args:
         works: what is known of each.
         review: images that were found doubtful before, with how far they are to be trusted (0 to 1).
+        is_stack: they are slices, and stay in their order.
     """
 
-    def __init__(self, works: Sequence[Work], review: Mapping[str, float]) -> None:
-        self._works, self._review = works, dict(review)
+    def __init__(
+        self, works: Sequence[Work], review: Mapping[str, float], is_stack: bool = False
+    ) -> None:
+        self._works, self._review, self._is_stack = works, dict(review), is_stack
 
     def order(self) -> list[int]:
         """All images: those of the review first, then by doubt, then as they lie."""
+        if self._is_stack:
+            return list(range(len(self._works)))
 
         def rank(index: int) -> tuple[float, float, int]:
             work = self._works[index]

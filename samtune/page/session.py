@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from PIL import Image
 
@@ -29,8 +30,9 @@ from samtune.models.backend import Sam
 from samtune.page.answering import Answering, Candidate, Offer, object_meant
 from samtune.page.images import Images
 from samtune.page.keeping import Keeping
+from samtune.page.parts import VolumeSlices
 from samtune.page.queue import Queue
-from samtune.page.state import By, Click, State, Status, Work
+from samtune.page.state import Accepted, By, Click, State, Status, Work
 from samtune.page.suggesting import Prelabels
 from samtune.page.turns import Turns
 from samtune.types import ImageArray, MaskArray, Sample
@@ -101,9 +103,9 @@ class Session:
         self._prelabelled = {image_id: name for name, image_id in names.items()}
         trusts = {} if prelabels is None else prelabels.trusts
         review = {names[name]: trust for name, trust in trusts.items() if name in names}
-        self.queue = Queue(self.works, review)
+        self.queue = Queue(self.works, review, self.is_stack)
         self.kept = Keeping(out, images.source, self.works, sam.reading, self.sample)
-        self.current = next(iter(self.queue.order()))
+        self.current = len(self.works) // 2 if self.is_stack else self.queue.order()[0]
         self.set_model(sam, is_tuned)
 
     def set_model(self, sam: Sam, is_tuned: bool) -> None:
@@ -354,6 +356,46 @@ class Session:
             known = self.state(index).objects
             found = self.answering.find_everything(image, name, known)
         return self._change(index, lambda state: state.suggesting(found))
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the images are the slices of one volume, in their order."""
+        return isinstance(self.images.source, VolumeSlices)
+
+    def carry(self, index: int, name: str = "") -> int:
+        """Suggest the object that is prompted on a slice on all its neighbours too.
+
+        Where it ends is told by the rule of `samtune segment-volume`.
+
+        Args:
+            index: of the slice with the prompt.
+            name: of the class that it is suggested with.
+
+        Returns:
+            The number of the slice's new state.
+
+        Raises:
+            UserError: these are no slices of a volume, or nothing is prompted.
+        """
+        source, prompt = self.images.source, self.state(index).prompt
+        if not isinstance(source, VolumeSlices):
+            raise UserError("an object is carried through the slices of one volume: open its file")
+        if prompt is None:
+            raise UserError("click on an object, or drag a box around it, before it is carried on")
+        name = self._require_name(name)
+        with self._turns.taken(is_urgent=True):
+            masks = self.answering.carry(source.stack, index, prompt)
+        for number, (rle, score) in masks.items():
+            self._suggest_one(number, rle, name, score)
+        return self._change(index, State.cleared)
+
+    def _suggest_one(self, index: int, rle: dict[str, Any], name: str, score: float) -> None:
+        def suggest(state: State) -> State:
+            number = 1 + max((each.number for each in state.suggested), default=0)
+            made = Accepted(number, name, rle, self._last_name, score)
+            return state.suggesting((*state.suggested, made))
+
+        self._change(index, suggest)
 
     def take(self, index: int, numbers: Collection[int]) -> int:
         """Accept suggestions."""

@@ -20,7 +20,7 @@ from samtune.types import ImageArray
 
 # Where nothing was fitted for the model: points along a side of the grid, and thresholds. A person
 # looks at all that is found, so that they are lower than those of masks that nobody looks at.
-_POINTS, _UNFITTED = 16, {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.8}
+_POINTS, _LEAST_SCORE, _LEAST_STABILITY = 16, 0.5, 0.8
 # What overlaps an accepted object by so much is that object.
 _SAME = 0.5
 
@@ -44,7 +44,9 @@ def find_everything(
     if sam.thresholds is not None:
         generator = AutomaticMaskGenerator(sam, sam.thresholds.points_per_side)
     else:
-        generator = AutomaticMaskGenerator(sam, _POINTS, **_UNFITTED)
+        generator = AutomaticMaskGenerator(
+            sam, _POINTS, pred_iou_thresh=_LEAST_SCORE, stability_score_thresh=_LEAST_STABILITY
+        )
     hw = (image.shape[0], image.shape[1])
     tiles = []
     if 0 < tile < max(hw):

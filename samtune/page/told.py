@@ -8,6 +8,7 @@ from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.page.annotations import SPLITS
 from samtune.page.answering import Candidate
 from samtune.page.mask_message import MaskMessage
+from samtune.page.parts import SceneWindows
 from samtune.page.rounds import Tuning
 from samtune.page.session import Answers, Session
 from samtune.page.state import Accepted
@@ -35,6 +36,7 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
         "classes": session.kept.classes,
         "folder": str(session.out),
         "hasTruth": session.images.has_truth,
+        "isStack": session.is_stack,
         "current": session.current,
         "progress": session.queue.progress(),
         "images": [_tell_work(session, index) for index in session.queue.order()],
@@ -63,6 +65,9 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
         "replaces": state.replaces, "canUndo": history.can_undo, "canRedo": history.can_redo,
         "objectsNumber": objects_number,
     }  # fmt: skip
+    source = session.images.source
+    if isinstance(source, SceneWindows) and source.scene.is_placed:
+        told["onMap"] = source.corner_to_crs(index)
     if known != objects_number:
         told["objects"] = [_tell_object(each) for each in state.objects]
         told["suggested"] = [_tell_object(each) for each in state.suggested]

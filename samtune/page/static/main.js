@@ -32,6 +32,15 @@ const asking = new Asking({
 
 // -- what is shown ------------------------------------------------------------------------------
 
+// Where the pointer is: on the map where the image lies on one, else in its pixels.
+function showPlace(place) {
+  const [x, y] = place ? viewport.corner(...place) : [-1, -1], [width, height] = viewport.size;
+  const isInside = x >= 0 && y >= 0 && x < width && y < height, map = asking.image?.onMap;
+  if (!isInside) find("place").textContent = "";
+  else if (map) find("place").textContent = `${(map[0] * x + map[1] * y + map[2]).toFixed(2)}, ${(map[3] * x + map[4] * y + map[5]).toFixed(2)}`;
+  else find("place").textContent = `${Math.floor(x)}, ${Math.floor(y)}`;
+}
+
 function tell(error) {
   page.pending = [];
   const text = error?.message ?? String(error ?? "");
@@ -215,6 +224,11 @@ function showSidePanels() {
   showQueue(session, page.filter, image.index, open);
   showRounds(session);
   find("folder").textContent = session.folder;
+  find("queue-order").textContent = session.isStack ? "" : "most doubtful first";
+  find("slices").hidden = !session.isStack;
+  find("slice").max = session.images.length - 1;
+  find("slice").value = image.index;
+  find("slice-number").textContent = `${image.index + 1} of ${session.images.length}`;
   find("strength-section").hidden = !session.canBeScaled;
 }
 
@@ -225,6 +239,7 @@ function showActions() {
   find("undo").disabled = !image?.canUndo;
   find("redo").disabled = !image?.canRedo;
   find("clear").disabled = !image || !(image.clicks.length || image.box || hasHand);
+  find("carry").disabled = !image || !(image.clicks.length || image.box);
   find("accept").disabled = !canAccept;
   find("accept").textContent = image?.replaces ? "Replace" : "Accept";
   showCandidates(hasHand ? null : offer, page.candidate, (place) => { page.candidate = place; chooseMasks(); });
@@ -258,6 +273,10 @@ async function open(index) {
 // The queue changes its order while it is looked at, so that one goes back to where one was, and forward
 // to what is most doubtful among what was not seen yet.
 function step(by) {
+  if (page.session.isStack) {
+    const next = asking.image.index + by;
+    return next >= 0 && next < page.session.images.length ? open(next) : null;
+  }
   const { trail } = page, place = trail.indexOf(asking.image.index) + by;
   if (trail[place] !== undefined) return open(trail[place]);
   if (by < 0) return note("This is where you began.");
@@ -488,7 +507,7 @@ function wire() {
       move: (dx, dy) => { viewport.move(dx, dy); redraw(true); },
       zoom: (factor, x, y) => { viewport.zoom(factor, x, y); redraw(true); },
       stroke, strokeEnd,
-      hover: (place, kind) => { page.hover = kind === "touch" ? null : place; if (page.mode === "brush" || page.mode === "erase") redraw(); },
+      hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (page.mode === "brush" || page.mode === "erase") redraw(); },
     });
   }
   const press_ = { undo: "undo", redo: "redo", clear: "clear", accept: "accept", done: "done", next: "next", previous: "previous", "zoom-in": "larger", "zoom-out": "smaller", "zoom-fit": "fit", help: "help" };
@@ -517,6 +536,15 @@ function wire() {
   find("find").addEventListener("click", findEverything);
   find("take-all").addEventListener("click", () => take(allSuggested()));
   find("drop-all").addEventListener("click", () => drop(allSuggested()));
+  find("slice").addEventListener("input", (event) => {
+    clearTimeout(page.sliding);
+    page.sliding = setTimeout(() => open(Number(event.target.value)), 60);
+  });
+  find("carry").addEventListener("click", async () => {
+    note("Carrying the object through the slices …");
+    if (await asking.act({ do: "carry", name: page.className })) note("Suggested on the slices around: accept or reject it there.");
+    refresh();
+  });
   find("tune").addEventListener("click", () => tune("start"));
   find("stop-tuning").addEventListener("click", () => tune("stop"));
   let timer = 0;
