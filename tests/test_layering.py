@@ -54,6 +54,7 @@ ONLY_IN = {
     "wandb": ("training/",),
     "starlette": ("page/",),
     "uvicorn": ("page/",),
+    "anywidget": ("page/",),
     "torchvision": (),
     "timm": (),
 }

@@ -50,13 +50,23 @@ class _Order(msgspec.Struct, forbid_unknown_fields=True):
 def build_app(
     session: Session, token: str, host: str, port: int, tuning: Tuning | None = None
 ) -> Guard:
-    """What answers the page.
+    """What answers the page, and nobody else.
 
     Args:
         session: that it shows.
-        tuning: what tunes on what was accepted; `None` offers none.
         token: with which every address begins.
         host, port: that it listens on.
+        tuning: what tunes on what was accepted; `None` offers none.
+    """
+    return Guard(build_pages(session, tuning), token, host, port)
+
+
+def build_pages(session: Session, tuning: Tuning | None = None) -> Starlette:
+    """What answers whoever asks.
+
+    Args:
+        session: that is shown.
+        tuning: what tunes on what was accepted; `None` offers none.
     """
     pages = _Pages(session, tuning)
     routes = [
@@ -72,7 +82,7 @@ def build_app(
         Route("/{name}", pages.file),
     ]
     handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _failed}
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), token, host, port)
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
 class _Pages:

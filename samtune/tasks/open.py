@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -95,6 +95,14 @@ class Opened(Result):
             )
         log.info("%s", address)
         serve(self.session, listening, token, self._tuning(), "" if self.no_browser else address)
+
+    def _repr_mimebundle_(self, **how: Any) -> Any:
+        """In a notebook the clickable images; where it has no widgets, the table of objects."""
+        try:
+            from samtune.page.widget import PageWidget
+        except ImportError:
+            return None
+        return PageWidget(self.session)._repr_mimebundle_(**how)
 
     def _tuning(self) -> Tuning:
         """Rounds of tuning; what they train is used at once where it helps."""

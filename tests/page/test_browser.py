@@ -128,6 +128,60 @@ def assert_it_comes_back(page, session, mask):
         thread.join()
 
 
+NOTEBOOK = """
+<div id="cell"></div>
+<script type="module">
+  const listeners = [];
+  const model = {
+    get: (name) => window.widgetState[name],
+    on: (_, does) => listeners.push(does),
+    off: () => {},
+    send: async (message) => {
+      const { told, bytes } = await window.kernel(message);
+      const buffer = Uint8Array.from(bytes).buffer;
+      for (const does of listeners) does(told, [new DataView(buffer)]);
+    },
+  };
+  window.widgetState = await window.widget();
+  const code = new Blob([window.widgetState.code], { type: "text/javascript" });
+  const { default: made } = await import(URL.createObjectURL(code));
+  made.render({ model, el: document.getElementById("cell") });
+</script>
+"""
+
+
+def test_the_widget_of_a_notebook_is_clicked_on(page, open_it):
+    pytest.importorskip("anywidget")
+    from samtune.page.widget import PageWidget
+
+    session = open_it(focus="off")
+    shown, sent = PageWidget(session, height=600), []
+    shown.send = lambda told, buffers: sent.append({"told": told, "bytes": list(buffers[0])})
+
+    def kernel(message):
+        thread = threading.Thread(target=shown._asked, args=(shown, message, []))
+        thread.start()
+        thread.join()
+        return sent.pop()
+
+    page.expose_function("kernel", kernel)
+    state = {"files": dict(shown.files), "height": 600, "code": str(shown._esm)}
+    page.expose_function("widget", lambda: state)
+    page.route(
+        "http://notebook.test/",
+        lambda route: route.fulfill(body=NOTEBOOK, content_type="text/html"),
+    )
+    page.goto("http://notebook.test/")
+    frame = page.frame_locator("iframe")
+    frame.locator("#image-name", has_text="p0").wait_for()
+    frame.locator(".pane.tuned .overlay").click()
+    frame.locator(".pane.tuned .fact").first.wait_for()
+    frame.locator("body:not(.waiting)").wait_for()
+    frame.locator("#accept").click()
+    frame.locator("#objects .number", has_text="1").wait_for()
+    assert list(session.masks_of(0)) == [1]
+
+
 def test_the_static_files_are_those_of_the_package():
     import samtune.page
 

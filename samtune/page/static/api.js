@@ -1,33 +1,30 @@
-// Requests to the server. Addresses are relative: the token in the page's own address begins them all.
+// Requests to the session.
+
+import { send } from "./transport.js";
 
 export class Refused extends Error {}
 
 async function request(path, body) {
-  const how = body === undefined
-    ? {}
-    : { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
-  let response;
+  let answer;
   try {
-    response = await fetch(path, how);
+    answer = await send(path, body);
   } catch {
-    throw new Refused("samtune does not answer: is it still running in its terminal?");
+    throw new Refused("samtune does not answer: is it still running?");
   }
-  const told = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(told.error || `the request failed (${response.status})`);
-  return told;
+  if (answer.status === 200) return answer.body;
+  const told = await answer.body.text().then(JSON.parse).catch(() => ({}));
+  throw new Refused(told.error || `the request failed (${answer.status})`);
 }
 
+const ask = async (path, body) => JSON.parse(await (await request(path, body)).text());
+
 export const api = {
-  session: () => request("api/session"),
-  addClass: (name) => request("api/classes", { name }),
-  rounds: (what) => request("api/rounds", { do: what }),
-  image: (index) => request(`api/images/${index}`),
-  act: (index, action, known) => request(`api/images/${index}/act?known=${known}`, action),
-  ask: (index, question) => request(`api/images/${index}/ask`, question),
-  cutoutPath: (index, number) => `api/images/${index}/objects/${number}.png`,
-  async picture(index) {
-    const response = await fetch(`api/images/${index}/picture.png`);
-    if (!response.ok) throw new Refused((await response.json().catch(() => ({}))).error || "no picture");
-    return createImageBitmap(await response.blob());
-  },
+  session: () => ask("api/session"),
+  addClass: (name) => ask("api/classes", { name }),
+  rounds: (what) => ask("api/rounds", { do: what }),
+  image: (index) => ask(`api/images/${index}`),
+  act: (index, action, known) => ask(`api/images/${index}/act?known=${known}`, action),
+  ask: (index, question) => ask(`api/images/${index}/ask`, question),
+  picture: async (index) => createImageBitmap(await request(`api/images/${index}/picture.png`)),
+  cutout: (index, number) => request(`api/images/${index}/objects/${number}.png`),
 };

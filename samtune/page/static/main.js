@@ -217,7 +217,7 @@ function showSidePanels() {
     name: (object, name) => asking.act({ do: "name", object, name }),
     edit: (object) => asking.act({ do: "edit", object }).then(() => { setMode("brush"); }),
     delete: (object) => asking.act({ do: "delete", object }),
-    cutout: (number) => api.cutoutPath(image.index, number),
+    cutout: (number) => saveCutout(image, number),
   });
   showSuggested(image, session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take, drop });
   showClasses(session.classes, page.className, chooseClass);
@@ -338,6 +338,14 @@ async function findEverything() {
   const isDone = await asking.act({ do: "find", name: page.className });
   find("find").disabled = false;
   if (isDone) note(page.suggested.length ? "" : "Nothing was found besides what is there.");
+}
+
+async function saveCutout({ index, name }, number) {
+  try {
+    const link = make("a", { href: URL.createObjectURL(await api.cutout(index, number)), download: `${name.replaceAll("/", "_")}_${number}.png` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  } catch (error) { tell(error); }
 }
 
 // Of a prompt that is answered once there is nothing to choose.
@@ -492,7 +500,11 @@ function setTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
   press(document.querySelectorAll("[data-theme-choice]"), theme, "themeChoice");
-  localStorage.setItem("samtune-theme", theme);
+  try { localStorage.setItem("samtune-theme", theme); } catch { /* a frame may have none */ }
+}
+
+function themeBefore() {
+  try { return localStorage.getItem("samtune-theme") ?? "auto"; } catch { return "auto"; }
 }
 
 function wire() {
@@ -570,7 +582,7 @@ function wire() {
 async function start() {
   page.session = await api.session();
   wire();
-  setTheme(localStorage.getItem("samtune-theme") ?? "auto");
+  setTheme(themeBefore());
   page.view = narrow.matches ? "tuned" : "both";
   setMode("inside");
   layOut();

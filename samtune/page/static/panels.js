@@ -11,7 +11,7 @@ export function showQueue(told, filter, current, open) {
   const list = find("images"), place = list.scrollTop;
   list.replaceChildren(...wanted.slice(0, MOST_LISTED).map((each) => {
     const mark = make("span", { className: `mark ${each.status.replace(" ", "-")}`, text: MARKS[each.status], "aria-hidden": "true" });
-    const name = make("span", { className: "name", text: each.name });
+    const name = make("span", { className: "name", text: told.isStack ? each.name.split("/").at(-1) : each.name });
     const facts = [];
     if (each.numObjects) facts.push(String(each.numObjects));
     if (each.isHeldOut) facts.push("test");
@@ -48,7 +48,7 @@ export function showObjects(image, classes, chosen, does) {
       swatch, make("span", { className: "number", text: String(each.number) }), name,
       make("span", { className: "note", text: who }),
       make("button", { className: "quiet small", text: "Edit", title: "mend it, or prompt it anew", on: { click: () => does.edit(each.number) } }),
-      make("a", { className: "quiet small button", text: "⤓", title: "the object alone, as PNG", "aria-label": `cut out object ${each.number}`, href: does.cutout(each.number), download: `${image.name.replaceAll("/", "_")}_${each.number}.png` }),
+      make("button", { className: "quiet small", text: "⤓", title: "the object alone, as PNG", "aria-label": `cut out object ${each.number}`, on: { click: () => does.cutout(each.number) } }),
       make("button", { className: "quiet small", text: "✕", title: "delete it", "aria-label": `delete object ${each.number}`, on: { click: () => does.delete(each.number) } }));
   }));
   if (!image.objects.length) {
