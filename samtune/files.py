@@ -248,6 +248,32 @@ def find_file(folder: Path, places: Iterable[tuple[str, ...]]) -> Path | None:
 
 
 @contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder alone for the time of the block; a process that ends, however it does, lets it go.
+
+    Where the system has no such locks (Windows) nothing is done.
+
+    Raises:
+        UserError: another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    make_folder(folder)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"{folder} is open in another samtune, which would write over what this one writes: "
+                "close that one, or give another --out"
+            ) from error
+        yield
+
+
+@contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder that takes the place of `path` when the block ends without error.
 

@@ -263,3 +263,19 @@ class TestYaml:
 
     def test_an_empty_file_holds_nothing(self, written):
         assert read_yaml(written("")) is None
+
+
+def test_a_folder_is_had_by_one_process(tmp_path):
+    import subprocess
+    import sys
+
+    from samtune.files import locked
+
+    pytest.importorskip("fcntl")
+    code = "import sys; from pathlib import Path; from samtune.files import locked\n"
+    code += "with locked(Path(sys.argv[1])): pass"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with locked(tmp_path):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "is open in another samtune" in done.stderr
+    assert subprocess.run(command, check=False).returncode == 0

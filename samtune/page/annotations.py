@@ -84,9 +84,14 @@ class Annotations:
         """Keep what is known of an image (H, W, 3); returns when it is on the disk."""
         before = self.entries.get(entry.image_id)
         self.entries[entry.image_id] = entry
-        self._write_coco(entry.is_held_out, entry.image_id)
-        if before is not None and before.is_held_out != entry.is_held_out:
-            self._write_coco(before.is_held_out, entry.image_id)
+        try:
+            self._write_coco(entry.is_held_out, entry.image_id)
+            if before is not None and before.is_held_out != entry.is_held_out:
+                self._write_coco(before.is_held_out, entry.image_id)
+        except BaseException:  # what is in no file is not known either
+            del self.entries[entry.image_id]
+            self.entries |= {} if before is None else {entry.image_id: before}
+            raise
         self.write_others(entry, image, before)
 
     def write_session(self, content: Mapping[str, Any]) -> None:

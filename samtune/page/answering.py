@@ -28,7 +28,7 @@ from samtune.page.suggesting import find_everything
 from samtune.types import ImageArray, LabelArray, MaskArray, Prompt
 
 # Images whose embeddings are kept, by both contestants.
-_KEPT = 8
+_KEPT = 5
 # Points along a side of the grid that is asked of an image to learn how doubtful it is.
 _GRID = 4
 

@@ -92,6 +92,13 @@ def is_loopback(host: str) -> bool:
     return host in _LOOPBACK or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
+def name_of(host: str) -> str:
+    """What a browser calls a server that listens there."""
+    if host in _WILDCARDS:
+        return socket.gethostname().lower()
+    return f"[{host}]" if ":" in host else host
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)

@@ -496,18 +496,30 @@ class Session:
 
     @contextmanager
     def _changing(self, index: int) -> Iterator[Work]:
-        """One change at a time; what it changed is written before the block ends."""
+        """One change at a time; what it changed is written before the block ends, or nothing changes.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         self._require(index)
         with self._lock:
             work = self.works[index]
-            before = work.history.state
-            yield work
-            now = work.history.state
-            if work.status == "untouched" and not (now.is_empty and not now.objects):
-                work.status = "in work"
-            if now.objects is not before.objects:
-                self.kept.write(index)
-            self.kept.write_session()
+            before = work.history.copy(), work.status, work.is_held_out
+            try:
+                yield work
+                now = work.history.state
+                if work.status == "untouched" and not (now.is_empty and not now.objects):
+                    work.status = "in work"
+                if now.objects is not before[0].state.objects:
+                    self.kept.write(index)
+                self.kept.write_session()
+            except BaseException as error:
+                work.history, work.status, work.is_held_out = before
+                if isinstance(error, OSError):
+                    raise UserError(
+                        f"nothing was changed, for {self.out} cannot be written: {error.strerror}"
+                    ) from error
+                raise
 
     def _require(self, index: int) -> int:
         if not 0 <= index < len(self.works):

@@ -206,6 +206,10 @@ class History:
             return True
         return False
 
+    def copy(self) -> "History":
+        """The same, which stays as it is when this one changes."""
+        return replace(self, _before=list(self._before), _after=list(self._after))
+
     @property
     def can_undo(self) -> bool:
         return bool(self._before)

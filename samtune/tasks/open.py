@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from samtune.errors import UserError, require
+from samtune.files import locked
 from samtune.inference.settings import Focus
 from samtune.ranges import Count
 from samtune.reading import Reading
@@ -78,23 +79,26 @@ class Opened(Result):
         """Serve the page until it is interrupted.
 
         Raises:
-            UserError: starlette or uvicorn are not installed, or the port is taken.
+            UserError: starlette or uvicorn are not installed, the port is taken, or another page has
+                the folder open.
         """
         require("starlette", "page")
         require("uvicorn", "page")
-        from samtune.page.guard import is_loopback
+        from samtune.page.guard import is_loopback, name_of
         from samtune.page.server import listen, serve
 
         listening, token = listen(self.host, self.port), secrets.token_urlsafe(16)
-        name = f"[{self.host}]" if ":" in self.host else self.host
+        name = name_of(self.host)
         address = f"http://{name}:{listening.getsockname()[1]}/{token}/"
         if not is_loopback(self.host):
             log.warning(
                 "the page can be reached from other machines, by whoever has its address, and what "
                 "is sent is not encrypted: leave out --host unless the network is yours"
             )
-        log.info("%s", address)
-        serve(self.session, listening, token, self._tuning(), "" if self.no_browser else address)
+        opens = "" if self.no_browser else address
+        with locked(self.session.out):
+            log.info("%s", address)
+            serve(self.session, listening, token, self._tuning(), opens)
 
     def _repr_mimebundle_(self, **how: Any) -> Any:
         """In a notebook the clickable images; where it has no widgets, the table of objects."""

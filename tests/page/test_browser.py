@@ -155,6 +155,9 @@ def test_the_widget_of_a_notebook_is_clicked_on(page, open_it):
     from samtune.page.widget import PageWidget
 
     session = open_it(focus="off")
+    hostile = "<img src=x onerror=alert(1)>"
+    session.add_class(hostile)
+    page.on("dialog", lambda dialog: pytest.fail("a name became code"))
     shown, sent = PageWidget(session, height=600), []
     shown.send = lambda told, buffers: sent.append({"told": told, "bytes": list(buffers[0])})
 
@@ -180,6 +183,8 @@ def test_the_widget_of_a_notebook_is_clicked_on(page, open_it):
     frame.locator("#accept").click()
     frame.locator("#objects .number", has_text="1").wait_for()
     assert list(session.masks_of(0)) == [1]
+    assert frame.locator("#classes .name", has_text=hostile).count() == 1
+    assert frame.locator("img").count() == 0
 
 
 def test_the_static_files_are_those_of_the_package():

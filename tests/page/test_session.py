@@ -500,3 +500,21 @@ def test_questions_go_before_what_is_made_ahead():
     for each in threads:
         each.join()
     assert order == ["asked", "ahead"]
+
+
+def test_what_cannot_be_written_does_not_happen(open_it, square, monkeypatch):
+    session = open_it()
+    session.mend(0, square)
+    before = session.works[0].history.number
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(session.kept.annotations, "write", full)
+    with pytest.raises(UserError, match=r"nothing was changed.*No space left"):
+        session.accept(0)
+    assert session.state(0).objects == ()
+    assert session.works[0].history.number == before
+    monkeypatch.undo()
+    session.accept(0)
+    assert list(open_it().masks_of(0)) == [1]
