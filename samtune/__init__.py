@@ -33,8 +33,8 @@ _HOMES = {
 # What samtune does: a function each
 _TASKS = (
     "bench", "cache", "calibrate", "check", "compare", "convert", "evaluate", "export", "fetch",
-    "fit", "init", "learning_curve", "predict", "prelabel", "scale", "segment", "segment_volume",
-    "thresholds",
+    "fit", "init", "learning_curve", "loop", "open", "predict", "prelabel", "scale", "segment",
+    "segment_volume", "thresholds",
 )  # fmt: skip
 _HOMES |= {name: f"samtune.tasks.{name}" for name in _TASKS}
 _HOMES |= {"resume": "samtune.tasks.fit", "Run": "samtune.tasks.runs"}

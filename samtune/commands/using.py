@@ -5,6 +5,7 @@ from typing import Any
 
 from samtune.tasks.export import Export
 from samtune.tasks.models import Models
+from samtune.tasks.open import Opened
 from samtune.tasks.prelabel import Prelabels
 from samtune.tasks.results import Result, markdown
 from samtune.tasks.segment import Segmentation
@@ -14,6 +15,14 @@ Arguments = dict[str, Any]
 
 
 def tell(result: Result, options: Arguments) -> None:
+    print(result.headline)
+
+
+def serve_page(result: Opened, options: Arguments) -> None:
+    try:
+        result.serve()
+    except KeyboardInterrupt:
+        print()
     print(result.headline)
 
 

@@ -72,15 +72,19 @@ def _require_text(name: str) -> None:
             ) from None
 
 
+def find_format(path: Path) -> Format | None:
+    """The format of a file or folder by what is in it; `None` where it is no data set."""
+    return next((name for name, reader in READERS.items() if reader.recognises(path)), None)
+
+
 def recognise(path: Path) -> Format:
     """Tell the format of a file or folder by what is in it.
 
     Raises:
         UserError: it is none of them.
     """
-    for name, reader in READERS.items():
-        if reader.recognises(path):
-            return name
+    if (found := find_format(path)) is not None:
+        return found
     if has_folder(path, "images"):  # without masks; its reader says what is missing
         return "mask_folder"
     raise UserError(

@@ -7,7 +7,7 @@ columns of the manifest (spacing among them) always.
 import csv
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from samtune.files import replacing_file, write_bytes, write_json, write_text
 from samtune.images.pixels import ImageFile
 from samtune.images.writing import write_image
 from samtune.masks import mask_to_polygon
-from samtune.types import MaskArray, Sample
+from samtune.types import LabelArray, MaskArray, Sample
 
 # Object ids that a PNG of 16 bits can hold.
 _LARGEST_IN_PNG = 2**16 - 1
@@ -42,6 +42,48 @@ def objects_of(sample: Sample) -> Iterator[tuple[int, str, MaskArray]]:
 def _group_of(sample: Sample) -> dict[str, str]:
     """What ties images together, unless an image is tied to none."""
     return {} if sample.group in ("", sample.image_id) else {"group": sample.group}
+
+
+def write_label_map(place: Path, labels: LabelArray) -> Path:
+    """Write (H, W) labels as a PNG of 16 bits, or as a TIFF where ids do not fit one.
+
+    Args:
+        place: the path without a suffix.
+        labels: what to write.
+
+    Returns:
+        The path with its suffix.
+    """
+    buffer = io.BytesIO()
+    path = place.with_name(f"{place.name}.png")
+    if labels.max(initial=0) > _LARGEST_IN_PNG:
+        path = place.with_name(f"{place.name}.tif")
+        tifffile.imwrite(buffer, labels, compression="zlib")
+    else:
+        Image.fromarray(labels.astype(np.uint16)).save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue(), is_durable=False)
+    return path
+
+
+def labelme_content(
+    image_path: str, hw: tuple[int, ...], objects: Iterable[tuple[str, MaskArray]]
+) -> dict[str, Any]:
+    """What labelme's JSON file of an image holds; a polygon is an object.
+
+    Args:
+        image_path: of the image, as seen from the JSON file.
+        hw: its height and width.
+        objects: class and (H, W) mask of each.
+    """
+    shapes = [
+        {"label": name or "object", "points": mask_to_polygon(mask).tolist(), "group_id": None,
+         "shape_type": "polygon", "flags": {}}
+        for name, mask in objects
+    ]  # fmt: skip
+    return {
+        "version": "5.0.0", "flags": {}, "shapes": shapes, "imagePath": image_path,
+        "imageData": None, "imageHeight": hw[0], "imageWidth": hw[1],
+    }  # fmt: skip
 
 
 class Writer(ABC):
@@ -131,14 +173,7 @@ class LabelsWriter(Writer):
             raise UserError(
                 f"objects of {sample.image_id} overlap, which a label map cannot hold: use coco"
             )
-        labels, place = sample.labels[0], self.folder / "labels" / f"{image.stem}.png"
-        buffer = io.BytesIO()
-        if labels.max(initial=0) > _LARGEST_IN_PNG:
-            place = place.with_suffix(".tif")
-            tifffile.imwrite(buffer, labels, compression="zlib")
-        else:
-            Image.fromarray(labels.astype(np.uint16)).save(buffer, "PNG")
-        write_bytes(place, buffer.getvalue(), is_durable=False)
+        write_label_map(self.folder / "labels" / image.stem, sample.labels[0])
 
 
 class YoloWriter(Writer):
@@ -178,17 +213,9 @@ class LabelmeWriter(Writer):
     _images_folder = ""
 
     def _add(self, split: str, image: Path, sample: Sample) -> None:
-        shapes = [
-            {"label": name or "object", "points": mask_to_polygon(mask).tolist(), "group_id": None,
-             "shape_type": "polygon", "flags": {}}
-            for _, name, mask in objects_of(sample)
-        ]  # fmt: skip
-        height, width = sample.image.shape[:2]
-        write_json(
-            image.with_suffix(".json"),
-            {"version": "5.0.0", "flags": {}, "shapes": shapes, "imagePath": image.name,
-             "imageData": None, "imageHeight": height, "imageWidth": width},
-        )  # fmt: skip
+        objects = [(name, mask) for _, name, mask in objects_of(sample)]
+        content = labelme_content(image.name, sample.image.shape[:2], objects)
+        write_json(image.with_suffix(".json"), content)
 
 
 WRITERS: dict[Target, type[Writer]] = {

@@ -92,6 +92,17 @@ class ImageViews:
         wider = window_near(middle(box), max(2 * max(seen.hw), 2 * side), self.hw)
         return wider if wider.holds(box) else self.whole
 
+    def encoded_for(self, prompt: Prompt) -> Window:
+        """Of the windows that are encoded and hold a prompt, that of its answer or else the closest.
+
+        The whole image where there is none.
+        """
+        first, box = self.first(prompt), extent(prompt)
+        if first in self._features:
+            return first
+        holding = [window for window in self._features if window.holds(box)]
+        return min(holding, key=lambda window: max(window.hw), default=self.whole)
+
     @torch.no_grad()
     def features(self, windows: Sequence[Window]) -> list[Features]:
         """Image embeddings (1, ...) of windows, encoded together; those of the last ones are kept."""

@@ -64,6 +64,8 @@ class Sam(nn.Module):
         self.is_better: bool | None = None
         # of the frozen encoder's weights, see models/quantize.py
         self.quantization = "none"
+        # Within `base_weights`.
+        self._is_at_base = False
         # Compute activations again in the backward pass instead of keeping them.
         self.with_checkpointing = False
         for name, values in (("pixel_mean", self.frame.mean), ("pixel_std", self.frame.std)):
@@ -161,12 +163,19 @@ class Sam(nn.Module):
         """
         if not isinstance(self.network, PeftModel):
             raise RuntimeError("this network has no adapter to turn off")
+        if self._is_at_base:
+            yield
+            return
         # PEFT makes what it turns on again trainable, whatever it was before
         trainable = [(p, p.requires_grad) for p in self.network.parameters()]
         try:
-            with self.network.disable_adapter():
-                yield
+            # its disable_adapter, without the report on all layers, which takes longer than an answer
+            self.network.base_model.disable_adapter_layers()
+            self._is_at_base = True
+            yield
         finally:
+            self._is_at_base = False
+            self.network.base_model.enable_adapter_layers()
             for parameter, requires_grad in trainable:
                 parameter.requires_grad_(requires_grad)
 

@@ -7,7 +7,9 @@ own part back.
 
 import re
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
@@ -113,6 +115,43 @@ def _freeze_positional_matrix(network: nn.Module) -> None:
     for name, parameter in network.named_parameters():
         if name.endswith("positional_embedding"):
             parameter.requires_grad_(False)
+
+
+@torch.no_grad()
+def go_on_from(sam: Sam, tuned: Sam) -> None:
+    """Take over what was trained of another network, at the strength that it has there.
+
+    Args:
+        sam: prepared for training.
+        tuned: on the same base, with the same parts trained.
+
+    Raises:
+        UserError: it is on another base, or other parts of it were trained.
+    """
+    if tuned.base.sha256 != sam.base.sha256:
+        raise UserError(
+            f"the run to go on from is on the base '{tuned.base.name}', not on '{sam.base.name}'"
+        )
+    found = dict(tuned.named_parameters())
+    for name, parameter in sam.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name not in found or found[name].shape != parameter.shape:
+            raise UserError(
+                f"the run to go on from has no {name} of this shape: mode, rank and place of what is "
+                "trained must be those of that run"
+            )
+        parameter.copy_(found[name])
+        layer, _, adapter = name.partition(".lora_B.")
+        if adapter:  # a strength that was chosen lies in the scale of its layers
+            key = adapter.partition(".")[0]
+            parameter.mul_(_scaling(tuned, layer, key) / _scaling(sam, layer, key))
+
+
+def _scaling(sam: Sam, layer: str, adapter: str) -> float:
+    found = sam.get_submodule(layer)
+    assert isinstance(found, LoraLayer)
+    return float(found.scaling[adapter])
 
 
 def merge(sam: Sam) -> None:

@@ -15,6 +15,7 @@ from samtune.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from samtune.data.datamodule import SamDataModule
     from samtune.data.source import Source
     from samtune.evaluation.choice import Candidate
     from samtune.evaluation.rows import Row
@@ -36,7 +37,7 @@ _SECONDS, _LEAST_SECONDS = 120.0, 5.0
 
 
 @dataclass(frozen=True)
-class _Questions:
+class Questions:
     """Images, and how to ask on them."""
 
     source: Source
@@ -140,10 +141,10 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
     budget, sam = find_budget(training.trainer), states.sam
     began = time.monotonic()
     end = began + (_seconds(training) if budget is None else max(budget.left, _LEAST_SECONDS))
-    domain, general = _questions(training, sam)
+    domain, general = questions_of(training.data, sam)
     with states.at("last", 0.0):
-        base = list(_ask(sam, domain, until=began + (end - began) / 5))
-        elsewhere = list(_ask(sam, general))
+        base = list(answers_to(sam, domain, until=began + (end - began) / 5))
+        elsewhere = list(answers_to(sam, general))
     each = time.monotonic() - began
     found: list[Candidate] = []
     if not base:
@@ -154,7 +155,10 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
             break
         try:
             with states.at(weights, strength):
-                rows, forgotten = list(_ask(sam, domain, images)), list(_ask(sam, general))
+                rows, forgotten = (
+                    list(answers_to(sam, domain, images)),
+                    list(answers_to(sam, general)),
+                )
         except UserError as error:  # its answers are no numbers: no candidate
             log.warning("%s weights at strength %g: %s", weights, strength, error)
             continue
@@ -170,23 +174,25 @@ def _seconds(training: Training) -> float:
     return float("inf") if steps_of(training.settings.budget) else _SECONDS
 
 
-def _questions(training: Training, sam: Sam) -> tuple[_Questions, _Questions]:
+def questions_of(
+    data: SamDataModule, sam: Sam, most_images: int = _IMAGES
+) -> tuple[Questions, Questions]:
+    """What is asked on the validation images, and on general pictures."""
     from samtune.data.drawn.source import DrawnPictures
     from samtune.data.source import FewObjects, Subset
     from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
     from samtune.prompts.protocols import find_protocols
     from samtune.tasks.evaluating import Asking
 
-    data = training.data
     settings = replace(Asking(PROTOCOLS).settings(data, "val", sam), num_workers=0)
     source = data.source("val")
-    step = max(1, -(-len(source) // _IMAGES))
+    step = max(1, -(-len(source) // most_images))
     chosen = FewObjects(Subset(source, list(range(0, len(source), step))), _OBJECTS, data.seed)
     general = replace(
         settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), spacing=None, tile=0
     )
     pictures = FewObjects(DrawnPictures("val", num_pictures=_GENERAL), _OBJECTS, data.seed)
-    return _Questions(chosen, settings), _Questions(pictures, general)
+    return Questions(chosen, settings), Questions(pictures, general)
 
 
 def _plan(states: _States) -> Iterator[tuple[str, float]]:
@@ -199,10 +205,17 @@ def _plan(states: _States) -> Iterator[tuple[str, float]]:
             yield weights, strength
 
 
-def _ask(
-    sam: Sam, questions: _Questions, images: set[str] | None = None, until: float = float("inf")
+def answers_to(
+    sam: Sam, questions: Questions, images: set[str] | None = None, until: float = float("inf")
 ) -> Iterator[Row]:
-    """Answers of a network, image by image, to those named or while there is time."""
+    """Answers of a network, image by image, to those named or while there is time.
+
+    Args:
+        sam: who is asked.
+        questions: what.
+        images: on which; `None` are all.
+        until: `time.monotonic` at which no further image is begun, after two.
+    """
     from samtune.data.source import Subset
     from samtune.evaluation.comparing import compare
     from samtune.evaluation.contestants import Contestants

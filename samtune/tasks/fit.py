@@ -50,6 +50,7 @@ def fit(
     data: DataLike = None,
     *,
     base: str | Path | None = None,
+    start: str | Path | None = None,
     run: str | Path | None = None,
     config: str | Path | None = None,
     budget: str | None = None,
@@ -75,6 +76,8 @@ def fit(
         data: folder or file with your images and masks, or settings of the data.
         base: what to start from: a name (`samtune models` lists them), hub id, folder, official
             file, or a run, to tune on from its result (default: vit_b).
+        start: a run on the same base, from whose adapter training goes on: unlike a base that is a run,
+            the result is compared with the base of both (default: begin anew).
         run: folder of the run (default: runs/ and the name of config or data).
         config: YAML file with settings, such as `init` writes.
         budget: time to train, with validations and the choice at the end: 90s, 5m, 2h (default:
@@ -99,8 +102,8 @@ def fit(
         UserError: a setting makes no sense, the data would spoil the result, or the run is there.
     """
     given = {
-        "base": base, "run": run, "budget": budget, "seed": seed, "checkpoint": checkpoint,
-        "image_size": image_size,
+        "base": base, "start": start, "run": run, "budget": budget, "seed": seed,
+        "checkpoint": checkpoint, "image_size": image_size,
         "auto": auto, "check": check, "choose": choose, "early_stopping": early_stopping,
         "checkpoint_steps": checkpoint_steps, "model": model, "trainer": trainer,
         "logging": logging, "data": data,
@@ -161,7 +164,7 @@ def gather(config: str | Path | None, given: Layer) -> FitSettings:
     if seed != below.get("seed", seed):  # another seed is meant for all, unless data.seed is given
         is_own = isinstance(data[1], DataSettings) or "seed" in (data[1] or {})
         sections["data"] = sections["data"] if is_own else replace(sections["data"], seed=seed)
-    for name in ("base", "run", "checkpoint"):
+    for name in ("base", "start", "run", "checkpoint"):
         if name in above:
             above[name] = str(above[name])
     plain = build(FitSettings, "", below, above)

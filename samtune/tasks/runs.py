@@ -80,6 +80,12 @@ def find_run(path: Path) -> Path | None:
     return next(filter(_is_run, folders), None)
 
 
+def lasting_name(model: str | Path | Run) -> str:
+    """What a model is called by whoever loads it from another folder: runs by their whole path."""
+    run = find_run(Path(model))
+    return str(model) if run is None else str(run.resolve())
+
+
 def _is_run(folder: Path) -> bool:
     """Whether `fit` wrote it: short runs have no metrics, other programs a config.yaml."""
     from samtune.models.loading import METADATA_FILE

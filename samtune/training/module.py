@@ -16,8 +16,8 @@ from samtune.data.features import FeatureStore, FrozenPart
 from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import blocks_after
-from samtune.models.loading import describe, load_start, load_trained
-from samtune.models.lora import prepare_for_training
+from samtune.models.loading import describe, load_model, load_start, load_trained
+from samtune.models.lora import go_on_from, prepare_for_training
 from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.models.quantize import quantize as quantize_encoder
 from samtune.prompts.protocols import RECIPES
@@ -49,14 +49,16 @@ class SamTuner(pl.LightningModule):
         reading: of the images; it is saved with the model.
         checkpoint: official weights for a registry name, instead of a download.
         image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
+        start: a tuned model on that base, from whose weights training goes on; empty begins anew.
     """
 
     def __init__(
         self, base: str, settings: ModelSettings, recipe: str = "mixed",
-        reading: Reading | None = None, checkpoint: str = "", image_size: int = 0,
+        reading: Reading | None = None, checkpoint: str = "", image_size: int = 0, start: str = "",
     ) -> None:  # fmt: skip
         super().__init__()
         self.base, self.checkpoint, self.input_side = base, checkpoint, image_size
+        self.start = start
         self.settings = settings
         if recipe not in RECIPES:
             raise UserError(f"unknown recipe '{recipe}': choose from {', '.join(RECIPES)}")
@@ -90,6 +92,8 @@ class SamTuner(pl.LightningModule):
         prepare_for_training(
             self.sam, settings.mode, settings.lora, settings.decoder, settings.with_prompt_encoder
         )
+        if self.start:
+            go_on_from(self.sam, load_model(self.start))
         self.sam.train()
         if settings.with_encoder_warmup:
             self.extent_head = ExtentHead(self.sam.num_channels)

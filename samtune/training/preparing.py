@@ -61,7 +61,7 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     data = SamDataModule(settings.data)
     model = SamTuner(
         settings.base, settings.model, settings.data.recipe, settings.data.reading,
-        settings.checkpoint, settings.image_size,
+        settings.checkpoint, settings.image_size, settings.start,
     )  # fmt: skip
     run = Path(settings.run)
     try:

@@ -196,6 +196,7 @@ class FitSettings:
             run, to tune on from its result.
         checkpoint: official weights for a registry name, instead of a download.
         image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
+        start: a run on that base, from whose weights training goes on; empty begins anew.
         run: folder of the run.
         budget: time for the training with its validations and the choice at the end, such as 90s, 5m or
             2h, or its number of steps, such as 700 steps; empty leaves the length to
@@ -218,6 +219,7 @@ class FitSettings:
     base: str = "vit_b"
     checkpoint: str = ""
     image_size: Count = 0
+    start: str = ""
     run: str = ""
     budget: str = ""
     seed: int = 0

@@ -1,6 +1,7 @@
 """What is trained, where it sits, and that an adapter is plain PEFT."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,16 @@ from samtune.errors import UserError
 from samtune.models.encoder_steps import frozen_depth
 from samtune.models.families.sam import SamFamily
 from samtune.models.loading import load_model
-from samtune.models.lora import encoder_target, merge, parameters_table, prepare_for_training
+from samtune.models.lora import (
+    encoder_target,
+    go_on_from,
+    merge,
+    parameters_table,
+    prepare_for_training,
+)
 from samtune.models.saving import save_tuned
 from samtune.models.settings import LoraSettings
+from samtune.models.strength import TunedScale
 
 # Every way to train: name -> arguments of `prepare_for_training` after the network.
 WAYS = {
@@ -226,6 +234,13 @@ class TestEveryWay:
         assert torch.equal(answer(sam), tuned)
         assert not torch.allclose(tuned, answer(base), atol=1e-3)
 
+    def test_training_goes_on_from_what_was_trained(self, prepared, answer, shake, way):
+        tuned = prepared(*way)
+        shake(tuned)
+        again = prepared(*way)
+        go_on_from(again, tuned)
+        assert torch.equal(answer(again), answer(tuned))
+
     def test_merged_it_answers_the_same_without_peft(self, prepared, answer, shake, way):
         sam = prepared(*way)
         shake(sam)
@@ -328,3 +343,23 @@ class TestTable:
         decoder = sum(p.numel() for p in base.core.mask_decoder.parameters())
         row = self.rows(prepared("decoder", LoraSettings()))["mask_decoder"]
         assert row == [str(decoder), str(decoder), "100.00%"]
+
+
+class TestGoingOn:
+    def test_a_strength_that_was_chosen_stays(self, prepared, base, answer, shake):
+        tuned = prepared("lora", LoraSettings(), "lora")
+        shake(tuned)
+        TunedScale(tuned, base).settle(0.5)
+        again = prepared("lora", LoraSettings(), "lora")
+        go_on_from(again, tuned)
+        assert torch.allclose(answer(again), answer(tuned), atol=1e-5)
+
+    def test_other_parts_are_refused(self, prepared):
+        with pytest.raises(UserError, match="must be those of that run"):
+            go_on_from(prepared("lora", LoraSettings()), prepared("lora", LoraSettings(rank=4)))
+
+    def test_another_base_is_refused(self, prepared):
+        one, other = prepared("lora", LoraSettings()), prepared("lora", LoraSettings())
+        other.base = replace(other.base, sha256="another")
+        with pytest.raises(UserError, match="is on the base"):
+            go_on_from(one, other)

@@ -223,6 +223,13 @@ def choose_tile(found: Survey, side: int) -> int:
     return max(64, longest // 4) if is_small else min(max(side, 256), 1024)
 
 
+# What suits `nano` alone
+OF_NANO = [
+    Choice("model.optim.lr", 1e-3, "a small model learns faster"),
+    Choice("data.target_side", 64, "nano's own grid of masks"),
+]
+
+
 def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     """Model, batches and length of a first run."""
     is_nano = base == "nano"
@@ -236,10 +243,7 @@ def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
         Choice("data.batch_size", batch, "windows at a time; --auto true fits it to the memory"),
     ]
     if is_nano:
-        choices += [
-            Choice("model.optim.lr", 1e-3, "a small model learns faster"),
-            Choice("data.target_side", 64, "nano's own grid of masks"),
-        ]
+        choices += OF_NANO
     fills = [fill for image in found.seen for fill in image.fills]
     if fills and (fill := float(np.median(fills))) < _THIN:
         reason = f"objects fill {fill:.0%} of their boxes: lines come out empty with a plain loss"

@@ -77,3 +77,14 @@ class PlacedMask:
         runs = runs[:-1] if len(runs) > 1 and not runs[-1] else runs
         rle = coco_mask.frPyObjects({"size": list(hw), "counts": runs.tolist()}, *hw)
         return {"size": list(hw), "counts": bytes(rle["counts"]).decode("ascii")}
+
+
+def placed_iou(one: PlacedMask, other: PlacedMask) -> float:
+    """IoU of two masks of an image; 1 where both are empty."""
+    top, left = min(one.top, other.top), min(one.left, other.left)
+    bottom = max(each.top + each.part.shape[0] for each in (one, other))
+    right = max(each.left + each.part.shape[1] for each in (one, other))
+    window = (slice(top, bottom), slice(left, right))
+    first, second = one.within(window), other.within(window)
+    union = int(np.count_nonzero(first | second))
+    return int(np.count_nonzero(first & second)) / union if union else 1.0

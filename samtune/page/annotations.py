@@ -1,0 +1,196 @@
+"""The folder that a session leaves: what was accepted, in a form that `samtune fit` takes.
+
+    train.json, val.json     COCO with run lengths: the record; val holds the images that are held out
+    images/ID.png, ID.json   the images with objects, and the objects as labelme's polygons
+    label_maps/ID.png        the number of each object; of two that overlap, the later one lies on top
+    cutouts/ID_N.png         each object alone, the rest transparent
+    objects.gpkg             of a scene: all objects on the map
+    session.json             prompts that were begun, classes
+    rounds.json, rounds/     what was tuned on them: see `rounds.py`
+
+COCO is written first and read again; the others are made from it. Every file is replaced as a whole, so
+that a crash at any moment leaves what was accepted last. COCO names the image that it was written for,
+whose other files are made anew when the folder is opened again.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samtune.coco import CocoFile
+from samtune.data.writing import labelme_content, write_label_map
+from samtune.drawing import to_png
+from samtune.errors import UserError
+from samtune.files import is_file, read_json, write_bytes, write_json
+from samtune.inference.outputs import cutout
+from samtune.page.state import Accepted, Status
+from samtune.reading import Reading
+from samtune.types import ImageArray
+
+MADE_BY = "samtune open"
+SPLITS = {False: "train", True: "val"}
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What is written of an image.
+
+    Attributes:
+        image_id: in the source.
+        file_name: under the folder.
+        hw: height and width.
+        objects: that were accepted.
+        status: how far the image is.
+        is_held_out: it is for testing, and never trained on.
+    """
+
+    image_id: str
+    file_name: str
+    hw: tuple[int, int]
+    objects: tuple[Accepted, ...] = ()
+    status: Status = "in work"
+    is_held_out: bool = False
+
+
+class Annotations:
+    """Reads and writes the folder.
+
+    Args:
+        folder: where it is, or is to be.
+        reading: how the files in images/ are to be read; COCO's `info` says it.
+
+    Attributes:
+        entries: by id of the image, in the order in which they were begun.
+        unfinished: ids of images whose other files may not be those of COCO: it was written for them
+            last.
+
+    Raises:
+        UserError: what lies there was not written by a session.
+    """
+
+    def __init__(self, folder: Path, reading: Reading) -> None:
+        self.folder, self._reading = folder, reading
+        self.entries: dict[str, Entry] = {}
+        # held-out images last: one that a crash left in both files is held out
+        last = [self._read(SPLITS[is_held_out], is_held_out) for is_held_out in (False, True)]
+        self.unfinished = set(last)
+
+    def write(self, entry: Entry, image: ImageArray) -> None:
+        """Keep what is known of an image (H, W, 3); returns when it is on the disk."""
+        before = self.entries.get(entry.image_id)
+        self.entries[entry.image_id] = entry
+        try:
+            self._write_coco(entry.is_held_out, entry.image_id)
+            if before is not None and before.is_held_out != entry.is_held_out:
+                self._write_coco(before.is_held_out, entry.image_id)
+        except BaseException:  # what is in no file is not known either
+            del self.entries[entry.image_id]
+            self.entries |= {} if before is None else {entry.image_id: before}
+            raise
+        self.write_others(entry, image, before)
+
+    def write_session(self, content: Mapping[str, Any]) -> None:
+        """Keep what is no annotation."""
+        text = json.dumps(content, indent=1, allow_nan=False)
+        write_bytes(self.folder / "session.json", text.encode(), is_durable=False)
+
+    def read_session(self) -> dict[str, Any]:
+        """What `write_session` kept; nothing in a new folder.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        place = self.folder / "session.json"
+        if not is_file(place):
+            return {}
+        content = read_json(place)
+        if not isinstance(content, dict):
+            raise UserError(f"{place} is no file of a session: delete it to begin without it")
+        return content
+
+    def of_split(self, is_held_out: bool) -> list[Entry]:
+        return [each for each in self.entries.values() if each.is_held_out == is_held_out]
+
+    def _write_coco(self, is_held_out: bool, changed: str) -> None:
+        place, buffer = self.folder / f"{SPLITS[is_held_out]}.json", io.BytesIO()
+        if not self.of_split(is_held_out):  # a COCO file without images is none
+            place.unlink(missing_ok=True)
+            return
+        info = {"description": MADE_BY, "changed": changed, "reading": self._reading.as_dict()}
+        file = CocoFile(buffer, info)
+        for entry in self.of_split(is_held_out):
+            about = {"sample_id": entry.image_id, "status": entry.status}
+            number = file.add_image(entry.file_name, entry.hw, None, **about)
+            for each in entry.objects:
+                mask = each.mask
+                box = np.array([0, 0, -1, -1]) if mask.box is None else mask.box
+                file.add_object(
+                    number, file.category(each.name or "object"), each.rle, box, mask.area,
+                    object_id=each.number, by=each.by, score=each.score,
+                )  # fmt: skip
+        file.finish()
+        write_bytes(place, buffer.getvalue())
+
+    def write_others(self, entry: Entry, image: ImageArray, before: Entry | None = None) -> None:
+        """What is made from COCO; cut-outs of objects that were there before are left as they are."""
+        stem = Path(entry.file_name).stem
+        labels, masks = np.zeros(entry.hw, np.int32), []
+        for each in entry.objects:
+            whole = each.mask.whole(entry.hw)
+            labels[whole] = each.number
+            masks.append((each.name, whole))
+        write_label_map(self.folder / "label_maps" / stem, labels)
+        image_file = self.folder / entry.file_name
+        content = labelme_content(image_file.name, entry.hw, masks)
+        write_json(image_file.with_suffix(".json"), content)
+        same = () if before is None else before.objects
+        for each in same:
+            if each not in entry.objects:
+                self._cutout(stem, each).unlink(missing_ok=True)
+        for each, (_, whole) in zip(entry.objects, masks, strict=True):
+            if each not in same:
+                write_bytes(
+                    self._cutout(stem, each), to_png(cutout(image, whole)), is_durable=False
+                )
+
+    def _cutout(self, stem: str, made: Accepted) -> Path:
+        return self.folder / "cutouts" / f"{stem}_{made.number}.png"
+
+    def _read(self, split: str, is_held_out: bool) -> str:
+        """Read one COCO file; returns the id of the image that it was last written for."""
+        place = self.folder / f"{split}.json"
+        if not is_file(place):
+            return ""
+        content = read_json(place)
+        try:
+            if content["info"]["description"] != MADE_BY:
+                raise KeyError("description")
+            self._take(content, is_held_out)
+            return str(content["info"]["changed"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"{place} was not written by samtune open (it lacks {error}): give another --out"
+            ) from error
+
+    def _take(self, content: dict[str, Any], is_held_out: bool) -> None:
+        names = {each["id"]: each["name"] for each in content["categories"]}
+        found: dict[int, Entry] = {}
+        for image in content["images"]:
+            hw = (int(image["height"]), int(image["width"]))
+            found[image["id"]] = Entry(
+                str(image["sample_id"]), str(image["file_name"]), hw, (), image["status"],
+                is_held_out,
+            )  # fmt: skip
+        for each in content["annotations"]:
+            made = Accepted(
+                int(each["object_id"]), names[each["category_id"]], each["segmentation"],
+                each["by"], each["score"],
+            )  # fmt: skip
+            entry = found[each["image_id"]]
+            found[each["image_id"]] = replace(entry, objects=(*entry.objects, made))
+        self.entries |= {entry.image_id: entry for entry in found.values()}

@@ -1,0 +1,130 @@
+"""The images that a session goes through: a data set with its truth, or plain pictures without."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from samtune.data.formats import find_format, open_splits
+from samtune.data.geo.finding import RASTER_SUFFIXES
+from samtune.data.settings import SourceSettings, SplitSettings
+from samtune.data.source import Record, Source
+from samtune.data.volumes.voxels import ITK, NIFTI
+from samtune.errors import UserError
+from samtune.files import is_file, is_folder
+from samtune.images.naming import distinct_stems, list_images
+from samtune.images.pixels import ImageFile
+from samtune.page.parts import SceneWindows, VolumeSlices
+from samtune.reading import Reading
+from samtune.types import Sample
+
+# Side of the largest raster that is shown as one picture, where it does not say where it lies
+_LARGEST_PICTURE = 4096
+
+
+class Pictures(Source):
+    """Images of folders, or single files, of which nothing is known.
+
+    Args:
+        paths: folders and files.
+        reading: of the pixels.
+        without: folders that are not looked into.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], reading: Reading, without: Sequence[Path] = ()
+    ) -> None:
+        self.reading = reading
+        stems = distinct_stems({path: name for name, path in list_images(paths, without).items()})
+        self.records = [Record(stem, path) for path, stem in stems.items()]
+
+    def read(self, index: int) -> Sample:
+        record = self.records[index]
+        image = self.reading.read(record.path)
+        return Sample(record.image_id, image, np.zeros((1, *image.shape[:2]), np.int32))
+
+
+class Joined(Source):
+    """The splits of a data set, one after the other; records say which one they are of.
+
+    Raises:
+        UserError: two images have one id.
+    """
+
+    def __init__(self, splits: Mapping[str, Source]) -> None:
+        self.is_part = any(source.is_part for source in splits.values())
+        self._places = [(each, index) for each in splits.values() for index in range(len(each))]
+        self.records = [
+            replace(record, split=name)
+            for name, source in splits.items()
+            for record in source.records
+        ]
+        ids = {record.image_id for record in self.records}
+        if len(ids) < len(self.records):
+            raise UserError("two images have the same name: give them folders of their own")
+
+    def read(self, index: int) -> Sample:
+        source, place = self._places[index]
+        return source.read(place)
+
+    def image_file(self, index: int) -> ImageFile:
+        source, place = self._places[index]
+        return source.image_file(place)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a session goes through.
+
+    Attributes:
+        source: images, as the model is to see them.
+        has_truth: whether the labels of its samples are the truth; otherwise nobody knows it.
+    """
+
+    source: Source
+    has_truth: bool
+
+
+def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path] = ()) -> Images:
+    """Open a data set, as `samtune fit` would, or any pictures.
+
+    Args:
+        paths: one data set; or folders and files of pictures.
+        reading: of the pixels.
+        without: folders that are not looked into.
+
+    Raises:
+        UserError: a path does not exist, there are no images, or a data set cannot be read.
+    """
+    (first, *others) = paths
+    if not others and is_file(first) and (part := _parts_of(first, reading)) is not None:
+        return Images(part, False)
+    kind = None if others or not is_folder(first) else find_format(first)
+    if kind is None:
+        return Images(Pictures(paths, reading, without), False)
+    splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
+    return Images(Joined(splits), True)
+
+
+def _parts_of(file: Path, reading: Reading) -> Source | None:
+    """The slices of a volume, or the windows of a scene; `None` of a picture.
+
+    Raises:
+        UserError: the volume cannot be read.
+    """
+    name = file.name.lower()
+    if name.endswith((*NIFTI, *ITK)):
+        return VolumeSlices(file, reading)
+    if not name.endswith(RASTER_SUFFIXES) or find_spec("rasterio") is None:
+        return None
+    try:
+        windows = SceneWindows(file, reading)
+    except UserError:  # of the TIFFs of microscopes some are none of a GIS
+        return None
+    is_large = max(windows.scene.height, windows.scene.width) > _LARGEST_PICTURE
+    return windows if windows.scene.is_placed or is_large else None

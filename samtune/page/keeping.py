@@ -1,0 +1,121 @@
+"""What a session has is on the disk at once, and comes back from there."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from samtune.data.source import Source
+from samtune.errors import UserError
+from samtune.images.writing import write_image
+from samtune.page.annotations import Annotations, Entry
+from samtune.page.parts import SceneWindows, write_map
+from samtune.page.remembering import remembered, to_remember
+from samtune.page.rounds import read_rounds
+from samtune.page.state import History, Work
+from samtune.reading import Reading
+from samtune.types import Sample
+
+# Of the images with objects one in so many is held out for testing, unless their data set has splits.
+_HELD_OUT_EVERY = 4
+
+
+class Keeping:
+    """The folder of a session and the images that belong to it.
+
+    Args:
+        out: the folder.
+        source: of the images.
+        works: what is known of each; what lies in the folder is put there.
+        reading: by which the source reads.
+        sample: reads an image.
+
+    Attributes:
+        classes: names that objects are given, in their order.
+        rounds: of tuning on what was accepted.
+
+    Raises:
+        UserError: the folder holds something else, or two images would have one name there.
+    """
+
+    def __init__(
+        self, out: Path, source: Source, works: Sequence[Work], reading: Reading,
+        sample: Callable[[int], Sample],
+    ) -> None:  # fmt: skip
+        self.out, self._source, self._works, self._sample = out, source, works, sample
+        self._stems = _stems([work.image_id for work in works])
+        # parts of a larger file are kept as they were seen
+        self.annotations = Annotations(out, Reading() if source.is_part else reading)
+        known = remembered(self.annotations.read_session(), out / "session.json")
+        self.rounds = read_rounds(out)
+        entries = self.annotations.entries
+        named = [each.name for entry in entries.values() for each in entry.objects]
+        self.classes = list(dict.fromkeys([*known.classes, *named])) or ["object"]
+        for index, work in enumerate(works):
+            entry = entries.get(work.image_id)
+            if entry is not None:
+                work.status, work.is_held_out = entry.status, entry.is_held_out
+            objects = () if entry is None else entry.objects
+            work.history = History(known.state(work.image_id, objects))
+            if known.has_suggestions_of(work.image_id):
+                work.prelabelled = ()
+            if work.status == "untouched" and not work.history.state.is_empty:
+                work.status = "in work"
+            if entry is not None and work.image_id in self.annotations.unfinished:
+                self.annotations.write_others(entry, self._sample(index).image)
+
+    def write(self, index: int) -> None:
+        """Keep the objects of an image, its status and whether it is held out."""
+        work = self._works[index]
+        if work.is_held_out is None:
+            num_begun = len(self.annotations.entries)
+            split = self._source.records[index].split
+            is_drawn = num_begun % _HELD_OUT_EVERY == 1
+            work.is_held_out = split != "train" if split else is_drawn
+        known = self.annotations.entries.get(work.image_id)
+        name = known.file_name if known else self._copy_image(index)
+        image = self._sample(index).image
+        hw, objects = (image.shape[0], image.shape[1]), work.history.state.objects
+        entry = Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
+        self.annotations.write(entry, image)
+        if isinstance(self._source, SceneWindows):
+            placed = [
+                (place, made)
+                for place, each in enumerate(self._works)
+                for made in each.history.state.objects
+            ]
+            write_map(self.out / "objects.gpkg", self._source, placed)
+
+    def write_session(self) -> None:
+        """Keep prompts that were begun, and classes."""
+        prompts = {}
+        for work in self._works:
+            state = work.history.state
+            is_touched = state.suggested != (work.prelabelled or ())
+            is_done = work.prelabelled == () and not state.suggested
+            if not state.is_empty or state.replaces or is_touched or is_done:
+                prompts[work.image_id] = to_remember(state, is_touched or is_done)
+        self.annotations.write_session({"classes": self.classes, "prompts": prompts})
+
+    @property
+    def trained_on(self) -> set[str]:
+        """Ids of images that a model which was used has learned from."""
+        return {image_id for each in self.rounds if each.is_used for image_id in each.trained_on}
+
+    def _copy_image(self, index: int) -> str:
+        """Put an image beside its annotations; returns its name there."""
+        file = None if self._source.is_part else self._source.image_file(index)
+        place = self.out / "images" / self._stems[index]
+        return f"images/{write_image(file, self._sample(index).image, place).name}"
+
+
+def _stems(ids: Sequence[str]) -> list[str]:
+    """File names of images without their endings.
+
+    Raises:
+        UserError: two images would have one.
+    """
+    stems = [each.replace("/", "_").replace("@", "_") for each in ids]
+    taken: dict[str, str] = {}
+    for image_id, stem in zip(ids, stems, strict=True):
+        if taken.setdefault(stem, image_id) != image_id:
+            raise UserError(f"{taken[stem]} and {image_id} would both be called {stem}: rename one")
+    return stems

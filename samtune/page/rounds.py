@@ -1,0 +1,155 @@
+"""Rounds of tuning on what was accepted: what is known of them, and one in the background.
+
+`rounds.json` beside the annotations has a row for each round, written by `samtune loop`, which runs in
+a process of its own: clicks go on being answered meanwhile, and a failed round ends nothing.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from samtune.errors import UserError
+from samtune.files import is_file, read_json, write_json
+
+ROUNDS_FILE = "rounds.json"
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """Mean IoU over objects and kinds of prompts on the held-out images, with its 95% interval."""
+
+    miou: float
+    ci95: tuple[float, float] | None
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One round.
+
+    Attributes:
+        number: from 1.
+        run: folder of what it trained.
+        model: that it went on from.
+        is_used: whether what it trained is used from then on.
+        sentence: what was found on the held-out images.
+        seconds: that it took.
+        trained_on, held_out: ids of the images.
+        present, new: what the model before and after it reach on them.
+    """
+
+    number: int
+    run: str
+    model: str
+    is_used: bool
+    sentence: str
+    seconds: float
+    trained_on: list[str]
+    held_out: list[str]
+    present: Reached
+    new: Reached
+
+
+def read_rounds(folder: Path) -> list[Round]:
+    """The rounds of a folder of annotations; none without the file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    place = folder / ROUNDS_FILE
+    if not is_file(place):
+        return []
+    try:
+        return msgspec.convert(read_json(place), list[Round])
+    except msgspec.ValidationError as error:
+        raise UserError(f"{place} is damaged ({error}): delete it to begin anew") from error
+
+
+def present_model(model: str, rounds: list[Round]) -> str:
+    """What is used now: what the last round that helped has trained, or the model itself.
+
+    Rounds that began with another model do not count.
+    """
+    if not rounds or rounds[0].model != model:
+        return model
+    return next((each.run for each in reversed(rounds) if each.is_used), model)
+
+
+def write_rounds(folder: Path, rounds: list[Round]) -> None:
+    write_json(folder / ROUNDS_FILE, msgspec.to_builtins(rounds))
+
+
+class Tuning:
+    """Starts rounds, one at a time.
+
+    Args:
+        folder: of the annotations.
+        model: that the first round goes on from.
+        seconds: that a round may take.
+        is_over: called after each round, with it; not after one that failed.
+    """
+
+    def __init__(
+        self, folder: Path, model: str, seconds: int, is_over: Callable[[Round], None]
+    ) -> None:
+        self._folder, self._model, self.seconds, self._is_over = folder, model, seconds, is_over
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._began = 0.0
+        self._failed = ""
+
+    def start(self) -> None:
+        """Begin a round.
+
+        Raises:
+            UserError: one is running.
+        """
+        with self._lock:
+            if self._process is not None:
+                raise UserError("a round is running already")
+            command = [
+                sys.executable, "-m", "samtune.cli", "loop", str(self._folder),
+                "--model", self._model, "--budget", f"{self.seconds}s",
+            ]  # fmt: skip
+            self._failed, self._began = "", time.monotonic()
+            self._process = subprocess.Popen(  # noqa: S603
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+        threading.Thread(target=self._wait, args=(self._process,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End the round that runs, if one does; what it trained is not used."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    def told(self) -> dict[str, Any]:
+        """What the page shows of it."""
+        seconds = time.monotonic() - self._began if self.is_running else 0.0
+        return {
+            "isRunning": self.is_running, "seconds": seconds, "ofSeconds": self.seconds,
+            "failed": self._failed,
+        }  # fmt: skip
+
+    def _wait(self, process: subprocess.Popen[str]) -> None:
+        _, errors = process.communicate()
+        failed = ""
+        if process.returncode < 0:
+            failed = "the round was stopped"
+        elif process.returncode:
+            lines = [line for line in errors.splitlines() if line.strip()]
+            failed = lines[-1].removeprefix("samtune: ") if lines else "the round failed"
+        else:
+            try:
+                self._is_over(read_rounds(self._folder)[-1])
+            except UserError as error:
+                failed = str(error)
+        with self._lock:
+            self._failed, self._process = failed, None

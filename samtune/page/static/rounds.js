@@ -1,0 +1,64 @@
+// Rounds of tuning: the button, how far one is, and what each has brought on the held-out images.
+
+import { find, share } from "./dom.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [240, 96, 30, 16];
+
+export function showRounds(session) {
+  const { tuning, rounds, withObjects } = session;
+  find("rounds-section").hidden = !tuning;
+  if (!tuning) return;
+  const canTune = withObjects.train > 0 && withObjects.val > 0;
+  find("tune").hidden = tuning.isRunning;
+  find("tune").disabled = !canTune;
+  find("tune").textContent = `Tune (${tuning.ofSeconds} s)`;
+  find("stop-tuning").hidden = find("tune-track").hidden = !tuning.isRunning;
+  find("tune-bar").style.width = `${Math.min(100, (100 * tuning.seconds) / tuning.ofSeconds)}%`;
+  find("tune-note").textContent = noteOf(tuning, withObjects, canTune);
+  const newest = rounds.at(-1);
+  const word = newest?.is_used ? "used now" : "not used, the model stays";
+  find("round-said").textContent = tuning.failed || (newest ? `Round ${newest.number} is ${word}: ${newest.sentence}.` : "");
+  find("round-said").classList.toggle("failed", Boolean(tuning.failed));
+  drawCurve(rounds);
+}
+
+function noteOf(tuning, { train, val }, canTune) {
+  if (tuning.isRunning) return `${Math.round(tuning.seconds)} of ${tuning.ofSeconds} s; go on clicking`;
+  if (canTune) return `${train} images, ${val} held out`;
+  return "accept objects in two images first";
+}
+
+function drawCurve(rounds) {
+  const svg = find("curve");
+  svg.toggleAttribute("hidden", !rounds.length);
+  if (!rounds.length) return;
+  const points = [{ ...rounds[0].present, isUsed: true, name: "before" }];
+  for (const each of rounds) points.push({ ...each.new, isUsed: each.is_used, name: `round ${each.number}` });
+  const ends = points.flatMap((each) => [each.miou, ...(each.ci95 ?? [])]);
+  const low = Math.max(0, Math.min(...ends) - 0.02), high = Math.min(1, Math.max(...ends) + 0.02);
+  const x = (place) => LEFT + ((place + 0.5) * (WIDTH - LEFT)) / points.length;
+  const y = (value) => 6 + ((high - value) / (high - low)) * (HEIGHT - BOTTOM - 6);
+  const parts = [low + (high - low) * 0.1, high - (high - low) * 0.1].flatMap((value) => [
+    draw("line", { x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value), class: "grid" }),
+    draw("text", { x: LEFT - 4, y: y(value) + 3, class: "end" }, share(value)),
+  ]);
+  const line = points.map((each, place) => `${x(place)},${y(each.miou)}`).join(" ");
+  parts.push(draw("polyline", { points: line, class: "line" }));
+  points.forEach((each, place) => {
+    if (each.ci95) parts.push(draw("line", { x1: x(place), x2: x(place), y1: y(each.ci95[0]), y2: y(each.ci95[1]), class: "interval" }));
+    const dot = draw("circle", { cx: x(place), cy: y(each.miou), r: 3.5, class: each.isUsed ? "used" : "unused" });
+    const range = each.ci95 ? ` (95%: ${share(each.ci95[0])} to ${share(each.ci95[1])})` : "";
+    dot.append(draw("title", {}, `${each.name}: ${share(each.miou)}${range}${each.isUsed ? "" : ", not used"}`));
+    parts.push(dot, draw("text", { x: x(place), y: HEIGHT - 3, class: "middle" }, String(place)));
+  });
+  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.replaceChildren(...parts);
+}
+
+function draw(tag, attributes, text) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}

@@ -1,0 +1,195 @@
+// Panes that show one image at the same zoom and place, each with its own masks.
+//
+// Pixels of the screen are image pixels times `scale`, plus an offset. Coordinates of prompts are those of
+// pixel centres: (0, 0) is the middle of the top-left pixel, half a pixel inside the image's corner.
+
+const MOST = 64;
+
+export class Viewport {
+  constructor() {
+    this.scale = 1;
+    this.x = 0;
+    this.y = 0;
+    this.size = [1, 1];
+    this.room = [1, 1];
+    this.isFitted = true;
+  }
+
+  get least() {
+    return Math.min(1, this.room[0] / this.size[0], this.room[1] / this.size[1]) / 2;
+  }
+
+  fit() {
+    const [width, height] = this.room;
+    this.scale = Math.min(width / this.size[0], height / this.size[1]);
+    this.x = (width - this.size[0] * this.scale) / 2;
+    this.y = (height - this.size[1] * this.scale) / 2;
+    this.isFitted = true;
+  }
+
+  zoom(factor, x = this.room[0] / 2, y = this.room[1] / 2) {
+    const scale = Math.max(this.least, Math.min(MOST, this.scale * factor));
+    this.x = x - (x - this.x) * (scale / this.scale);
+    this.y = y - (y - this.y) * (scale / this.scale);
+    this.scale = scale;
+    this.isFitted = false;
+    this._keep();
+  }
+
+  move(dx, dy) {
+    this.x += dx;
+    this.y += dy;
+    this.isFitted = false;
+    this._keep();
+  }
+
+  // Some of the image stays in sight.
+  _keep() {
+    const clamp = (place, length, room) => Math.max(40 - length, Math.min(room - 40, place));
+    this.x = clamp(this.x, this.size[0] * this.scale, this.room[0]);
+    this.y = clamp(this.y, this.size[1] * this.scale, this.room[1]);
+  }
+
+  // From the screen to the image's corners.
+  corner(x, y) {
+    return [(x - this.x) / this.scale, (y - this.y) / this.scale];
+  }
+
+  toScreen(x, y) {
+    return [(x + 0.5) * this.scale + this.x, (y + 0.5) * this.scale + this.y];
+  }
+}
+
+export class Pane {
+  constructor(name, title) {
+    this.name = name;
+    this.element = document.createElement("figure");
+    this.element.className = `pane ${name}`;
+    this.picture = document.createElement("canvas");
+    this.picture.className = "picture";
+    this.overlay = document.createElement("canvas");
+    this.overlay.className = "overlay";
+    this.overlay.tabIndex = 0;
+    this.overlay.setAttribute("role", "application");
+    this.overlay.setAttribute("aria-label", `${title}: arrow keys move a cross, "." clicks inside, "," outside`);
+    this.caption = document.createElement("figcaption");
+    this.title = document.createElement("b");
+    this.title.textContent = title;
+    this.facts = document.createElement("span");
+    this.facts.className = "facts";
+    this.caption.append(this.title, this.facts);
+    this.room = document.createElement("div");
+    this.room.className = "room";
+    this.room.append(this.picture, this.overlay);
+    this.element.append(this.caption, this.room);
+  }
+
+  // Draw the image where the viewport says; only after it was moved.
+  drawPicture(bitmap, viewport, filter) {
+    const context = this._ready(this.picture, viewport);
+    this.picture.style.filter = filter;
+    if (!bitmap) return;
+    this._place(context, viewport);
+    context.imageSmoothingEnabled = viewport.scale * devicePixelRatio < 2;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0);
+  }
+
+  drawOverlay(viewport, layers, marks) {
+    const context = this._ready(this.overlay, viewport);
+    this._place(context, viewport);
+    context.imageSmoothingEnabled = false;
+    const unit = 1 / viewport.scale;
+    for (const { mask, colour, opacity, weight = 2, dash = [] } of layers) {
+      context.globalAlpha = opacity;
+      context.drawImage(mask.tint(colour), mask.left, mask.top);
+      context.globalAlpha = 1;
+      context.lineCap = "square";
+      context.setLineDash([]);
+      context.strokeStyle = "rgba(0, 0, 0, 0.55)";
+      context.lineWidth = (weight + 1.5) * unit;
+      context.stroke(mask.outline());
+      context.setLineDash(dash.map((length) => length * unit));
+      context.strokeStyle = `rgb(${colour.join()})`;
+      context.lineWidth = weight * unit;
+      context.stroke(mask.outline());
+    }
+    context.setLineDash([]);
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    this._drawMarks(context, viewport, marks);
+  }
+
+  _drawMarks(context, viewport, { clicks, box, cursor, brush }) {
+    if (box) {
+      const [x0, y0] = viewport.toScreen(box[0] - 0.5, box[1] - 0.5);
+      const [x1, y1] = viewport.toScreen(box[2] + 0.5, box[3] + 0.5);
+      for (const [colour, width] of [["rgba(0, 0, 0, 0.6)", 4], ["#ffe119", 2]]) {
+        context.strokeStyle = colour;
+        context.lineWidth = width;
+        context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+      }
+    }
+    for (const [x, y, isInside] of clicks) this._drawClick(context, ...viewport.toScreen(x, y), isInside);
+    if (cursor) this._drawCross(context, ...viewport.toScreen(...cursor));
+    if (brush) {
+      context.strokeStyle = "rgba(255, 255, 255, 0.9)";
+      context.lineWidth = 1.5;
+      context.beginPath();
+      context.arc(brush.x, brush.y, brush.radius * viewport.scale, 0, 2 * Math.PI);
+      context.stroke();
+      context.strokeStyle = "rgba(0, 0, 0, 0.8)";
+      context.lineWidth = 0.75;
+      context.stroke();
+    }
+  }
+
+  // A disc with plus or minus: told apart without colours too.
+  _drawClick(context, x, y, isInside) {
+    context.beginPath();
+    context.arc(x, y, 7, 0, 2 * Math.PI);
+    context.fillStyle = isInside ? "#00a854" : "#d4262c";
+    context.fill();
+    context.lineWidth = 2;
+    context.strokeStyle = "#fff";
+    context.stroke();
+    context.beginPath();
+    context.moveTo(x - 3.5, y);
+    context.lineTo(x + 3.5, y);
+    if (isInside) {
+      context.moveTo(x, y - 3.5);
+      context.lineTo(x, y + 3.5);
+    }
+    context.stroke();
+  }
+
+  _drawCross(context, x, y) {
+    for (const [colour, width] of [["rgba(0, 0, 0, 0.7)", 4], ["#fff", 1.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.beginPath();
+      context.moveTo(x - 14, y); context.lineTo(x - 4, y);
+      context.moveTo(x + 4, y); context.lineTo(x + 14, y);
+      context.moveTo(x, y - 14); context.lineTo(x, y - 4);
+      context.moveTo(x, y + 4); context.lineTo(x, y + 14);
+      context.stroke();
+    }
+  }
+
+  _ready(canvas, viewport) {
+    const width = Math.round(viewport.room[0] * devicePixelRatio);
+    const height = Math.round(viewport.room[1] * devicePixelRatio);
+    if (canvas.width !== width || canvas.height !== height) {
+      canvas.width = width;
+      canvas.height = height;
+    }
+    const context = canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, width, height);
+    return context;
+  }
+
+  _place(context, viewport) {
+    const factor = viewport.scale * devicePixelRatio;
+    context.setTransform(factor, 0, 0, factor, viewport.x * devicePixelRatio, viewport.y * devicePixelRatio);
+  }
+}

@@ -1,0 +1,103 @@
+"""A session in plain values, as the front end takes them."""
+
+from typing import Any
+
+import msgspec
+
+from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.page.annotations import SPLITS
+from samtune.page.answering import Candidate
+from samtune.page.mask_message import MaskMessage
+from samtune.page.parts import SceneWindows
+from samtune.page.rounds import Tuning
+from samtune.page.session import Answers, Session
+from samtune.page.state import Accepted
+
+Plain = dict[str, Any]
+
+
+def tell_mask(mask: PlacedMask) -> Plain:
+    return dict(msgspec.to_builtins(MaskMessage.of(mask)))
+
+
+def tell_session(session: Session, tuning: Tuning | None) -> Plain:
+    """Model, classes, rounds, and the images in the order in which they are gone through."""
+    kept = session.kept.annotations
+    with_objects = {
+        name: sum(bool(each.objects) for each in kept.of_split(is_held_out))
+        for is_held_out, name in SPLITS.items()
+    }
+    return {
+        "rounds": [msgspec.to_builtins(each) for each in session.kept.rounds],
+        "tuning": None if tuning is None else tuning.told(),
+        "withObjects": with_objects,
+        "contestants": list(session.answering.names),
+        "canBeScaled": session.answering.can_be_scaled,
+        "classes": session.kept.classes,
+        "folder": str(session.out),
+        "hasTruth": session.images.has_truth,
+        "isStack": session.is_stack,
+        "current": session.current,
+        "progress": session.queue.progress(),
+        "images": [_tell_work(session, index) for index in session.queue.order()],
+    }
+
+
+def _tell_work(session: Session, index: int) -> Plain:
+    work = session.works[index]
+    return {
+        "index": index, "name": work.image_id, "status": work.status,
+        "isHeldOut": bool(work.is_held_out), "numObjects": len(work.history.state.objects),
+        "doubt": work.doubt,
+    }  # fmt: skip
+
+
+def tell_image(session: Session, index: int, known: int = -1) -> Plain:
+    """An image: its prompt, and its objects where they are not those of the number `known`."""
+    hw, work = session.hw(index), session.works[index]
+    history = work.history
+    state, objects_number = history.state, history.objects_number
+    told = {
+        "index": index, "name": work.image_id, "height": hw[0], "width": hw[1],
+        "status": work.status, "isHeldOut": bool(work.is_held_out), "number": history.number,
+        "clicks": [[click.x, click.y, click.is_inside] for click in state.clicks],
+        "box": state.box, "hand": None if state.hand is None else tell_mask(state.hand),
+        "replaces": state.replaces, "canUndo": history.can_undo, "canRedo": history.can_redo,
+        "objectsNumber": objects_number,
+    }  # fmt: skip
+    source = session.images.source
+    if isinstance(source, SceneWindows) and source.scene.is_placed:
+        told["onMap"] = source.corner_to_crs(index)
+    if known != objects_number:
+        told["objects"] = [_tell_object(each) for each in state.objects]
+        told["suggested"] = [_tell_object(each) for each in state.suggested]
+    return told
+
+
+def _tell_object(made: Accepted) -> Plain:
+    return {
+        "number": made.number, "name": made.name, "by": made.by, "score": made.score,
+        "area": made.mask.area, "mask": tell_mask(made.mask),
+    }  # fmt: skip
+
+
+def tell_answers(answers: Answers | None, number: int) -> Plain:
+    """What base and tuned say; of a question that was overtaken, that it is."""
+    if answers is None:
+        return {"number": number, "isStale": True}
+    offers = {
+        name: {
+            "best": offer.best, "agreement": offer.agreement,
+            "candidates": [_tell_candidate(each) for each in offer.candidates],
+        }
+        for name, offer in answers.offers.items()
+    }  # fmt: skip
+    return {
+        "number": answers.number, "strength": answers.strength, "isFinal": answers.is_final,
+        "isStale": False, "agreement": answers.agreement, "offers": offers,
+    }  # fmt: skip
+
+
+def _tell_candidate(candidate: Candidate) -> Plain:
+    mask = tell_mask(candidate.mask)
+    return {"score": candidate.score, "iou": candidate.iou, "mask": mask}

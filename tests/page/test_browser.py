@@ -1,0 +1,194 @@
+"""The page in a browser: what a person does on it, with the command behind it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samtune.inference.predictor import SamPredictor
+from samtune.masks import rle_to_mask
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium to open the page in")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1200, "height": 800})
+    opened = context.new_page()
+    errors = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    context.close()
+    assert errors == []
+
+
+def begin(run, pictures, out):
+    """The command, and the address that it prints."""
+    command = [sys.executable, "-m", "samtune.cli", "open", run, pictures, "--out", out]
+    running = subprocess.Popen(
+        [*map(str, command), "--no-browser", "--focus", "off"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return running, running.stdout.readline().strip()
+
+
+def place_of(page, x, y, pane="tuned"):
+    """Where a pixel of the image (90 x 120, fitted) is on the screen."""
+    room = page.locator(f".pane.{pane} .overlay").bounding_box()
+    scale = min(room["width"] / 120, room["height"] / 90)
+    left = room["x"] + (room["width"] - 120 * scale) / 2
+    top = room["y"] + (room["height"] - 90 * scale) / 2
+    return left + (x + 0.5) * scale, top + (y + 0.5) * scale
+
+
+def answered(page):
+    page.locator("body:not(.waiting)").wait_for()
+    page.locator(".pane.tuned .fact").first.wait_for()
+
+
+def test_a_person_opens_clicks_compares_accepts_and_loses_nothing(
+    page, tuned_run, tuned, pictures, tmp_path, open_it
+):
+    out = tmp_path / "kept"
+    running, address = begin(tuned_run, pictures, out)
+    try:
+        page.goto(address)
+        page.locator("#image-name", has_text="p0").wait_for()
+        page.mouse.click(*place_of(page, 40, 30))
+        answered(page)
+        assert page.locator("#candidates button").count() == 3
+        assert page.locator(".pane.base .fact").count() == 1
+        (clicked,) = json.loads((out / "session.json").read_text())["prompts"]["p0"]["clicks"]
+        assert clicked[:2] == pytest.approx([40, 30], abs=0.51)
+        page.keyboard.press("1")
+        # one more, taken back
+        page.mouse.click(*place_of(page, 80, 60, "base"), button="right")
+        page.locator("#candidates").wait_for(state="hidden")
+        page.keyboard.press("z")
+        page.locator("#candidates").wait_for()
+        answered(page)
+        page.keyboard.press("3")
+        page.keyboard.press("Enter")
+        page.locator("#objects .number", has_text="1").wait_for()
+        page.locator("#images button", has_text="p1").click()
+        page.locator("#image-name", has_text="p1").wait_for()
+        start, end = place_of(page, 20, 15), place_of(page, 70, 55)
+        page.mouse.move(*start)
+        page.mouse.down()
+        page.mouse.move(*end, steps=4)
+        page.mouse.up()
+        answered(page)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    content = json.loads((out / "train.json").read_text())
+    (kept,) = content["annotations"]
+    predictor = SamPredictor(tuned)
+    session = open_it(focus="off")
+    predictor.set_image(session.sample(0).image)
+    masks = predictor.predict(np.array([clicked[:2]]), np.array([1]))[0]
+    assert np.array_equal(rle_to_mask(kept["segmentation"]), masks[2])
+    assert_it_comes_back(page, session, masks[2])
+
+
+def assert_it_comes_back(page, session, mask):
+    from samtune.page.server import build_server, listen
+
+    assert np.array_equal(session.masks_of(0)[1], mask)
+    listening = listen("127.0.0.1", 0)
+    server = build_server(session, listening, "again")
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/again/")
+        page.locator("#objects .number", has_text="1").wait_for()
+        page.locator("#images button", has_text="p1").click()
+        page.locator("#image-name", has_text="p1").wait_for()
+        answered(page)  # the box that was drawn before the end
+        assert session.state(1).box == pytest.approx([20, 15, 70, 55], abs=1.01)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+NOTEBOOK = """
+<div id="cell"></div>
+<script type="module">
+  const listeners = [];
+  const model = {
+    get: (name) => window.widgetState[name],
+    on: (_, does) => listeners.push(does),
+    off: () => {},
+    send: async (message) => {
+      const { told, bytes } = await window.kernel(message);
+      const buffer = Uint8Array.from(bytes).buffer;
+      for (const does of listeners) does(told, [new DataView(buffer)]);
+    },
+  };
+  window.widgetState = await window.widget();
+  const code = new Blob([window.widgetState.code], { type: "text/javascript" });
+  const { default: made } = await import(URL.createObjectURL(code));
+  made.render({ model, el: document.getElementById("cell") });
+</script>
+"""
+
+
+def test_the_widget_of_a_notebook_is_clicked_on(page, open_it):
+    pytest.importorskip("anywidget")
+    from samtune.page.widget import PageWidget
+
+    session = open_it(focus="off")
+    hostile = "<img src=x onerror=alert(1)>"
+    session.add_class(hostile)
+    page.on("dialog", lambda dialog: pytest.fail("a name became code"))
+    shown, sent = PageWidget(session, height=600), []
+    shown.send = lambda told, buffers: sent.append({"told": told, "bytes": list(buffers[0])})
+
+    def kernel(message):
+        thread = threading.Thread(target=shown._asked, args=(shown, message, []))
+        thread.start()
+        thread.join()
+        return sent.pop()
+
+    page.expose_function("kernel", kernel)
+    state = {"files": dict(shown.files), "height": 600, "code": str(shown._esm)}
+    page.expose_function("widget", lambda: state)
+    page.route(
+        "http://notebook.test/",
+        lambda route: route.fulfill(body=NOTEBOOK, content_type="text/html"),
+    )
+    page.goto("http://notebook.test/")
+    frame = page.frame_locator("iframe")
+    frame.locator("#image-name", has_text="p0").wait_for()
+    frame.locator(".pane.tuned .overlay").click()
+    frame.locator(".pane.tuned .fact").first.wait_for()
+    frame.locator("body:not(.waiting)").wait_for()
+    frame.locator("#accept").click()
+    frame.locator("#objects .number", has_text="1").wait_for()
+    assert list(session.masks_of(0)) == [1]
+    assert frame.locator("#classes .name", has_text=hostile).count() == 1
+    assert frame.locator("img").count() == 0
+
+
+def test_the_static_files_are_those_of_the_package():
+    import samtune.page
+
+    folder = Path(samtune.page.__file__).parent / "static"
+    assert {"index.html", "main.js", "style.css"} <= {file.name for file in folder.iterdir()}

@@ -1,0 +1,99 @@
+"""Scenes window by window, volumes slice by slice."""
+
+import numpy as np
+import pytest
+
+from samtune.errors import UserError
+from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.page.images import Pictures, open_images
+from samtune.page.parts import SceneWindows, VolumeSlices
+from samtune.page.session import Session
+from samtune.reading import Reading
+from tests.conftest import draw_discs
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A scene of 1300 x 1100 pixels of half a metre, upper left corner at 600000, 5000000."""
+    rasterio = pytest.importorskip("rasterio")
+    image = np.random.default_rng(0).integers(0, 255, (3, 1300, 1100), dtype=np.uint8)
+    path = tmp_path / "scene.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=1300, width=1100, count=3, dtype="uint8",
+        crs="EPSG:32633", transform=rasterio.transform.from_origin(600000, 5000000, 0.5, 0.5),
+    ) as file:  # fmt: skip
+        file.write(image)
+    return path, image
+
+
+def test_a_scene_is_seen_in_windows_of_its_file(scene):
+    path, image = scene
+    found = open_images([path], Reading())
+    windows = found.source
+    assert isinstance(windows, SceneWindows)
+    assert [record.image_id for record in windows.records] == [
+        "scene@0,0", "scene@76,0", "scene@0,276", "scene@76,276",
+    ]  # fmt: skip
+    assert np.array_equal(windows.read(3).image, np.moveaxis(image[:, 276:1300, 76:1100], 0, 2))
+    assert windows.corner_to_crs(3) == (0.5, 0.0, 600038.0, 0.0, -0.5, 4999862.0)
+
+
+def test_accepted_objects_lie_on_the_map(scene, tuned, tmp_path):
+    pyogrio = pytest.importorskip("pyogrio")
+    shapely = pytest.importorskip("shapely")
+    session = Session(tuned, True, open_images([scene[0]], Reading()), tmp_path / "kept")
+    session.mend(3, PlacedMask(10, 20, np.ones((4, 6), np.bool_)))
+    session.accept(3, "roof")
+    _, _, shapes, fields = pyogrio.raw.read(tmp_path / "kept" / "objects.gpkg")
+    (outline,) = shapely.from_wkb(shapes)
+    # column 76 + 20 and row 276 + 10 of the scene, six columns and four rows of half a metre
+    assert outline.bounds == (600048.0, 4999855.0, 600051.0, 4999857.0)
+    assert outline.area == 6.0
+    assert [field[0] for field in fields][:2] == ["roof", "hand"]
+    session.delete(3, 1)
+    assert len(pyogrio.raw.read(tmp_path / "kept" / "objects.gpkg")[2]) == 0
+
+
+def test_a_tiff_that_lies_nowhere_is_a_picture(tmp_path):
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 30, 3), np.uint8), photometric="rgb")
+    assert isinstance(open_images([tmp_path / "a.tif"], Reading()).source, Pictures)
+
+
+@pytest.fixture
+def volume(tmp_path):
+    """Eight slices with the same discs, one behind the other."""
+    nibabel = pytest.importorskip("nibabel")
+    grey = draw_discs((64, 64), 2, 3)[0].mean(2)
+    voxels = np.repeat(grey.T[:, ::-1, None], 8, axis=2).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1, 1, 3, 1])), tmp_path / "v.nii.gz")
+    return tmp_path / "v.nii.gz"
+
+
+def test_a_volume_is_gone_through_slice_by_slice(volume, tuned, tmp_path):
+    session = Session(tuned, True, open_images([volume], Reading()), tmp_path / "kept")
+    assert isinstance(session.images.source, VolumeSlices)
+    assert session.is_stack
+    assert session.queue.order() == list(range(8))
+    assert session.current == 4
+    assert session.works[2].image_id == "v/axial0002"
+
+
+def test_an_object_is_carried_to_the_slices_around(volume, tuned, tmp_path):
+    session = Session(tuned, True, open_images([volume], Reading()), tmp_path / "kept")
+    with pytest.raises(UserError, match="before it is carried on"):
+        session.carry(4)
+    session.drag_box(4, [20, 20, 40, 40])
+    session.carry(4, "lesion")
+    assert session.state(4).is_empty
+    suggested = [session.state(n).suggested for n in range(8)]
+    assert [each.name for each in suggested[4]] == ["lesion"]
+    assert sum(map(len, suggested)) > 1
+    session.take(4, [1])
+    assert list(session.masks_of(4)) == [1]
+
+
+def test_only_slices_are_carried_through(open_it):
+    with pytest.raises(UserError, match="open its file"):
+        open_it().carry(0)
