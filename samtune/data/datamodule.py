@@ -14,6 +14,7 @@ from samtune.data.formats import open_splits
 from samtune.data.loader import BatchLoader
 from samtune.data.settings import DataSettings
 from samtune.data.source import Source, Subset, Tiles
+from samtune.data.views import ViewDataset, collate_views
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
@@ -27,6 +28,8 @@ _WINDOWS_AN_EPOCH = 256
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
 # General pictures, and objects of each
 _NUM_GENERAL, _GENERAL_OBJECTS = 256, 4
+# Views that a head is validated on, at most
+_VIEWS_VALIDATED = 200
 
 
 class SamDataModule(pl.LightningDataModule):
@@ -169,6 +172,17 @@ class SamDataModule(pl.LightningDataModule):
         store = self._open_store(model)
         return PromptedDataset(source, settings, self.val_protocols, False, store)
 
+    def views_dataset(self, split: str, model: Any) -> ViewDataset:
+        """Views for a dense head: drawn of training images, of the others as they are in use."""
+        source, per_image = self.whole_source(split), max(1, self.windows("train"))
+        settings = model.view(self.seed, self.augment, per_image, self.on_error)
+        if split == "train":
+            return ViewDataset(source, settings, True)
+        if settings.tile:
+            source = Tiles(source, settings.tile, 0)
+        step = -(-len(source) // (self._most_validated or _VIEWS_VALIDATED))
+        return ViewDataset(Subset(source, list(range(0, len(source), step))), settings, False)
+
     def general_dataset(self, model: Any) -> PromptedDataset:
         """Drawn pictures with prompts, that a model may be held to what its base answers."""
         settings = replace(
@@ -205,10 +219,16 @@ class SamDataModule(pl.LightningDataModule):
         return self.store
 
     def train_dataloader(self) -> BatchLoader:
-        dataset = self.train_dataset(self._trained_model())
-        self._train_loader = BatchLoader(
-            dataset, self.batch_size, self.seed, self.num_workers, *self._place()
-        )
+        model, place = self._trained_model(), self._place()
+        if model.reads_views:
+            self._train_loader = BatchLoader(
+                self.views_dataset("train", model), self.batch_size, self.seed, self.num_workers,
+                *place, collate=collate_views,
+            )  # fmt: skip
+        else:
+            self._train_loader = BatchLoader(
+                self.train_dataset(model), self.batch_size, self.seed, self.num_workers, *place
+            )
         self._train_loader.load_state_dict(self._loader_state)
         self._loader_state = {"num_given": 0}
         return self._train_loader
@@ -225,7 +245,13 @@ class SamDataModule(pl.LightningDataModule):
         self._loader_state = state_dict
 
     def val_dataloader(self) -> BatchLoader:
-        dataset = self.val_dataset(self._trained_model())
+        model = self._trained_model()
+        if model.reads_views:
+            return BatchLoader(
+                self.views_dataset("val", model), self.batch_size, None, self.num_workers,
+                *self._place(), collate=collate_views,
+            )  # fmt: skip
+        dataset = self.val_dataset(model)
         return BatchLoader(dataset, self.batch_size, None, self.num_workers, *self._place())
 
     def _place(self) -> tuple[int, int]:

@@ -192,6 +192,7 @@ def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
     from samtune.files import write_text
     from samtune.tasks.check import check_before_fit
     from samtune.tasks.choosing import choose_weights
+    from samtune.tasks.choosing_decoding import choose_decoding
     from samtune.tasks.opening import bound_threads, input_side
     from samtune.tasks.processes import is_first
     from samtune.training.preparing import fit_memory
@@ -218,7 +219,10 @@ def train(settings: FitSettings, checkpoint: Path | None = None) -> Run:
     training.trainer.fit(
         training.model, training.data, ckpt_path=str(checkpoint) if checkpoint else None
     )
-    if settings.choose and settings.data.format != "drawn":
+    if settings.model.head != "none":
+        if is_first() and settings.choose:
+            log.info(choose_decoding(training.data, run, settings.model.head))
+    elif settings.choose and settings.data.format != "drawn":
         if training.trainer.world_size == 1:
             log.info(choose_weights(training, run))
         else:

@@ -1,6 +1,7 @@
 """From settings to a trainer, a model and data that Lightning can run."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ from pytorch_lightning.strategies import (
 )
 
 from samtune.data.datamodule import SamDataModule
+from samtune.data.source import Source
+from samtune.data.views import fitting_tile
 from samtune.errors import UserError, first_line
 from samtune.training.budget import Budget, seconds_of
 from samtune.training.callbacks import build_callbacks, with_progress_bar
+from samtune.training.heads import HeadTuner
 from samtune.training.loggers import build_loggers
 from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
-from samtune.training.settings import FitSettings, TrainerSettings
+from samtune.training.settings import FitSettings, ModelSettings, TrainerSettings
 
 
 @dataclass
@@ -33,7 +37,7 @@ class Training:
     """
 
     settings: FitSettings
-    model: SamTuner
+    model: SamTuner | HeadTuner
     data: SamDataModule
     trainer: pl.Trainer
 
@@ -49,10 +53,7 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
         UserError: an accelerator is not there, a strategy unknown, or settings do not go together.
     """
     data = SamDataModule(settings.data)
-    model = SamTuner(
-        settings.base, settings.model, settings.data.recipe, settings.data.reading,
-        settings.checkpoint, settings.image_size,
-    )  # fmt: skip
+    model = _build_model(settings, data)
     run = Path(settings.run)
     try:
         pl.seed_everything(settings.seed, workers=True, verbose=False)
@@ -60,12 +61,13 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
         if budget is not None:
             data.spread_validation(budget.most_validated)
         trainer = pl.Trainer(
-            **_arguments(settings.trainer, budget),
+            **_arguments(settings.trainer, budget, isinstance(model, HeadTuner)),
             callbacks=build_callbacks(
                 run,
                 settings.early_stopping,
                 settings.checkpoint_steps,
                 settings.logging.panels,
+                model.monitor,
                 budget,
             ),
             logger=build_loggers(run, settings.logging, plain),
@@ -89,8 +91,39 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     return Training(settings, model, data, trainer)
 
 
-def _arguments(settings: TrainerSettings, budget: Budget | None) -> dict[str, Any]:
+def _build_model(settings: FitSettings, data: SamDataModule) -> SamTuner | HeadTuner:
+    """What is trained: SAM, or a head beside it, which has to know the data first.
+
+    Raises:
+        UserError: settings do not go together, or the data cannot be read.
+    """
+    model = settings.model
+    if model.head == "none":
+        return SamTuner(
+            settings.base, model, settings.data.recipe, settings.data.reading,
+            settings.checkpoint, settings.image_size,
+        )  # fmt: skip
+    if settings.auto or settings.data.cache.mode != "off":
+        raise UserError(
+            "auto and data.cache are for a SAM that is tuned: leave them out for a head"
+        )
+    data.setup("fit")
+    return HeadTuner(
+        settings.base, model, partial(_look, model, data.whole_source("train")),
+        settings.data.reading, settings.checkpoint, settings.image_size,
+    )  # fmt: skip
+
+
+def _look(model: ModelSettings, source: Source, side: int) -> dict[str, Any]:
+    """Settings of a head that the training images tell."""
+    tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
+    return {"tile": tile}
+
+
+def _arguments(settings: TrainerSettings, budget: Budget | None, is_head: bool) -> dict[str, Any]:
     found = {**asdict(settings), "max_time": settings.max_time or None}
+    if is_head:  # without training it is nothing to compare with
+        found["num_sanity_val_steps"] = 0
     if budget is None:
         return found
     every = budget.between_validations
@@ -113,12 +146,15 @@ def _require_whole_weights(strategy: Strategy) -> None:
 def fit_memory(training: Training) -> list[str]:
     """Choose batch, accumulation, chunks and checkpointing by what is free, and note the choice.
 
+    For a SAM that is tuned: heads are small.
+
     Returns:
         What was looked at and chosen, line by line.
     """
     model, data, trainer, settings = (
         training.model, training.data, training.trainer, training.settings,
     )  # fmt: skip
+    assert isinstance(model, SamTuner), "settings refuse auto for heads"
     model.configure_model()
     device = trainer.strategy.root_device
     weights = sum(p.numel() * p.element_size() for p in model.parameters())

@@ -1,0 +1,6 @@
+"""All heads by name: a new one is a line here."""
+
+from samtune.heads.head import DenseHead
+from samtune.heads.instances import InstanceHead
+
+HEADS: dict[str, type[DenseHead]] = {kind.name: kind for kind in (InstanceHead,)}

@@ -1,0 +1,77 @@
+"""All objects of an image by the instance head: no grid, no prompts, no thresholds of SAM's scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from samtune.errors import UserError
+from samtune.heads.instances import InstanceHead
+from samtune.heads.views import image_maps
+from samtune.inference.automatic.candidates import Candidate
+from samtune.inference.automatic.crops import CropBox
+from samtune.models.backend import Sam
+from samtune.types import FloatArray, ImageArray, LabelArray
+
+
+class InstanceFinder:
+    """What stands in for `AutomaticMaskGenerator` where a model has an instance head.
+
+    Args:
+        sam: with a head `instances`.
+
+    Raises:
+        UserError: it has none.
+    """
+
+    def __init__(self, sam: Sam) -> None:
+        if InstanceHead.name not in sam.heads:
+            raise UserError(
+                "the model has no head 'instances': train one by samtune fit --model.head instances "
+                "with the model as --base"
+            )
+        self.sam = sam
+        self.head: Any = sam.heads[InstanceHead.name]
+
+    def maps(self, image: ImageArray) -> FloatArray:
+        """Foreground, depth and centre (3, H, W) of an image, stretched already.
+
+        Raises:
+            UserError: the model answers with NaN.
+        """
+        sam = self.sam
+        found = image_maps(sam.encode_for_heads, self.head, image, sam.frame, sam.device)
+        if not np.isfinite(found).all():
+            raise UserError("the head answers with NaN: its weights or the encoder's are damaged")
+        return found
+
+    def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
+        """(H, W) labels from 1, and the (N,) scores of the objects."""
+        labels, scores = self.head.decode(self.maps(image))
+        return labels, scores
+
+    def search(self, image: ImageArray, tiles: Sequence[CropBox] = ()) -> list[Candidate]:
+        """Objects, best first; `tiles` are those of a search by a grid: the head has its own views."""
+        labels, scores = self.labels(image)
+        return to_candidates(labels, scores)
+
+
+def to_candidates(labels: LabelArray, scores: NDArray[np.float32]) -> list[Candidate]:
+    """Objects of (H, W) labels as masks, best first.
+
+    A score stands for both the predicted IoU and the stability; the point is the middle of the box.
+    """
+    hw = (int(labels.shape[0]), int(labels.shape[1]))
+    found = []
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        if place is None:
+            continue
+        rows, columns = place
+        box = np.array([columns.start, rows.start, columns.stop - 1, rows.stop - 1], np.int64)
+        score = float(scores[number - 1])
+        middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
+        bits = np.packbits(labels[place] == number)
+        found.append(Candidate(box, bits, hw, score, score, middle, (0, 0, hw[1], hw[0])))
+    return sorted(found, key=lambda candidate: -candidate.predicted_iou)
