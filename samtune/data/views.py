@@ -36,7 +36,7 @@ _LEAST, _MOST = 0.7, 1.4
 _AROUND = 0.6
 # In use a typical object covers so many tokens, of so many pixels of the input; the least tile; images
 # that are looked at for it
-_TOKENS, _TOKEN, _LEAST_TILE, _LOOKED_AT = 2, 16, 64, 40
+_TOKENS, _TOKEN, _LEAST_TILE, _LOOKED_AT = 1.5, 16, 64, 40
 # Of images that each reading process keeps
 _KEPT_BYTES = 2**29
 
@@ -188,7 +188,7 @@ def collate_views(items: Sequence[View | Failure | None]) -> View | Failure:
 
 
 def fitting_tile(source: Source, side: int) -> int:
-    """Side of the views in which a head sees typical objects large enough; 0 for whole images.
+    """Side of the views in which a head sees typical objects large enough, at most that of the images.
 
     Larger than a prompt's, for a head sees the pixels as well: fewer views make it quick.
 
@@ -198,10 +198,10 @@ def fitting_tile(source: Source, side: int) -> int:
     """
     step = -(-len(source) // _LOOKED_AT)
     samples = [source.read(index) for index in range(0, len(source), step)]
+    longest = max(max(sample.image.shape[:2]) for sample in samples)
     areas = [place.area for sample in samples for place in find_objects(sample.labels)]
     if not areas:
-        return 0
+        return longest
     typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
     tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
-    longest = max(max(sample.image.shape[:2]) for sample in samples)
-    return tile if tile < longest else 0
+    return min(tile, longest)

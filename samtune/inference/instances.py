@@ -21,18 +21,19 @@ class InstanceFinder:
 
     Args:
         sam: with a head `instances`.
+        min_quality: objects of a lower score are left out.
 
     Raises:
         UserError: it has none.
     """
 
-    def __init__(self, sam: Sam) -> None:
+    def __init__(self, sam: Sam, min_quality: float = 0.0) -> None:
         if InstanceHead.name not in sam.heads:
             raise UserError(
                 "the model has no head 'instances': train one by samtune fit --model.head instances "
                 "with the model as --base"
             )
-        self.sam = sam
+        self.sam, self.min_quality = sam, min_quality
         self.head: Any = sam.heads[InstanceHead.name]
 
     def maps(self, image: ImageArray) -> FloatArray:
@@ -54,8 +55,8 @@ class InstanceFinder:
 
     def search(self, image: ImageArray, tiles: Sequence[CropBox] = ()) -> list[Candidate]:
         """Objects, best first; `tiles` are those of a search by a grid: the head has its own views."""
-        labels, scores = self.labels(image)
-        return to_candidates(labels, scores)
+        found = to_candidates(*self.labels(image))
+        return [each for each in found if each.predicted_iou >= self.min_quality]
 
 
 def to_candidates(labels: LabelArray, scores: NDArray[np.float32]) -> list[Candidate]:

@@ -13,9 +13,12 @@ Focus = Literal["auto", "off"]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How everything is looked for without a prompt; the names are segment_anything's.
+    """How everything is looked for without a prompt; of a grid the names are segment_anything's.
 
     Attributes:
+        by: `head` takes the instance head of a model (samtune fit --model.head instances), `grid` asks
+            SAM at each point of a grid; `auto` takes the head where there is one.
+        min_quality: of a head's objects, those stay whose score is this or more.
         points_per_side: of the grid (default: as samtune thresholds had, or 32).
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks stay with a predicted IoU above it (default: what samtune thresholds
@@ -30,6 +33,8 @@ class SearchSettings:
         min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.
     """
 
+    by: Literal["auto", "grid", "head"] = "auto"
+    min_quality: Share = 0.0
     points_per_side: PointsPerSide | None = None
     points_per_batch: Positive = 64
     pred_iou_thresh: Share | None = None

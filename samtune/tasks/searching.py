@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
@@ -10,6 +11,7 @@ from samtune.inference.settings import SearchSettings
 from samtune.tasks.settings import Layer, build
 
 if TYPE_CHECKING:
+    from samtune.inference.automatic.candidates import Candidate
     from samtune.inference.automatic.generator import AutomaticMaskGenerator
     from samtune.models.backend import Sam
 
@@ -30,6 +32,72 @@ def search_settings(search: Layer | SearchSettings | None, has_prompts: bool) ->
     return settings
 
 
+@dataclass(frozen=True)
+class Finder:
+    """What looks for everything in a picture: a grid of points, or a head.
+
+    Attributes:
+        sam: the network.
+        search: picture and its tiles -> masks, best first; a head has views of its own, and takes no
+            tiles.
+        causes: all that its masks depend on but the picture, as JSON can hold it.
+        hint: what to try where nothing was found.
+        tile: side of the tiles or views that it looks at; 0 for the whole picture.
+        is_head: it is a head.
+    """
+
+    sam: Sam
+    search: Callable[..., list[Candidate]]
+    causes: dict[str, Any]
+    hint: str
+    tile: int
+    is_head: bool
+
+
+def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
+    """The head of a model, where it has one and no grid is wanted; or else a grid.
+
+    Raises:
+        UserError: there is no head and one is wanted, or settings of a grid are given to a head.
+    """
+    if settings.by == "head" or (settings.by == "auto" and "instances" in sam.heads):
+        return _head_finder(sam, settings)
+    if settings.min_quality:
+        raise UserError(
+            "search.min_quality is for the objects of a head: give search.pred_iou_thresh to a grid"
+        )
+    generator = make_generator(sam, settings)
+    return Finder(
+        sam, generator.search, causes_of(generator, settings), thresholds_hint(generator),
+        sam.reading.tile, False,
+    )  # fmt: skip
+
+
+def _head_finder(sam: Sam, settings: SearchSettings) -> Finder:
+    from samtune.heads.saving import head_sha256
+    from samtune.inference.instances import InstanceFinder
+    from samtune.models.loading import tuned_sha256
+
+    usual = SearchSettings(by=settings.by, min_quality=settings.min_quality)
+    if given := asdict(settings).items() - asdict(usual).items():
+        name = min(name for name, _ in given)
+        raise UserError(
+            f"search.{name} is for a grid of points, and this model has a head: leave it out, or set "
+            "search.by grid"
+        )
+    finder = InstanceFinder(sam, settings.min_quality)
+    causes = {
+        "weights": tuned_sha256(sam), "side": sam.image_size, "head": head_sha256(finder.head),
+        "min_quality": settings.min_quality, "reading": sam.reading.as_dict(),
+    }  # fmt: skip
+    hint = (
+        f"lower search.min_quality ({settings.min_quality:g}), or ask on a grid: search.by grid"
+        if settings.min_quality
+        else "ask on a grid: search.by grid"
+    )
+    return Finder(sam, finder.search, causes, hint, finder.head.tile, True)
+
+
 def make_generator(sam: Sam, settings: SearchSettings) -> AutomaticMaskGenerator:
     """The generator that the settings describe; the grid is that of the thresholds, if any were found.
 
@@ -43,6 +111,7 @@ def make_generator(sam: Sam, settings: SearchSettings) -> AutomaticMaskGenerator
 
 def _arguments(sam: Sam, settings: SearchSettings) -> dict[str, Any]:
     found = asdict(settings)
+    del found["by"], found["min_quality"]
     if found["points_per_side"] is None:
         found["points_per_side"] = (
             sam.thresholds.points_per_side if sam.thresholds else usual_points(sam.reading.tile)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samtune.errors import UserError
 from samtune.files import require_new
@@ -16,14 +16,15 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
-from samtune.tasks.searching import causes_of, make_generator, search_settings, thresholds_hint
+from samtune.tasks.searching import Finder, make_finder, search_settings
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
 
 if TYPE_CHECKING:
-    from samtune.inference.automatic.generator import AutomaticMaskGenerator
     from samtune.inference.geo.scenes import SceneSettings
 
 _LEAST_TILE = 32
+# Views of a head along a side of a scene's window
+_VIEWS_A_WINDOW = 3
 # Files that people ask for, and that are not written.
 _MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg", ".jp2")
 
@@ -104,6 +105,9 @@ def segment(
     perimeter; prompts segments what the boxes and points of a vector file show instead (several
     points of one feature are of one object; an area's bounds are its box).
 
+    A model with an instance head (samtune fit --model.head instances) looks by it, in views of its own;
+    search.by grid asks SAM on the grid of points instead.
+
     Either way a call that broke off goes on when it is made again.
 
     Args:
@@ -111,7 +115,7 @@ def segment(
         images: image files, or folders of them; or one scene.
         out: folder for the results; of a scene the file.
         prompts: of a scene: a vector file of boxes, polygons or points.
-        search: grid of points, thresholds and crops.
+        search: by a head or a grid of points; its thresholds and crops.
         scene: what becomes of the objects of a scene.
         reading: of the pixels, where it is to be otherwise than in training; its tile is larger than
             the objects (0: the whole image, or of a scene windows as large as the model's input).
@@ -138,16 +142,17 @@ def segment(
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     sam = open_model(model, checkpoint, image_size, device)
     sam.reading = reading_of(sam, reading)
-    generator = make_generator(sam, settings)
+    finder = make_finder(sam, replace(settings, by="grid") if source else settings)
     if is_scene(place):
-        windows = _scene_settings(options, sam.reading.tile or sam.image_size, overlap)
-        about = causes_of(generator, settings)
-        return _segment_scene(generator, about, paths[0], place, source, options, windows)
-    tile = sam.reading.tile
-    overlap = _overlap(tile, overlap, settings)
-    causes = {**causes_of(generator, settings), "overlap": overlap}
-    finder = ImageSearch(generator, place, tile, overlap, overlay, overwrite, causes)
-    return finder.segment(paths)
+        side = sam.reading.tile or sam.image_size
+        if finder.is_head:  # which blends its views in a window
+            side = max(side, _VIEWS_A_WINDOW * finder.tile)
+        windows = _scene_settings(options, side, overlap)
+        return _segment_scene(finder, paths[0], place, source, options, windows)
+    if finder.is_head and overlap >= 0:
+        raise UserError("overlap is of tiles that are searched by a grid: a head has its own")
+    overlap = 0 if finder.is_head else _overlap(finder.tile, overlap, settings)
+    return ImageSearch(finder, place, overlap, overlay, overwrite).segment(paths)
 
 
 def is_scene(out: Path) -> bool:
@@ -255,17 +260,17 @@ def _scene_settings(options: SceneOptions, side: int, overlap: int) -> SceneSett
 
 
 def _segment_scene(
-    generator: AutomaticMaskGenerator, about: dict[str, Any], path: Path, out: Path,
-    prompts: Path | None, options: SceneOptions, settings: SceneSettings,
+    finder: Finder, path: Path, out: Path, prompts: Path | None, options: SceneOptions,
+    settings: SceneSettings,
 ) -> Segmentation:  # fmt: skip
     from samtune.data.geo.raster import open_scene
     from samtune.data.geo.vector import read_polygons
     from samtune.inference.geo.scenes import find_everything, segment_prompted, segment_scene
 
-    sam, hint = generator.predictor.model, thresholds_hint(generator)
+    sam, hint, about = finder.sam, finder.hint, finder.causes
     scene = open_scene(path, sam.reading)
     if prompts is None:
-        count = segment_scene(scene, find_everything(generator), out, settings, about)
+        count = segment_scene(scene, find_everything(finder.search), out, settings, about)
         return Segmentation(out, {path.name: count}, tile=settings.side, hint=hint)
     features = read_polygons(prompts, options.class_column, layer=options.layer, with_points=True)
     causes = {

@@ -1,6 +1,6 @@
 """Segmenting a scene of any size: window by window, resumable, as polygons or labels."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from samtune.bars import bar
 from samtune.data.geo.raster import Scene, has_data, read_window
 from samtune.data.geo.vector import Polygons
 from samtune.files import partial_folder, try_writing
-from samtune.inference.automatic.generator import AutomaticMaskGenerator
+from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.geo.grid import make_grid
 from samtune.inference.geo.outlining import Traced, trace_objects
 from samtune.inference.geo.polygons import measure_on_ground, on_the_map
@@ -58,11 +58,11 @@ class SceneSettings:
     with_focus: bool = True
 
 
-def find_everything(generator: AutomaticMaskGenerator) -> FindObjects:
-    """Automatic masks of a window; where they overlap, the one of the higher predicted IoU is seen."""
+def find_everything(search: Callable[[ImageArray], Sequence[Candidate]]) -> FindObjects:
+    """Masks of a window that were not asked for; where they overlap, the better one is seen."""
 
     def find(image: ImageArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        found = sorted(generator.search(image), key=lambda one: one.predicted_iou)
+        found = sorted(search(image), key=lambda one: one.predicted_iou)
         labels = np.zeros(image.shape[:2], np.int32)
         for number, candidate in enumerate(found, start=1):
             labels[candidate.window][candidate.cropped()] = number

@@ -1,0 +1,170 @@
+"""What `evaluate` does with a model that has heads: each on whole images, against another way."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.files import write_json, write_text
+from samtune.inference.settings import SearchSettings
+from samtune.tasks.opening import open_model
+from samtune.tasks.results import Result, Rows, markdown
+from samtune.tasks.searching import make_finder
+
+if TYPE_CHECKING:
+    from samtune.data.datamodule import SamDataModule
+    from samtune.models.backend import Sam
+    from samtune.tasks.searching import Finder
+
+HEAD, GRID, NONE = "head", "grid", "none"
+
+
+@dataclass(frozen=True)
+class HeadEvaluation(Result):
+    """How good the heads of a model are.
+
+    Attributes:
+        folder: with heads.json, heads.md, and a table of images for each head.
+        results: by head.
+    """
+
+    folder: Path
+    results: dict[str, dict[str, Any]]
+
+    @property
+    def headline(self) -> str:
+        return "\n".join(str(found["headline"]) for found in self.results.values())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is not as good as it seems, in sentences."""
+        return [text for found in self.results.values() for text in found["warnings"]]
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        return {name: found["rows"] for name, found in self.results.items()}
+
+
+@dataclass(frozen=True)
+class HeadJob:
+    """Heads of a model and the images to ask them on.
+
+    Attributes:
+        sam: with heads.
+        data, split: whose images.
+        against: `grid`, `none`, or another model with the same heads.
+        max_images: 0 for all.
+        seed: of the bootstrap.
+        seen: images that the model was trained or validated on.
+    """
+
+    sam: Sam
+    data: SamDataModule
+    split: str
+    against: str
+    max_images: int
+    seed: int
+    seen: set[str]
+
+    def run_all(self, folder: Path) -> HeadEvaluation:
+        results = {name: EVALUATIONS[name](self, folder) for name in self.sam.heads}
+        for name, found in results.items():
+            found["warnings"] += self._not_held_out(found["images"])
+            write_text(folder / f"{name}.csv", _as_csv(found.pop("images")))
+        about = {"split": self.split, "data": str(self.data.path), "against": self.against}
+        write_json(folder / "heads.json", {"about": about, "heads": results})
+        parts = [f"# {name}\n\n{markdown(found['rows'])}\n\n{found['headline']}\n"
+                 for name, found in results.items()]  # fmt: skip
+        write_text(folder / "heads.md", "\n".join(parts))
+        return HeadEvaluation(folder, results)
+
+    def _not_held_out(self, images: Rows) -> list[str]:
+        asked = {str(row["image"]) for row in images}
+        if not (seen := asked & self.seen):
+            return []
+        return [
+            f"not held out: {len(seen)} of {len(asked)} images were used in training (such as "
+            f"{min(seen)}): the head looks better on them than it is"
+        ]
+
+    def other(self) -> Sam:
+        """The model that this one is compared with."""
+        return open_model(self.against, device=str(self.sam.device))
+
+
+def _as_csv(rows: Rows) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["image"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _evaluate_instances(job: HeadJob, folder: Path) -> dict[str, Any]:
+    """Objects of whole images: the head against a grid of points, or against another head."""
+    from samtune.evaluation.whole_images import accuracies, difference, look, summarise
+
+    ways = {HEAD: _searching(make_finder(job.sam, SearchSettings(by="head")))}
+    if job.against == GRID:
+        ways[GRID] = _searching(make_finder(job.sam, SearchSettings(by="grid")))
+    elif job.against != NONE:
+        ways[job.against] = _searching(make_finder(job.other(), SearchSettings(by="head")))
+    source = job.data.whole_source(job.split)
+    looked = look(ways, source, job.data.min_area, job.max_images)
+    scores = {way: summarise(looked, way, job.seed) for way in ways}
+    delta = difference(looked, HEAD, job.against, job.seed) if len(ways) > 1 else None
+    own = {way: accuracies(looked, way) for way in ways}
+    images: Rows = [
+        {"image": each.image_id, **{f"{way} mSA": float(own[way][n]) for way in ways}}
+        for n, each in enumerate(looked)
+    ]
+    return {
+        "rows": [_row(way, its) for way, its in scores.items()], "scores": scores,
+        "difference": delta, "headline": _instances_headline(scores, delta, job.against),
+        "warnings": [], "images": images,
+    }  # fmt: skip
+
+
+def _searching(finder: Finder) -> Callable[[Any], Any]:
+    """A search of whole pictures, in the tiles that the model takes."""
+    from samtune.inference.automatic.crops import tile_boxes
+
+    def search(image: Any) -> Any:
+        if finder.is_head or not finder.tile:
+            return finder.search(image)
+        tiles = tile_boxes(image.shape[:2], finder.tile, finder.tile // 4)
+        return finder.search(image, tiles)
+
+    return search
+
+
+def _row(way: str, its: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "by": way, "mSA": its["msa"], "95% interval": its["ci95"], "AP": its["ap"],
+        "AP50": its["ap50"], "PQ": its["pq"], "found": its["num_found"],
+        "objects": its["num_objects"], "images": its["num_images"],
+        "s an image": its["seconds_an_image"],
+    }  # fmt: skip
+
+
+def _instances_headline(scores: dict[str, Any], delta: dict[str, Any] | None, against: str) -> str:
+    own = scores[HEAD]
+    told = f"instances: mSA {own['msa']:.3f} on {own['num_images']} whole images"
+    if delta is None:
+        return told
+    told += f", {against} {scores[against]['msa']:.3f}: difference {delta['mean']:+.3f}"
+    if delta["ci95"] is None:
+        return f"{told}, of one group, so that nothing tells how sure it is"
+    low, high = delta["ci95"]
+    sure = "" if low > 0 or high < 0 else ", which may be chance"
+    return f"{told} (95% interval {low:+.3f} to {high:+.3f}{sure})"
+
+
+# By head; a new one is a line here
+EVALUATIONS: dict[str, Callable[[HeadJob, Path], dict[str, Any]]] = {
+    "instances": _evaluate_instances,
+}
