@@ -4,14 +4,16 @@ A view knows least at its edges. So maps are joined with weights that fall towar
 objects are made once, of the image's own maps: there are no seams to close.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.geometry import logits_to_original
+from samtune.geometry import logits_to_original, resized_hw
 from samtune.heads.head import DenseHead
 from samtune.images.preprocess import to_pixel_values
 from samtune.types import Features, FloatArray, ImageArray, InputFrame, Window
@@ -77,10 +79,20 @@ def _add(
     frame: InputFrame,
 ) -> None:  # fmt: skip
     for window, own in zip(windows, maps, strict=True):
-        full = logits_to_original(own[None].float(), window.hw, frame)[0].cpu().numpy()
+        inside = _without_padding(own[None].float(), window.hw, frame)
+        full = logits_to_original(inside, window.hw, frame)[0].cpu().numpy()
         weight = _weight(window.hw)
         total[:, *window.slices] += full * weight
         weights[window.slices] += weight
+
+
+def _without_padding(maps: Tensor, hw: tuple[int, int], frame: InputFrame) -> Tensor:
+    """Maps whose padding, where nothing was learned, goes on as the image's last cells do."""
+    cell = frame.side / maps.shape[-1]
+    rows, columns = (math.ceil(length / cell) for length in resized_hw(hw, frame))
+    height, width = maps.shape[-2:]
+    padding = (0, width - columns, 0, height - rows)
+    return F.pad(maps[..., :rows, :columns], padding, mode="replicate")
 
 
 def _weight(hw: tuple[int, int]) -> NDArray[np.float32]:
