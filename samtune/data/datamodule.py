@@ -37,10 +37,12 @@ class SamDataModule(pl.LightningDataModule):
 
     Args:
         settings: where they are, how they are read, divided, prompted and loaded.
+        keeps_ignored: what the settings ignore is an object of the class `IGNORED_CLASS`.
     """
 
-    def __init__(self, settings: DataSettings) -> None:
+    def __init__(self, settings: DataSettings, keeps_ignored: bool = False) -> None:
         super().__init__()
+        self.keeps_ignored = keeps_ignored
         self.settings = settings
         self.path = Path(settings.path)
         self.format = settings.format
@@ -121,7 +123,10 @@ class SamDataModule(pl.LightningDataModule):
     def _open(self) -> None:
         if not self._sources:
             self._sources = open_splits(
-                self.path, self.format, self.settings.of_source, self.settings.of_splits
+                self.path,
+                self.format,
+                replace(self.settings.of_source, keeps_ignored=self.keeps_ignored),
+                self.settings.of_splits,
             )
 
     def whole_source(self, split: str) -> Source:

@@ -7,6 +7,7 @@ looked at in use.
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -19,6 +20,7 @@ from torch.utils.data import Dataset
 
 from samtune.data.augment.presets import augment, build_augmentation
 from samtune.data.dataset import Failure
+from samtune.data.label_maps import without_ignored
 from samtune.data.objects import find_objects
 from samtune.data.settings import OnError
 from samtune.data.source import Source, cut
@@ -26,7 +28,7 @@ from samtune.errors import UserError
 from samtune.geometry import labels_to_cells
 from samtune.images.preprocess import to_pixel_values
 from samtune.prompts.seeding import object_rng
-from samtune.types import Grid, LabelArray, Sample, Window
+from samtune.types import BACKGROUND, UNNAMED_CLASS, Grid, LabelArray, Sample, Window
 
 log = logging.getLogger(__name__)
 # Labels (L, t, t) and classes -> by name (t, t) arrays
@@ -138,7 +140,9 @@ class ViewDataset(Dataset[View | Failure | None]):
             rng = object_rng(settings.seed, epoch, sample.image_id, number, "view")
             sample = cut(sample, draw_view(sample, settings.tile, rng))
             sample = augment(sample, self._pipeline, rng)
+        sample, is_ignored = without_ignored(sample)
         labels, valid = labels_to_cells(sample.labels, settings.grid)
+        valid &= ~labels_to_cells(is_ignored, settings.grid)[0]
         targets = settings.make_targets(labels, sample.classes)
         return View(
             to_pixel_values(sample.image, settings.grid.frame),
@@ -205,3 +209,24 @@ def fitting_tile(source: Source, side: int) -> int:
     typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
     tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
     return min(tile, longest)
+
+
+def class_shares(source: Source) -> dict[str, float]:
+    """The share of all pixels that each class has, background first and the others by name.
+
+    Raises:
+        UserError: an image cannot be read, or there is no object.
+    """
+    pixels: Counter[str] = Counter()
+    for index in range(len(source)):
+        sample, is_ignored = without_ignored(source.read(index))
+        names = {n: sample.classes.get(n) or UNNAMED_CLASS for n in np.unique(sample.labels) if n}
+        is_object = (sample.labels != 0).any(0)
+        pixels[BACKGROUND] += int(np.count_nonzero(~is_object & ~is_ignored))
+        for number, name in names.items():
+            pixels[name] += int(np.count_nonzero(sample.labels == number))
+    classes = sorted(name for name, count in pixels.items() if name != BACKGROUND and count)
+    if not classes:
+        raise UserError("there is no object in the training images: the masks are empty")
+    total = sum(pixels.values())
+    return {name: pixels[name] / total for name in (BACKGROUND, *classes)}

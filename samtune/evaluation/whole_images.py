@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.bars import bar
+from samtune.data.label_maps import without_ignored
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Source
 from samtune.errors import UserError
@@ -20,7 +21,7 @@ from samtune.evaluation.metrics.instances import (
 from samtune.evaluation.statistics import bootstrap_interval, paired_difference
 from samtune.inference.automatic.candidates import Candidate
 from samtune.masks import mask_to_rle
-from samtune.types import ImageArray
+from samtune.types import ImageArray, MaskArray
 
 Search = Callable[[ImageArray], Sequence[Candidate]]
 _CLASS = "object"
@@ -55,7 +56,7 @@ def look(
     """
     looked = []
     for index in bar(range(min(len(source), max_images or len(source))), "evaluate", "image"):
-        sample = source.read(index)
+        sample, is_ignored = without_ignored(source.read(index))
         places = find_objects(sample.labels, min_area)
         if not places and sample.labels.any():
             continue
@@ -65,7 +66,7 @@ def look(
             start = time.perf_counter()
             candidates = search(sample.image)
             seconds[name] = time.perf_counter() - start
-            found[name] = _instances(truths, candidates)
+            found[name] = _instances(truths, candidates, is_ignored)
         group = sample.group or sample.image_id
         looked.append(Looked(sample.image_id, group, found, seconds))
     if not any(found.truths for each in looked for found in each.found.values()):
@@ -73,11 +74,17 @@ def look(
     return looked
 
 
-def _instances(truths: Sequence[Any], candidates: Sequence[Candidate]) -> Instances:
-    count = len(candidates)
-    scores = [each.predicted_iou for each in candidates]
-    masks = [each.rle() for each in candidates]
-    return Instances(truths, [_CLASS] * len(truths), masks, [_CLASS] * count, scores)
+def _instances(
+    truths: Sequence[Any], candidates: Sequence[Candidate], is_ignored: MaskArray
+) -> Instances:
+    """What was found, less what is ignored; masks that nothing is left of are none."""
+    scores, masks = [], []
+    for each in candidates:
+        mask = each.mask() & ~is_ignored
+        if mask.any():
+            masks.append(mask_to_rle(mask))
+            scores.append(each.predicted_iou)
+    return Instances(truths, [_CLASS] * len(truths), masks, [_CLASS] * len(masks), scores)
 
 
 def accuracies(looked: Sequence[Looked], way: str) -> NDArray[np.float64]:

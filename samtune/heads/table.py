@@ -2,5 +2,6 @@
 
 from samtune.heads.head import DenseHead
 from samtune.heads.instances import InstanceHead
+from samtune.heads.semantic import SemanticHead
 
-HEADS: dict[str, type[DenseHead]] = {kind.name: kind for kind in (InstanceHead,)}
+HEADS: dict[str, type[DenseHead]] = {kind.name: kind for kind in (InstanceHead, SemanticHead)}

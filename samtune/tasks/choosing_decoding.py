@@ -19,6 +19,7 @@ def choose_decoding(data: SamDataModule, run: Path, name: str) -> str:
     if name != "instances":
         return f"the best '{name}' head by validation is kept"
     from samtune.bars import bar
+    from samtune.data.label_maps import without_ignored
     from samtune.heads.instances import USUAL, flattened
     from samtune.heads.matching import accuracy
     from samtune.inference.instances import InstanceFinder
@@ -36,8 +37,9 @@ def choose_decoding(data: SamDataModule, run: Path, name: str) -> str:
     sums, before = [0.0] * len(tried), 0.0
     indices = range(0, len(source), -(-len(source) // _IMAGES))
     for index in bar(list(indices), "choosing how maps become objects", "image"):
-        sample = source.read(index)
+        sample, is_ignored = without_ignored(source.read(index))
         truth, maps = flattened(sample.labels), finder.maps(sample.image)
+        maps[:, is_ignored] = 0
         for number, each in enumerate(tried):
             sums[number] += accuracy(finder.head.changed(**each).decode(maps)[0], truth)
         before += accuracy(finder.head.changed(**usual).decode(maps)[0], truth)

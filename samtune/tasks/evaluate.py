@@ -166,6 +166,7 @@ def evaluate(
     Raises:
         UserError: there are no such model or data, or an argument makes no sense.
     """
+    from samtune.data.datamodule import SamDataModule
     from samtune.tasks.processes import joined
 
     if gallery < 0:
@@ -182,8 +183,9 @@ def evaluate(
         if what == "heads" or (what == "auto" and sam.heads):
             if not sam.heads:
                 raise UserError(f"{model} has no head: train one by samtune fit --model.head")
+            keeping = SamDataModule(opened.settings, keeps_ignored=True)
             heads = HeadJob(
-                sam, opened, split, str(against), max_images, seed, seen_in_training(run, opened)
+                sam, keeping, split, str(against), max_images, seed, seen_in_training(run, opened)
             )
             return heads.run_all(_folder(out, run, Path(model))) if rank == 0 else None
         settings = asking.settings(opened, split, sam, rank, world)

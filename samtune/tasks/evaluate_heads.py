@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samtune.errors import UserError
 from samtune.files import write_json, write_text
 from samtune.inference.settings import SearchSettings
 from samtune.tasks.opening import open_model
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from samtune.tasks.searching import Finder
 
 HEAD, GRID, NONE = "head", "grid", "none"
+GRID_NAMED = "grid, classes from the truth"
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _evaluate_instances(job: HeadJob, folder: Path) -> dict[str, Any]:
     ]
     return {
         "rows": [_row(way, its) for way, its in scores.items()], "scores": scores,
-        "difference": delta, "headline": _instances_headline(scores, delta, job.against),
+        "difference": delta, "headline": _headline("instances: mSA", "msa", scores, delta, job.against),
         "warnings": [], "images": images,
     }  # fmt: skip
 
@@ -151,12 +153,14 @@ def _row(way: str, its: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _instances_headline(scores: dict[str, Any], delta: dict[str, Any] | None, against: str) -> str:
+def _headline(
+    what: str, key: str, scores: dict[str, Any], delta: dict[str, Any] | None, against: str
+) -> str:
     own = scores[HEAD]
-    told = f"instances: mSA {own['msa']:.3f} on {own['num_images']} whole images"
+    told = f"{what} {own[key]:.3f} on {own['num_images']} whole images"
     if delta is None:
         return told
-    told += f", {against} {scores[against]['msa']:.3f}: difference {delta['mean']:+.3f}"
+    told += f", {against} {scores[against][key]:.3f}: difference {delta['mean']:+.3f}"
     if delta["ci95"] is None:
         return f"{told}, of one group, so that nothing tells how sure it is"
     low, high = delta["ci95"]
@@ -164,7 +168,52 @@ def _instances_headline(scores: dict[str, Any], delta: dict[str, Any] | None, ag
     return f"{told} (95% interval {low:+.3f} to {high:+.3f}{sure})"
 
 
+def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
+    """Classes of pixels: the head against masks of a grid that the truth gave their classes."""
+    from samtune.evaluation.pixel_classes import (
+        by_class,
+        difference,
+        image_ious,
+        map_classes,
+        named_by_truth,
+        summarise,
+    )
+    from samtune.inference.semantic import ClassMapper
+
+    own = ClassMapper(job.sam)
+    ways: dict[str, Any] = {HEAD: lambda image, truth: own.labels(image)[0]}
+    against = job.against
+    if against == GRID:
+        against = GRID_NAMED
+        grid = _searching(make_finder(job.sam, SearchSettings(by="grid")))
+        ways[against] = named_by_truth(grid)
+    elif against != NONE:
+        other = ClassMapper(job.other())
+        if other.classes != own.classes:
+            raise UserError(
+                f"{against} has the classes {', '.join(other.classes)}, and the model has "
+                f"{', '.join(own.classes)}: compare heads of the same classes"
+            )
+        ways[against] = lambda image, truth: other.labels(image)[0]
+    source = job.data.whole_source(job.split)
+    mapped = map_classes(ways, source, own.classes, job.max_images)
+    scores = {way: summarise(mapped, way, job.seed) for way in ways}
+    delta = difference(mapped, HEAD, against, job.seed) if len(ways) > 1 else None
+    ious = {way: image_ious(mapped, way) for way in ways}
+    images: Rows = [
+        {"image": each.image_id, **{f"{way} mIoU": float(ious[way][n]) for way in ways}}
+        for n, each in enumerate(mapped)
+    ]
+    rows = [row for way in ways for row in by_class(mapped, way, own.classes)]
+    return {
+        "rows": rows, "scores": scores, "classes": list(own.classes), "difference": delta,
+        "headline": _headline("semantic: mIoU by image", "miou_by_image", scores, delta, against),
+        "warnings": [], "images": images,
+    }  # fmt: skip
+
+
 # By head; a new one is a line here
 EVALUATIONS: dict[str, Callable[[HeadJob, Path], dict[str, Any]]] = {
     "instances": _evaluate_instances,
+    "semantic": _evaluate_semantic,
 }

@@ -16,8 +16,9 @@ from pytorch_lightning.strategies import (
 
 from samtune.data.datamodule import SamDataModule
 from samtune.data.source import Source
-from samtune.data.views import fitting_tile
+from samtune.data.views import class_shares, fitting_tile
 from samtune.errors import UserError, first_line
+from samtune.heads.semantic import balanced_weights
 from samtune.training.budget import Budget, seconds_of
 from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.heads import HeadTuner
@@ -52,7 +53,7 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     Raises:
         UserError: an accelerator is not there, a strategy unknown, or settings do not go together.
     """
-    data = SamDataModule(settings.data)
+    data = SamDataModule(settings.data, keeps_ignored=settings.model.head != "none")
     model = _build_model(settings, data)
     run = Path(settings.run)
     try:
@@ -117,7 +118,11 @@ def _build_model(settings: FitSettings, data: SamDataModule) -> SamTuner | HeadT
 def _look(model: ModelSettings, source: Source, side: int) -> dict[str, Any]:
     """Settings of a head that the training images tell."""
     tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
-    return {"tile": tile}
+    about: dict[str, Any] = {"tile": tile}
+    if model.head == "semantic":
+        shares = class_shares(source)
+        about |= {"classes": list(shares), "weights": balanced_weights(list(shares.values()))}
+    return about
 
 
 def _arguments(settings: TrainerSettings, budget: Budget | None, is_head: bool) -> dict[str, Any]:
