@@ -16,9 +16,10 @@ class SearchSettings:
     """How everything is looked for without a prompt; of a grid the names are segment_anything's.
 
     Attributes:
-        by: `head` takes the instance head of a model (samtune fit --model.head instances), `grid` asks
-            SAM at each point of a grid; `auto` takes the head where there is one.
-        min_quality: of a head's objects, those stay whose score is this or more.
+        by: a head of the model (samtune fit --model.head): `instances` finds all objects, `semantic`
+            gives every pixel a class; or a `grid`, at each point of which SAM is asked; `auto` takes
+            the first of these that there is.
+        min_quality: of the instance head's objects, those stay whose score is this or more.
         points_per_side: of the grid (default: as samtune thresholds had, or 32).
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks stay with a predicted IoU above it (default: what samtune thresholds
@@ -33,7 +34,7 @@ class SearchSettings:
         min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.
     """
 
-    by: Literal["auto", "grid", "head"] = "auto"
+    by: Literal["auto", "instances", "semantic", "grid"] = "auto"
     min_quality: Share = 0.0
     points_per_side: PointsPerSide | None = None
     points_per_batch: Positive = 64

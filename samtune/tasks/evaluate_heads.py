@@ -110,11 +110,11 @@ def _evaluate_instances(job: HeadJob, folder: Path) -> dict[str, Any]:
     """Objects of whole images: the head against a grid of points, or against another head."""
     from samtune.evaluation.whole_images import accuracies, difference, look, summarise
 
-    ways = {HEAD: _searching(make_finder(job.sam, SearchSettings(by="head")))}
+    ways = {HEAD: _searching(make_finder(job.sam, SearchSettings(by="instances")))}
     if job.against == GRID:
         ways[GRID] = _searching(make_finder(job.sam, SearchSettings(by="grid")))
     elif job.against != NONE:
-        ways[job.against] = _searching(make_finder(job.other(), SearchSettings(by="head")))
+        ways[job.against] = _searching(make_finder(job.other(), SearchSettings(by="instances")))
     source = job.data.whole_source(job.split)
     looked = look(ways, source, job.data.min_area, job.max_images)
     scores = {way: summarise(looked, way, job.seed) for way in ways}

@@ -55,13 +55,15 @@ class Finder:
 
 
 def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
-    """The head of a model, where it has one and no grid is wanted; or else a grid.
+    """The instance head of a model, where it has one and no grid is wanted; or else a grid.
 
     Raises:
         UserError: there is no head and one is wanted, or settings of a grid are given to a head.
     """
-    if settings.by == "head" or (settings.by == "auto" and "instances" in sam.heads):
+    if (by := way_of(sam, settings)) == "instances":
         return _head_finder(sam, settings)
+    if by == "semantic":
+        raise UserError("the semantic head gives classes of pixels, and no objects: set search.by")
     if settings.min_quality:
         raise UserError(
             "search.min_quality is for the objects of a head: give search.pred_iou_thresh to a grid"
@@ -73,18 +75,35 @@ def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
     )  # fmt: skip
 
 
+def way_of(sam: Sam, settings: SearchSettings) -> str:
+    """By what is looked: a head or a grid."""
+    if settings.by != "auto":
+        return settings.by
+    return next((name for name in ("instances", "semantic") if name in sam.heads), "grid")
+
+
+def require_no_grid(settings: SearchSettings, *allowed: str) -> None:
+    """Refuse the settings of a grid where a head looks.
+
+    Raises:
+        UserError: one is given.
+    """
+    known = {name: getattr(settings, name) for name in ("by", *allowed)}
+    usual = SearchSettings(**known)
+    if given := asdict(settings).items() - asdict(usual).items():
+        name = min(name for name, _ in given)
+        raise UserError(
+            f"search.{name} is not for a head, by which this model looks: leave it out, or set "
+            "search.by grid"
+        )
+
+
 def _head_finder(sam: Sam, settings: SearchSettings) -> Finder:
     from samtune.heads.saving import head_sha256
     from samtune.inference.instances import InstanceFinder
     from samtune.models.loading import tuned_sha256
 
-    usual = SearchSettings(by=settings.by, min_quality=settings.min_quality)
-    if given := asdict(settings).items() - asdict(usual).items():
-        name = min(name for name, _ in given)
-        raise UserError(
-            f"search.{name} is for a grid of points, and this model has a head: leave it out, or set "
-            "search.by grid"
-        )
+    require_no_grid(settings, "min_quality")
     finder = InstanceFinder(sam, settings.min_quality)
     causes = {
         "weights": tuned_sha256(sam), "side": sam.image_size, "head": head_sha256(finder.head),

@@ -16,11 +16,13 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
-from samtune.tasks.searching import Finder, make_finder, search_settings
+from samtune.tasks.searching import Finder, make_finder, search_settings, way_of
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
 
 if TYPE_CHECKING:
     from samtune.inference.geo.scenes import SceneSettings
+    from samtune.models.backend import Sam
+    from samtune.tasks.class_mapping import ClassSegmentation
 
 _LEAST_TILE = 32
 # Views of a head along a side of a scene's window
@@ -90,7 +92,7 @@ def segment(
     checkpoint: str | Path | None = None,
     image_size: Count = 0,
     device: str = "auto",
-) -> Segmentation:
+) -> Segmentation | ClassSegmentation:
     """Find the masks of everything in images, or the objects of a scene of any size.
 
     Of images, writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is
@@ -105,8 +107,9 @@ def segment(
     perimeter; prompts segments what the boxes and points of a vector file show instead (several
     points of one feature are of one object; an area's bounds are its box).
 
-    A model with an instance head (samtune fit --model.head instances) looks by it, in views of its own;
-    search.by grid asks SAM on the grid of points instead.
+    A model with a head (samtune fit --model.head) looks by it, in views of its own; search.by grid asks
+    SAM on the grid of points instead. A semantic head gives every pixel a class: IMAGE.png holds their
+    numbers, classes.json their names; a scene becomes a GeoTIFF of them.
 
     Either way a call that broke off goes on when it is made again.
 
@@ -129,6 +132,7 @@ def segment(
     Raises:
         UserError: a path or number makes no sense, or the model answers with NaN.
     """
+    from samtune.tasks.class_mapping import ClassMapping
     from samtune.tasks.image_search import ImageSearch
 
     paths, place = [Path(image) for image in images], Path(out)
@@ -142,17 +146,27 @@ def segment(
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     sam = open_model(model, checkpoint, image_size, device)
     sam.reading = reading_of(sam, reading)
-    finder = make_finder(sam, replace(settings, by="grid") if source else settings)
+    if source:
+        settings = replace(settings, by="grid")
+    if way_of(sam, settings) == "semantic":
+        mapping = ClassMapping(sam, settings, place, overlay, overwrite)
+        if not is_scene(place):
+            return mapping.of_images(paths)
+        windows = _scene_settings(options, _side(sam, mapping.tile), overlap)
+        return mapping.of_scene(paths[0], windows)
+    finder = make_finder(sam, settings)
     if is_scene(place):
-        side = sam.reading.tile or sam.image_size
-        if finder.is_head:  # which blends its views in a window
-            side = max(side, _VIEWS_A_WINDOW * finder.tile)
-        windows = _scene_settings(options, side, overlap)
+        windows = _scene_settings(options, _side(sam, finder.tile), overlap)
         return _segment_scene(finder, paths[0], place, source, options, windows)
     if finder.is_head and overlap >= 0:
         raise UserError("overlap is of tiles that are searched by a grid: a head has its own")
     overlap = 0 if finder.is_head else _overlap(finder.tile, overlap, settings)
     return ImageSearch(finder, place, overlap, overlay, overwrite).segment(paths)
+
+
+def _side(sam: Sam, tile: int) -> int:
+    """Side of a scene's windows: a head blends its views in each."""
+    return max(sam.reading.tile or sam.image_size, _VIEWS_A_WINDOW * tile if sam.heads else 0)
 
 
 def is_scene(out: Path) -> bool:

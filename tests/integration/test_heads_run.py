@@ -113,7 +113,7 @@ def test_segment_takes_the_head_and_a_grid_on_demand(discs, headed, tmp_path):
     labels = np.asarray(Image.open(tmp_path / "head/0.png"))
     assert labels.shape == (64, 64)
     assert labels.max() == found.counts["0.png"]
-    with pytest.raises(UserError, match="is for a grid of points"):
+    with pytest.raises(UserError, match="is not for a head"):
         samtune.segment(headed, images, out=tmp_path / "no", search={"points_per_side": 4})
     grid = samtune.segment(
         headed, images, out=tmp_path / "grid", search={"by": "grid", "points_per_side": 2}
@@ -131,7 +131,9 @@ def test_nothing_is_good_enough(discs, headed, tmp_path):
 
 def test_without_a_head_nobody_can_ask_for_one(discs, tuned, tmp_path):
     with pytest.raises(UserError, match="the model has no head"):
-        samtune.segment(tuned, [discs / "test/images"], out=tmp_path / "out", search={"by": "head"})
+        samtune.segment(
+            tuned, [discs / "test/images"], out=tmp_path / "out", search={"by": "instances"}
+        )
 
 
 def test_evaluate_sets_it_beside_the_grid(discs, headed, tmp_path):
