@@ -230,3 +230,23 @@ def class_shares(source: Source) -> dict[str, float]:
         raise UserError("there is no object in the training images: the masks are empty")
     total = sum(pixels.values())
     return {name: pixels[name] / total for name in (BACKGROUND, *classes)}
+
+
+def class_counts(source: Source) -> dict[str, int]:
+    """How many objects each class has, by name.
+
+    Raises:
+        UserError: an image cannot be read, or objects are not of two classes at least.
+    """
+    counts: Counter[str] = Counter()
+    for index in range(len(source)):
+        sample, _ = without_ignored(source.read(index))
+        ids = np.unique(sample.labels)
+        counts.update(sample.classes[n] for n in ids.tolist() if n and sample.classes.get(n))
+    if len(counts) < 2:
+        found = f"of the class {next(iter(counts))} alone" if counts else "without classes"
+        raise UserError(
+            f"the training images hold objects {found}: there is nothing to tell apart (data.labels "
+            "semantic with data.with_components makes objects of classes)"
+        )
+    return dict(sorted(counts.items()))

@@ -1,17 +1,15 @@
 """All objects of an image by the instance head: no grid, no prompts, no thresholds of SAM's scores."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from samtune.errors import UserError
 from samtune.heads.instances import InstanceHead
-from samtune.heads.views import image_maps
 from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.automatic.crops import CropBox
+from samtune.inference.head_maps import find_head, maps_of
 from samtune.models.backend import Sam
 from samtune.types import FloatArray, ImageArray, LabelArray
 
@@ -28,13 +26,8 @@ class InstanceFinder:
     """
 
     def __init__(self, sam: Sam, min_quality: float = 0.0) -> None:
-        if InstanceHead.name not in sam.heads:
-            raise UserError(
-                "the model has no head 'instances': train one by samtune fit --model.head instances "
-                "with the model as --base"
-            )
         self.sam, self.min_quality = sam, min_quality
-        self.head: Any = sam.heads[InstanceHead.name]
+        self.head = find_head(sam, InstanceHead.name)
 
     def maps(self, image: ImageArray) -> FloatArray:
         """Foreground, depth and centre (3, H, W) of an image, stretched already.
@@ -42,11 +35,7 @@ class InstanceFinder:
         Raises:
             UserError: the model answers with NaN.
         """
-        sam = self.sam
-        found = image_maps(sam.encode_for_heads, self.head, image, sam.frame, sam.device)
-        if not np.isfinite(found).all():
-            raise UserError("the head answers with NaN: its weights or the encoder's are damaged")
-        return found
+        return maps_of(self.sam, self.head, image)
 
     def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
         """(H, W) labels from 1, and the (N,) scores of the objects."""

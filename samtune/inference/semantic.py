@@ -1,14 +1,12 @@
 """The class of every pixel of an image by the semantic head."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.errors import UserError
 from samtune.heads.semantic import SemanticHead
-from samtune.heads.views import image_maps
+from samtune.inference.head_maps import find_head, maps_of
 from samtune.models.backend import Sam
 from samtune.types import FloatArray, ImageArray, LabelArray
 
@@ -24,13 +22,8 @@ class ClassMapper:
     """
 
     def __init__(self, sam: Sam) -> None:
-        if SemanticHead.name not in sam.heads:
-            raise UserError(
-                "the model has no head 'semantic': train one by samtune fit --model.head semantic "
-                "with the model as --base"
-            )
         self.sam = sam
-        self.head: Any = sam.heads[SemanticHead.name]
+        self.head = find_head(sam, SemanticHead.name)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -43,11 +36,7 @@ class ClassMapper:
         Raises:
             UserError: the model answers with NaN.
         """
-        sam = self.sam
-        found = image_maps(sam.encode_for_heads, self.head, image, sam.frame, sam.device)
-        if not np.isfinite(found).all():
-            raise UserError("the head answers with NaN: its weights or the encoder's are damaged")
-        return found
+        return maps_of(self.sam, self.head, image)
 
     def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
         """(H, W) numbers of classes, and how likely each pixel's is."""

@@ -20,6 +20,9 @@ class SearchSettings:
             gives every pixel a class; or a `grid`, at each point of which SAM is asked; `auto` takes
             the first of these that there is.
         min_quality: of the instance head's objects, those stay whose score is this or more.
+        classifier: tells what each mask is, instead of the model's head for classes, if it has one:
+            FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION, fed with cut-outs; see
+            samtune/inference/classifier.py.
         points_per_side: of the grid (default: as samtune thresholds had, or 32).
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks stay with a predicted IoU above it (default: what samtune thresholds
@@ -36,6 +39,7 @@ class SearchSettings:
 
     by: Literal["auto", "instances", "semantic", "grid"] = "auto"
     min_quality: Share = 0.0
+    classifier: str = ""
     points_per_side: PointsPerSide | None = None
     points_per_batch: Positive = 64
     pred_iou_thresh: Share | None = None

@@ -212,8 +212,65 @@ def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _evaluate_classes(job: HeadJob, folder: Path) -> dict[str, Any]:
+    """Classes of the true masks, which are the same for every model."""
+    import numpy as np
+
+    from samtune.data.source import Subset
+    from samtune.evaluation.class_scores import class_scores, doubted, f1_by_class
+    from samtune.inference.naming import MaskNamer, named_objects
+
+    whole = job.data.whole_source(job.split)
+    source = Subset(whole, list(range(min(len(whole), job.max_images or len(whole)))))
+    namers = {HEAD: MaskNamer(job.sam)}
+    if job.against not in (GRID, NONE):
+        namers[job.against] = MaskNamer(job.other())
+    names = namers[HEAD].classes
+    scores, rows, images = {}, Rows(), Rows()
+    for way, namer in namers.items():
+        if namer.classes != names:
+            raise UserError(f"{way} has the classes {', '.join(namer.classes)}: compare the same")
+        found = list(named_objects(namer, source, job.data.min_area))
+        if not found:
+            raise UserError("no object of these images has a class that the head knows")
+        told, truth = np.stack([each.told for each in found]), np.array([x.kind for x in found])
+        scores[way] = class_scores(told, truth)
+        confusion = np.array(scores[way]["confusion"])
+        f1 = f1_by_class(confusion)
+        rows += [
+            {
+                "by": way, "class": name, "F1": None if np.isnan(f1[n]) else float(f1[n]),
+                "objects": int(confusion[n].sum()), "named so": int(confusion[:, n].sum()),
+            }
+            for n, name in enumerate(names)
+        ]  # fmt: skip
+        if way == HEAD:
+            images = [
+                {
+                    "image": each.image_id, "object": each.object_id, "class": names[each.kind],
+                    "found": names[int(each.told.argmax())], "probability": float(each.told.max()),
+                }
+                for each in found
+            ]  # fmt: skip
+            doubts = [images[n] for n in doubted(told, truth).tolist()]
+    own = scores[HEAD]
+    headline = (
+        f"classes: macro-F1 {own['macro_f1']:.3f}, right {own['top1']:.1%} of {own['num_objects']} "
+        f"true masks; probabilities are off by {own['ece']:.3f} on average"
+    )
+    warnings = [
+        f"{len(doubts)} labels are doubted surely, such as object {doubts[0]['object']} of "
+        f"{doubts[0]['image']}: {doubts[0]['class']}, or {doubts[0]['found']}?"
+    ] if doubts else []  # fmt: skip
+    return {
+        "rows": rows, "scores": scores, "classes": list(names), "doubted": doubts,
+        "headline": headline, "warnings": warnings, "images": images,
+    }  # fmt: skip
+
+
 # By head; a new one is a line here
 EVALUATIONS: dict[str, Callable[[HeadJob, Path], dict[str, Any]]] = {
     "instances": _evaluate_instances,
     "semantic": _evaluate_semantic,
+    "classes": _evaluate_classes,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from samtune.errors import UserError
 from samtune.inference.settings import SearchSettings
@@ -60,10 +61,14 @@ def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
     Raises:
         UserError: there is no head and one is wanted, or settings of a grid are given to a head.
     """
-    if (by := way_of(sam, settings)) == "instances":
-        return _head_finder(sam, settings)
+    by = way_of(sam, settings)
     if by == "semantic":
         raise UserError("the semantic head gives classes of pixels, and no objects: set search.by")
+    finder = _head_finder(sam, settings) if by == "instances" else _grid_finder(sam, settings)
+    return _with_classes(finder, settings.classifier)
+
+
+def _grid_finder(sam: Sam, settings: SearchSettings) -> Finder:
     if settings.min_quality:
         raise UserError(
             "search.min_quality is for the objects of a head: give search.pred_iou_thresh to a grid"
@@ -73,6 +78,28 @@ def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
         sam, generator.search, causes_of(generator, settings), thresholds_hint(generator),
         sam.reading.tile, False,
     )  # fmt: skip
+
+
+def _with_classes(finder: Finder, classifier: str) -> Finder:
+    """The same, but what is found has a class, where there is somebody to tell."""
+    from samtune.heads.saving import head_sha256
+    from samtune.inference.classifier import open_classifier
+    from samtune.inference.naming import named_by_classifier, named_by_head
+
+    sam, search = finder.sam, finder.search
+    if classifier:
+        name = partial(named_by_classifier, open_classifier(classifier))
+        cause = classifier
+    elif "classes" in sam.heads:
+        name = partial(named_by_head, sam)
+        cause = head_sha256(cast(Any, sam.heads["classes"]))
+    else:
+        return finder
+
+    def find(image: Any, tiles: Any = ()) -> list[Candidate]:
+        return name(image, search(image, tiles))
+
+    return replace(finder, search=find, causes={**finder.causes, "classes": cause})
 
 
 def way_of(sam: Sam, settings: SearchSettings) -> str:
@@ -103,7 +130,7 @@ def _head_finder(sam: Sam, settings: SearchSettings) -> Finder:
     from samtune.inference.instances import InstanceFinder
     from samtune.models.loading import tuned_sha256
 
-    require_no_grid(settings, "min_quality")
+    require_no_grid(settings, "min_quality", "classifier")
     finder = InstanceFinder(sam, settings.min_quality)
     causes = {
         "weights": tuned_sha256(sam), "side": sam.image_size, "head": head_sha256(finder.head),
@@ -130,7 +157,7 @@ def make_generator(sam: Sam, settings: SearchSettings) -> AutomaticMaskGenerator
 
 def _arguments(sam: Sam, settings: SearchSettings) -> dict[str, Any]:
     found = asdict(settings)
-    del found["by"], found["min_quality"]
+    del found["by"], found["min_quality"], found["classifier"]
     if found["points_per_side"] is None:
         found["points_per_side"] = (
             sam.thresholds.points_per_side if sam.thresholds else usual_points(sam.reading.tile)

@@ -16,7 +16,7 @@ from pytorch_lightning.strategies import (
 
 from samtune.data.datamodule import SamDataModule
 from samtune.data.source import Source
-from samtune.data.views import class_shares, fitting_tile
+from samtune.data.views import class_counts, class_shares, fitting_tile
 from samtune.errors import UserError, first_line
 from samtune.heads.semantic import balanced_weights
 from samtune.training.budget import Budget, seconds_of
@@ -122,6 +122,9 @@ def _look(model: ModelSettings, source: Source, side: int) -> dict[str, Any]:
     if model.head == "semantic":
         shares = class_shares(source)
         about |= {"classes": list(shares), "weights": balanced_weights(list(shares.values()))}
+    elif model.head == "classes":
+        counts = class_counts(source)
+        about |= {"classes": list(counts), "weights": balanced_weights(list(counts.values()))}
     return about
 
 

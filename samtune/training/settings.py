@@ -17,7 +17,7 @@ from samtune.ranges import (
 )
 
 # What is trained beside SAM; a test compares it with the table of heads
-HeadName = Literal["none", "instances", "semantic"]
+HeadName = Literal["none", "instances", "semantic", "classes"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class ModelSettings:
         with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
             before anything else, for a network that starts from nothing.
         head: `none` trains SAM itself; a head is trained beside a SAM that stays as it is, and answers
-            without prompts: `instances` finds all objects, `semantic` gives every pixel a class.
+            without prompts: `instances` finds all objects, `semantic` gives every pixel a class,
+            `classes` tells of each mask what it is.
         head_lr: peak learning rate of a head.
         head_tile: side of the views in which a head looks at images, pixels; -1 chooses by the size of
             the objects, 0 is the whole image.
