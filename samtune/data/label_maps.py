@@ -81,7 +81,8 @@ def without_ignored(sample: Sample) -> tuple[Sample, MaskArray]:
     is_ignored = np.isin(sample.labels, numbers)
     classes = {n: name for n, name in sample.classes.items() if n not in numbers}
     labels = np.where(is_ignored, 0, sample.labels).astype(sample.labels.dtype)
-    return replace(sample, labels=labels, classes=classes), is_ignored.any(0)
+    where = np.asarray(is_ignored.any(0), np.bool_)
+    return replace(sample, labels=labels, classes=classes), where
 
 
 def foreground(values: LabelArray) -> MaskArray:

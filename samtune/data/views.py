@@ -202,7 +202,7 @@ def fitting_tile(source: Source, side: int) -> int:
     """
     step = -(-len(source) // _LOOKED_AT)
     samples = [source.read(index) for index in range(0, len(source), step)]
-    longest = max(max(sample.image.shape[:2]) for sample in samples)
+    longest = max(int(max(sample.image.shape[:2])) for sample in samples)
     areas = [place.area for sample in samples for place in find_objects(sample.labels)]
     if not areas:
         return longest

@@ -44,6 +44,8 @@ def export_adapter(sam: Sam, folder: Path, settings: ExportSettings) -> Exported
     write_adapter(sam, folder)
     write_beside(sam, folder)
     files |= write_extras(sam, folder)
+    if sam.heads:
+        files["heads/"] = f"samtune's heads beside the adapter: {', '.join(sam.heads)}"
     check = require_equal("loaded again", sample_answers(load_model(folder)), expected, 1e-5)
     return Exported("peft", files, _usage(sam, hub_id), (check,), _notes(sam, folder))
 

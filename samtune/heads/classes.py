@@ -22,6 +22,7 @@ class ClassHead(DenseHead):
     """Classes of objects; the settings name them, and say how sure the probabilities may be."""
 
     name: ClassVar[str] = "classes"
+    meaning: ClassVar[str] = "what each cell says for each class, to be averaged under a mask"
 
     @property
     def classes(self) -> list[str]:
@@ -96,7 +97,7 @@ def pool(maps: Tensor, objects: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
     images = torch.arange(len(objects), device=objects.device)[:, None, None]
     keys = torch.where(objects > 0, images * most + objects, -1).flatten()
     inside = keys >= 0
-    found, index = keys[inside].unique(return_inverse=True)
+    found, index = torch.unique(keys[inside], return_inverse=True)
     cells = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[inside]
     sums = maps.new_zeros(len(found), maps.shape[1]).index_add(0, index, cells)
     counts = torch.bincount(index, minlength=len(found)).clamp(min=1)

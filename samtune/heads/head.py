@@ -30,6 +30,8 @@ class DenseHead(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    # what the activated maps are, in a sentence
+    meaning: ClassVar[str]
 
     def __init__(self, encoded: Encoded, settings: Mapping[str, Any]) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ class InstanceHead(DenseHead):
     """All objects of an image."""
 
     name: ClassVar[str] = "instances"
+    meaning: ClassVar[str] = "foreground, depth and centre of objects, 0 to 1"
 
     @property
     def num_maps(self) -> int:
@@ -44,8 +45,9 @@ class InstanceHead(DenseHead):
         flat = flattened(labels)
         depth = np.zeros(flat.shape, np.float32)
         centre, is_whole = depth.copy(), np.ones(flat.shape, np.bool_)
-        for object_id, box in enumerate(ndimage.find_objects(flat), start=1):
-            if box is None:
+        boxes: list[Any] = ndimage.find_objects(flat)
+        for object_id, box in enumerate(boxes, start=1):
+            if box is None:  # smaller ones hide all of it
                 continue
             inside = flat[box] == object_id
             depth[box][inside] = _depth(flat, box, inside)[inside]

@@ -21,6 +21,7 @@ class SemanticHead(DenseHead):
     """Classes of pixels; the settings name them in order, background first."""
 
     name: ClassVar[str] = "semantic"
+    meaning: ClassVar[str] = "how likely each class is"
 
     @property
     def classes(self) -> list[str]:

@@ -135,4 +135,4 @@ class _OnnxClassifier:
 
     def _input_of(self, image: ImageArray) -> NDArray[np.float32]:
         resized = cv2.resize(image, (self._side, self._side), interpolation=cv2.INTER_AREA)
-        return np.asarray(resized.transpose(2, 0, 1), np.float32) / 255
+        return np.asarray(resized.transpose(2, 0, 1) / 255, np.float32)

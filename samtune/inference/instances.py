@@ -1,6 +1,7 @@
 """All objects of an image by the instance head: no grid, no prompts, no thresholds of SAM's scores."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,8 @@ def to_candidates(labels: LabelArray, scores: NDArray[np.float32]) -> list[Candi
     """
     hw = (int(labels.shape[0]), int(labels.shape[1]))
     found = []
-    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+    places: list[Any] = ndimage.find_objects(labels)
+    for number, place in enumerate(places, start=1):
         if place is None:
             continue
         rows, columns = place

@@ -40,7 +40,7 @@ def save_tuned(sam: Sam, run: str | Path) -> Path:
 def write_beside(sam: Sam, folder: Path) -> None:
     """Write what only samtune reads beside the weights: what the model is, and its heads."""
     write_json(folder / METADATA_FILE, describe(sam))
-    write_heads(sam.heads, folder)
+    write_heads(dict(sam.heads.items()), folder)
 
 
 def write_adapter(sam: Sam, folder: Path) -> None:

@@ -77,6 +77,16 @@ class TestTargets:
         assert flat[2, 2] == 1
         assert flat[0, 0] == 0
 
+    def test_one_that_others_hide_is_not_there(self):
+        labels = np.zeros((2, 12, 12), np.int32)
+        labels[0, 1:5, 1:5], labels[1, 1:3, 1:5], labels[0, 8:10, 8:10] = 5, 9, 2
+        hidden = labels[[0, 1, 1]].copy()
+        hidden[2] = 0
+        hidden[2, 3:5, 1:5] = 11
+        found = InstanceHead.targets(hidden, {}, {})
+        assert len(np.unique(found["objects"])) == 4  # the background and three
+        assert found["depth"].max() == 1
+
     def test_objects_that_cover_all_are_not_taken_for_background(self):
         assert (flattened(np.full((1, 4, 4), 3, np.int32)) == 1).all()
 

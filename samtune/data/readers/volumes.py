@@ -173,7 +173,7 @@ class Volumes(Reader):
         elif settings.labels == "instances":
             classes = {}
         if settings.keeps_ignored:
-            labels, classes = keep_ignored(labels, classes, is_ignored.any(0))
+            labels, classes = keep_ignored(labels, classes, np.asarray(is_ignored.any(0)))
         return image, np.ascontiguousarray(labels), classes
 
     def stored(self, index: int) -> NDArray[Any]:
