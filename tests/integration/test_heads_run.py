@@ -21,6 +21,8 @@ FAST = {
 }
 DATA = {"batch_size": 2, "num_workers": 0, "min_area": 4}
 HEAD = {"head": "instances"}
+NAMED = {"labels": "semantic", "class_names": {1: "lamp", 2: "hole"}, "ignore_values": [255]}
+LONGER = {"trainer": {"max_epochs": 1, "limit_train_batches": 40, "accelerator": "cpu"}}
 
 
 def train(folder, run, **more):
@@ -168,3 +170,52 @@ def test_settings_name_all_heads():
 def test_a_cache_or_auto_is_for_tuning_sam(discs, tmp_path):
     with pytest.raises(UserError, match="leave them out for a head"):
         train(discs, tmp_path / "run", auto=True)
+
+
+class TestClasses:
+    """Bright discs are lamps, dark ones holes; each image has both, and a row that is ignored."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("lamps")
+        y, x = np.mgrid[:64, :64]
+        for seed, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2):
+            rng = np.random.default_rng(seed)
+            image = np.full((64, 64, 3), 110) + rng.integers(-9, 9, (64, 64, 3))
+            labels = np.zeros((64, 64), np.uint8)
+            for column, (value, light) in enumerate(((1, 100), (2, -90))):
+                cy, cx = rng.integers(14, 44), 16 + 32 * column
+                disc = np.hypot(y - cy, x - cx) < rng.integers(7, 12)
+                labels[disc], image[disc] = value, image[disc] + light
+            labels[60:] = 255
+            for kind, content in (("images", image.astype(np.uint8)), ("masks", labels)):
+                (folder / split / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(content).save(folder / split / kind / f"{seed}.png")
+        return folder
+
+    @pytest.mark.parametrize("head", ["semantic", "classes"])
+    def test_a_head_learns_to_tell_them_apart(self, folder, head, tmp_path):
+        run = train(folder, tmp_path / "run", model={"head": head}, data=NAMED, **LONGER)
+        result = samtune.evaluate(run, against="none", out=tmp_path / "evaluation")
+        scores = result.results[head]["scores"]["head"]
+        assert result.results[head]["classes"][-2:] == ["hole", "lamp"]
+        if head == "semantic":
+            assert scores["miou"] > 0.7
+            assert np.sum(scores["confusion"]) == 2 * 60 * 64  # what is ignored does not count
+            found = samtune.segment(run, [folder / "test/images"], out=tmp_path / "out")
+            assert set(found.classes) == {"background", "hole", "lamp"}
+            labels = np.asarray(Image.open(tmp_path / "out/8.png"))
+            truth = np.asarray(Image.open(folder / "test/masks/8.png"))
+            assert np.median(labels[truth == 1]) == found.classes.index("lamp")
+        else:
+            assert scores["top1"] == 1
+            assert scores["num_objects"] == 4
+            masks = samtune.predict(
+                run, [folder / "test/images/8.png"], boxes=[[6, 6, 26, 54], [38, 6, 58, 54]],
+                out=tmp_path / "predicted",
+            )  # fmt: skip
+            assert all(row["class"] in ("lamp", "hole") for row in masks.tables["objects"])
+
+    def test_objects_of_one_class_cannot_be_told_apart(self, discs, tmp_path):
+        with pytest.raises(UserError, match="nothing to tell apart"):
+            train(discs, tmp_path / "run", model={"head": "classes"})
