@@ -183,10 +183,9 @@ class SamDataModule(pl.LightningDataModule):
         settings = model.view(self.seed, self.augment, per_image, self.on_error)
         if split == "train":
             return ViewDataset(source, settings, True)
-        if settings.tile:
-            source = Tiles(source, settings.tile, 0)
-        step = -(-len(source) // (self._most_validated or _VIEWS_VALIDATED))
-        return ViewDataset(Subset(source, list(range(0, len(source), step))), settings, False)
+        most = self._most_validated or _VIEWS_VALIDATED
+        source = Subset(source, list(range(0, len(source), -(-len(source) // most))))
+        return ViewDataset(source, replace(settings, per_image=max(1, most // len(source))), False)
 
     def general_dataset(self, model: Any) -> PromptedDataset:
         """Drawn pictures with prompts, that a model may be held to what its base answers."""

@@ -1,8 +1,8 @@
 """Views of images with what a dense head should say of them: no prompts, all objects at once.
 
-Training draws views of about the size that the head has in use, half of them around an object and the
-others anywhere, for that nothing is there must be learned too. Validation takes each image as it is
-looked at in use.
+Views are drawn of about the size that the head has in use, most of them around an object and the
+others anywhere, for that nothing is there must be learned too. Those of validation are always the same,
+and not augmented.
 """
 
 import logging
@@ -29,6 +29,7 @@ from samtune.geometry import labels_to_cells
 from samtune.images.preprocess import to_pixel_values
 from samtune.prompts.seeding import object_rng
 from samtune.types import BACKGROUND, UNNAMED_CLASS, Grid, LabelArray, Sample, Window
+from samtune.windows import OBJECT_SIDE, tile_for
 
 log = logging.getLogger(__name__)
 # Labels (L, t, t) and classes -> by name (t, t) arrays
@@ -36,9 +37,8 @@ MakeTargets = Callable[[LabelArray, Mapping[int, str]], dict[str, NDArray[Any]]]
 # Side of a training view over that in use; and the share of views that are drawn around an object
 _LEAST, _MOST = 0.7, 1.4
 _AROUND = 0.6
-# In use a typical object covers so many tokens, of so many pixels of the input; the least tile; images
-# that are looked at for it
-_TOKENS, _TOKEN, _LEAST_TILE, _LOOKED_AT = 1.5, 16, 64, 40
+# Images that are looked at for the size of objects
+_LOOKED_AT = 40
 # Of images that each reading process keeps
 _KEPT_BYTES = 2**29
 
@@ -51,6 +51,8 @@ class ViewSettings:
         grid: of the targets, over the input of the network.
         make_targets: what the head should say.
         tile: side of a view in use, pixels; 0 is the whole image.
+        object_side: where above 0, views are so large that the image's typical object has this side in
+            the input, pixels: the head then finds out in use what size fits.
         augment: preset or file, see `build_augmentation`.
         seed: of everything that is drawn.
         per_image: views that each image gives in an epoch.
@@ -60,6 +62,7 @@ class ViewSettings:
     grid: Grid
     make_targets: MakeTargets
     tile: int = 0
+    object_side: float = 0.0
     augment: str = "none"
     seed: int = 0
     per_image: int = 1
@@ -97,9 +100,9 @@ class ViewDataset(Dataset[View | Failure | None]):
     """Views of a source's images; indexed by (index, epoch), which with the seed fix all that is drawn.
 
     Args:
-        source: whole images in training, views as in use in validation.
+        source: whole images.
         settings: what is drawn.
-        is_training: views are drawn and augmented.
+        is_training: views are augmented.
     """
 
     def __init__(self, source: Source, settings: ViewSettings, is_training: bool) -> None:
@@ -109,11 +112,10 @@ class ViewDataset(Dataset[View | Failure | None]):
         self._room = _KEPT_BYTES
 
     def __len__(self) -> int:
-        return len(self.source) * (self.settings.per_image if self.is_training else 1)
+        return len(self.source) * self.settings.per_image
 
     def __getitem__(self, key: tuple[int, int]) -> View | Failure | None:
-        per_image = self.settings.per_image if self.is_training else 1
-        (index, number), epoch = divmod(key[0], per_image), key[1]
+        (index, number), epoch = divmod(key[0], self.settings.per_image), key[1]
         for step in range(len(self.source) if self.is_training else 1):
             try:
                 sample = self._read((index + step) % len(self.source))
@@ -134,12 +136,19 @@ class ViewDataset(Dataset[View | Failure | None]):
             self._kept[index] = sample
         return self._kept[index]
 
+    def _tile(self, sample: Sample) -> int:
+        """Side of this image's views in use; without an object that of any."""
+        settings = self.settings
+        typical = typical_side([sample]) if settings.object_side else 0.0
+        if not typical:
+            return settings.tile
+        return tile_for(typical, settings.object_side, settings.grid.frame.side)
+
     def _view(self, sample: Sample, number: int, epoch: int) -> View:
         settings = self.settings
-        if self.is_training:
-            rng = object_rng(settings.seed, epoch, sample.image_id, number, "view")
-            sample = cut(sample, draw_view(sample, settings.tile, rng))
-            sample = augment(sample, self._pipeline, rng)
+        rng = object_rng(settings.seed, epoch, sample.image_id, number, "view")
+        sample = cut(sample, draw_view(sample, self._tile(sample), rng))
+        sample = augment(sample, self._pipeline, rng)
         sample, is_ignored = without_ignored(sample)
         labels, valid = labels_to_cells(sample.labels, settings.grid)
         valid &= ~labels_to_cells(is_ignored, settings.grid)[0]
@@ -203,12 +212,14 @@ def fitting_tile(source: Source, side: int) -> int:
     step = -(-len(source) // _LOOKED_AT)
     samples = [source.read(index) for index in range(0, len(source), step)]
     longest = max(int(max(sample.image.shape[:2])) for sample in samples)
+    typical = typical_side(samples)
+    return min(tile_for(typical, OBJECT_SIDE, side), longest) if typical else longest
+
+
+def typical_side(samples: Sequence[Sample]) -> float:
+    """Median side of the objects of images, that of a square of their area, pixels; 0 without one."""
     areas = [place.area for sample in samples for place in find_objects(sample.labels)]
-    if not areas:
-        return longest
-    typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
-    tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
-    return min(tile, longest)
+    return float(np.median(np.sqrt(areas))) if areas else 0.0
 
 
 def class_shares(source: Source) -> dict[str, float]:

@@ -66,11 +66,9 @@ class InstanceHead(DenseHead):
         parts = {"pixel": pixel, "dice": dice}
         for place, name in ((_DEPTH, "depth"), (_CENTRE, "centre")):
             known = weight if name == "depth" else weight * targets["is_whole"]
-            error = (maps[:, place].sigmoid() - targets[name]).square()
+            error = _excess(maps[:, place], targets[name])
             # objects and background weigh alike, however much there is of either
-            parts[name] = 2 * (
-                mean_over(error, known * there) + mean_over(error, known * (1 - there))
-            )
+            parts[name] = mean_over(error, known * there) + mean_over(error, known * (1 - there))
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def score(self, maps: FloatArray, targets: Targets, valid: NDArray[np.bool_]) -> float:
@@ -87,6 +85,15 @@ class InstanceHead(DenseHead):
             (H, W) labels from 1, and (N,) scores: how sure the foreground and the seed are.
         """
         return objects_of(maps, USUAL | self.settings)
+
+
+def _excess(logits: Tensor, shares: Tensor) -> Tensor:
+    """Cross-entropy with shares 0 to 1, less their own entropy: 0 where they are met.
+
+    A squared error would hardly move a sigmoid that is far off.
+    """
+    entropy = -torch.xlogy(shares, shares) - torch.xlogy(1 - shares, 1 - shares)
+    return F.binary_cross_entropy_with_logits(logits, shares, reduction="none") - entropy
 
 
 def objects_of(maps: FloatArray, settings: Mapping[str, Any]) -> tuple[LabelArray, FloatArray]:

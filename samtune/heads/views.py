@@ -50,7 +50,7 @@ def _spread(length: int, side: int, overlap: int) -> list[int]:
 @torch.no_grad()
 def image_maps(
     encode: Callable[[Tensor], Features], head: DenseHead, image: ImageArray, frame: InputFrame,
-    device: torch.device,
+    device: torch.device, tile: int = -1,
 ) -> FloatArray:  # fmt: skip
     """Activated maps (maps, H, W) of a whole image.
 
@@ -60,10 +60,11 @@ def image_maps(
         image: (H, W, 3), as the network is to see it.
         frame: of the network's input.
         device: of the network.
+        tile: side of the views, pixels; -1 is the head's own.
     """
     hw = (image.shape[0], image.shape[1])
     total, weights = np.zeros((head.num_maps, *hw), np.float32), np.zeros(hw, np.float32)
-    windows = views_of(hw, head.tile)
+    windows = views_of(hw, head.tile if tile < 0 else tile)
     for start in range(0, len(windows), _TOGETHER):
         part = windows[start : start + _TOGETHER]
         pixels = torch.stack([to_pixel_values(image[each.slices], frame) for each in part])

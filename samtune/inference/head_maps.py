@@ -24,13 +24,19 @@ def find_head(sam: Sam, name: str) -> Any:
     return sam.heads[name]
 
 
-def maps_of(sam: Sam, head: Any, image: ImageArray) -> FloatArray:
+def maps_of(sam: Sam, head: Any, image: ImageArray, tile: int = -1) -> FloatArray:
     """Activated maps (maps, H, W) of an image, stretched already.
+
+    Args:
+        sam: the network.
+        head: of it.
+        image: (H, W, 3).
+        tile: side of the views, pixels; -1 is the head's own.
 
     Raises:
         UserError: the model answers with NaN.
     """
-    found = image_maps(sam.encode_for_heads, head, image, sam.frame, sam.device)
+    found = image_maps(sam.encode_for_heads, head, image, sam.frame, sam.device, tile)
     if not np.isfinite(found).all():
         raise UserError("the head answers with NaN: its weights or the encoder's are damaged")
     return found

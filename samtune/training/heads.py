@@ -101,7 +101,8 @@ checkpoint: str = "", image_size: int = 0,
         head = self.mean_head
         return ViewSettings(
             self.frame.grid(head.grid_side), partial(type(head).targets, settings=head.settings),
-            head.tile, augmentation, seed, per_image, on_error,
+            head.tile, float(head.settings.get("object_side", 0.0)), augmentation, seed, per_image,
+            on_error,
         )  # fmt: skip
 
     def training_step(self, batch: View, batch_idx: int) -> Tensor:

@@ -26,6 +26,7 @@ from samtune.training.loggers import build_loggers
 from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
 from samtune.training.settings import FitSettings, ModelSettings, TrainerSettings
+from samtune.windows import OBJECT_SIDE
 
 
 @dataclass
@@ -119,6 +120,8 @@ def _look(model: ModelSettings, source: Source, side: int) -> dict[str, Any]:
     """Settings of a head that the training images tell."""
     tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
     about: dict[str, Any] = {"tile": tile}
+    if model.head == "instances" and model.head_tile < 0:
+        about["object_side"] = OBJECT_SIDE
     if model.head == "semantic":
         shares = class_shares(source)
         about |= {"classes": list(shares), "weights": balanced_weights(list(shares.values()))}

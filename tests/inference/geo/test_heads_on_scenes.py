@@ -99,3 +99,29 @@ def test_answers_that_are_no_numbers(sam):
     sam.heads["instances"].activate = lambda maps: maps * float("nan")
     with pytest.raises(UserError, match="NaN"):
         InstanceFinder(sam).labels(np.zeros((64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("radius", [6, 40, 0])
+def test_views_become_as_large_as_the_objects_want_it(sam, monkeypatch, radius):
+    """Objects are to have 10 of the input's 64 pixels: of a radius of 6 they nearly do in a tile of 64."""
+    from samtune.inference import instances
+
+    image = np.zeros((400, 400, 3), np.uint8)
+    y, x = np.mgrid[:400, :400]
+    for centre in (100, 300):
+        image[np.hypot(y - centre, x - 200) < radius] = 255
+    asked, maps_of = [], instances.maps_of
+
+    def watched(sam, head, image, tile):
+        asked.append(tile)
+        return maps_of(sam, head, image, tile)
+
+    monkeypatch.setattr(instances, "maps_of", watched)
+    sam.heads["instances"].changed(object_side=10.0)
+    labels, _ = InstanceFinder(sam).labels(image)
+    assert labels.max() == (2 if radius else 0)
+    assert asked[0] == 64
+    assert len(asked) == (3 if radius == 40 else 1)
+    if radius == 40:
+        assert asked[1] == 192  # three times as large at most
+        assert asked[2] == pytest.approx(80 * np.sqrt(np.pi) / 2 * 6.4, abs=32)

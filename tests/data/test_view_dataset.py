@@ -57,14 +57,30 @@ def test_image_and_labels_are_cut_and_turned_alike():
         assert same[view.valid].float().mean() > 0.93
 
 
-def test_validation_takes_views_as_they_are_and_padding_does_not_count():
-    view = ViewDataset(Square((40, 20)), SETTINGS, False)[(0, 0)]
+def test_padding_does_not_count():
+    view = ViewDataset(Square((40, 20), 10), replace(SETTINGS, tile=400), False)[(0, 0)]
     assert view.valid[:, :16].all()
     assert not view.valid[:, 16:].any()
 
 
+def test_validation_has_the_same_views_in_every_epoch_and_augments_none():
+    one = ViewDataset(Square(), SETTINGS, False)[(0, 0)]
+    plain = ViewDataset(Square(), replace(SETTINGS, augment="none"), True)[(0, 0)]
+    assert torch.equal(one.pixel_values, plain.pixel_values)
+
+
+@pytest.mark.parametrize("side", [10, 40])
+def test_views_fit_the_objects_of_their_own_image(side):
+    settings = replace(SETTINGS, augment="none", object_side=16.0, tile=100)
+    views = [ViewDataset(Square((400, 400), side), settings, False)[(n, 0)] for n in range(6)]
+    shares = [float((view.targets["labels"] == 4).sum()) / 32**2 for view in views]
+    # 16 of 64 pixels of the input, times or through at most 1.4
+    assert 0.6 < np.sqrt(max(shares)) * 64 / 16 < 1.6
+
+
 def test_what_is_ignored_is_nothing_and_does_not_count():
-    view = ViewDataset(Square((64, 64), classes={4: IGNORED_CLASS}), SETTINGS, False)[(0, 0)]
+    whole = replace(SETTINGS, tile=400)
+    view = ViewDataset(Square((64, 64), classes={4: IGNORED_CLASS}), whole, False)[(0, 0)]
     assert not view.targets["labels"].any()
     assert not view.valid[5:15, 15:25].any()
     assert view.valid.sum() == 32 * 32 - 100
@@ -80,7 +96,7 @@ def test_views_become_a_batch():
 
 @pytest.mark.parametrize(
     ("side", "hw", "tile"),
-    [(21, (300, 300), 256), (8, (300, 300), 96), (100, (300, 200), 300), (3, (300, 300), 64)],
+    [(21, (300, 300), 224), (9, (300, 300), 96), (100, (300, 200), 300), (3, (300, 300), 64)],
 )
 def test_objects_cover_a_token_and_a_half_where_the_image_is_large_enough(side, hw, tile):
     assert fitting_tile(Square(hw, side), 256) == tile
