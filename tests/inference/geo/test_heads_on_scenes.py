@@ -103,7 +103,7 @@ def test_answers_that_are_no_numbers(sam):
 
 @pytest.mark.parametrize("radius", [6, 40, 0])
 def test_views_become_as_large_as_the_objects_want_it(sam, monkeypatch, radius):
-    """Objects are to have 10 of the input's 64 pixels: of a radius of 6 they nearly do in a tile of 64."""
+    """Objects are to have 10 of the input's 64 pixels: of a radius of 6 they nearly do at first."""
     from samtune.inference import instances
 
     image = np.zeros((400, 400, 3), np.uint8)
