@@ -10,14 +10,10 @@ from scipy import ndimage
 from samtune.heads.instances import InstanceHead
 from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.automatic.crops import CropBox
+from samtune.inference.fitting import fitting_tile
 from samtune.inference.head_maps import find_head, maps_of
 from samtune.models.backend import Sam
 from samtune.types import FloatArray, ImageArray, LabelArray
-from samtune.windows import tile_for
-
-# Looks at an image in views of another size, where its objects are larger or smaller than usual; sizes
-# so near are the same; and a step goes no further
-_MORE_LOOKS, _NEAR, _MOST_STEP = 2, 1.3, 3.0
 
 
 class InstanceFinder:
@@ -38,26 +34,13 @@ class InstanceFinder:
     def maps(self, image: ImageArray) -> FloatArray:
         """Foreground, depth and centre (3, H, W) of an image, stretched already.
 
-        Views are as large as the objects in this very image want it: what the first look finds tells.
+        Views are as large as the objects in this very image want it.
 
         Raises:
             UserError: the model answers with NaN.
         """
-        wanted = float(self.head.settings.get("object_side", 0.0))
-        tile = self.head.tile
-        maps = maps_of(self.sam, self.head, image, tile)
-        for _ in range(_MORE_LOOKS if wanted else 0):
-            areas = np.bincount(self.head.decode(maps)[0].ravel())[1:]
-            if not len(areas):
-                break
-            longest = max(image.shape[:2])
-            better = tile_for(float(np.median(np.sqrt(areas))), wanted, self.sam.image_size)
-            better = int(np.clip(better, tile / _MOST_STEP, tile * _MOST_STEP))
-            if 1 / _NEAR < min(better, longest) / min(tile, longest) < _NEAR:
-                break
-            tile = better
-            maps = maps_of(self.sam, self.head, image, tile)
-        return maps
+        tile = fitting_tile(self.sam, self.head, image)
+        return maps_of(self.sam, self.head, image, tile)
 
     def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
         """(H, W) labels from 1, and the (N,) scores of the objects."""

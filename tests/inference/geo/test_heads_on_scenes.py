@@ -7,6 +7,7 @@ import torch
 from samtune.errors import UserError
 from samtune.heads.instances import InstanceHead
 from samtune.heads.semantic import SemanticHead
+from samtune.inference.fitting import fitting_tile, whole_and_cut
 from samtune.inference.geo.scenes import SceneSettings, find_everything, map_scene, segment_scene
 from samtune.inference.instances import InstanceFinder
 from samtune.inference.semantic import ClassMapper
@@ -101,27 +102,21 @@ def test_answers_that_are_no_numbers(sam):
         InstanceFinder(sam).labels(np.zeros((64, 64, 3), np.uint8))
 
 
-@pytest.mark.parametrize("radius", [6, 40, 0])
-def test_views_become_as_large_as_the_objects_want_it(sam, monkeypatch, radius):
+@pytest.mark.parametrize(("radius", "tile"), [(6, 64), (40, 448), (0, 64)])
+def test_views_become_as_large_as_the_objects_want_it(sam, radius, tile):
     """Objects are to have 10 of the input's 64 pixels: of a radius of 6 they nearly do at first."""
-    from samtune.inference import instances
+    image = np.zeros((600, 600, 3), np.uint8)
+    y, x = np.mgrid[:600, :600]
+    for cy in (100, 300, 500):
+        for cx in (100, 300, 500):
+            image[np.hypot(y - cy, x - cx) < radius] = 255
+    head = sam.heads["instances"].changed(object_side=10.0)
+    assert fitting_tile(sam, head, image) == pytest.approx(tile, abs=32)
+    assert InstanceFinder(sam).labels(image)[0].max() == (9 if radius else 0)
 
-    image = np.zeros((400, 400, 3), np.uint8)
-    y, x = np.mgrid[:400, :400]
-    for centre in (100, 300):
-        image[np.hypot(y - centre, x - 200) < radius] = 255
-    asked, maps_of = [], instances.maps_of
 
-    def watched(sam, head, image, tile):
-        asked.append(tile)
-        return maps_of(sam, head, image, tile)
-
-    monkeypatch.setattr(instances, "maps_of", watched)
-    sam.heads["instances"].changed(object_side=10.0)
-    labels, _ = InstanceFinder(sam).labels(image)
-    assert labels.max() == (2 if radius else 0)
-    assert asked[0] == 64
-    assert len(asked) == (3 if radius == 40 else 1)
-    if radius == 40:
-        assert asked[1] == 192  # three times as large at most
-        assert asked[2] == pytest.approx(80 * np.sqrt(np.pi) / 2 * 6.4, abs=32)
+def test_objects_that_an_edge_cuts_are_told_apart():
+    labels = np.zeros((20, 20), np.int32)
+    labels[:3, :3], labels[5:10, 5:10] = 1, 3
+    assert whole_and_cut(labels) == ([25], [9])
+    assert whole_and_cut(np.zeros((4, 4), np.int32)) == ([], [])
