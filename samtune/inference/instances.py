@@ -12,6 +12,7 @@ from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.automatic.crops import CropBox
 from samtune.inference.fitting import fitting_tile
 from samtune.inference.head_maps import find_head, maps_of
+from samtune.inference.refining import refine
 from samtune.models.backend import Sam
 from samtune.types import FloatArray, ImageArray, LabelArray
 
@@ -22,13 +23,14 @@ class InstanceFinder:
     Args:
         sam: with a head `instances`.
         min_quality: objects of a lower score are left out.
+        is_refined: boxes of the objects are asked of SAM's own decoder, and the better mask is kept.
 
     Raises:
         UserError: it has none.
     """
 
-    def __init__(self, sam: Sam, min_quality: float = 0.0) -> None:
-        self.sam, self.min_quality = sam, min_quality
+    def __init__(self, sam: Sam, min_quality: float = 0.0, is_refined: bool = False) -> None:
+        self.sam, self.min_quality, self.is_refined = sam, min_quality, is_refined
         self.head = find_head(sam, InstanceHead.name)
 
     def maps(self, image: ImageArray) -> FloatArray:
@@ -39,8 +41,7 @@ class InstanceFinder:
         Raises:
             UserError: the model answers with NaN.
         """
-        tile = fitting_tile(self.sam, self.head, image)
-        return maps_of(self.sam, self.head, image, tile)
+        return maps_of(self.sam, self.head, image, fitting_tile(self.sam, self.head, image))
 
     def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
         """(H, W) labels from 1, and the (N,) scores of the objects."""
@@ -50,6 +51,8 @@ class InstanceFinder:
     def search(self, image: ImageArray, tiles: Sequence[CropBox] = ()) -> list[Candidate]:
         """Objects, best first; `tiles` are those of a search by a grid: the head has its own views."""
         found = to_candidates(*self.labels(image))
+        if self.is_refined:
+            found = refine(self.sam, image, found, fitting_tile(self.sam, self.head, image))
         return [each for each in found if each.predicted_iou >= self.min_quality]
 
 

@@ -20,6 +20,8 @@ class SearchSettings:
             gives every pixel a class; or a `grid`, at each point of which SAM is asked; `auto` takes
             the first of these that there is.
         min_quality: of the instance head's objects, those stay whose score is this or more.
+        refine: each object of the instance head is a box for SAM's own decoder; the better of the two
+            masks is kept. It takes longer.
         classifier: tells what each mask is, instead of the model's head for classes, if it has one:
             FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION, fed with cut-outs; see
             samtune/inference/classifier.py.
@@ -39,6 +41,7 @@ class SearchSettings:
 
     by: Literal["auto", "instances", "semantic", "grid"] = "auto"
     min_quality: Share = 0.0
+    refine: bool = False
     classifier: str = ""
     points_per_side: PointsPerSide | None = None
     points_per_batch: Positive = 64

@@ -69,9 +69,11 @@ def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
 
 
 def _grid_finder(sam: Sam, settings: SearchSettings) -> Finder:
-    if settings.min_quality:
+    if settings.min_quality or settings.refine:
+        name = "min_quality" if settings.min_quality else "refine"
         raise UserError(
-            "search.min_quality is for the objects of a head: give search.pred_iou_thresh to a grid"
+            f"search.{name} is for the objects of a head: a grid has search.pred_iou_thresh, and "
+            "asks SAM anyway"
         )
     generator = make_generator(sam, settings)
     return Finder(
@@ -130,11 +132,12 @@ def _head_finder(sam: Sam, settings: SearchSettings) -> Finder:
     from samtune.inference.instances import InstanceFinder
     from samtune.models.loading import tuned_sha256
 
-    require_no_grid(settings, "min_quality", "classifier")
-    finder = InstanceFinder(sam, settings.min_quality)
+    require_no_grid(settings, "min_quality", "refine", "classifier")
+    finder = InstanceFinder(sam, settings.min_quality, settings.refine)
     causes = {
         "weights": tuned_sha256(sam), "side": sam.image_size, "head": head_sha256(finder.head),
-        "min_quality": settings.min_quality, "reading": sam.reading.as_dict(),
+        "min_quality": settings.min_quality, "refine": settings.refine,
+        "reading": sam.reading.as_dict(),
     }  # fmt: skip
     hint = (
         f"lower search.min_quality ({settings.min_quality:g}), or ask on a grid: search.by grid"
@@ -157,7 +160,7 @@ def make_generator(sam: Sam, settings: SearchSettings) -> AutomaticMaskGenerator
 
 def _arguments(sam: Sam, settings: SearchSettings) -> dict[str, Any]:
     found = asdict(settings)
-    del found["by"], found["min_quality"], found["classifier"]
+    del found["by"], found["min_quality"], found["refine"], found["classifier"]
     if found["points_per_side"] is None:
         found["points_per_side"] = (
             sam.thresholds.points_per_side if sam.thresholds else usual_points(sam.reading.tile)

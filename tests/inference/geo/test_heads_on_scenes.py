@@ -120,3 +120,15 @@ def test_objects_that_an_edge_cuts_are_told_apart():
     labels[:3, :3], labels[5:10, 5:10] = 1, 3
     assert whole_and_cut(labels) == ([25], [9])
     assert whole_and_cut(np.zeros((4, 4), np.int32)) == ([], [])
+
+
+def test_refined_masks_are_of_the_same_objects(sam, discs_image):
+    image = np.stack([discs_image] * 3, -1)
+    plain, refined = InstanceFinder(sam).search(image), InstanceFinder(sam, 0, True).search(image)
+    assert len(refined) == len(plain)
+    assert min(each.predicted_iou for each in refined) >= min(each.predicted_iou for each in plain)
+    masks = [each.mask() for each in plain]
+    for each in refined:
+        mask = each.mask()
+        assert max((mask & own).sum() / (mask | own).sum() for own in masks) >= 0.5
+    assert InstanceFinder(sam, 0, True).search(np.zeros_like(image)) == []
