@@ -15,7 +15,6 @@ from pytorch_lightning.strategies import (
 )
 
 from samtune.data.datamodule import SamDataModule
-from samtune.data.source import Source
 from samtune.data.views import class_counts, class_shares, fitting_tile
 from samtune.errors import UserError, first_line
 from samtune.heads.semantic import balanced_weights
@@ -109,15 +108,15 @@ def _build_model(settings: FitSettings, data: SamDataModule) -> SamTuner | HeadT
         raise UserError(
             "auto and data.cache are for a SAM that is tuned: leave them out for a head"
         )
-    data.setup("fit")
     return HeadTuner(
-        settings.base, model, partial(_look, model, data.whole_source("train")),
+        settings.base, model, partial(_look, model, data),
         settings.data.reading, settings.checkpoint, settings.image_size,
     )  # fmt: skip
 
 
-def _look(model: ModelSettings, source: Source, side: int) -> dict[str, Any]:
+def _look(model: ModelSettings, data: SamDataModule, side: int) -> dict[str, Any]:
     """Settings of a head that the training images tell."""
+    source = data.whole_source("train")
     tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
     about: dict[str, Any] = {"tile": tile}
     if model.head == "instances" and model.head_tile < 0:
