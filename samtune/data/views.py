@@ -209,11 +209,27 @@ def fitting_tile(source: Source, side: int) -> int:
         source: whole images, some of which are looked at.
         side: of the network's input, pixels.
     """
-    step = -(-len(source) // _LOOKED_AT)
-    samples = [source.read(index) for index in range(0, len(source), step)]
+    samples = _some(source)
     longest = max(int(max(sample.image.shape[:2])) for sample in samples)
     typical = typical_side(samples)
     return min(tile_for(typical, OBJECT_SIDE, side), longest) if typical else longest
+
+
+def fitting_tiles(source: Source, side: int) -> tuple[int, int]:
+    """The smallest and the largest side of views that fits the objects of one of the images.
+
+    Use does not go beyond: what a head makes of sizes that it never saw tells nothing.
+    """
+    typical = [found for sample in _some(source) if (found := typical_side([sample]))]
+    if not typical:
+        tile = fitting_tile(source, side)
+        return tile, tile
+    return tile_for(min(typical), OBJECT_SIDE, side), tile_for(max(typical), OBJECT_SIDE, side)
+
+
+def _some(source: Source) -> list[Sample]:
+    step = -(-len(source) // _LOOKED_AT)
+    return [source.read(index) for index in range(0, len(source), step)]
 
 
 def typical_side(samples: Sequence[Sample]) -> float:

@@ -22,7 +22,8 @@ def fitting_tile(sam: Sam, head: Any, image: ImageArray) -> int:
 
     Args:
         sam: the network.
-        head: for instances; without `object_side` its views are as large for every image.
+        head: for instances; without `object_side` its views are as large for every image; `tiles` are
+            the smallest and largest that fitted an image in training.
         image: (H, W, 3), stretched already.
 
     Raises:
@@ -36,6 +37,7 @@ def fitting_tile(sam: Sam, head: Any, image: ImageArray) -> int:
             return tile
         better = tile_for(typical, wanted, sam.image_size)
         better = int(np.clip(better, tile / _MOST_STEP, tile * _MOST_STEP))
+        better = int(np.clip(better, *head.settings.get("tiles", (0, np.inf))))
         if 1 / _NEAR < min(better, longest) / min(tile, longest) < _NEAR:
             return tile
         tile = better

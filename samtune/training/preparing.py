@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import (
 )
 
 from samtune.data.datamodule import SamDataModule
-from samtune.data.views import class_counts, class_shares, fitting_tile
+from samtune.data.views import class_counts, class_shares, fitting_tile, fitting_tiles
 from samtune.errors import UserError, first_line
 from samtune.heads.semantic import balanced_weights
 from samtune.training.budget import Budget, seconds_of
@@ -120,7 +120,7 @@ def _look(model: ModelSettings, data: SamDataModule, side: int) -> dict[str, Any
     tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
     about: dict[str, Any] = {"tile": tile}
     if model.head == "instances" and model.head_tile < 0:
-        about["object_side"] = OBJECT_SIDE
+        about |= {"object_side": OBJECT_SIDE, "tiles": fitting_tiles(source, side)}
     if model.head == "semantic":
         shares = class_shares(source)
         about |= {"classes": list(shares), "weights": balanced_weights(list(shares.values()))}

@@ -9,7 +9,14 @@ from samtune.data.datamodule import SamDataModule
 from samtune.data.label_maps import without_ignored
 from samtune.data.settings import DataSettings
 from samtune.data.source import Record, Source
-from samtune.data.views import ViewDataset, ViewSettings, class_shares, collate_views, fitting_tile
+from samtune.data.views import (
+    ViewDataset,
+    ViewSettings,
+    class_shares,
+    collate_views,
+    fitting_tile,
+    fitting_tiles,
+)
 from samtune.errors import UserError
 from samtune.types import IGNORED_CLASS, InputFrame, Sample
 
@@ -100,6 +107,11 @@ def test_views_become_a_batch():
 )
 def test_objects_cover_a_token_and_a_half_where_the_image_is_large_enough(side, hw, tile):
     assert fitting_tile(Square(hw, side), 256) == tile
+
+
+def test_views_go_no_further_than_those_that_fitted_an_image():
+    assert fitting_tiles(Square((300, 300), 21), 256) == (224, 224)
+    assert fitting_tiles(Square((90, 70), 0), 256) == (90, 90)
 
 
 def test_shares_of_classes_are_of_all_pixels():

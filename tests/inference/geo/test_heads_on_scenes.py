@@ -113,6 +113,7 @@ def test_views_become_as_large_as_the_objects_want_it(sam, radius, tile):
     head = sam.heads["instances"].changed(object_side=10.0)
     assert fitting_tile(sam, head, image) == pytest.approx(tile, abs=32)
     assert InstanceFinder(sam).labels(image)[0].max() == (9 if radius else 0)
+    assert fitting_tile(sam, head.changed(tiles=[60, 100]), image) == min(tile, 100)
 
 
 def test_objects_that_an_edge_cuts_are_told_apart():
