@@ -113,13 +113,13 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fitting_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """The temperature of the least cross-entropy (arXiv 1706.04599), 0.25 to 8.
+    """The temperature of the least cross-entropy (arXiv 1706.04599), 0.05 to 20.
 
     Args:
         logits: (K, classes).
         truth: (K,) numbers of classes from 0.
     """
-    tried = np.geomspace(0.25, 8, 101)
+    tried = np.geomspace(0.05, 20, 201)
     rows = np.arange(len(truth))
     losses = [-np.log(softmax(logits / t)[rows, truth] + 1e-12).mean() for t in tried]
     return float(np.round(tried[int(np.argmin(losses))], 4))
