@@ -88,6 +88,28 @@ def mask_to_cells(mask: MaskArray, grid: Grid) -> NDArray[np.uint8]:
     return np.asarray(np.rint(shares * 255), np.uint8)
 
 
+def labels_to_cells(labels: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """What lies in the middle of each cell of a grid over the input.
+
+    Args:
+        labels: (..., H, W) numbers, original frame.
+        grid: cells over the (padded) input.
+
+    Returns:
+        (..., side, side) numbers, 0 on the padding; and (side, side), which cells hold image.
+    """
+    height, width = labels.shape[-2:]
+    resized = resized_hw((height, width), grid.frame)
+    middles = (np.arange(grid.side) + 0.5) * (grid.frame.side / grid.side)
+    rows, columns = (
+        (middles * (length / own)).astype(int)
+        for length, own in zip((height, width), resized, strict=True)
+    )
+    valid = np.outer(rows < height, columns < width)
+    cells = labels[..., np.minimum(rows, height - 1)[:, None], np.minimum(columns, width - 1)]
+    return np.where(valid, cells, 0).astype(labels.dtype), valid
+
+
 def valid_cells(original_hw: tuple[int, int], grid: Grid) -> NDArray[np.bool_]:
     """(side, side): which cells of a grid over the (padded) input hold image."""
     rows, columns = _cell_edges(original_hw, grid)

@@ -33,6 +33,10 @@ ImageArray = NDArray[np.uint8]
 LabelArray = NDArray[np.int32]
 MaskArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
+# Class of what counts neither as object nor as background, where a source keeps it
+IGNORED_CLASS = "(ignored)"
+# Class of pixels of no object, and of objects without a class, where every pixel has one
+BACKGROUND, UNNAMED_CLASS = "background", "object"
 Stretch = Literal["none", "percentile", "auto"]
 
 

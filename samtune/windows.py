@@ -20,6 +20,9 @@ WORTH = 0.5
 SMALLEST, STEP = 32, math.sqrt(2)
 # Side of a training window over the object's longer side: the least, and the most over that in use.
 LEAST_RATIO, MOST_RATIO = 1.3, 2.0
+# In the view of a head, which sees the pixels as well, a typical object has this side: a token and a
+# half, pixels of the input; and the least side of such a view, pixels of the image.
+OBJECT_SIDE, LEAST_TILE = 24.0, 64
 
 
 def window_near(middle_xy: tuple[float, float], side: int, hw: tuple[int, int]) -> Window:
@@ -95,6 +98,17 @@ def _drawn_span(
         return 0, length
     slack = side - (last - first + 1)
     return max(0, min(round(first - share * slack), length - side)), side
+
+
+def tile_for(typical: float, wanted: float, side: int) -> int:
+    """Side of the views in which an object has the side that is wanted in the input, pixels.
+
+    Args:
+        typical: side of the object, pixels of the image.
+        wanted: that it is to have, pixels of the input.
+        side: of the input.
+    """
+    return max(LEAST_TILE, 16 * round(typical * side / wanted / 16))
 
 
 def longer_side(box_xyxy: FloatArray) -> float:

@@ -24,13 +24,14 @@ TOP = (
 )
 BASE = set(TOP)
 INPUTS = BASE | {"images", "reading"}
-LOWER = INPUTS | {"prompts", "models", "data"}
+LOWER = INPUTS | {"prompts", "heads", "models", "data"}
 ALLOWED = {
     **{name: set(TOP[:place]) for place, name in enumerate(TOP)},
     "images": BASE,
     "reading": BASE | {"images"},
     "prompts": INPUTS,
-    "models": INPUTS,
+    "heads": INPUTS,
+    "models": INPUTS | {"heads"},
     "data": INPUTS | {"prompts"},
     "training": LOWER,
     "inference": LOWER,

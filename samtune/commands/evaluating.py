@@ -10,6 +10,7 @@ from samtune.evaluation.verdict import verdict
 from samtune.tasks.calibrate import CalibrationResult
 from samtune.tasks.compare import Comparison
 from samtune.tasks.evaluate import Evaluation
+from samtune.tasks.evaluate_heads import HeadEvaluation
 from samtune.tasks.learning_curve import LearningCurve
 from samtune.tasks.results import markdown
 from samtune.tasks.scale import ScaleResult
@@ -23,8 +24,11 @@ def note_command(given: Arguments, options: Arguments, words: list[str]) -> Argu
     return {**given, "command": shlex.join(["samtune", *words])}
 
 
-def tell_evaluate(result: Evaluation | None, options: Arguments) -> None:
+def tell_evaluate(result: Evaluation | HeadEvaluation | None, options: Arguments) -> None:
     if result is None:  # another of several processes tells
+        return
+    if isinstance(result, HeadEvaluation):
+        _tell_heads(result)
         return
     protocols = result.results["protocols"]
     print(to_markdown(protocols))
@@ -40,6 +44,15 @@ def tell_evaluate(result: Evaluation | None, options: Arguments) -> None:
     print(f"report: {result.folder / 'report.html'}")
     if (result.folder / "examples.png").exists():
         print(f"picture: {result.folder / 'examples.png'}")
+
+
+def _tell_heads(result: HeadEvaluation) -> None:
+    for rows in result.tables.values():
+        print(markdown(rows))
+    for warning in result.warnings:
+        print(f"WARNING: {warning}")
+    print(result.headline)
+    print(f"saved: {result.folder / 'heads.json'}")
 
 
 def tell_page(result: Comparison | LearningCurve, options: Arguments) -> None:

@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from samtune.tasks.class_mapping import ClassSegmentation
 from samtune.tasks.export import Export
 from samtune.tasks.models import Models
 from samtune.tasks.open import Opened
@@ -26,7 +27,7 @@ def serve_page(result: Opened, options: Arguments) -> None:
     print(result.headline)
 
 
-def tell_segment(result: Segmentation, options: Arguments) -> int:
+def tell_segment(result: Segmentation | ClassSegmentation, options: Arguments) -> int:
     for note in result.notes:
         print(f"NOTE: {note}", file=sys.stderr)
     print(result.headline)

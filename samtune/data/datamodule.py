@@ -17,6 +17,7 @@ from samtune.data.loader import BatchLoader
 from samtune.data.settings import DataSettings
 from samtune.data.source import Source, Subset, Tiles, notes_of
 from samtune.data.splits import divide_as_before
+from samtune.data.views import ViewDataset, collate_views
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
@@ -31,6 +32,8 @@ _WINDOWS_AN_EPOCH = 256
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
 # General pictures, and objects of each
 _NUM_GENERAL, _GENERAL_OBJECTS = 256, 4
+# Views that a head is validated on, at most
+_VIEWS_VALIDATED = 200
 
 
 class SamDataModule(pl.LightningDataModule):
@@ -38,10 +41,12 @@ class SamDataModule(pl.LightningDataModule):
 
     Args:
         settings: where they are, how they are read, divided, prompted and loaded.
+        keeps_ignored: what the settings ignore is an object of the class `IGNORED_CLASS`.
     """
 
-    def __init__(self, settings: DataSettings) -> None:
+    def __init__(self, settings: DataSettings, keeps_ignored: bool = False) -> None:
         super().__init__()
+        self.keeps_ignored = keeps_ignored
         self.settings = settings
         self.path = Path(settings.path)
         self.format = settings.format
@@ -130,7 +135,10 @@ class SamDataModule(pl.LightningDataModule):
     def _open(self) -> None:
         if not self._sources:
             found = open_splits(
-                self.path, self.format, self.settings.of_source, self.settings.of_splits
+                self.path,
+                self.format,
+                replace(self.settings.of_source, keeps_ignored=self.keeps_ignored),
+                self.settings.of_splits,
             )
             self._sources = self._divided(found) if self._before else found
 
@@ -216,6 +224,16 @@ class SamDataModule(pl.LightningDataModule):
         store = self._open_store(model)
         return PromptedDataset(source, settings, self.val_protocols, False, store)
 
+    def views_dataset(self, split: str, model: Any) -> ViewDataset:
+        """Views for a dense head: drawn of training images, of the others as they are in use."""
+        source, per_image = self.whole_source(split), max(1, self.windows("train"))
+        settings = model.view(self.seed, self.augment, per_image, self.on_error)
+        if split == "train":
+            return ViewDataset(source, settings, True)
+        most = self._most_validated or _VIEWS_VALIDATED
+        source = Subset(source, list(range(0, len(source), -(-len(source) // most))))
+        return ViewDataset(source, replace(settings, per_image=max(1, most // len(source))), False)
+
     def general_dataset(self, model: Any) -> PromptedDataset:
         """Drawn pictures with prompts, that a model may be held to what its base answers."""
         settings = replace(
@@ -252,10 +270,16 @@ class SamDataModule(pl.LightningDataModule):
         return self.store
 
     def train_dataloader(self) -> BatchLoader:
-        dataset = self.train_dataset(self._trained_model())
-        self._train_loader = BatchLoader(
-            dataset, self.batch_size, self.seed, self.num_workers, *self._place()
-        )
+        model, place = self._trained_model(), self._place()
+        if model.reads_views:
+            self._train_loader = BatchLoader(
+                self.views_dataset("train", model), self.batch_size, self.seed, self.num_workers,
+                *place, collate=collate_views,
+            )  # fmt: skip
+        else:
+            self._train_loader = BatchLoader(
+                self.train_dataset(model), self.batch_size, self.seed, self.num_workers, *place
+            )
         self._train_loader.load_state_dict(self._loader_state)
         self._loader_state = {"num_given": 0}
         return self._train_loader
@@ -276,7 +300,13 @@ class SamDataModule(pl.LightningDataModule):
         self._loader_state = state_dict
 
     def val_dataloader(self) -> BatchLoader:
-        dataset = self.val_dataset(self._trained_model())
+        model = self._trained_model()
+        if model.reads_views:
+            return BatchLoader(
+                self.views_dataset("val", model), self.batch_size, None, self.num_workers,
+                *self._place(), collate=collate_views,
+            )  # fmt: skip
+        dataset = self.val_dataset(model)
         return BatchLoader(dataset, self.batch_size, None, self.num_workers, *self._place())
 
     def _place(self) -> tuple[int, int]:

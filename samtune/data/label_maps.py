@@ -1,6 +1,7 @@
 """What the values of a label image mean: objects, classes, colours."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from samtune.data.settings import SourceSettings
 from samtune.errors import UserError
 from samtune.images.pixels import ImageFile
-from samtune.types import LabelArray, MaskArray
+from samtune.types import IGNORED_CLASS, LabelArray, MaskArray, Sample
 
 LabelKind = Literal["instances", "semantic"]
 
@@ -43,17 +44,45 @@ def interpret_labels(
     if values.ndim == 3:
         values, colours = colours_to_classes(values)
         names = colours | names
-    for value in settings.ignore_values:
-        values = np.where(values == value, 0, values)
+    is_ignored = np.isin(values, settings.ignore_values)
+    values = np.where(is_ignored, 0, values)
     if values.min(initial=0) < 0:
         raise UserError(
             f"{file} holds the negative value {values.min()}: name it in data.ignore_values"
         )
+    classes: dict[int, str] = {}
     if kind == "binary":
-        return (values > 0)[None].astype(np.int32), {1: given.get(1, "")}
-    if kind == "instances":
-        return values[None], {}
-    return values[None], {int(v): names.get(int(v), str(v)) for v in np.unique(values) if v}
+        values, classes = (values > 0).astype(np.int32), {1: given.get(1, "")}
+    elif kind == "semantic":
+        classes = {int(v): names.get(int(v), str(v)) for v in np.unique(values) if v}
+    labels = values[None]
+    return (
+        keep_ignored(labels, classes, is_ignored) if settings.keeps_ignored else (labels, classes)
+    )
+
+
+def keep_ignored(
+    labels: LabelArray, classes: dict[int, str], is_ignored: MaskArray
+) -> tuple[LabelArray, dict[int, str]]:
+    """Labels (L, H, W) and classes with what is ignored as one more object."""
+    if not is_ignored.any():
+        return labels, classes
+    number = int(labels.max()) + 1
+    labels = labels.copy()
+    labels[0][is_ignored] = number
+    return labels, {**classes, number: IGNORED_CLASS}
+
+
+def without_ignored(sample: Sample) -> tuple[Sample, MaskArray]:
+    """A sample without what is ignored, and (H, W) where that is."""
+    numbers = [number for number, name in sample.classes.items() if name == IGNORED_CLASS]
+    if not numbers:
+        return sample, np.zeros(sample.labels.shape[1:], np.bool_)
+    is_ignored = np.isin(sample.labels, numbers)
+    classes = {n: name for n, name in sample.classes.items() if n not in numbers}
+    labels = np.where(is_ignored, 0, sample.labels).astype(sample.labels.dtype)
+    where = np.asarray(is_ignored.any(0), np.bool_)
+    return replace(sample, labels=labels, classes=classes), where
 
 
 def foreground(values: LabelArray) -> MaskArray:

@@ -1,12 +1,12 @@
 """Batches in a seeded order that can be taken up again in the middle of an epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from samtune.data.dataset import Failure, Item, PromptedDataset
+from samtune.data.dataset import Failure, Item
 from samtune.errors import UserError
 from samtune.prompts.seeding import object_rng
 from samtune.types import Batch, Prompt
@@ -99,16 +99,17 @@ class BatchLoader(DataLoader[Any]):
     """A loader of `Batch`es that remembers how many it gave, so that a resumed run goes on there.
 
     Args:
-        dataset: what to load.
+        dataset: what to load; it is indexed by (index, epoch).
         batch_size: images at a time.
         seed: of the order (training), or `None` to keep the order (validation).
         num_workers: processes that read and prepare.
         rank, world: which of how many training processes this one is.
+        collate: makes a batch of items; without it `collate`.
     """
 
     def __init__(
-        self, dataset: PromptedDataset, batch_size: int, seed: int | None, num_workers: int,
-        rank: int = 0, world: int = 1,
+        self, dataset: Any, batch_size: int, seed: int | None, num_workers: int,
+        rank: int = 0, world: int = 1, collate: Callable[[list[Any]], Any] | None = None,
     ) -> None:  # fmt: skip
         self.order = EpochSampler(len(dataset), seed)
         self.batches = SharedBatches(self.order, batch_size, rank, world)
@@ -118,7 +119,7 @@ class BatchLoader(DataLoader[Any]):
             dataset,
             batch_sampler=self.batches,
             num_workers=num_workers,
-            collate_fn=_Collate(dataset.settings.seed),
+            collate_fn=collate or _Collate(dataset.settings.seed),
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

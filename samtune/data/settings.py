@@ -55,6 +55,8 @@ class SourceSettings:
             (everything above 0 is one object); `auto` decides by folder name and values.
         with_components: connected parts become objects of their own.
         ignore_values: label values that are no object.
+        keeps_ignored: these are objects of the class `IGNORED_CLASS` instead: for who learns from every
+            pixel, they are no background either.
         class_names: label value -> name.
         slices: those slices or windows that are `labelled`, or `all`.
         objects, layer, class_column, encoding, tile_overlap, block: of scenes, see `readers/geo.py`.
@@ -66,6 +68,7 @@ class SourceSettings:
     labels: Labels = "auto"
     with_components: bool = False
     ignore_values: tuple[int, ...] = ()
+    keeps_ignored: bool = False
     class_names: tuple[tuple[int, str], ...] = ()
     slices: str = "labelled"
     objects: str = ""
@@ -115,7 +118,7 @@ class DataSettings:
             folder labels/ as instances and masks/ as classes.
         with_components: make every connected part an object of its own.
         class_names: names of the mask values, such as `{1: road}`.
-        ignore_values: mask values that are no object.
+        ignore_values: mask values that are no object, and to a head no background either.
         stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
         window: of CT: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield units;
             without one, percentiles of each volume are stretched (MR).
@@ -233,7 +236,7 @@ class DataSettings:
     def of_source(self) -> SourceSettings:
         """How files become samples."""
         return SourceSettings(
-            self.reading, self.labels, self.with_components, tuple(self.ignore_values or ()),
+            self.reading, self.labels, self.with_components, tuple(self.ignore_values or ()), False,
             tuple((self.class_names or {}).items()), self.slices, self.objects, self.layer,
             self.class_column, self.encoding, self.tile_overlap, self.block, self.crowds,
             self.with_foreign_labels,

@@ -15,7 +15,7 @@ from samtune.models.backend import Sam
 from samtune.models.identity import BaseIdentity
 from samtune.models.loading import BASE_FOLDER, load_model, load_start
 from samtune.models.registry import REGISTRY
-from samtune.models.saving import save_transformers, write_adapter
+from samtune.models.saving import save_transformers, write_adapter, write_beside
 from samtune.models.weights import weights_sha256
 
 
@@ -42,7 +42,10 @@ def export_adapter(sam: Sam, folder: Path, settings: ExportSettings) -> Exported
         sam.base = _write_base(sam.base, folder / BASE_FOLDER)
         files[f"{BASE_FOLDER}/"] = "the base, as transformers saves it"
     write_adapter(sam, folder)
+    write_beside(sam, folder)
     files |= write_extras(sam, folder)
+    if sam.heads:
+        files["heads/"] = f"samtune's heads beside the adapter: {', '.join(sam.heads)}"
     check = require_equal("loaded again", sample_answers(load_model(folder)), expected, 1e-5)
     return Exported("peft", files, _usage(sam, hub_id), (check,), _notes(sam, folder))
 

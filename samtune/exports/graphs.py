@@ -7,6 +7,8 @@ SAM 2 and its relatives saw a padding point beside boxes too: for them it is par
 is to be given. What a family's decoder takes of the image besides its embeddings are further inputs.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +36,20 @@ class EncoderGraph(nn.Module):
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         features = self.sam.family.ready(self.sam.encode(pixel_values))
         return features.main, *features.details
+
+
+class HeadGraph(nn.Module):
+    """Preprocessed pixel values (1, 3, S, S) -> activated maps (1, maps, S/2, S/2) of a head."""
+
+    def __init__(self, sam: Sam, name: str) -> None:
+        super().__init__()
+        self.sam = sam
+        self.head: Any = sam.heads[name]
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        maps: Tensor = self.head(pixel_values, self.sam.encode_for_heads(pixel_values))
+        activated: Tensor = self.head.activate(maps)
+        return activated
 
 
 class DecoderGraph(nn.Module):

@@ -39,6 +39,8 @@ def export_hf(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
         "samtune.json": "the base's name, and how images are read",
     }
     files |= write_extras(sam, folder)
+    if sam.heads:
+        files["heads/"] = f"samtune's heads beside the weights: {', '.join(sam.heads)}"
     checks.append(require_equal("loaded again", sample_answers(load_model(folder)), merged, 1e-5))
     if is_loadable(sam):
         checks.append(check_processor(sam, folder))

@@ -7,6 +7,7 @@ graphs.py.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,16 @@ from torch import Tensor
 from samtune.exports.agreement import compare_masks
 from samtune.exports.exported import Exported, ExportSettings
 from samtune.exports.extras import write_extras
-from samtune.exports.graphs import INPUTS, OUTPUTS, DecoderGraph, EncoderGraph, feature_names
+from samtune.exports.graphs import (
+    INPUTS,
+    OUTPUTS,
+    DecoderGraph,
+    EncoderGraph,
+    HeadGraph,
+    feature_names,
+)
 from samtune.exports.int8 import quantise
-from samtune.exports.onnx_session import OnnxPredictor, TorchPredictor
+from samtune.exports.onnx_session import OnnxPredictor, TorchPredictor, open_session
 from samtune.exports.reading_code import reading_code, reading_imports, reading_note
 from samtune.exports.same_answers import merge_checked, require_equal
 from samtune.exports.torch_graphs import write_onnx
@@ -50,6 +58,9 @@ def export_onnx(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
             OnnxPredictor(sam, folder), OnnxPredictor(sam, folder, "encoder.int8.onnx"), settings
         )
         checks.append(f"int8 encoder, {loss.sentence('full precision', 'int8')}")
+    for name in sam.heads:
+        checks.append(write_head(sam, name, folder / f"head_{name}.onnx"))
+        files[f"head_{name}.onnx"] = f"`x` -> `maps`, encoder and head in one; {_told(sam, name)}"
     files |= write_extras(sam, folder)
     return Exported("onnx", files, _usage(sam), tuple(checks), _notes(sam))
 
@@ -57,6 +68,29 @@ def export_onnx(sam: Sam, folder: Path, settings: ExportSettings) -> Exported:
 def write_encoder(sam: Sam, path: Path) -> None:
     pixels = torch.randn(1, 3, sam.image_size, sam.image_size)
     write_onnx(EncoderGraph(sam), [pixels], path, (["x"], feature_names(sam)), {})
+
+
+def write_head(sam: Sam, name: str, path: Path) -> str:
+    """Write the encoder with a head as one graph, and compare it with torch.
+
+    Raises:
+        UserError: its maps differ by more than 1e-3.
+    """
+    graph = HeadGraph(sam, name)
+    pixels = torch.randn(1, 3, sam.image_size, sam.image_size)
+    write_onnx(graph, [pixels], path, (["x"], ["maps"]), {})
+    with torch.no_grad():
+        expected = graph(pixels)
+    (found,) = open_session(path).run(None, {"x": pixels.numpy()})
+    return require_equal(f"head {name}", [torch.from_numpy(found)], [expected], BOUND)
+
+
+def _told(sam: Sam, name: str) -> str:
+    """What the maps of a head are, and how images are shown to it."""
+    head: Any = sam.heads[name]
+    settings = ", ".join(f"{key} {value}" for key, value in head.settings.items())
+    views = f"views of {head.tile} pixels" if head.tile else "whole images"
+    return f"{head.meaning}; {views}; {settings}"
 
 
 @torch.no_grad()

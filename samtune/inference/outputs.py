@@ -22,12 +22,15 @@ class PredictedObject:
         prompt: original frame.
         mask: (H, W) boolean.
         score: the IoU that the model expects.
+        class_name, class_score: what it is and how likely that is, where a head told.
     """
 
     name: str
     prompt: Prompt
     mask: MaskArray
     score: float
+    class_name: str = ""
+    class_score: float = 0.0
 
 
 def files_of(folder: Path, stem: str, count: int, kinds: list[str]) -> list[Path]:

@@ -13,9 +13,18 @@ Focus = Literal["auto", "off"]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How everything is looked for without a prompt; the names are segment_anything's.
+    """How everything is looked for without a prompt; of a grid the names are segment_anything's.
 
     Attributes:
+        by: a head of the model (samtune fit --model.head): `instances` finds all objects, `semantic`
+            gives every pixel a class; or a `grid`, at each point of which SAM is asked; `auto` takes
+            the first of these that there is.
+        min_quality: of the instance head's objects, those stay whose score is this or more.
+        refine: each object of the instance head is a box for SAM's own decoder; the better of the two
+            masks is kept. It takes longer.
+        classifier: tells what each mask is, instead of the model's head for classes, if it has one:
+            FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION, fed with cut-outs; see
+            samtune/inference/classifier.py.
         points_per_side: of the grid (default: as samtune thresholds had, or 32).
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks stay with a predicted IoU above it (default: what samtune thresholds
@@ -30,6 +39,10 @@ class SearchSettings:
         min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.
     """
 
+    by: Literal["auto", "instances", "semantic", "grid"] = "auto"
+    min_quality: Share = 0.0
+    refine: bool = False
+    classifier: str = ""
     points_per_side: PointsPerSide | None = None
     points_per_batch: Positive = 64
     pred_iou_thresh: Share | None = None

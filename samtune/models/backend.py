@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from samtune.heads.network import Encoded
 from samtune.models.calibration import Calibration
 from samtune.models.chunking import cut_objects, join_predictions
 from samtune.models.families.base import Family
@@ -62,6 +63,10 @@ class Sam(nn.Module):
         self.thresholds: FittedThresholds | None = None
         # Whether it was found better than its base on its validation images; `None`: nobody looked.
         self.is_better: bool | None = None
+        # What says of a whole image, without a prompt, what is in it: by name, see samtune/heads.
+        self.heads = nn.ModuleDict()
+        # Whether the weights are those of the base, so that they need not be saved.
+        self.is_base = False
         # of the frozen encoder's weights, see models/quantize.py
         self.quantization = "none"
         # Within `base_weights`.
@@ -186,9 +191,23 @@ class Sam(nn.Module):
         """
         return self.encode_from(self.encode_until(pixel_values, 0), 0)
 
+    def encode_for_heads(self, pixel_values: Tensor) -> Features:
+        """What heads read: image embeddings of (B, 3, S, S), and the family's finer maps."""
+        features = self.encode(pixel_values)
+        return Features(features.main, self.family.finer_maps(features))
+
     def encode_until(self, pixel_values: Tensor, depth: int) -> Features:
         """The first `depth` steps of the encoder; `encode_from` goes on from there."""
         return self._advance(self.family.begin(pixel_values.to(self.dtype)), 0, depth)
+
+    @property
+    def encoded(self) -> Encoded:
+        """The sizes of what heads read, found without computing it."""
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            pixels = torch.empty(1, 3, self.image_size, self.image_size, device=self.device)
+            features = self.encode_for_heads(pixels)
+        details = tuple(int(part.shape[1]) for part in features.details)
+        return Encoded(self.image_size, int(features.main.shape[1]), details)
 
     def features_size(self, depth: int) -> int:
         """Numbers that the first `depth` steps make of one image, found without computing them."""

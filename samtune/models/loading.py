@@ -4,7 +4,7 @@ registry name    "vit_b", "nano"; with `checkpoint=` the weights come from that 
 run folder       what `samtune fit` wrote: its best adapter on its base
 adapter folder   PEFT's, with samtune.json beside adapter_config.json or without
 checkpoint       `*.ckpt` of a run: that very step
-folder           transformers' `save_pretrained`
+folder           transformers' `save_pretrained`, or heads alone with the name of their base
 official file    segment_anything's `.pth`, strictly, any name
 hub id           "facebook/sam-vit-base"
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from samtune.errors import UserError, first_line
 from samtune.files import read_json
+from samtune.heads.saving import HEADS_FOLDER, read_heads
 from samtune.models.backend import Sam
 from samtune.models.calibration import load_calibration
 from samtune.models.families.table import find_family
@@ -94,7 +95,9 @@ def _load_base(source: str, checkpoint: str, image_size: int | None) -> Sam:
         family.set_image_size(image_size)
     side = family.frame.side
     names = _absolute(source), _absolute(checkpoint)
-    return Sam(network, BaseIdentity(*names, side, sha256, is_random))
+    sam = Sam(network, BaseIdentity(*names, side, sha256, is_random))
+    sam.is_base = True
+    return sam
 
 
 def _absolute(source: str) -> str:
@@ -145,12 +148,16 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     if (folder / "adapter_config.json").exists():
         sam = load_base(metadata["base"], str(folder))
         _add_adapter(sam, folder)
-    else:
+    elif (folder / "config.json").exists():
         identity = BaseIdentity(**metadata["base"])
         sam = Sam(from_pretrained(str(folder), "tune again"), identity)
         require_numbers(sam.core.state_dict(), folder)
+    else:  # heads on a plain base
+        sam = load_base(metadata["base"], str(folder))
     sam.calibration = load_calibration(folder)
     sam.thresholds = load_thresholds(folder)
+    if (folder / HEADS_FOLDER).is_dir():
+        sam.heads.update(read_heads(folder, sam.encoded))
     return _with_settings(sam, metadata)
 
 
@@ -165,6 +172,7 @@ def _add_adapter(sam: Sam, folder: Path) -> None:
     try:
         found = load_peft_weights(str(folder), device="cpu").keys()
         sam.network = PeftModel.from_pretrained(sam.core, folder)
+        sam.is_base = False
     except Exception as error:  # PEFT raises whatever the bytes make it do
         raise UserError(
             f"the adapter in {folder} cannot be loaded ({first_line(error)})"

@@ -91,6 +91,7 @@ def prepare_for_training(
     """
     network = sam.network
     assert not isinstance(network, PeftModel), "an adapter is already there"
+    sam.is_base = False
     if mode == "full":
         network.requires_grad_(True)
     else:

@@ -7,6 +7,7 @@ from peft import PeftModel
 
 from samtune.errors import UserError
 from samtune.files import replacing_file, replacing_folder, write_json
+from samtune.heads.saving import write_heads
 from samtune.models.backend import Sam
 from samtune.models.loading import METADATA_FILE, describe
 from samtune.models.registry import REGISTRY
@@ -15,28 +16,40 @@ from samtune.models.registry import REGISTRY
 def save_tuned(sam: Sam, run: str | Path) -> Path:
     """Save what was trained: `run/adapter` (PEFT), or `run/model` after training everything.
 
+    Heads lie beside the weights. Of a plain base with heads, `run/model` says which base it is.
+
     The adapter folder also loads without samtune:
     `PeftModel.from_pretrained(SamModel.from_pretrained(base), path)`.
 
     Returns:
         The folder written.
     """
-    if not isinstance(sam.network, PeftModel):
+    if not isinstance(sam.network, PeftModel) and not sam.is_base:
         return save_transformers(sam, Path(run) / "model", with_metadata=True)
-    folder = Path(run) / "adapter"
+    folder = Path(run) / ("model" if sam.is_base else "adapter")
     with replacing_folder(folder) as temporary:
-        write_adapter(sam, temporary)
+        if not sam.is_base:
+            write_adapter(sam, temporary)
+        write_beside(sam, temporary)
+        for fitted in (sam.calibration, sam.thresholds):  # of a run whose heads are trained
+            if fitted is not None:
+                fitted.save(temporary)
     return folder
 
 
+def write_beside(sam: Sam, folder: Path) -> None:
+    """Write what only samtune reads beside the weights: what the model is, and its heads."""
+    write_json(folder / METADATA_FILE, describe(sam))
+    write_heads(dict(sam.heads.items()), folder)
+
+
 def write_adapter(sam: Sam, folder: Path) -> None:
-    """Write PEFT's files of an adapted network, and samtune's beside them, into a folder."""
+    """Write PEFT's files of an adapted network into a folder."""
     spec = REGISTRY.get(sam.base.name)
     name = sam.base.checkpoint or (spec.hub_id if spec and spec.hub_id else sam.base.name)
     for config in sam.network.peft_config.values():
         config.base_model_name_or_path = name
     sam.network.save_pretrained(str(folder), save_embedding_layers=False)
-    write_json(folder / METADATA_FILE, describe(sam))
 
 
 def save_transformers(sam: Sam, folder: str | Path, with_metadata: bool = False) -> Path:
@@ -51,7 +64,7 @@ def save_transformers(sam: Sam, folder: str | Path, with_metadata: bool = False)
     with replacing_folder(place) as temporary:
         sam.core.save_pretrained(str(temporary))
         if with_metadata:
-            write_json(temporary / METADATA_FILE, describe(sam))
+            write_beside(sam, temporary)
     return place
 
 

@@ -14,6 +14,7 @@ from samtune.files import read_csv
 from samtune.inference.settings import Focus
 from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
+from samtune.tasks.evaluate_heads import HeadEvaluation, HeadJob
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, general_source, kept_rows
 from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Split = Literal["train", "val", "test"]
+What = Literal["auto", "prompts", "heads"]
 
 
 @dataclass(frozen=True)
@@ -111,19 +113,24 @@ def evaluate(
     unit: str = "",
     tolerance: NotNegative = 2.0,
     general: str | Path = "drawn",
+    what: What = "auto",
+    against: str | Path | Run = "grid",
     gallery: Count = 120,
     out: str | Path | None = None,
     checkpoint: str | Path | None = None,
     image_size: Count = 0,
     device: str = "auto",
     command: str = "",
-) -> Evaluation | None:
+) -> Evaluation | HeadEvaluation | None:
     """Compare a tuned model with its base on held-out images: same network, same prompts, same images.
 
     The data are those of the run, or of config; any of their settings can be changed. Intervals and
     tests are over images; where images of one patient, slide, video or scene belong together,
     data.group_column or data.group_regex makes each of these one unit instead. Interrupted, the same
     call goes on where it stopped. A base alone is measured without an opponent.
+
+    A model with a head (samtune fit --model.head) is judged by what the head finds in whole images,
+    beside what a grid of points finds with the same SAM; what prompts asks it with prompts instead.
 
     Args:
         model: run folder, checkpoint, adapter, or any base model.
@@ -145,6 +152,8 @@ def evaluate(
         unit: of the spacing (default: the column spacing_unit, mm of volumes, or px).
         tolerance: of surface Dice, in the unit of the spacing.
         general: on what to look for forgetting: drawn pictures, a data folder, or none.
+        what: is judged: `prompts`, or `heads`; auto: heads where there are some.
+        against: of heads: `grid` of points, another model with the same head, or none.
         gallery: pictures in the report at most.
         out: folder for the results (default: RUN/evaluation).
         checkpoint: official weights for a registry name.
@@ -158,6 +167,7 @@ def evaluate(
     Raises:
         UserError: there are no such model or data, or an argument makes no sense.
     """
+    from samtune.data.datamodule import SamDataModule
     from samtune.tasks.processes import joined
 
     if gallery < 0:
@@ -171,6 +181,14 @@ def evaluate(
         opened = open_data(run, config, data)
         opened.source(split)
         sam = open_model(model, checkpoint, image_size, device)
+        if what == "heads" or (what == "auto" and sam.heads):
+            if not sam.heads:
+                raise UserError(f"{model} has no head: train one by samtune fit --model.head")
+            keeping = SamDataModule(opened.settings, keeps_ignored=True)
+            heads = HeadJob(
+                sam, keeping, split, str(against), max_images, seed, seen_in_training(run, opened)
+            )
+            return heads.run_all(_folder(out, run, Path(model))) if rank == 0 else None
         settings = asking.settings(opened, split, sam, rank, world)
         job = _Job(str(model), run, opened, split, sam, settings, str(general), unit, command)
         return job.run_all(gallery, _folder(out, run, Path(model)))

@@ -262,6 +262,7 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     from samtune.files import write_text
     from samtune.tasks.check import check_before_fit
     from samtune.tasks.choosing import choose_weights
+    from samtune.tasks.choosing_decoding import choose_decoding
     from samtune.tasks.opening import bound_threads, input_side
     from samtune.tasks.processes import is_first
     from samtune.training.checkpoints import find_checkpoint
@@ -291,7 +292,10 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     bound_threads(training.model.network)
     with training.saver.heeding_signals():
         _fit(training, checkpoint)
-        if settings.choose and settings.data.format != "drawn":
+        if settings.model.head != "none":
+            if is_first() and settings.choose:
+                log.info(choose_decoding(training.data, run, settings.model.head))
+        elif settings.choose and settings.data.format != "drawn":
             if training.trainer.world_size == 1:
                 log.info(choose_weights(training, run))
             else:

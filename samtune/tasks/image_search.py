@@ -10,10 +10,9 @@ from samtune.errors import UserError
 from samtune.files import is_file, partial_folder, try_writing
 from samtune.images.naming import distinct_stems, list_images, require_apart
 from samtune.inference.automatic.crops import tile_boxes
-from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.inference.automatic.outputs import COCO_FILE, pictures_of, write_coco, write_results
 from samtune.progress import Progress, stamp
-from samtune.tasks.searching import thresholds_hint
+from samtune.tasks.searching import Finder
 from samtune.tasks.segment import Segmentation
 
 log = logging.getLogger(__name__)
@@ -23,13 +22,11 @@ log = logging.getLogger(__name__)
 class ImageSearch:
     """Segments images, each into files of its own."""
 
-    generator: AutomaticMaskGenerator
+    finder: Finder
     out: Path
-    tile: int
     overlap: int
     overlay: bool
     overwrite: bool
-    causes: dict[str, Any]
 
     def segment(self, paths: list[Path]) -> Segmentation:
         named = list_images(paths, without=[self.out])
@@ -51,7 +48,7 @@ class ImageSearch:
         if not failures:  # else the same call tries those again, and nothing else
             store.remove()
         counts = {name: len(record["masks"]) for name, record in records.items()}
-        return Segmentation(self.out, counts, failures, self.tile, thresholds_hint(self.generator))
+        return Segmentation(self.out, counts, failures, self.finder.tile, self.finder.hint)
 
     def _begin(self) -> Progress:
         """What is done already; what a call with other settings left is forgotten.
@@ -59,7 +56,7 @@ class ImageSearch:
         Its records would be taken for done when those settings came back, though the pictures are
         others by then.
         """
-        store = Progress(partial_folder(self.out), self.causes)
+        store = Progress(partial_folder(self.out), {**self.finder.causes, "overlap": self.overlap})
         if self.overwrite or not store.is_begun:
             store.remove()
         store.begin()
@@ -77,8 +74,9 @@ class ImageSearch:
         return record
 
     def _segment(self, name: str, path: Path, stem: str) -> dict[str, Any]:
-        image = self.generator.predictor.model.reading.read(path)
+        image = self.finder.sam.reading.read(path)
         hw = (image.shape[0], image.shape[1])
-        tiles = tile_boxes(hw, self.tile, self.overlap) if self.tile else ()
-        found = self.generator.search(image, tiles)
+        tile = 0 if self.finder.is_head else self.finder.tile
+        tiles = tile_boxes(hw, tile, self.overlap) if tile else ()
+        found = self.finder.search(image, tiles)
         return write_results(self.out, stem, name, image, found, self.overlay)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -124,7 +124,7 @@ def predict(
             coco = CocoFile(stack.enter_context(temporary.open("wb")))
         for name, prompted in bar(list(named.items()), "predict", "image"):
             image = seen.read(prompted.path)
-            found = predict_objects(sam, image, prompted, seen.tile, focus)
+            found = _named(sam, image, predict_objects(sam, image, prompted, seen.tile, focus))
             write_image_outputs(folder, stems[prompted.path], image, found, list(save))
             if coco is not None:
                 _add(coco, name, image, found)
@@ -138,7 +138,7 @@ def _add(coco: CocoFile, name: str, image: ImageArray, found: list[PredictedObje
     number = coco.add_image(name, image.shape[:2])
     for each in found:
         category = coco.category(each.name)
-        coco.add_mask(number, category, each.mask, score=round(each.score, 6))
+        coco.add_mask(number, category, each.mask, score=round(each.score, 6), **_class_of(each))
 
 
 def _row(image: str, number: int, found: PredictedObject) -> dict[str, object]:
@@ -148,7 +148,29 @@ def _row(image: str, number: int, found: PredictedObject) -> dict[str, object]:
     return {
         "image": image, "object": number, "name": found.name, "score": found.score,
         "area": int(found.mask.sum()), "box": None if box is None else box.tolist(),
+        **_class_of(found),
     }  # fmt: skip
+
+
+def _class_of(found: PredictedObject) -> dict[str, object]:
+    """What is told of an object's class, where there is a head for classes."""
+    if not found.class_name:
+        return {}
+    return {"class": found.class_name, "class_score": round(found.class_score, 6)}
+
+
+def _named(sam: Sam, image: ImageArray, found: list[PredictedObject]) -> list[PredictedObject]:
+    """The same with the likeliest class of each mask, where the model has a head for classes."""
+    if "classes" not in sam.heads:
+        return found
+    from samtune.inference.naming import MaskNamer
+
+    namer = MaskNamer(sam)
+    told = namer.name(image, [each.mask for each in found])
+    return [
+        replace(each, class_name=namer.classes[int(row.argmax())], class_score=float(row.max()))
+        for each, row in zip(found, told, strict=True)
+    ]
 
 
 def predict_objects(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from samtune.errors import UserError
 from samtune.inference.settings import SearchSettings
 from samtune.tasks.settings import Layer, build
 
 if TYPE_CHECKING:
+    from samtune.inference.automatic.candidates import Candidate
     from samtune.inference.automatic.generator import AutomaticMaskGenerator
     from samtune.models.backend import Sam
 
@@ -30,6 +33,120 @@ def search_settings(search: Layer | SearchSettings | None, has_prompts: bool) ->
     return settings
 
 
+@dataclass(frozen=True)
+class Finder:
+    """What looks for everything in a picture: a grid of points, or a head.
+
+    Attributes:
+        sam: the network.
+        search: picture and its tiles -> masks, best first; a head has views of its own, and takes no
+            tiles.
+        causes: all that its masks depend on but the picture, as JSON can hold it.
+        hint: what to try where nothing was found.
+        tile: side of the tiles or views that it looks at; 0 for the whole picture.
+        is_head: it is a head.
+    """
+
+    sam: Sam
+    search: Callable[..., list[Candidate]]
+    causes: dict[str, Any]
+    hint: str
+    tile: int
+    is_head: bool
+
+
+def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
+    """The instance head of a model, where it has one and no grid is wanted; or else a grid.
+
+    Raises:
+        UserError: there is no head and one is wanted, or settings of a grid are given to a head.
+    """
+    by = way_of(sam, settings)
+    if by == "semantic":
+        raise UserError("the semantic head gives classes of pixels, and no objects: set search.by")
+    finder = _head_finder(sam, settings) if by == "instances" else _grid_finder(sam, settings)
+    return _with_classes(finder, settings.classifier)
+
+
+def _grid_finder(sam: Sam, settings: SearchSettings) -> Finder:
+    if settings.min_quality or settings.refine:
+        name = "min_quality" if settings.min_quality else "refine"
+        raise UserError(
+            f"search.{name} is for the objects of a head: a grid has search.pred_iou_thresh, and "
+            "asks SAM anyway"
+        )
+    generator = make_generator(sam, settings)
+    return Finder(
+        sam, generator.search, causes_of(generator, settings), thresholds_hint(generator),
+        sam.reading.tile, False,
+    )  # fmt: skip
+
+
+def _with_classes(finder: Finder, classifier: str) -> Finder:
+    """The same, but what is found has a class, where there is somebody to tell."""
+    from samtune.heads.saving import head_sha256
+    from samtune.inference.classifier import open_classifier
+    from samtune.inference.naming import named_by_classifier, named_by_head
+
+    sam, search = finder.sam, finder.search
+    if classifier:
+        name = partial(named_by_classifier, open_classifier(classifier))
+        cause = classifier
+    elif "classes" in sam.heads:
+        name = partial(named_by_head, sam)
+        cause = head_sha256(cast(Any, sam.heads["classes"]))
+    else:
+        return finder
+
+    def find(image: Any, tiles: Any = ()) -> list[Candidate]:
+        return name(image, search(image, tiles))
+
+    return replace(finder, search=find, causes={**finder.causes, "classes": cause})
+
+
+def way_of(sam: Sam, settings: SearchSettings) -> str:
+    """By what is looked: a head or a grid."""
+    if settings.by != "auto":
+        return settings.by
+    return next((name for name in ("instances", "semantic") if name in sam.heads), "grid")
+
+
+def require_no_grid(settings: SearchSettings, *allowed: str) -> None:
+    """Refuse the settings of a grid where a head looks.
+
+    Raises:
+        UserError: one is given.
+    """
+    known = {name: getattr(settings, name) for name in ("by", *allowed)}
+    usual = SearchSettings(**known)
+    if given := asdict(settings).items() - asdict(usual).items():
+        name = min(name for name, _ in given)
+        raise UserError(
+            f"search.{name} is not for a head, by which this model looks: leave it out, or set "
+            "search.by grid"
+        )
+
+
+def _head_finder(sam: Sam, settings: SearchSettings) -> Finder:
+    from samtune.heads.saving import head_sha256
+    from samtune.inference.instances import InstanceFinder
+    from samtune.models.loading import tuned_sha256
+
+    require_no_grid(settings, "min_quality", "refine", "classifier")
+    finder = InstanceFinder(sam, settings.min_quality, settings.refine)
+    causes = {
+        "weights": tuned_sha256(sam), "side": sam.image_size, "head": head_sha256(finder.head),
+        "min_quality": settings.min_quality, "refine": settings.refine,
+        "reading": sam.reading.as_dict(),
+    }  # fmt: skip
+    hint = (
+        f"lower search.min_quality ({settings.min_quality:g}), or ask on a grid: search.by grid"
+        if settings.min_quality
+        else "ask on a grid: search.by grid"
+    )
+    return Finder(sam, finder.search, causes, hint, finder.head.tile, True)
+
+
 def make_generator(sam: Sam, settings: SearchSettings) -> AutomaticMaskGenerator:
     """The generator that the settings describe; the grid is that of the thresholds, if any were found.
 
@@ -43,6 +160,7 @@ def make_generator(sam: Sam, settings: SearchSettings) -> AutomaticMaskGenerator
 
 def _arguments(sam: Sam, settings: SearchSettings) -> dict[str, Any]:
     found = asdict(settings)
+    del found["by"], found["min_quality"], found["refine"], found["classifier"]
     if found["points_per_side"] is None:
         found["points_per_side"] = (
             sam.thresholds.points_per_side if sam.thresholds else usual_points(sam.reading.tile)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samtune.errors import UserError
 from samtune.files import require_new
@@ -16,14 +16,17 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
-from samtune.tasks.searching import causes_of, make_generator, search_settings, thresholds_hint
+from samtune.tasks.searching import Finder, make_finder, search_settings, way_of
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
 
 if TYPE_CHECKING:
-    from samtune.inference.automatic.generator import AutomaticMaskGenerator
     from samtune.inference.geo.scenes import SceneSettings
+    from samtune.models.backend import Sam
+    from samtune.tasks.class_mapping import ClassSegmentation
 
 _LEAST_TILE = 32
+# Views of a head along a side of a scene's window
+_VIEWS_A_WINDOW = 3
 # Files that people ask for, and that are not written.
 _MISTAKEN = (".parquet", ".kml", ".gml", ".gdb", ".json", ".csv", ".png", ".jpg", ".jp2")
 
@@ -89,7 +92,7 @@ def segment(
     checkpoint: str | Path | None = None,
     image_size: Count = 0,
     device: str = "auto",
-) -> Segmentation:
+) -> Segmentation | ClassSegmentation:
     """Find the masks of everything in images, or the objects of a scene of any size.
 
     Of images, writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is
@@ -104,6 +107,10 @@ def segment(
     perimeter; prompts segments what the boxes and points of a vector file show instead (several
     points of one feature are of one object; an area's bounds are its box).
 
+    A model with a head (samtune fit --model.head) looks by it, in views of its own; search.by grid asks
+    SAM on the grid of points instead. A semantic head gives every pixel a class: IMAGE.png holds their
+    numbers, classes.json their names; a scene becomes a GeoTIFF of them.
+
     Either way a call that broke off goes on when it is made again.
 
     Args:
@@ -111,7 +118,7 @@ def segment(
         images: image files, or folders of them; or one scene.
         out: folder for the results; of a scene the file.
         prompts: of a scene: a vector file of boxes, polygons or points.
-        search: grid of points, thresholds and crops.
+        search: by a head or a grid of points; its thresholds and crops.
         scene: what becomes of the objects of a scene.
         reading: of the pixels, where it is to be otherwise than in training; its tile is larger than
             the objects (0: the whole image, or of a scene windows as large as the model's input).
@@ -125,6 +132,7 @@ def segment(
     Raises:
         UserError: a path or number makes no sense, or the model answers with NaN.
     """
+    from samtune.tasks.class_mapping import ClassMapping
     from samtune.tasks.image_search import ImageSearch
 
     paths, place = [Path(image) for image in images], Path(out)
@@ -138,16 +146,27 @@ def segment(
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     sam = open_model(model, checkpoint, image_size, device)
     sam.reading = reading_of(sam, reading)
-    generator = make_generator(sam, settings)
+    if source:
+        settings = replace(settings, by="grid")
+    if way_of(sam, settings) == "semantic":
+        mapping = ClassMapping(sam, settings, place, overlay, overwrite)
+        if not is_scene(place):
+            return mapping.of_images(paths)
+        windows = _scene_settings(options, _side(sam, mapping.tile), overlap)
+        return mapping.of_scene(paths[0], windows)
+    finder = make_finder(sam, settings)
     if is_scene(place):
-        windows = _scene_settings(options, sam.reading.tile or sam.image_size, overlap)
-        about = causes_of(generator, settings)
-        return _segment_scene(generator, about, paths[0], place, source, options, windows)
-    tile = sam.reading.tile
-    overlap = _overlap(tile, overlap, settings)
-    causes = {**causes_of(generator, settings), "overlap": overlap}
-    finder = ImageSearch(generator, place, tile, overlap, overlay, overwrite, causes)
-    return finder.segment(paths)
+        windows = _scene_settings(options, _side(sam, finder.tile), overlap)
+        return _segment_scene(finder, paths[0], place, source, options, windows)
+    if finder.is_head and overlap >= 0:
+        raise UserError("overlap is of tiles that are searched by a grid: a head has its own")
+    overlap = 0 if finder.is_head else _overlap(finder.tile, overlap, settings)
+    return ImageSearch(finder, place, overlap, overlay, overwrite).segment(paths)
+
+
+def _side(sam: Sam, tile: int) -> int:
+    """Side of a scene's windows: a head blends its views in each."""
+    return max(sam.reading.tile or sam.image_size, _VIEWS_A_WINDOW * tile if sam.heads else 0)
 
 
 def is_scene(out: Path) -> bool:
@@ -255,17 +274,17 @@ def _scene_settings(options: SceneOptions, side: int, overlap: int) -> SceneSett
 
 
 def _segment_scene(
-    generator: AutomaticMaskGenerator, about: dict[str, Any], path: Path, out: Path,
-    prompts: Path | None, options: SceneOptions, settings: SceneSettings,
+    finder: Finder, path: Path, out: Path, prompts: Path | None, options: SceneOptions,
+    settings: SceneSettings,
 ) -> Segmentation:  # fmt: skip
     from samtune.data.geo.raster import open_scene
     from samtune.data.geo.vector import read_polygons
     from samtune.inference.geo.scenes import find_everything, segment_prompted, segment_scene
 
-    sam, hint = generator.predictor.model, thresholds_hint(generator)
+    sam, hint, about = finder.sam, finder.hint, finder.causes
     scene = open_scene(path, sam.reading)
     if prompts is None:
-        count = segment_scene(scene, find_everything(generator), out, settings, about)
+        count = segment_scene(scene, find_everything(finder.search), out, settings, about)
         return Segmentation(out, {path.name: count}, tile=settings.side, hint=hint)
     features = read_polygons(prompts, options.class_column, layer=options.layer, with_points=True)
     causes = {

@@ -9,14 +9,13 @@ from typing import Any
 from samtune.bars import bar
 from samtune.data.volumes.slices import AXES, SliceStack
 from samtune.files import partial_folder
-from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.inference.settings import SearchSettings
 from samtune.inference.volumes.carrying import VolumeObject
 from samtune.inference.volumes.linking import SliceMask, segment_slices
 from samtune.inference.volumes.objects import report_path
 from samtune.models.backend import Sam
 from samtune.progress import Progress
-from samtune.tasks.searching import causes_of, make_generator, thresholds_hint
+from samtune.tasks.searching import Finder, make_finder
 
 
 def slice_bar(numbers: range) -> Iterable[int]:
@@ -36,13 +35,13 @@ class VolumeSearch:
     min_iou: float
     min_slices: int
     causes: dict[str, Any] = field(init=False)
-    _generator: AutomaticMaskGenerator = field(init=False)
+    _finder: Finder = field(init=False)
 
     def __post_init__(self) -> None:
         stack = self.stack
-        self._generator = make_generator(self.sam, self.settings)
+        self._finder = make_finder(self.sam, self.settings)
         self.causes = {
-            **causes_of(self._generator, self.settings), "axis": AXES[stack.axis],
+            **self._finder.causes, "axis": AXES[stack.axis],
             "range": stack.ranges, "with_neighbours": stack.with_neighbours,
             "slices": _sha256(stack),
         }  # fmt: skip
@@ -63,7 +62,7 @@ class VolumeSearch:
         return [SliceMask(rle, float(score)) for rle, score in kept]
 
     def _find(self, number: int) -> list[list[Any]]:
-        found = self._generator.search(self.stack.picture(number))
+        found = self._finder.search(self.stack.picture(number))
         return [[candidate.rle(), candidate.predicted_iou] for candidate in found]
 
     def forget_slices(self) -> None:
@@ -73,7 +72,7 @@ class VolumeSearch:
     @property
     def hint(self) -> str:
         """What to try where nothing was found."""
-        return thresholds_hint(self._generator)
+        return self._finder.hint
 
 
 def _sha256(stack: SliceStack) -> str:

@@ -15,16 +15,14 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from samtune.drawing import TRUTH, TUNED, draw_prompt, overlay, side_by_side
-from samtune.models.lora import parameters_table
-from samtune.models.saving import save_tuned
 from samtune.prompts.packing import best_by_score, decode_groups
 from samtune.training.averaging import Averaging
 from samtune.training.budget import Budget, find_budget
 from samtune.training.checkpoints import FOLDER, SaveLast
+from samtune.training.heads import HeadTuner
 from samtune.training.module import SamTuner
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
 
-MONITOR = "val/miou"
 # Training mIoU, and for how many steps on end, at which nothing is learned any more
 _COLLAPSED, _COLLAPSE_STEPS = 0.02, 12
 
@@ -39,19 +37,19 @@ class SaveTuned(Callback):
         self.best = float("-inf")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        score = trainer.callback_metrics.get(MONITOR)
+        assert isinstance(pl_module, SamTuner | HeadTuner)
+        score = trainer.callback_metrics.get(pl_module.monitor)
         if trainer.sanity_checking or score is None or float(score) <= self.best:
             return
         self.best = float(score)
         if trainer.is_global_zero:
-            assert isinstance(pl_module, SamTuner)
-            save_tuned(pl_module.network, self.run)
+            pl_module.save(self.run)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """A run that ended before its first validation keeps its last weights."""
         if self.best == float("-inf") and trainer.is_global_zero:
-            assert isinstance(pl_module, SamTuner)
-            save_tuned(pl_module.network, self.run)
+            assert isinstance(pl_module, SamTuner | HeadTuner)
+            pl_module.save(self.run)
             _say(trainer, "no validation was run: the last weights are kept, not the best")
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,11 +68,11 @@ class TellProgress(Callback):
         self._is_validated = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SamTuner)
+        assert isinstance(pl_module, SamTuner | HeadTuner)
         base = pl_module.network.base
         if base.is_random:
             _say(trainer, f"NOTE: the base '{base.name}' is randomly initialised, not pretrained")
-        _say(trainer, parameters_table(pl_module.network))
+        _say(trainer, pl_module.tell())
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SamTuner)
@@ -98,14 +96,15 @@ class TellProgress(Callback):
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         scores = {
             name: value
-            for name in ("box_miou", "point_miou", "miou")
+            for name in ("box_miou", "point_miou", "miou", "score")
             if (value := metrics.get(f"val/{name}")) is not None
         }
+        base = metrics.get("val/base_miou")
         _say(
             trainer,
             f"{budget.elapsed / 60:.1f} of {budget.seconds / 60:.1f} min, step {trainer.global_step}  "
             f"loss {metrics.get('train/loss', float('nan')):.4f}  {_scores(scores)}"
-            f"  (base miou {metrics.get('val/base_miou', float('nan')):.3f})",
+            + (f"  (base miou {base:.3f})" if base is not None else ""),
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -182,7 +181,8 @@ class LogPanels(Callback):
         logger = _find_wandb(trainer)
         if logger is None or trainer.sanity_checking or batch_idx >= self.num_images:
             return
-        assert isinstance(pl_module, SamTuner)
+        if not isinstance(pl_module, SamTuner):
+            return
         for name in batch.prompts:
             if batch.keys:
                 picture = panel(pl_module, batch, name)
@@ -240,7 +240,7 @@ def with_progress_bar() -> bool:
 
 def build_callbacks(
     run: Path, early_stopping: int, checkpoint_steps: int, panels: int,
-    budget: Budget | None = None,
+    monitor: str, budget: Budget | None = None,
 ) -> list[Callback]:  # fmt: skip
     """All callbacks of a run.
 
@@ -249,6 +249,7 @@ def build_callbacks(
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write `last.ckpt` every so many steps too.
         panels: validation images that are logged.
+        monitor: the score that the best weights are chosen by.
         budget: of time, that ends it.
     """
     callbacks: list[Callback] = [budget] if budget is not None else []
@@ -258,7 +259,7 @@ def build_callbacks(
         ModelCheckpoint(
             run / FOLDER,
             "best",
-            monitor=MONITOR,
+            monitor=monitor,
             mode="max",
             enable_version_counter=False,
             save_on_train_epoch_end=False,
@@ -269,7 +270,7 @@ def build_callbacks(
         LogPanels(panels),
     ]
     if early_stopping:
-        callbacks.append(EarlyStopping(MONITOR, patience=early_stopping, mode="max"))
+        callbacks.append(EarlyStopping(monitor, patience=early_stopping, mode="max"))
     if with_progress_bar():
         callbacks.append(TQDMProgressBar())
     return callbacks

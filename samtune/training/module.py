@@ -6,6 +6,7 @@ Checkpoints hold the trained parameters only, and all that is needed to rebuild 
 import logging
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,9 +18,10 @@ from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import blocks_after
 from samtune.models.loading import describe, load_model, load_start, load_trained
-from samtune.models.lora import go_on_from, prepare_for_training
+from samtune.models.lora import go_on_from, parameters_table, prepare_for_training
 from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.models.quantize import quantize as quantize_encoder
+from samtune.models.saving import save_tuned
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
 from samtune.reading import Reading
@@ -51,6 +53,11 @@ class SamTuner(pl.LightningModule):
         image_size: side of the square input; 0 keeps the model's own (1024, `nano` 256).
         start: a tuned model on that base, from whose weights training goes on; empty begins anew.
     """
+
+    # validation has this to choose by
+    monitor = "val/miou"
+    # of the data: prompted objects, each image or window with its own
+    reads_views = False
 
     def __init__(
         self, base: str, settings: ModelSettings, recipe: str = "mixed",
@@ -261,6 +268,14 @@ class SamTuner(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def save(self, run: Path) -> Path:
+        """Write what is trained into a run's folder."""
+        return save_tuned(self.network, run)
+
+    def tell(self) -> str:
+        """What is trained."""
+        return parameters_table(self.network)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trained = {name for name, p in self.named_parameters() if p.requires_grad}

@@ -1,6 +1,7 @@
 """From settings to a trainer, a model and data that Lightning can run."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from pytorch_lightning.strategies import (
 )
 
 from samtune.data.datamodule import SamDataModule
+from samtune.data.views import class_counts, class_shares, fitting_tile, fitting_tiles
 from samtune.errors import UserError, first_line
+from samtune.heads.semantic import balanced_weights
 from samtune.training.budget import NUM_VALIDATIONS, Budget, seconds_of, steps_of
 from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.checkpoints import SaveLast, WholeCheckpoints
+from samtune.training.heads import HeadTuner
 from samtune.training.loggers import build_loggers
 from samtune.training.memory import choose_plan, free_memory
 from samtune.training.module import SamTuner
-from samtune.training.settings import FitSettings, TrainerSettings
+from samtune.training.settings import FitSettings, ModelSettings, TrainerSettings
+from samtune.windows import OBJECT_SIDE
 
 # Images of a validation where steps are counted
 _VALIDATED = 60
@@ -37,7 +42,7 @@ class Training:
     """
 
     settings: FitSettings
-    model: SamTuner
+    model: SamTuner | HeadTuner
     data: SamDataModule
     trainer: pl.Trainer
 
@@ -58,11 +63,8 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     Raises:
         UserError: an accelerator is not there, a strategy unknown, or settings do not go together.
     """
-    data = SamDataModule(settings.data)
-    model = SamTuner(
-        settings.base, settings.model, settings.data.recipe, settings.data.reading,
-        settings.checkpoint, settings.image_size, settings.start,
-    )  # fmt: skip
+    data = SamDataModule(settings.data, keeps_ignored=settings.model.head != "none")
+    model = _build_model(settings, data)
     run = Path(settings.run)
     try:
         pl.seed_everything(settings.seed, workers=True, verbose=False)
@@ -73,12 +75,13 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
         if steps:
             data.spread_validation(_VALIDATED)
         trainer = pl.Trainer(
-            **_arguments(settings.trainer, budget, steps),
+            **_arguments(settings.trainer, budget, steps, isinstance(model, HeadTuner)),
             callbacks=build_callbacks(
                 run,
                 settings.early_stopping,
                 settings.checkpoint_steps,
                 settings.logging.panels,
+                model.monitor,
                 budget,
             ),
             logger=build_loggers(run, settings.logging, plain),
@@ -103,8 +106,50 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     return Training(settings, model, data, trainer)
 
 
-def _arguments(settings: TrainerSettings, budget: Budget | None, steps: int) -> dict[str, Any]:
+def _build_model(settings: FitSettings, data: SamDataModule) -> SamTuner | HeadTuner:
+    """What is trained: SAM, or a head beside it, which has to know the data first.
+
+    Raises:
+        UserError: settings do not go together, or the data cannot be read.
+    """
+    model = settings.model
+    if model.head == "none":
+        return SamTuner(
+            settings.base, model, settings.data.recipe, settings.data.reading,
+            settings.checkpoint, settings.image_size, settings.start,
+        )  # fmt: skip
+    if settings.auto or settings.data.cache.mode != "off":
+        raise UserError(
+            "auto and data.cache are for a SAM that is tuned: leave them out for a head"
+        )
+    return HeadTuner(
+        settings.base, model, partial(_look, model, data),
+        settings.data.reading, settings.checkpoint, settings.image_size,
+    )  # fmt: skip
+
+
+def _look(model: ModelSettings, data: SamDataModule, side: int) -> dict[str, Any]:
+    """Settings of a head that the training images tell."""
+    source = data.whole_source("train")
+    tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
+    about: dict[str, Any] = {"tile": tile}
+    if model.head == "instances" and model.head_tile < 0:
+        about |= {"object_side": OBJECT_SIDE, "tiles": fitting_tiles(source, side)}
+    if model.head == "semantic":
+        shares = class_shares(source)
+        about |= {"classes": list(shares), "weights": balanced_weights(list(shares.values()))}
+    elif model.head == "classes":
+        counts = class_counts(source)
+        about |= {"classes": list(counts), "weights": balanced_weights(list(counts.values()))}
+    return about
+
+
+def _arguments(
+    settings: TrainerSettings, budget: Budget | None, steps: int, is_head: bool
+) -> dict[str, Any]:
     found = {**asdict(settings), "max_time": settings.max_time or None}
+    if is_head:  # without training it is nothing to compare with
+        found["num_sanity_val_steps"] = 0
     if budget is None and not steps:
         return found
     batches = -(-steps * settings.accumulate_grad_batches // NUM_VALIDATIONS)
@@ -128,12 +173,15 @@ def _require_whole_weights(strategy: Strategy) -> None:
 def fit_memory(training: Training) -> list[str]:
     """Choose batch, accumulation, chunks and checkpointing by what is free, and note the choice.
 
+    For a SAM that is tuned: heads are small.
+
     Returns:
         What was looked at and chosen, line by line.
     """
     model, data, trainer, settings = (
         training.model, training.data, training.trainer, training.settings,
     )  # fmt: skip
+    assert isinstance(model, SamTuner), "settings refuse auto for heads"
     model.configure_model()
     device = trainer.strategy.root_device
     weights = sum(p.numel() * p.element_size() for p in model.parameters())

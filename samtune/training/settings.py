@@ -17,6 +17,8 @@ from samtune.ranges import (
 )
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"]
+# What is trained beside SAM; a test compares it with the table of heads
+HeadName = Literal["none", "instances", "semantic", "classes"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ class ModelSettings:
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
         with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
             before anything else, for a network that starts from nothing.
+        head: `none` trains SAM itself; a head is trained beside a SAM that stays as it is, and answers
+            without prompts: `instances` finds all objects, `semantic` gives every pixel a class,
+            `classes` tells of each mask what it is.
+        head_lr: peak learning rate of a head.
+        head_tile: side of the views in which a head looks at images, pixels; -1 chooses by the size of
+            the objects, 0 is the whole image.
         loss: weights of the losses.
         optim: learning rate and schedule.
         quantize: the frozen encoder in `4bit` (QLoRA) or `8bit`, by bitsandbytes; in mode `lora`.
@@ -102,6 +110,9 @@ class ModelSettings:
     with_prompt_encoder: bool = False
     num_corrections: CountOrChoice = -1
     with_encoder_warmup: bool = False
+    head: HeadName = "none"
+    head_lr: NotNegative = 2e-3
+    head_tile: CountOrChoice = -1
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     quantize: Quantization = "none"

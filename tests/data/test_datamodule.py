@@ -18,7 +18,7 @@ def data(scenes_folder):
     def make(**settings):
         settings = {"path": str(scenes_folder), "num_workers": 0, "windows": 0} | settings
         module = SamDataModule(DataSettings(**settings))
-        model = SimpleNamespace(frame=InputFrame(32), mask_side=16)
+        model = SimpleNamespace(frame=InputFrame(32), mask_side=16, reads_views=False)
         module.trainer = SimpleNamespace(
             lightning_module=model, global_rank=0, world_size=1, num_training_batches=float("inf")
         )

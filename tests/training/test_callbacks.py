@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from samtune.training import callbacks
-from samtune.training.callbacks import MONITOR, SaveTuned, TellProgress
+from samtune.training import module
+from samtune.training.callbacks import SaveTuned, TellCollapse, TellProgress
 from samtune.training.module import SamTuner
 
 
@@ -15,12 +15,12 @@ from samtune.training.module import SamTuner
 def saved(monkeypatch):
     """Where weights were saved, in order."""
     places = []
-    monkeypatch.setattr(callbacks, "save_tuned", lambda sam, run: places.append(run))
+    monkeypatch.setattr(module, "save_tuned", lambda sam, run: places.append(run))
     return places
 
 
-@pytest.fixture
-def module(monkeypatch):
+@pytest.fixture(name="module")
+def tuner_of_nothing(monkeypatch):
     """A SamTuner without a network; what the base reached is known."""
     monkeypatch.setattr(SamTuner, "network", property(lambda self: None))
     tuner = SamTuner.__new__(SamTuner)
@@ -30,7 +30,7 @@ def module(monkeypatch):
 
 
 def trainer(score=None, **more):
-    metrics = {} if score is None else {MONITOR: torch.tensor(score)}
+    metrics = {} if score is None else {SamTuner.monitor: torch.tensor(score)}
     values = {
         "sanity_checking": False, "callback_metrics": metrics, "is_global_zero": True,
         "current_epoch": 0, "max_epochs": 3, "callbacks": [],
@@ -92,7 +92,7 @@ def test_an_epoch_is_a_line_with_the_scores_of_its_own_validation(module, caplog
 
 
 def test_a_collapse_is_told_once_and_early(caplog):
-    teller = callbacks.TellCollapse()
+    teller = TellCollapse()
     batch = SimpleNamespace(keys=["object"])
     scores = [0.3, *[0.0] * 11, 0.4, *[0.0] * 40]
     for step, score in enumerate(scores):

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.label_maps import keep_ignored
 from samtune.data.manifest import Manifest
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
@@ -175,6 +176,8 @@ class Volumes(Reader):
         layers = volume.labels.layers
         seen = [slice_of(layer, place.axis, place.number) for layer in layers]
         labels = np.stack(seen).astype(np.int32)
+        is_ignored = np.isin(labels, settings.ignore_values)
+        labels = np.where(is_ignored, np.int32(0), labels)
         names = self._set.class_names | volume.labels.names | dict(settings.class_names)
         classes = {int(v): names.get(int(v), str(v)) for v in np.unique(labels) if v}
         if settings.labels == "binary":
@@ -182,6 +185,8 @@ class Volumes(Reader):
             classes = {1: names.get(1, "")}
         elif settings.labels == "instances":
             classes = {}
+        if settings.keeps_ignored:
+            labels, classes = keep_ignored(labels, classes, np.asarray(is_ignored.any(0)))
         return image, np.ascontiguousarray(labels), classes
 
     def stored(self, index: int) -> NDArray[Any]:

@@ -25,6 +25,7 @@ class Candidate:
         stability_score: IoU of the mask cut a little higher with the mask cut a little lower.
         point_xy: the point that it answers, original frame.
         crop_xyxy: the crop that it was found in, with the ends outside.
+        class_name, class_score: what it is and how likely that is, where somebody told.
     """
 
     box_xyxy: NDArray[np.int64]
@@ -34,6 +35,8 @@ class Candidate:
     stability_score: float
     point_xy: tuple[float, float]
     crop_xyxy: CropBox
+    class_name: str = ""
+    class_score: float = 0.0
 
     @property
     def window(self) -> tuple[slice, slice]:

@@ -93,7 +93,9 @@ def tint(image: ImageArray, labels: Labels) -> ImageArray:
 
 def _kept(candidate: Candidate) -> Record:
     """What a record keeps of a mask."""
+    named = {"class": candidate.class_name, "class_score": round(candidate.class_score, 6)}
     return {
+        **(named if candidate.class_name else {}),
         "segmentation": candidate.rle(),
         "box": candidate.box_xyxy.tolist(),
         "area": int(np.count_nonzero(candidate.cropped())),
@@ -112,10 +114,12 @@ def write_coco(path: Path, records: Sequence[Record]) -> None:
             hw = about["height"], about["width"]
             image_id = file.add_image(about["file_name"], hw)
             for mask in record["masks"]:
-                more = {name: mask[name] for name in ("score", "stability_score", "point")}
+                told = ("score", "stability_score", "point", "class_score")
+                more = {name: mask[name] for name in told if name in mask}
+                category = file.category(mask.get("class", "object"))
                 file.add_object(
-                    image_id, file.category("object"), mask["segmentation"], mask["box"],
-                    mask["area"], **more,
-                )  # fmt: skip
-        file.category("object")  # also where nothing was found
+                    image_id, category, mask["segmentation"], mask["box"], mask["area"], **more
+                )
+        if not any(record["masks"] for record in records):
+            file.category("object")
         file.finish()

@@ -1,6 +1,6 @@
 """Segmenting a scene of any size: window by window, resumable, as polygons or labels."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from samtune.bars import bar
 from samtune.data.geo.raster import Scene, has_data, read_window
 from samtune.data.geo.vector import Polygons
 from samtune.files import partial_folder, try_writing
-from samtune.inference.automatic.generator import AutomaticMaskGenerator
-from samtune.inference.geo.grid import make_grid
+from samtune.inference.automatic.candidates import Candidate
+from samtune.inference.geo.grid import inside, make_grid
 from samtune.inference.geo.outlining import Traced, trace_objects
 from samtune.inference.geo.polygons import measure_on_ground, on_the_map
 from samtune.inference.geo.prompted import PromptedObjects, ScenePrompts
@@ -58,11 +58,11 @@ class SceneSettings:
     with_focus: bool = True
 
 
-def find_everything(generator: AutomaticMaskGenerator) -> FindObjects:
-    """Automatic masks of a window; where they overlap, the one of the higher predicted IoU is seen."""
+def find_everything(search: Callable[[ImageArray], Sequence[Candidate]]) -> FindObjects:
+    """Masks of a window that were not asked for; where they overlap, the better one is seen."""
 
     def find(image: ImageArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        found = sorted(generator.search(image), key=lambda one: one.predicted_iou)
+        found = sorted(search(image), key=lambda one: one.predicted_iou)
         labels = np.zeros(image.shape[:2], np.int32)
         for number, candidate in enumerate(found, start=1):
             labels[candidate.window][candidate.cropped()] = number
@@ -103,6 +103,47 @@ def segment_scene(
     _write(scene, out, parts, seams.last, {"class": classes, "score": seams.scores}, settings)
     store.remove()
     return len(seams.areas)
+
+
+def map_scene(
+    scene: Scene, find: FindObjects, classes: Sequence[str], out: Path, settings: SceneSettings,
+    provenance: dict[str, Any],
+) -> dict[str, int]:  # fmt: skip
+    """Give every pixel of a scene a class, as a GeoTIFF; what has no data is background.
+
+    Windows overlap, and of each the core counts. Goes on where it stopped, as `segment_scene`.
+
+    Args:
+        scene: what is mapped.
+        find: gives the numbers of classes of a window, and how likely each pixel's is.
+        classes: names of the numbers.
+        out: the GeoTIFF.
+        settings: see `SceneSettings`; of objects nothing counts here.
+        provenance: what else the results of a window depend on.
+
+    Returns:
+        Pixels of each class.
+    """
+    cells = make_grid(scene, settings.side, settings.overlap)
+    store = _open_store(scene, out, settings, provenance)
+    pixels = np.zeros(len(classes), np.int64)
+    for cell in bar(cells, f"windows of {scene.path.name}", "window"):
+        if not store.is_done(cell):
+            labels = np.zeros(cell.window.hw, np.int32)
+            if has_data(scene, cell.window):
+                image, is_valid = read_window(scene, cell.window)
+                labels = np.where(is_valid, find(image)[0], np.int32(0))
+            store.write(cell, {"labels": labels, "scores": np.zeros(0, np.float32)})
+
+    def cores() -> Iterator[tuple[Window, NDArray[np.int32]]]:
+        for cell in cells:
+            core = store.read(cell)["labels"][inside(cell.core, cell.window)]
+            np.add(pixels, np.bincount(core.ravel(), minlength=len(classes)), out=pixels)
+            yield cell.core, core
+
+    write_labels(out, scene, cores(), settings.is_cog, classes)
+    store.remove()
+    return dict(zip(classes, pixels.tolist(), strict=True))
 
 
 def segment_prompted(

@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,8 +117,9 @@ def _dated(source: Path) -> Iterator[None]:
 
 
 def write_labels(
-    path: Path, scene: Scene, parts: Iterable[tuple[Window, NDArray[np.int32]]], is_cog: bool
-) -> None:
+    path: Path, scene: Scene, parts: Iterable[tuple[Window, NDArray[np.int32]]], is_cog: bool,
+    classes: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Write a label raster on the scene's grid window by window, atomically.
 
     Args:
@@ -126,6 +127,7 @@ def write_labels(
         scene: whose grid it has.
         parts: windows that do not overlap, with the numbers of objects there.
         is_cog: rearrange it as a cloud-optimised GeoTIFF at the end.
+        classes: names of the numbers, which become tags of the band: `class_1` and so on.
     """
     rasterio, affine = require("rasterio", "geo"), require("affine", "geo").Affine
     grid = {"height": scene.height, "width": scene.width, "count": 1, "dtype": "int32"}
@@ -140,6 +142,7 @@ def write_labels(
             for window, labels in parts:
                 place = (window.y, window.y + window.height), (window.x, window.x + window.width)
                 file.write(labels, 1, window=place)
+            file.update_tags(1, **{f"class_{n}": name for n, name in enumerate(classes)})
         if is_cog:
             options = {"driver": "COG", "compress": "deflate", "resampling": "nearest"}
             require("rasterio.shutil", "geo").copy(plain, final, **options)

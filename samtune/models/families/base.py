@@ -161,6 +161,10 @@ class Family(ABC):
     def finish(self, features: Features) -> Features:
         """Image embeddings from what the last block made."""
 
+    def finer_maps(self, features: Features) -> tuple[Tensor, ...]:
+        """Of image embeddings their maps of (B, C, S/4, S/4) and (B, C, S/8, S/8), if there are any."""
+        return features.details
+
     def require_multiple(self, side: int, step: int) -> None:
         if side <= 0 or side % step:
             raise UserError(

@@ -52,6 +52,10 @@ class SamHQFamily(SamFamily):
             return Features(features.main, (features.main,))
         return features
 
+    def finer_maps(self, features: Features) -> tuple[Tensor, ...]:
+        """None: its detail is an early block's answer, as coarse as the embeddings."""
+        return ()
+
     def ready(self, features: Features) -> Features:
         """The early block's answer and the embeddings, joined to (B, C / 8, h, w)."""
         decoder = self.core.mask_decoder

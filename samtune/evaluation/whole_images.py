@@ -1,0 +1,113 @@
+"""Objects that were looked for in whole images against all that are there: two ways, in pairs."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samtune.bars import bar
+from samtune.data.label_maps import without_ignored
+from samtune.data.objects import find_objects, object_mask
+from samtune.data.source import Source
+from samtune.errors import UserError
+from samtune.evaluation.metrics.instances import (
+    Instances,
+    instance_scores,
+    segmentation_accuracy,
+)
+from samtune.evaluation.statistics import bootstrap_interval, paired_difference
+from samtune.inference.automatic.candidates import Candidate
+from samtune.masks import mask_to_rle
+from samtune.types import ImageArray, MaskArray
+
+Search = Callable[[ImageArray], Sequence[Candidate]]
+_CLASS = "object"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One image and what each way found there.
+
+    Attributes:
+        image_id, cluster: the image, and the patient or scene that it belongs to.
+        found: by way.
+        seconds: by way.
+    """
+
+    image_id: str
+    cluster: str
+    found: dict[str, Instances]
+    seconds: dict[str, float]
+
+
+def look(
+    ways: dict[str, Search], source: Source, min_area: int, max_images: int = 0
+) -> list[Looked]:
+    """Look for everything in whole images.
+
+    An image without objects counts: its mSA is 1 where nothing is found, else 0. One whose objects are
+    all too small to count is passed over.
+
+    Raises:
+        UserError: an image cannot be read, or there are no objects in any.
+    """
+    looked = []
+    for index in bar(range(min(len(source), max_images or len(source))), "evaluate", "image"):
+        sample, is_ignored = without_ignored(source.read(index))
+        places = find_objects(sample.labels, min_area)
+        if not places and sample.labels.any():
+            continue
+        truths = [mask_to_rle(object_mask(sample.labels, place)) for place in places]
+        found, seconds = {}, {}
+        for name, search in ways.items():
+            start = time.perf_counter()
+            candidates = search(sample.image)
+            seconds[name] = time.perf_counter() - start
+            found[name] = _instances(truths, candidates, is_ignored)
+        group = sample.group or sample.image_id
+        looked.append(Looked(sample.image_id, group, found, seconds))
+    if not any(found.truths for each in looked for found in each.found.values()):
+        raise UserError("there is no object in these images: the masks are empty")
+    return looked
+
+
+def _instances(
+    truths: Sequence[Any], candidates: Sequence[Candidate], is_ignored: MaskArray
+) -> Instances:
+    """What was found, less what is ignored; masks that nothing is left of are none."""
+    scores, masks = [], []
+    for each in candidates:
+        mask = each.mask() & ~is_ignored
+        if mask.any():
+            masks.append(mask_to_rle(mask))
+            scores.append(each.predicted_iou)
+    return Instances(truths, [_CLASS] * len(truths), masks, [_CLASS] * len(masks), scores)
+
+
+def accuracies(looked: Sequence[Looked], way: str) -> NDArray[np.float64]:
+    """mSA (N,) of each image."""
+    return np.array([segmentation_accuracy(each.found[way]) for each in looked])
+
+
+def summarise(looked: Sequence[Looked], way: str, seed: int) -> dict[str, Any]:
+    """Scores of one way over all images: AP, AP50, mSA with its interval, PQ; counts and time."""
+    instances = [each.found[way] for each in looked]
+    clusters = np.array([each.cluster for each in looked])
+    return {
+        **instance_scores(instances),
+        "ci95": bootstrap_interval(accuracies(looked, way), clusters, seed),
+        "num_found": sum(len(each.predictions) for each in instances),
+        "num_objects": sum(len(each.truths) for each in instances),
+        "num_images": len(instances),
+        "seconds_an_image": float(np.mean([each.seconds[way] for each in looked])),
+    }
+
+
+def difference(looked: Sequence[Looked], one: str, other: str, seed: int) -> dict[str, Any]:
+    """mSA of one way less that of the other, paired by image: mean, interval, p (Wilcoxon)."""
+    deltas = accuracies(looked, one) - accuracies(looked, other)
+    found = paired_difference(deltas, np.array([each.cluster for each in looked]), seed)
+    return {"mean": found.mean, "ci95": found.ci95, "p": found.p}

@@ -1,0 +1,76 @@
+"""All objects of an image by the instance head: no grid, no prompts, no thresholds of SAM's scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from samtune.heads.instances import InstanceHead
+from samtune.inference.automatic.candidates import Candidate
+from samtune.inference.automatic.crops import CropBox
+from samtune.inference.fitting import fitting_tile
+from samtune.inference.head_maps import find_head, maps_of
+from samtune.inference.refining import refine
+from samtune.models.backend import Sam
+from samtune.types import FloatArray, ImageArray, LabelArray
+
+
+class InstanceFinder:
+    """What stands in for `AutomaticMaskGenerator` where a model has an instance head.
+
+    Args:
+        sam: with a head `instances`.
+        min_quality: objects of a lower score are left out.
+        is_refined: boxes of the objects are asked of SAM's own decoder, and the better mask is kept.
+
+    Raises:
+        UserError: it has none.
+    """
+
+    def __init__(self, sam: Sam, min_quality: float = 0.0, is_refined: bool = False) -> None:
+        self.sam, self.min_quality, self.is_refined = sam, min_quality, is_refined
+        self.head = find_head(sam, InstanceHead.name)
+
+    def maps(self, image: ImageArray) -> FloatArray:
+        """Foreground, depth and centre (3, H, W) of an image, stretched already.
+
+        Views are as large as the objects in this very image want it.
+
+        Raises:
+            UserError: the model answers with NaN.
+        """
+        return maps_of(self.sam, self.head, image, fitting_tile(self.sam, self.head, image))
+
+    def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
+        """(H, W) labels from 1, and the (N,) scores of the objects."""
+        labels, scores = self.head.decode(self.maps(image))
+        return labels, scores
+
+    def search(self, image: ImageArray, tiles: Sequence[CropBox] = ()) -> list[Candidate]:
+        """Objects, best first; `tiles` are those of a search by a grid: the head has its own views."""
+        found = to_candidates(*self.labels(image))
+        if self.is_refined:
+            found = refine(self.sam, image, found, fitting_tile(self.sam, self.head, image))
+        return [each for each in found if each.predicted_iou >= self.min_quality]
+
+
+def to_candidates(labels: LabelArray, scores: NDArray[np.float32]) -> list[Candidate]:
+    """Objects of (H, W) labels as masks, best first.
+
+    A score stands for both the predicted IoU and the stability; the point is the middle of the box.
+    """
+    hw = (int(labels.shape[0]), int(labels.shape[1]))
+    found = []
+    places: list[Any] = ndimage.find_objects(labels)
+    for number, place in enumerate(places, start=1):
+        if place is None:
+            continue
+        rows, columns = place
+        box = np.array([columns.start, rows.start, columns.stop - 1, rows.stop - 1], np.int64)
+        score = float(scores[number - 1])
+        middle = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
+        bits = np.packbits(labels[place] == number)
+        found.append(Candidate(box, bits, hw, score, score, middle, (0, 0, hw[1], hw[0])))
+    return sorted(found, key=lambda candidate: -candidate.predicted_iou)

@@ -1,0 +1,96 @@
+"""The end of a head's training: how its maps are read is chosen on the validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from samtune.data.datamodule import SamDataModule
+    from samtune.data.source import Source
+    from samtune.models.backend import Sam
+
+# What is tried of instances
+_FOREGROUNDS, _SEEDS, _SIGMAS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.4, 0.5, 0.6, 0.7), (1.0, 2.0)
+# Validation images that are looked at
+_IMAGES = 40
+
+
+def choose_decoding(data: SamDataModule, run: Path, name: str) -> str:
+    """Choose how a run's head is read, save it, and say so in a sentence."""
+    from samtune.data.source import Subset
+    from samtune.models.loading import load_model
+    from samtune.models.saving import save_tuned
+
+    sam, source = load_model(run), data.whole_source("val")
+    some = Subset(source, list(range(0, len(source), -(-len(source) // _IMAGES))))
+    sentence = _CHOICES[name](sam, some, data.min_area)
+    save_tuned(sam, run)
+    return sentence
+
+
+def _choose_instances(sam: Sam, source: Source, min_area: int) -> str:
+    """The thresholds of the highest mSA."""
+    from samtune.bars import bar
+    from samtune.data.label_maps import without_ignored
+    from samtune.heads.instances import USUAL, flattened
+    from samtune.heads.matching import accuracy
+    from samtune.inference.instances import InstanceFinder
+
+    finder = InstanceFinder(sam)
+    usual: dict[str, Any] = USUAL | {"min_area": min_area}
+    tried = [usual] + [
+        usual | {"foreground": foreground, "seed": seed, "sigma": sigma}
+        for foreground, seed, sigma in product(_FOREGROUNDS, _SEEDS, _SIGMAS)
+    ]
+    sums = [0.0] * len(tried)
+    for index in bar(range(len(source)), "choosing how maps become objects", "image"):
+        sample, is_ignored = without_ignored(source.read(index))
+        truth, maps = flattened(sample.labels), finder.maps(sample.image)
+        maps[:, is_ignored] = 0
+        for number, each in enumerate(tried):
+            sums[number] += accuracy(finder.head.changed(**each).decode(maps)[0], truth)
+    best = max(range(len(tried)), key=lambda number: sums[number])
+    finder.head.changed(**tried[best])
+    told = ", ".join(f"{key} {value:g}" for key, value in tried[best].items())
+    return (
+        f"objects are made with {told}: mSA {sums[best] / len(source):.3f} on {len(source)} "
+        f"validation images (usual settings: {sums[0] / len(source):.3f})"
+    )
+
+
+def _choose_semantic(sam: Sam, source: Source, min_area: int) -> str:
+    return "the best head by validation is kept: pixels get the likeliest class"
+
+
+def _choose_classes(sam: Sam, source: Source, min_area: int) -> str:
+    """The temperature that makes the probabilities of true masks as sure as they may be."""
+    import numpy as np
+
+    from samtune.heads.classes import fitting_temperature
+    from samtune.inference.naming import MaskNamer, named_objects
+
+    namer = MaskNamer(sam)
+    namer.head.changed(temperature=1.0)
+    named = list(named_objects(namer, source, min_area))
+    if not named:
+        return "no validation image holds an object of these classes: probabilities are as they are"
+    logits = np.log(np.stack([each.told for each in named]) + 1e-12)
+    truth = np.array([each.kind for each in named])
+    temperature = fitting_temperature(logits, truth)
+    namer.head.changed(temperature=temperature)
+    right = float((logits.argmax(1) == truth).mean())
+    return (
+        f"{right:.1%} of {len(truth)} objects of {len(source)} validation images get the right class; "
+        f"probabilities are calibrated by a temperature of {temperature:g}"
+    )
+
+
+# By head; a new one is a line here
+_CHOICES: dict[str, Callable[[Sam, Source, int], str]] = {
+    "instances": _choose_instances,
+    "semantic": _choose_semantic,
+    "classes": _choose_classes,
+}

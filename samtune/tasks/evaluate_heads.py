@@ -1,0 +1,276 @@
+"""What `evaluate` does with a model that has heads: each on whole images, against another way."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samtune.errors import UserError
+from samtune.files import write_json, write_text
+from samtune.inference.settings import SearchSettings
+from samtune.tasks.opening import open_model
+from samtune.tasks.results import Result, Rows, markdown
+from samtune.tasks.searching import make_finder
+
+if TYPE_CHECKING:
+    from samtune.data.datamodule import SamDataModule
+    from samtune.models.backend import Sam
+    from samtune.tasks.searching import Finder
+
+HEAD, GRID, NONE = "head", "grid", "none"
+GRID_NAMED = "grid, classes from the truth"
+
+
+@dataclass(frozen=True)
+class HeadEvaluation(Result):
+    """How good the heads of a model are.
+
+    Attributes:
+        folder: with heads.json, heads.md, and a table of images for each head.
+        results: by head.
+    """
+
+    folder: Path
+    results: dict[str, dict[str, Any]]
+
+    @property
+    def headline(self) -> str:
+        return "\n".join(str(found["headline"]) for found in self.results.values())
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is not as good as it seems, in sentences."""
+        return [text for found in self.results.values() for text in found["warnings"]]
+
+    @property
+    def tables(self) -> Mapping[str, Rows]:
+        return {name: found["rows"] for name, found in self.results.items()}
+
+
+@dataclass(frozen=True)
+class HeadJob:
+    """Heads of a model and the images to ask them on.
+
+    Attributes:
+        sam: with heads.
+        data, split: whose images.
+        against: `grid`, `none`, or another model with the same heads.
+        max_images: 0 for all.
+        seed: of the bootstrap.
+        seen: images that the model was trained or validated on.
+    """
+
+    sam: Sam
+    data: SamDataModule
+    split: str
+    against: str
+    max_images: int
+    seed: int
+    seen: set[str]
+
+    def run_all(self, folder: Path) -> HeadEvaluation:
+        results = {name: EVALUATIONS[name](self, folder) for name in self.sam.heads}
+        for name, found in results.items():
+            found["warnings"] += self._not_held_out(found["images"])
+            write_text(folder / f"{name}.csv", _as_csv(found.pop("images")))
+        about = {"split": self.split, "data": str(self.data.path), "against": self.against}
+        write_json(folder / "heads.json", {"about": about, "heads": results})
+        parts = [f"# {name}\n\n{markdown(found['rows'])}\n\n{found['headline']}\n"
+                 for name, found in results.items()]  # fmt: skip
+        write_text(folder / "heads.md", "\n".join(parts))
+        return HeadEvaluation(folder, results)
+
+    def _not_held_out(self, images: Rows) -> list[str]:
+        asked = {str(row["image"]) for row in images}
+        if not (seen := asked & self.seen):
+            return []
+        return [
+            f"not held out: {len(seen)} of {len(asked)} images were used in training (such as "
+            f"{min(seen)}): the head looks better on them than it is"
+        ]
+
+    def other(self) -> Sam:
+        """The model that this one is compared with."""
+        return open_model(self.against, device=str(self.sam.device))
+
+
+def _as_csv(rows: Rows) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["image"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _evaluate_instances(job: HeadJob, folder: Path) -> dict[str, Any]:
+    """Objects of whole images: the head against a grid of points, or against another head."""
+    from samtune.evaluation.whole_images import accuracies, difference, look, summarise
+
+    ways = {HEAD: _searching(make_finder(job.sam, SearchSettings(by="instances")))}
+    if job.against == GRID:
+        ways[GRID] = _searching(make_finder(job.sam, SearchSettings(by="grid")))
+    elif job.against != NONE:
+        ways[job.against] = _searching(make_finder(job.other(), SearchSettings(by="instances")))
+    source = job.data.whole_source(job.split)
+    looked = look(ways, source, job.data.min_area, job.max_images)
+    scores = {way: summarise(looked, way, job.seed) for way in ways}
+    delta = difference(looked, HEAD, job.against, job.seed) if len(ways) > 1 else None
+    own = {way: accuracies(looked, way) for way in ways}
+    images: Rows = [
+        {"image": each.image_id, **{f"{way} mSA": float(own[way][n]) for way in ways}}
+        for n, each in enumerate(looked)
+    ]
+    return {
+        "rows": [_row(way, its) for way, its in scores.items()], "scores": scores,
+        "difference": delta, "headline": _headline("instances: mSA", "msa", scores, delta, job.against),
+        "warnings": [], "images": images,
+    }  # fmt: skip
+
+
+def _searching(finder: Finder) -> Callable[[Any], Any]:
+    """A search of whole pictures, in the tiles that the model takes."""
+    from samtune.inference.automatic.crops import tile_boxes
+
+    def search(image: Any) -> Any:
+        if finder.is_head or not finder.tile:
+            return finder.search(image)
+        tiles = tile_boxes(image.shape[:2], finder.tile, finder.tile // 4)
+        return finder.search(image, tiles)
+
+    return search
+
+
+def _row(way: str, its: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "by": way, "mSA": its["msa"], "95% interval": its["ci95"], "AP": its["ap"],
+        "AP50": its["ap50"], "PQ": its["pq"], "found": its["num_found"],
+        "objects": its["num_objects"], "images": its["num_images"],
+        "s an image": its["seconds_an_image"],
+    }  # fmt: skip
+
+
+def _headline(
+    what: str, key: str, scores: dict[str, Any], delta: dict[str, Any] | None, against: str
+) -> str:
+    own = scores[HEAD]
+    told = f"{what} {own[key]:.3f} on {own['num_images']} whole images"
+    if delta is None:
+        return told
+    told += f", {against} {scores[against][key]:.3f}: difference {delta['mean']:+.3f}"
+    if delta["ci95"] is None:
+        return f"{told}, of one group, so that nothing tells how sure it is"
+    low, high = delta["ci95"]
+    sure = "" if low > 0 or high < 0 else ", which may be chance"
+    return f"{told} (95% interval {low:+.3f} to {high:+.3f}{sure})"
+
+
+def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
+    """Classes of pixels: the head against masks of a grid that the truth gave their classes."""
+    from samtune.evaluation.pixel_classes import (
+        by_class,
+        difference,
+        image_ious,
+        map_classes,
+        named_by_truth,
+        summarise,
+    )
+    from samtune.inference.semantic import ClassMapper
+
+    own = ClassMapper(job.sam)
+    ways: dict[str, Any] = {HEAD: lambda image, truth: own.labels(image)[0]}
+    against = job.against
+    if against == GRID:
+        against = GRID_NAMED
+        grid = _searching(make_finder(job.sam, SearchSettings(by="grid")))
+        ways[against] = named_by_truth(grid)
+    elif against != NONE:
+        other = ClassMapper(job.other())
+        if other.classes != own.classes:
+            raise UserError(
+                f"{against} has the classes {', '.join(other.classes)}, and the model has "
+                f"{', '.join(own.classes)}: compare heads of the same classes"
+            )
+        ways[against] = lambda image, truth: other.labels(image)[0]
+    source = job.data.whole_source(job.split)
+    mapped = map_classes(ways, source, own.classes, job.max_images)
+    scores = {way: summarise(mapped, way, job.seed) for way in ways}
+    delta = difference(mapped, HEAD, against, job.seed) if len(ways) > 1 else None
+    ious = {way: image_ious(mapped, way) for way in ways}
+    images: Rows = [
+        {"image": each.image_id, **{f"{way} mIoU": float(ious[way][n]) for way in ways}}
+        for n, each in enumerate(mapped)
+    ]
+    rows = [row for way in ways for row in by_class(mapped, way, own.classes)]
+    return {
+        "rows": rows, "scores": scores, "classes": list(own.classes), "difference": delta,
+        "headline": _headline("semantic: mIoU by image", "miou_by_image", scores, delta, against),
+        "warnings": [], "images": images,
+    }  # fmt: skip
+
+
+def _evaluate_classes(job: HeadJob, folder: Path) -> dict[str, Any]:
+    """Classes of the true masks, which are the same for every model."""
+    import numpy as np
+
+    from samtune.data.source import Subset
+    from samtune.evaluation.class_scores import class_scores, doubted, f1_by_class
+    from samtune.inference.naming import MaskNamer, named_objects
+
+    whole = job.data.whole_source(job.split)
+    source = Subset(whole, list(range(min(len(whole), job.max_images or len(whole)))))
+    namers = {HEAD: MaskNamer(job.sam)}
+    if job.against not in (GRID, NONE):
+        namers[job.against] = MaskNamer(job.other())
+    names = namers[HEAD].classes
+    scores, rows, images = {}, Rows(), Rows()
+    for way, namer in namers.items():
+        if namer.classes != names:
+            raise UserError(f"{way} has the classes {', '.join(namer.classes)}: compare the same")
+        found = list(named_objects(namer, source, job.data.min_area))
+        if not found:
+            raise UserError("no object of these images has a class that the head knows")
+        told, truth = np.stack([each.told for each in found]), np.array([x.kind for x in found])
+        scores[way] = class_scores(told, truth)
+        confusion = np.array(scores[way]["confusion"])
+        f1 = f1_by_class(confusion)
+        rows += [
+            {
+                "by": way, "class": name, "F1": None if np.isnan(f1[n]) else float(f1[n]),
+                "objects": int(confusion[n].sum()), "named so": int(confusion[:, n].sum()),
+            }
+            for n, name in enumerate(names)
+        ]  # fmt: skip
+        if way == HEAD:
+            images = [
+                {
+                    "image": each.image_id, "object": each.object_id, "class": names[each.kind],
+                    "found": names[int(each.told.argmax())], "probability": float(each.told.max()),
+                }
+                for each in found
+            ]  # fmt: skip
+            doubts = [images[n] for n in doubted(told, truth).tolist()]
+    own = scores[HEAD]
+    headline = (
+        f"classes: macro-F1 {own['macro_f1']:.3f}, right {own['top1']:.1%} of {own['num_objects']} "
+        f"true masks; probabilities are off by {own['ece']:.3f} on average"
+    )
+    warnings = [
+        f"{len(doubts)} labels are doubted surely, such as object {doubts[0]['object']} of "
+        f"{doubts[0]['image']}: {doubts[0]['class']}, or {doubts[0]['found']}?"
+    ] if doubts else []  # fmt: skip
+    return {
+        "rows": rows, "scores": scores, "classes": list(names), "doubted": doubts,
+        "headline": headline, "warnings": warnings, "images": images,
+    }  # fmt: skip
+
+
+# By head; a new one is a line here
+EVALUATIONS: dict[str, Callable[[HeadJob, Path], dict[str, Any]]] = {
+    "instances": _evaluate_instances,
+    "semantic": _evaluate_semantic,
+    "classes": _evaluate_classes,
+}

@@ -1,0 +1,218 @@
+"""`HeadTuner`: a head in training beside a SAM that stays as it is.
+
+The encoder answers, the head learns. What is kept is a running mean of the head's weights, which is
+what validation looks at, too.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from samtune.data.features import FeatureStore
+from samtune.data.views import View, ViewSettings
+from samtune.errors import UserError
+from samtune.heads.head import DenseHead
+from samtune.heads.table import HEADS
+from samtune.models.backend import Sam
+from samtune.models.loading import load_model, tuned_sha256
+from samtune.models.saving import save_tuned
+from samtune.reading import Reading
+from samtune.training.budget import find_budget
+from samtune.training.optim import build_optimizer, build_schedule
+from samtune.training.settings import ModelSettings
+from samtune.types import InputFrame
+
+# Share of the mean that stays at each step, once there were many
+_KEPT = 0.99
+
+
+class HeadTuner(pl.LightningModule):
+    """A dense head in training.
+
+    Args:
+        base: whose encoder is shared: whatever `load_model` takes; a run keeps its adapter.
+        settings: which head, and how it learns.
+        look: side of the input -> settings of the head that the data tell: its tile, its classes.
+        reading: of the images; a tuned SAM's own must be the same, but for its tile.
+        checkpoint: official weights for a registry name, instead of a download.
+        image_size: side of the square input; 0 keeps the model's own.
+    """
+
+    # validation has this to choose by
+    monitor = "val/score"
+    # of the data: views instead of prompted objects
+    reads_views = True
+
+    def __init__(
+        self, base: str, settings: ModelSettings, look: Callable[[int], dict[str, Any]],
+        reading: Reading,
+checkpoint: str = "", image_size: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.base, self.checkpoint, self.input_side = base, checkpoint, image_size
+        self.settings, self.look, self.reading = settings, look, reading
+        self.about: dict[str, Any] = {}
+        self.sam: Sam | None = None
+        self.head: DenseHead | None = None
+        self.store: FeatureStore | None = None
+        self._scores: list[float] = []
+        self.strict_loading = False
+
+    def configure_model(self) -> None:
+        """Load the weights: after parsing, and once."""
+        if self.sam is not None:
+            return
+        self.sam = load_model(self.base, self.checkpoint or None, self.input_side or None)
+        self.sam.requires_grad_(False)
+        if self.sam.is_base:
+            self.sam.reading = self.reading
+        _require_same(self.sam.reading, self.reading, self.base)
+        self.about = self.look(self.sam.image_size)
+        kind = HEADS[self.settings.head]
+        self.head = kind(self.sam.encoded, self.about).train()
+        mean = kind(self.sam.encoded, self.about)
+        mean.load_state_dict(self.head.state_dict())
+        self.sam.heads[kind.name] = mean.eval().requires_grad_(False)
+
+    @property
+    def network(self) -> Sam:
+        """The SAM, with the mean of the head among its heads."""
+        assert self.sam is not None, "configure_model has not run"
+        return self.sam
+
+    @property
+    def mean_head(self) -> Any:
+        """What is kept."""
+        return self.network.heads[self.settings.head]
+
+    @property
+    def frame(self) -> InputFrame:
+        return self.network.frame
+
+    def view(self, seed: int, augmentation: str, per_image: int, on_error: Any) -> ViewSettings:
+        """What the data module is to draw for this head."""
+        head = self.mean_head
+        return ViewSettings(
+            self.frame.grid(head.grid_side), partial(type(head).targets, settings=head.settings),
+            head.tile, float(head.settings.get("object_side", 0.0)), augmentation, seed, per_image,
+            on_error,
+        )  # fmt: skip
+
+    def training_step(self, batch: View, batch_idx: int) -> Tensor:
+        head = self.head
+        assert head is not None
+        with torch.no_grad():
+            features = self.network.encode_for_heads(batch.pixel_values)
+        values = head.loss(head(batch.pixel_values, features), batch.targets, batch.valid)
+        if not torch.isfinite(values["loss"]):
+            raise UserError(
+                f"the loss became {float(values['loss'])} at step {self.global_step}: lower "
+                "model.head_lr"
+            )
+        for name, value in values.items():
+            told = "train/loss" if name == "loss" else f"train/{name}_loss"
+            self.log(told, value.detach(), prog_bar=name == "loss", batch_size=len(batch))
+        return values["loss"]
+
+    @torch.no_grad()
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move the mean towards the weights: far at first (Adam's correction)."""
+        assert self.head is not None
+        kept = min(_KEPT, self.global_step / (self.global_step + 10))
+        own = self.head.state_dict()
+        for name, mean in self.mean_head.state_dict().items():
+            if mean.is_floating_point():
+                mean.lerp_(own[name], 1 - kept)
+            else:
+                mean.copy_(own[name])
+
+    def validation_step(self, batch: View, batch_idx: int) -> None:
+        if not len(batch):
+            return
+        head = self.mean_head
+        features = self.network.encode_for_heads(batch.pixel_values)
+        maps = head.activate(head(batch.pixel_values, features)).float().cpu().numpy()
+        valid = batch.valid.cpu().numpy()
+        targets = {name: part.cpu().numpy() for name, part in batch.targets.items()}
+        for number in range(len(batch)):
+            own = {name: part[number] for name, part in targets.items()}
+            self._scores.append(head.score(maps[number], own, valid[number]))
+
+    def on_validation_epoch_end(self) -> None:
+        scores, self._scores = self._scores, []
+        if scores and not self.trainer.sanity_checking:
+            self.log("val/score", float(np.nanmean(scores)), prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        assert self.head is not None
+        optim = replace(self.settings.optim, lr=self.settings.head_lr, muon_lr=0.0)
+        optimizer = build_optimizer(self.head, optim, lambda name: 0)
+        budget = find_budget(self.trainer)
+        schedule = build_schedule(
+            optimizer, optim, self.trainer.estimated_stepping_batches,
+            None if budget is None else lambda: budget.progress,
+        )  # fmt: skip
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def save(self, run: Path) -> Path:
+        """Write the SAM with its heads into a run's folder."""
+        return save_tuned(self.network, run)
+
+    def tell(self) -> str:
+        """What is trained."""
+        assert self.head is not None
+        count = sum(parameter.numel() for parameter in self.head.parameters())
+        tile = f"views of {self.head.tile} pixels" if self.head.tile else "whole images"
+        return f"head '{self.settings.head}': {count:,} weights, {tile}; the rest stays as it is"
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.head is not None
+        checkpoint["state_dict"] = {
+            **{f"head.{name}": value for name, value in self.head.state_dict().items()},
+            **{f"mean.{name}": value for name, value in self.mean_head.state_dict().items()},
+        }
+        checkpoint["head"] = {
+            "base": asdict(self.network.base), "weights": tuned_sha256(self.network),
+            "name": self.settings.head, "about": self.about,
+        }  # fmt: skip
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        found = checkpoint.get("head", {}).get("weights")
+        if found != (own := tuned_sha256(self.network)):
+            raise UserError(
+                f"the head of the checkpoint was trained on other weights than those of '{self.base}'"
+                f" (sha256 {str(found)[:12]}..., found {own[:12]}...): give it the same base"
+            )
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        assert self.head is not None
+        for name, part in (("head", self.head), ("mean", self.mean_head)):
+            own = {
+                k.removeprefix(f"{name}."): v for k, v in state_dict.items() if k.startswith(name)
+            }
+            part.load_state_dict(own)
+
+
+def _require_same(known: Reading, found: Reading, base: str) -> None:
+    """A shared encoder sees the same pixels, whoever asks; the tile is each one's own.
+
+    Raises:
+        UserError: the head's images are read otherwise.
+    """
+    for field in fields(Reading):
+        own, other = getattr(known, field.name), getattr(found, field.name)
+        if field.name != "tile" and own != other:
+            raise UserError(
+                f"data.{field.name} is {other}, and {base} was trained with {own}: the head shares its "
+                f"encoder, so set data.{field.name} to the same"
+            )

@@ -1,0 +1,221 @@
+"""A head from training to use: what is shared stays as it was, to the bit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import samtune
+from samtune.errors import UserError
+from samtune.models.loading import load_model
+from samtune.training.settings import HeadName
+from tests.conftest import draw_discs
+
+FAST = {
+    "base": "nano",
+    "image_size": 64,
+    "check": False,
+    "trainer": {"max_epochs": 1, "limit_train_batches": 3, "accelerator": "cpu"},
+}
+DATA = {"batch_size": 2, "num_workers": 0, "min_area": 4}
+HEAD = {"head": "instances"}
+NAMED = {"labels": "semantic", "class_names": {1: "lamp", 2: "hole"}, "ignore_values": [255]}
+LONGER = {"trainer": {"max_epochs": 1, "limit_train_batches": 40, "accelerator": "cpu"}}
+
+
+def train(folder, run, **more):
+    data = {"path": str(folder), **DATA, **more.pop("data", {})}
+    return samtune.fit(run=run, data=data, **{**FAST, "model": HEAD, **more})
+
+
+@pytest.fixture(scope="module")
+def tuned(discs, tmp_path_factory):
+    """A run with an adapter, and no head."""
+    run = tmp_path_factory.mktemp("tuned") / "run"
+    return train(discs, run, model={"lora": {"rank": 2}}, choose=False)
+
+
+@pytest.fixture(scope="module")
+def headed(discs, tuned, tmp_path_factory):
+    """A head beside that adapter."""
+    run = tmp_path_factory.mktemp("headed") / "run"
+    return train(discs, run, base=str(tuned), image_size=0)
+
+
+def prompted(run):
+    image, _ = draw_discs((64, 64), 3, seed=9)
+    predictor = samtune.SamPredictor(load_model(str(run)))
+    predictor.set_image(image)
+    return predictor.predict(point_coords=np.array([[20, 30]]), point_labels=np.array([1]))
+
+
+def test_answers_to_prompts_stay_the_same_to_the_bit(tuned, headed):
+    for before, after in zip(prompted(tuned), prompted(headed), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_the_adapter_is_that_of_the_base_and_the_head_lies_beside_it(tuned, headed):
+    weights = [
+        (run.path / "adapter/adapter_model.safetensors").read_bytes() for run in (tuned, headed)
+    ]
+    assert weights[0] == weights[1]
+    sam = load_model(headed.path)
+    assert set(sam.heads) == {"instances"}
+    assert not set(load_model(tuned.path).heads)
+    assert sam.base == load_model(tuned.path).base
+
+
+def test_a_head_on_a_plain_base_carries_no_weights_of_it(discs, tmp_path):
+    run = train(discs, tmp_path / "run", choose=False)
+    names = {file.name for file in (run.path / "model").rglob("*") if file.is_file()}
+    assert names == {"samtune.json", "head.json", "head.safetensors"}
+    sam = load_model(run.path)
+    plain = load_model("nano", image_size=64)
+    for name, value in plain.core.state_dict().items():
+        assert torch.equal(sam.core.state_dict()[name], value)
+    assert len(sam.heads) == 1
+
+
+def test_a_run_that_goes_on_ends_as_one_that_never_stopped(discs, tmp_path):
+    def go(name, epochs):
+        trainer = {"max_epochs": epochs, "accelerator": "cpu"}
+        model = {**HEAD, "optim": {"final_lr": 1.0}}  # the rate does not know how long it goes on
+        return train(
+            discs, tmp_path / name, trainer=trainer, model=model, choose=False,
+            data={"windows": 1, "augment": "microscopy"},
+        )  # fmt: skip
+
+    def weights(run):
+        path = run.path / "checkpoints/last.ckpt"
+        return torch.load(path, weights_only=True)["state_dict"]
+
+    go("parted", 1)
+    whole, resumed = go("whole", 2), samtune.resume(tmp_path / "parted", trainer={"max_epochs": 2})
+    assert weights(whole).keys() == weights(resumed).keys()
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(resumed)[name], value)
+
+
+def test_images_are_read_as_the_shared_encoder_reads_them(discs, tuned, tmp_path):
+    with pytest.raises(UserError, match="so set data"):
+        train(
+            discs, tmp_path / "run", base=str(tuned), image_size=0, data={"stretch": "percentile"}
+        )
+
+
+def test_segment_takes_the_head_and_a_grid_on_demand(discs, headed, tmp_path):
+    images = [discs / "test/images"]
+    found = samtune.segment(headed, images, out=tmp_path / "head", device="cpu")
+    again = samtune.segment(headed, images, out=tmp_path / "head", device="cpu", overwrite=True)
+    assert found.counts == again.counts
+    record = json.loads((tmp_path / "head/predictions.json").read_text())
+    assert len(record["annotations"]) == found.num_objects
+    labels = np.asarray(Image.open(tmp_path / "head/0.png"))
+    assert labels.shape == (64, 64)
+    assert labels.max() == found.counts["0.png"]
+    with pytest.raises(UserError, match="is not for a head"):
+        samtune.segment(headed, images, out=tmp_path / "no", search={"points_per_side": 4})
+    grid = samtune.segment(
+        headed, images, out=tmp_path / "grid", search={"by": "grid", "points_per_side": 2}
+    )
+    assert len(grid.counts) == 2
+
+
+def test_nothing_is_good_enough(discs, headed, tmp_path):
+    found = samtune.segment(
+        headed, [discs / "test/images"], out=tmp_path / "out", search={"min_quality": 1}
+    )
+    assert found.num_objects == 0
+    assert "search.min_quality (1)" in found.headline
+
+
+def test_without_a_head_nobody_can_ask_for_one(discs, tuned, tmp_path):
+    with pytest.raises(UserError, match="the model has no head"):
+        samtune.segment(
+            tuned, [discs / "test/images"], out=tmp_path / "out", search={"by": "instances"}
+        )
+
+
+def test_evaluate_sets_it_beside_the_grid(discs, headed, tmp_path):
+    result = samtune.evaluate(headed, out=tmp_path / "evaluation", max_images=2)
+    rows = result.tables["instances"]
+    assert [row["by"] for row in rows] == ["head", "grid"]
+    assert all(row["images"] == 2 and row["objects"] == 6 for row in rows)
+    written = json.loads((tmp_path / "evaluation/heads.json").read_text())
+    scores = written["heads"]["instances"]["scores"]
+    difference = written["heads"]["instances"]["difference"]["mean"]
+    assert difference == pytest.approx(scores["head"]["msa"] - scores["grid"]["msa"])
+    lines = (tmp_path / "evaluation/instances.csv").read_text().splitlines()
+    assert len(lines) == 3
+
+
+def test_evaluate_still_asks_with_prompts(headed, tmp_path):
+    result = samtune.evaluate(
+        headed, out=tmp_path / "evaluation", what="prompts", protocols=["box"], max_images=1,
+        general="none", gallery=0,
+    )  # fmt: skip
+    assert "box" in result.results["protocols"]
+
+
+def test_settings_name_all_heads():
+    from typing import get_args
+
+    from samtune.heads.table import HEADS
+
+    assert set(get_args(HeadName)) == {"none", *HEADS}
+
+
+def test_a_cache_or_auto_is_for_tuning_sam(discs, tmp_path):
+    with pytest.raises(UserError, match="leave them out for a head"):
+        train(discs, tmp_path / "run", auto=True)
+
+
+class TestClasses:
+    """Bright discs are lamps, dark ones holes; each image has both, and a row that is ignored."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("lamps")
+        y, x = np.mgrid[:64, :64]
+        for seed, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2):
+            rng = np.random.default_rng(seed)
+            image = np.full((64, 64, 3), 110) + rng.integers(-9, 9, (64, 64, 3))
+            labels = np.zeros((64, 64), np.uint8)
+            for column, (value, light) in enumerate(((1, 100), (2, -90))):
+                cy, cx = rng.integers(14, 44), 16 + 32 * column
+                disc = np.hypot(y - cy, x - cx) < rng.integers(7, 12)
+                labels[disc], image[disc] = value, image[disc] + light
+            labels[60:] = 255
+            for kind, content in (("images", image.astype(np.uint8)), ("masks", labels)):
+                (folder / split / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(content).save(folder / split / kind / f"{seed}.png")
+        return folder
+
+    @pytest.mark.parametrize("head", ["semantic", "classes"])
+    def test_a_head_learns_to_tell_them_apart(self, folder, head, tmp_path):
+        run = train(folder, tmp_path / "run", model={"head": head}, data=NAMED, **LONGER)
+        result = samtune.evaluate(run, against="none", out=tmp_path / "evaluation")
+        scores = result.results[head]["scores"]["head"]
+        assert result.results[head]["classes"][-2:] == ["hole", "lamp"]
+        if head == "semantic":
+            assert scores["miou"] > 0.7
+            assert np.sum(scores["confusion"]) == 2 * 60 * 64  # what is ignored does not count
+            found = samtune.segment(run, [folder / "test/images"], out=tmp_path / "out")
+            assert set(found.classes) == {"background", "hole", "lamp"}
+            labels = np.asarray(Image.open(tmp_path / "out/8.png"))
+            truth = np.asarray(Image.open(folder / "test/masks/8.png"))
+            assert np.median(labels[truth == 1]) == found.classes.index("lamp")
+        else:
+            assert scores["top1"] == 1
+            assert scores["num_objects"] == 4
+            masks = samtune.predict(
+                run, [folder / "test/images/8.png"], boxes=[[6, 6, 26, 54], [38, 6, 58, 54]],
+                out=tmp_path / "predicted",
+            )  # fmt: skip
+            assert all(row["class"] in ("lamp", "hole") for row in masks.tables["objects"])
+
+    def test_objects_of_one_class_cannot_be_told_apart(self, discs, tmp_path):
+        with pytest.raises(UserError, match="nothing to tell apart"):
+            train(discs, tmp_path / "run", model={"head": "classes"})
