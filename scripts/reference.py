@@ -67,10 +67,20 @@ def _function_of(command: Command) -> Callable[..., Any]:
 
 def _table_of_tasks() -> str:
     rows = [
-        (command.text, f"[`samtune {name}`](#samtune-{name})", f"`{_function_of(command).__name__}`")
+        (command.text, f"[`samtune {name}`](#samtune-{name})", f"`{_call(_function_of(command))}`")
         for name, command in COMMANDS.items()
     ]
     return _table(("to", "command", "function"), rows)
+
+
+def _call(task: Callable[..., Any]) -> str:
+    """A function with what is given without a name, and what must be given."""
+    shown = [
+        parameter.name + ("=" if parameter.kind is parameter.KEYWORD_ONLY else "")
+        for parameter in inspect.signature(task).parameters.values()
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty
+    ]
+    return f"{task.__name__}({', '.join(shown)})"
 
 
 def _task_section(name: str) -> str:
@@ -120,7 +130,7 @@ def _public_names() -> list[str]:
 def _class_section(name: str) -> str:
     thing = getattr(samtune, name)
     if not callable(thing):
-        return f"## {name}\n\nThe models known by name, as `samtune models` lists them."
+        return f"## {name}\n\nBy name: {', '.join(f'`{each}`' for each in thing)}."
     documented = parse_docstring(inspect.getdoc(thing) or "")
     parts = [f"## {name}", _code(name, thing), *_described(documented), *_parameters(documented)]
     if inspect.isclass(thing):
