@@ -59,9 +59,7 @@ def pages() -> dict[str, str]:
 
 def _function_of(command: Command) -> Callable[..., Any]:
     module, _, function = command.task.partition(":")
-    task: Callable[..., Any] = getattr(
-        import_module(f"samtune.tasks.{module}"), function or module
-    )
+    task: Callable[..., Any] = getattr(import_module(f"samtune.tasks.{module}"), function or module)
     return task
 
 
@@ -94,7 +92,11 @@ def _task_section(name: str) -> str:
     rows += [(f"`--{extra}`", f"{text} (command line alone)")
              for extra, text in command.extra.items()]  # fmt: skip
     links = ", ".join(f"[`{group}`](settings.md#{group})" for group in groups)
-    parts = [f"## samtune {name}", *_described(documented), _table(("argument", "what it does"), rows)]
+    parts = [
+        f"## samtune {name}",
+        *_described(documented),
+        _table(("argument", "what it does"), rows),
+    ]
     parts += [f"Settings: {links}."] if links else []
     return "\n\n".join([*parts, *_endings(documented)])
 
@@ -119,7 +121,9 @@ def _setting_sections() -> list[str]:
 def _setting_section(group: str, takers: Iterable[str], flags: Iterable[Flag]) -> str:
     named = ", ".join(f"[{name}](tasks.md#samtune-{name})" for name in takers)
     rows = [(f"`{flag.name}`", _cell(text_of(flag))) for flag in flags]
-    return "\n\n".join([f"## {group}", f"Taken by {named}.", _table(("setting", "what it does"), rows)])
+    return "\n\n".join(
+        [f"## {group}", f"Taken by {named}.", _table(("setting", "what it does"), rows)]
+    )
 
 
 def _public_names() -> list[str]:
@@ -186,9 +190,7 @@ def _endings(documented: Docstring) -> list[str]:
     found = []
     if documented.returns and documented.returns.description:
         found.append(f"Returns: {_line(documented.returns.description)}")
-    found += [
-        f"Raises `{each.type_name}`: {_line(each.description)}" for each in documented.raises
-    ]
+    found += [f"Raises `{each.type_name}`: {_line(each.description)}" for each in documented.raises]
     return found
 
 

@@ -1,4 +1,4 @@
-"""The pages hang together: every link leads somewhere, what is generated is up to date, the site builds."""
+"""The pages hang together: links lead somewhere, what is generated is up to date, the site builds."""
 
 import re
 import shutil

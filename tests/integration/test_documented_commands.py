@@ -1,7 +1,7 @@
-"""What the README and the pages of docs/ say of commands is true: each is understood, and is the call that it should be.
+"""Commands of README.md, docs/ and datasets/README.md are understood, and are the calls they should be.
 
-Commands of README.md, docs/ and datasets/README.md are read by samtune's own parser, and each has to become
-the call that stands in `CALLS`; nothing is run for that.
+They are read by samtune's own parser, and each has to become the call that stands in `CALLS`; nothing is
+run for that.
 """
 
 import inspect
@@ -10,7 +10,6 @@ import re
 import shlex
 from contextlib import redirect_stdout
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
@@ -218,7 +217,9 @@ for name in ("cells", "ct", "frames", "city", "land"):  # what each page of docs
 LIST = "samtune fetch"  # calls nothing
 PAGES = [README, *DOCS.values(), DATASETS]
 LINES = [
-    line for line in dict.fromkeys(line for page in PAGES for line in commands(page)) if line != LIST
+    line
+    for line in dict.fromkeys(line for page in PAGES for line in commands(page))
+    if line != LIST
 ]
 
 
@@ -279,7 +280,12 @@ def known_flags():
 
 
 CARD = "samtune/assets/README.md"
-FILES = {"README.md": README, "datasets/README.md": DATASETS, CARD: (ROOT / CARD).read_text(), **DOCS}
+FILES = {
+    "README.md": README,
+    "datasets/README.md": DATASETS,
+    CARD: (ROOT / CARD).read_text(),
+    **DOCS,
+}
 
 
 @pytest.mark.parametrize("file", FILES)
