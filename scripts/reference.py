@@ -27,9 +27,9 @@ _NOTE = "<!-- Written by scripts/reference.py: change the docstrings, not this f
 _TASKS = """\
 # Every task
 
-A task is a function and a command with the same names. `samtune fit my_data --budget 5m` is
-`samtune.fit("my_data", budget="5m")`. Names with a dot are [settings](settings.md), which a
-config file, a flag and Python share.
+A task is a function and a command with the same names: `samtune fit my_data --budget 5m` is
+`samtune.fit("my_data", budget="5m")`. (`models` is a command alone.)
+Names with a dot are [settings](settings.md), which a config file, a flag and Python share.
 """
 _SETTINGS = """\
 # Every setting
@@ -65,20 +65,22 @@ def _function_of(command: Command) -> Callable[..., Any]:
 
 def _table_of_tasks() -> str:
     rows = [
-        (command.text, f"[`samtune {name}`](#samtune-{name})", f"`{_call(_function_of(command))}`")
+        (command.text, f"[`samtune {name}`](#samtune-{name})", _call(_function_of(command)))
         for name, command in COMMANDS.items()
     ]
     return _table(("to", "command", "function"), rows)
 
 
 def _call(task: Callable[..., Any]) -> str:
-    """A function with what is given without a name, and what must be given."""
+    """A function with what must be given, or goes without a name; empty for a command alone."""
+    if task.__name__ not in samtune.__all__:
+        return ""
     shown = [
         parameter.name + ("=" if parameter.kind is parameter.KEYWORD_ONLY else "")
         for parameter in inspect.signature(task).parameters.values()
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty
     ]
-    return f"{task.__name__}({', '.join(shown)})"
+    return f"`{task.__name__}({', '.join(shown)})`"
 
 
 def _task_section(name: str) -> str:
