@@ -23,6 +23,7 @@ from samtune.commands.flags import Flag, flags_of
 from samtune.commands.help import text_of
 
 ROOT = Path(__file__).parents[1]
+_WIDTH = 100
 _NOTE = "<!-- Written by scripts/reference.py: change the docstrings, not this file. -->"
 _TASKS = """\
 # Every task
@@ -160,8 +161,11 @@ def _method(kind: type, name: str) -> str:
 
 
 def _code(name: str, thing: Any) -> str:
-    names = ", ".join(map(_argument, inspect.signature(thing).parameters.values()))
-    return f"```python\nsamtune.{name}({names})\n```"
+    names = [_argument(each) for each in inspect.signature(thing).parameters.values()]
+    call = f"samtune.{name}({', '.join(names)})"
+    if len(call) > _WIDTH:  # as ruff, which formats code in pages too
+        call = f"samtune.{name}(\n" + "".join(f"    {each},\n" for each in names) + ")"
+    return f"```python\n{call}\n```"
 
 
 def _argument(parameter: inspect.Parameter) -> str:
@@ -174,7 +178,9 @@ def _argument(parameter: inspect.Parameter) -> str:
 def _default(value: Any) -> str:
     """A default as it may be written; an object's own text could hold an address of memory."""
     is_plain = value is None or isinstance(value, str | int | float | bool | tuple | Path)
-    return repr(str(value) if isinstance(value, Path) else value) if is_plain else "..."
+    if isinstance(value, str | Path):
+        return f'"{value}"'
+    return repr(value) if is_plain else "..."
 
 
 def _described(documented: Docstring) -> list[str]:
