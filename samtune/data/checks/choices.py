@@ -196,7 +196,7 @@ def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
         name, value = "data.group_column", found.group_column
         what = f"the manifest's column {value}"
     question = (
-        f"Does {what} tell which images are of one patient, slide or video, so that evaluate must not "
+        f"Can {what} say which images are of one patient, slide or video, so that evaluate must not "
         "count them as independent (and not only of one kind)?"
     )
     answer = ask(question, ["yes", "no", "unsure"], "unsure")
@@ -204,7 +204,7 @@ def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
         yield Choice(name, value, "evaluate counts what belongs together as one")
     elif answer == "unsure":
         reason = (
-            f"if {what} says which images are of one patient, slide or video: without it evaluate "
+            f"if {what} can say which images are of one patient, slide or video: without it evaluate "
             "counts images as independent"
         )
         yield Choice(name, value, reason, is_off=True)
