@@ -169,7 +169,8 @@ def _code(name: str, thing: Any) -> str:
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    kinds: dict[Any, str] = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}
+    stars = kinds.get(parameter.kind, "")
     if parameter.default is parameter.empty:
         return f"{stars}{parameter.name}"
     return f"{parameter.name}={_default(parameter.default)}"

@@ -120,6 +120,6 @@ def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -
         return f"better than the base: {text}"
     few = " (few images: little can be sure)" if num_clusters < 10 else ""
     return (
-        f"NOT shown to be better than the base{few}: {text}. More images, above all of other groups, or a "
-        "longer budget would show more"
+        f"NOT shown to be better than the base{few}: {text}. More images, above all of other groups, "
+        "or a longer budget would show more"
     )

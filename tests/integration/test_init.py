@@ -85,7 +85,7 @@ def test_groups_of_named_splits_are_no_guess(tmp_path, capsys):
     assert "group_column" not in written(tmp_path, data)["data"]
     (line,) = [n for n in (tmp_path / "made.yaml").read_text().splitlines() if "group_column" in n]
     assert line.startswith("  # group_column: sequence")
-    assert "evaluate counts images as independent without it" in line
+    assert "without it evaluate counts images as independent" in line
     told = capsys.readouterr().out
     assert "NOTE: data.group_column sequence is commented out" in told
     text = (tmp_path / "made.yaml").read_text().replace("# group_column", "group_column")
