@@ -22,7 +22,8 @@ class Reading:
         stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
         value_range: intensities that become 0 and 255, instead of a stretch.
         window: of CT: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield units.
-        axis: that volumes are cut across; `auto` is that of clearly the coarsest spacing, or axial.
+        axis: the direction in which volumes are cut into slices; `auto` takes the one with clearly the
+            coarsest spacing, or axial.
         with_neighbours: a volume's slice has its neighbours as red and blue.
         tile: side of the tiles or windows that one image is, pixels; 0 is the whole image.
 

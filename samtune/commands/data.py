@@ -71,7 +71,7 @@ def _listed() -> str:
         f"{each['data set']:<25}{each['size'] + '*' * each['by hand']:<9}{each['licence']}"
         for each in known_sets()
     ]
-    last = "* to be fetched by hand; samtune fetch NAME tells how"
+    last = "* to be fetched by hand; samtune fetch NAME says how"
     return "\n".join([f"{'data set':<25}{'size':<9}licence", *lines, last])
 
 

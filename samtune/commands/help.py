@@ -71,13 +71,18 @@ def _described(flag: Flag) -> list[str]:
     name = flag.name.upper() if flag.is_positional else f"--{flag.name}"
     if flag.name in SHORT:
         name = f"{SHORT[flag.name]}, {name}"
+    return [_line(name, text_of(flag))]
+
+
+def text_of(flag: Flag) -> str:
+    """What a flag does, with its choices and its default."""
     text = flag.text
     choices = [str(c) for m in _choices(flag.kind) for c in get_args(m)]
     if choices and not all(choice in text for choice in choices):
         text = f"{text.rstrip('.')} ({', '.join(choices)})"
     if "default" not in text and _tells(flag.default):
         text = f"{text.rstrip('.')} (default: {_shown(flag.default)})"
-    return [_line(name, text)]
+    return text
 
 
 def _choices(kind: Any) -> list[Any]:

@@ -113,7 +113,8 @@ class DataSettings:
             a_masks.png), or a folder or file of COCO, YOLO, labelme,
             Pascal VOC, CVAT, Label Studio, tar shards, NIfTI volumes, or of Hugging Face
             (`save_to_disk`, parquet, or the name hf:OWNER/NAME).
-        format: of the data; `auto` recognises it; `drawn` draws endless pictures, without a path.
+        format: format of the data; `auto` recognises it; `drawn` draws endless pictures and needs no
+            path.
         labels: what mask values mean: `instances`, `semantic` classes, `binary`; `auto` takes the
             folder labels/ as instances and masks/ as classes.
         with_components: make every connected part an object of its own.
@@ -122,16 +123,17 @@ class DataSettings:
         stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
         window: of CT: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield units;
             without one, percentiles of each volume are stretched (MR).
-        axis: that volumes are cut across; `auto` is that of clearly the coarsest spacing, or axial.
+        axis: the direction in which volumes are cut into slices; `auto` takes the one with clearly the
+            coarsest spacing, or axial.
         with_neighbours: a volume's slice has its neighbours as red and blue.
-        slices: of volumes, and windows of scenes: those that are `labelled`, or `all`.
+        slices: which slices of volumes and windows of scenes: those that are `labelled`, or `all`.
         with_foreign_labels: of volumes: take DICOM SEG and RTSTRUCT also where they say that they
             belong to another patient, study or frame of reference than their image.
         objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
             beside the scenes.
-        layer: of vector files: the layer with the objects, where several hold polygons.
-        class_column: of polygons: the attribute that names their class.
-        encoding: of the polygons' text, such as latin-1, where the file does not say.
+        layer: the layer of a vector file that holds the objects, where several hold polygons.
+        class_column: the attribute of polygons that names their class.
+        encoding: encoding of the polygons' text, such as latin-1, where the file does not say.
         block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
         crowds: what annotations with `iscrowd: 1` of COCO files are: regions that are `left_out`, or
             `objects`, as CVAT marks every mask; `auto` decides by what else is there, and says so.
@@ -148,9 +150,8 @@ class DataSettings:
         train_images: training images at most, drawn by `seed`; 0 for all.
         windows: windows around objects, of random sizes, that each training image gives in an epoch; -1
             chooses so many that there are 256 or more, 0 takes whole images or tiles.
-        tile: side of the view where nothing tells how large an object is, pixels: where a point is
-            looked at first, what everything is searched in, what scenes are read in; 0 is the whole
-            image, of scenes 512.
+        tile: side of the window, pixels, in which a point is looked at first, everything is searched
+            and scenes are read; 0 takes the whole image, or 512 pixels of a scene.
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
@@ -163,7 +164,7 @@ class DataSettings:
         batch_size: images at a time.
         num_workers: processes that read images; -1 chooses by the number of cores.
         on_error: `skip` leaves out images that cannot be read, with a warning; `fail` stops.
-        seed: of splits, order, augmentation and prompts.
+        seed: number that fixes splits, order, augmentation and prompts.
         cache: keeping what the frozen part of the encoder makes of each image.
 
     Raises:

@@ -74,7 +74,7 @@ def measured(
         domain: answers of the base and of the candidate on the validation images.
         general: the same on general pictures.
         name: of the contestant in all rows.
-        seed: of the bootstrap.
+        seed: number that fixes the bootstrap.
     """
     differences = _differences(*domain, name, seed)
     forgotten = {key: each.mean for key, each in _differences(*general, name, seed).items()}
@@ -110,8 +110,8 @@ def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -
     where = f"on {num_objects} objects of {num_clusters} validation images or groups"
     if chosen is None:
         return (
-            f"the base is kept: {where} nothing that was trained is better without a kind of prompt "
-            "that falls (checkpoints/last.ckpt holds what was trained). More images, a larger "
+            f"the base is kept: {where} all that was trained either gains nothing or makes some kind "
+            "of prompt worse (checkpoints/last.ckpt holds what was trained). More images, a larger "
             "image_size, a longer budget or another base may help"
         )
     strength = "" if chosen.strength == 1 else f" at strength {chosen.strength:g}"
@@ -120,6 +120,6 @@ def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -
         return f"better than the base: {text}"
     few = " (few images: little can be sure)" if num_clusters < 10 else ""
     return (
-        f"NOT better than the base for sure{few}: {text}. More images, above all of other groups, or a "
-        "longer budget tell more"
+        f"NOT shown to be better than the base{few}: {text}. More images, above all of other groups, "
+        "or a longer budget would show more"
     )

@@ -15,7 +15,7 @@ def rank(
 
     Args:
         models: rows of each, and the contestant that it is there.
-        seed: of the bootstrap.
+        seed: number that fixes the bootstrap.
 
     Returns:
         By protocol, and `all` for the mean over protocols: the models from the best down, each with

@@ -25,7 +25,7 @@ class SearchSettings:
         classifier: tells what each mask is, instead of the model's head for classes, if it has one:
             FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION, fed with cut-outs; see
             samtune/inference/classifier.py.
-        points_per_side: of the grid (default: as samtune thresholds had, or 32).
+        points_per_side: points along each side of the grid (default: as samtune thresholds had, or 32).
         points_per_batch: points decoded at once.
         pred_iou_thresh: masks stay with a predicted IoU above it (default: what samtune thresholds
             found, or 0.88).
@@ -34,7 +34,7 @@ class SearchSettings:
         box_nms_thresh: IoU of boxes above which the worse mask goes (or 0.7).
         crop_n_layers: layers of crops that are searched besides the image; 1: four crops.
         crop_nms_thresh: IoU of boxes of two crops above which one goes.
-        crop_overlap_ratio: of crops, as a share of the image's shorter side.
+        crop_overlap_ratio: how far crops overlap, as a share of the image's shorter side.
         crop_n_points_downscale_factor: by how much a layer's grid is coarser than that before it.
         min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.
     """
@@ -62,12 +62,12 @@ class SceneOptions:
 
     Attributes:
         min_area: smaller objects are left out, pixels.
-        simplify: of outlines, pixels; 0: none.
-        layer: of a vector file of prompts, where several could be meant.
+        simplify: how far outlines may leave the mask, pixels; 0 keeps them as they are.
+        layer: which layer of the vector file of prompts, where there are several.
         class_column: attribute of the prompts that is kept as class.
         class_name: class of all objects that are found without prompts.
         cog: write labels as a cloud-optimised GeoTIFF.
-        focus: of prompts: `auto` looks at small objects in a window around them; `off` never does.
+        focus: for prompts: `auto` looks at small objects in a window around them; `off` never does.
     """
 
     min_area: Count = 16

@@ -78,7 +78,7 @@ def bench(
         max_images: how many of them at most.
         num_prompts: boxes that each image is asked with.
         out: JSON file for the figures.
-        image_size: of base models; 0: their own.
+        image_size: side of the square input of base models; 0 takes their own.
         device: cpu, cuda, cuda:1, auto.
 
     Raises:

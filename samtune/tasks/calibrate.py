@@ -41,14 +41,14 @@ class CalibrationResult(Result):
         its = self.calibration
         if self.file is None:
             return (
-                f"nothing was saved: the expected calibration error is {self.error_before:.3f} of the "
-                f"scores as they are, and {self.error_after:.3f} after a map fitted on "
-                f"{its.num_masks:,} masks"
+                f"nothing was saved: the scores are as good as they are (expected calibration error "
+                f"{self.error_before:.3f}; {self.error_after:.3f} after a map fitted on "
+                f"{its.num_masks:,} masks)"
             )
         return (
             f"{its.method} fit on {its.num_masks:,} masks of the split '{its.split}': expected "
             f"calibration error {self.error_before:.3f}, on the same masks {self.error_after:.3f} "
-            "after it (samtune evaluate tells it on the test split)"
+            "after it (samtune evaluate measures it on the test split)"
         )
 
     @property
@@ -86,8 +86,8 @@ def calibrate(
     """Make predicted IoU mean what it says, and find thresholds for review queues.
 
     A map from predicted to measured IoU is fitted on validation images and saved beside the tuned
-    weights; predictor and predictions use it from then on. Besides, from which score on so many of
-    the masks are so good.
+    weights; predictor and predictions use it from then on. Thresholds say from which score on a
+    given share of the masks reaches a given IoU.
 
     Args:
         model: run folder or adapter folder.

@@ -92,10 +92,10 @@ def check(
     Args:
         source: a fit config, or a folder or file with images and masks.
         data: settings that say how to read.
-        base: that is to be tuned (default: the config's, or nano).
-        max_images: that the base is scored on at most; 0 for none.
+        base: the model that you want to tune (default: the config's, or nano).
+        max_images: how many images the base is scored on at most; 0 for none.
         page: HTML page (default: runs/checks/NAME-PLACE.html).
-        image_size: of the base (default: its own).
+        image_size: side of the base's square input (default: its own).
 
     Raises:
         UserError: the data cannot be opened.
@@ -156,7 +156,7 @@ def check_before_fit(data: SamDataModule, side: int) -> None:
             log.info("WARNING: %s", finding.text)
     if errors:
         raise UserError(
-            f"the data: {'; '.join(errors[:3])} (samtune check tells more; --check false trains all "
+            f"the data: {'; '.join(errors[:3])} (samtune check says more; --check false trains all "
             "the same)"
         )
 

@@ -141,7 +141,7 @@ def evaluate(
         protocols: kinds of prompts: box, box_jitter, point, points_N, clicks_N, box_clicks_N,
             box_jitter_N, box_outward_N, mask_coarse and more; robustness, interactive for several.
         prompts: a file of your own prompts, asked beside the protocols.
-        seed: of prompts and bootstrap.
+        seed: number that fixes the random prompts and the bootstrap.
         repeats: draws of random prompts.
         multimask: three masks for a single prompt, the best by predicted IoU taken: always, never;
             auto: as the tuned model was trained, and for a base always.
@@ -149,15 +149,15 @@ def evaluate(
             does.
         spacing: distance between rows and between columns, for distances between outlines (default:
             the manifest's columns spacing_row and spacing_column, or 1).
-        unit: of the spacing (default: the column spacing_unit, mm of volumes, or px).
-        tolerance: of surface Dice, in the unit of the spacing.
-        general: on what to look for forgetting: drawn pictures, a data folder, or none.
-        what: is judged: `prompts`, or `heads`; auto: heads where there are some.
-        against: of heads: `grid` of points, another model with the same head, or none.
-        gallery: pictures in the report at most.
+        unit: unit of the spacing (default: the column spacing_unit, mm of volumes, or px).
+        tolerance: distance that surface Dice forgives, in the unit of the spacing.
+        general: where to look for what was forgotten: drawn pictures, a data folder, or none.
+        what: what is judged: `prompts`, or `heads`; auto takes heads where there are some.
+        against: for heads: a `grid` of points, another model with the same head, or none.
+        gallery: how many pictures the report shows at most.
         out: folder for the results (default: RUN/evaluation).
         checkpoint: official weights for a registry name.
-        image_size: of a base model; 0: its own.
+        image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
         command: that is noted in the results (the command line notes its own).
 

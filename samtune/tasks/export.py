@@ -84,15 +84,15 @@ def export(
             adapter merged; official: the authors' .pth, the adapter merged; onnx: encoder and decoder,
             for any runtime; annotation: for AnyLabeling and X-AnyLabeling.
         out: folder to write.
-        name: of the model (default: the run's).
+        name: name of the model (default: the run's).
         scale: how strongly to apply the tuning (1: all of it).
         int8: 8-bit encoder (onnx, annotation).
         data: on what int8 and tools are measured (default: the run's validation images).
-        max_images: to measure on.
-        license: of your weights (default: the base's).
-        datasets: ids on the Hub, for the card.
+        max_images: images to measure on at most.
+        license: licence of your weights (default: the base's).
+        datasets: ids on the Hub of the data sets that you used, for the card.
         push: USER/NAME on the Hugging Face Hub to upload to.
-        private: of a new repository there.
+        private: a new repository there is private.
         dry_run: list what push would upload.
         overwrite: replace a folder that is there.
         checkpoint: official weights for a registry name.

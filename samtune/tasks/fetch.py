@@ -66,7 +66,7 @@ def fetch(
     on.
 
     Args:
-        name: of the data set; the command lists them where none is given.
+        name: which data set; without a name the command lists them.
         out: folder to write (default: data/NAME).
         archives: all archives, or folders they were unpacked to, instead of a download.
         overwrite: replace a folder that is there.

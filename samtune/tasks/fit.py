@@ -70,7 +70,7 @@ def fit(
 
     Settings are those of `config`, with what is given laid over them; all of them stand in the run's
     config.yaml. At the end the weights are kept that help most on the validation images and hurt no
-    kind of prompt; where there are none, the base (choice.json tells).
+    kind of prompt; if no weights do, the base is kept (choice.json says why).
 
     Args:
         data: folder or file with your images and masks, or settings of the data.
@@ -84,7 +84,7 @@ def fit(
             trainer.max_epochs says how long).
         model: what is trained, and how.
         trainer: Lightning's Trainer: length, devices, precision.
-        seed: of everything that is drawn, unless data.seed says otherwise (default: 0).
+        seed: number that fixes all that is random, unless data.seed says otherwise (default: 0).
         checkpoint: official weights for a registry name, instead of a download.
         image_size: side of the square input; 0 keeps the model's own (1024, nano 256).
         auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
@@ -115,14 +115,14 @@ def fit(
 
 @task
 def resume(run: str | Path, *, trainer: Layer | TrainerSettings | None = None) -> Run:
-    """Go on with a run where it stopped, to the losses of one that never did.
+    """Go on with a run where it stopped; its losses are those of a run that was never interrupted.
 
     What it learns from stays as it was when the run began: settings, and which images are trained on,
     though some may have been added since.
 
     Args:
-        run: its folder.
-        trainer: of Lightning's Trainer what is to be otherwise now, such as devices or max_epochs;
+        run: folder of the run.
+        trainer: what is to change now in Lightning's Trainer, such as devices or max_epochs;
             all other settings stay those of the run.
 
     Raises:

@@ -149,8 +149,8 @@ def _tell(found: Survey) -> None:
     first = found.seen[0]
     log.info("format: %s; images: %s%s", found.format, sizes, "" if found.is_split else " (drawn)")
     log.info(
-        "files: %d x %s, %dx%d; seems to be: %s", first.stored.num_channels, first.stored.dtype,
-        *first.hw, found.modality or "nothing that tells itself",
+        "files: %d x %s, %dx%d; kind of images: %s", first.stored.num_channels, first.stored.dtype,
+        *first.hw, found.modality or "unknown",
     )  # fmt: skip
     for note in (*found.notes, *_doubts(found)):
         log.info("NOTE: %s", note)

@@ -79,7 +79,7 @@ def learning_curve(
     checkpoint: str | Path | None = None,
     image_size: Count | None = None,
 ) -> LearningCurve:
-    """Tell by tuning on parts of the data whether more of it would help.
+    """Find out whether more data would help, by tuning on parts of it.
 
     Tunes on 1, 5, 10, ... training images, several times each with other images and another start,
     and evaluates every run on the same test images. All runs take as many steps as the one with all

@@ -111,8 +111,8 @@ def open_model(
     bound_threads(sam)
     if sam.is_better is False:
         log.warning(
-            "NOTE: %s was not found better than its base for sure on its validation images "
-            "(choice.json in its run)", model,
+            "NOTE: %s was not shown to be better than its base on its validation images "
+            "(choice.json in its run has the numbers)", model,
         )  # fmt: skip
     return sam
 

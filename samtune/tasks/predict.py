@@ -75,9 +75,10 @@ def predict(
     Args:
         model: run folder, checkpoint, adapter, or any base model.
         images: image files, or folders of them.
-        points: X,Y of the object's pixels, X,Y,0 of pixels that are not of it; all make one object.
+        points: X,Y inside the object, X,Y,0 outside it; all of them mean one object.
         boxes: X0,Y0,X1,Y1; each makes an object of its own.
-        prompts: a file of prompts instead: JSON or COCO (`samtune/prompts/prompt_files.py` tells).
+        prompts: a file of prompts instead: JSON or COCO (`samtune/prompts/prompt_files.py` describes
+            both).
         out: folder for the files.
         save: what is written: masks, coco, cutouts, overlays.
         focus: `auto` looks at small objects in a window around them, which costs an encoding each
@@ -85,7 +86,7 @@ def predict(
         reading: of the pixels, where it is to be otherwise than in training.
         overwrite: replace files of the folder.
         checkpoint: official weights for a registry name.
-        image_size: of a base model; 0: its own.
+        image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
 
     Raises:

@@ -98,21 +98,21 @@ def prelabel(
             file, x0, y0, x1, y1 (or x, y), label, score.
         out: the COCO file to write.
         images_json: COCO file that the image_id and category_id of results refer to.
-        min_score: of detections; those below are left out.
+        min_score: detections with a lower score are left out.
         segmentation: polygons, which more labelling tools open, or run lengths.
-        simplify: of polygons, pixels; 0: none, exact along the pixels.
+        simplify: how far polygons may leave the pixels' edges, pixels; 0 follows them exactly.
         without_overlap: each pixel goes to the highest score.
         to: also as labelme, yolo, labels: a folder beside the COCO file.
         accept: IOU SHARE: mark as accepted from the score on that samtune calibrate found for this.
         cutouts: folder for an RGBA PNG of each object.
-        margin: pixels around cut-outs.
-        gallery: objects on review.html at most.
+        margin: pixels kept around each cut-out.
+        gallery: how many objects review.html shows at most.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training; objects are looked at in
             windows of its tile (0: in the whole image).
         overwrite: begin anew, whatever is there.
         checkpoint: official weights for a registry name.
-        image_size: of a base model; 0: its own.
+        image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
 
     Raises:

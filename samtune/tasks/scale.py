@@ -104,7 +104,7 @@ def scale(
 
     Args:
         model: run folder or adapter folder.
-        scales: to try.
+        scales: strengths to try.
         write: save the model at this scale, and measure nothing.
         general: what must not be forgotten: drawn pictures, or a data folder.
         out: folder for results and model (default: RUN/scale).

@@ -97,7 +97,7 @@ def segment(
 
     Of images, writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is
     background), and predictions.json, a COCO file with the run lengths and scores of all masks, also
-    where they overlap. An image that cannot be read is told, the others are segmented. A run that was
+    where they overlap. An image that cannot be read is named, the others are segmented. A run that was
     trained on tiles looks at tiles of that side here, too, each with its own grid of points
     (reading.tile 0: at the whole image); an object wider than the overlap that no tile sees whole is
     not found.
@@ -117,16 +117,16 @@ def segment(
         model: run folder, checkpoint, adapter, or any base model.
         images: image files, or folders of them; or one scene.
         out: folder for the results; of a scene the file.
-        prompts: of a scene: a vector file of boxes, polygons or points.
+        prompts: for a scene: a vector file of boxes, polygons or points.
         search: by a head or a grid of points; its thresholds and crops.
         scene: what becomes of the objects of a scene.
         reading: of the pixels, where it is to be otherwise than in training; its tile is larger than
             the objects (0: the whole image, or of a scene windows as large as the model's input).
-        overlap: of tiles, pixels (default: a quarter).
+        overlap: pixels that neighbouring tiles share (default: a quarter of the tile).
         overlay: write IMAGE_overlay.png as well.
         overwrite: replace what is there.
         checkpoint: official weights for a registry name.
-        image_size: of a base model; 0: its own.
+        image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
 
     Raises:

@@ -41,7 +41,7 @@ class VolumeSegmentation(Result):
         objects: what the report tells of each.
         num_slices: of the volume.
         seconds: that it took.
-        tolerance: of NSD, mm.
+        tolerance: distance that NSD forgives, mm.
         not_written: why there are no labels; empty where there are.
         hint: what to try where nothing was found without a prompt.
         notes: what to know of how the volume was read.
@@ -173,8 +173,8 @@ def segment_volume(
         out: labels: .nii.gz, .nii, .nrrd, .mha, or .dcm for DICOM SEG of a DICOM volume.
         slice: number of the slice that box and points lie on.
         box: X0,Y0,X1,Y1 of the object.
-        points: X,Y of its pixels; X,Y,0 of pixels that are not of it.
-        name: of the object (default: 1).
+        points: X,Y of a pixel inside the object; X,Y,0 of a pixel outside it.
+        name: name of the object (default: 1).
         prompts: several objects: a JSON list of {"slice": N, "box": [x0, y0, x1, y1], "points":
             [[x, y], ...], "labels": [1, 0, ...], "name": ..., "id": ...}.
         from_labels: the box of each label on the slice where it is largest, to measure a model.
@@ -182,9 +182,9 @@ def segment_volume(
         ignore_values: values of those labels that are no object.
         with_foreign_labels: take DICOM labels also where they say that they belong to another patient,
             study or frame of reference than the volume.
-        tolerance: of NSD, mm.
+        tolerance: distance that NSD forgives, mm.
         stop: when an object has come to its end.
-        growth: share of a box's sides that it grows by on every side, a pixel at least.
+        growth: how much a box grows on every side before the next slice, as a share of its sides.
         largest_part: keep each object's largest connected part.
         search: without a prompt: grid of points, thresholds and crops.
         min_iou: without a prompt: masks of neighbouring slices are one object from here.
@@ -195,7 +195,7 @@ def segment_volume(
             standard's CID 7151 (default: SCT:85756007:Tissue).
         overwrite: replace what is there.
         checkpoint: official weights for a registry name.
-        image_size: of a base model; 0: its own.
+        image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
 
     Raises:

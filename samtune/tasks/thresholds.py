@@ -105,17 +105,17 @@ def thresholds(
 ) -> ThresholdsResult:
     """Find the thresholds of automatic masks that suit a tuned model.
 
-    A tuned model says other predicted IoUs and draws other outlines than SAM: with SAM's thresholds
-    it often finds nothing. Those with the highest mean segmentation accuracy (mSA) on the validation
-    images are saved beside the tuned weights; `AutomaticMaskGenerator` and `samtune segment` use them
-    from then on, where they are better than segment_anything's and good enough to use. An
-    image without an object counts too: 1 if nothing is found in it, else 0. Where there is a test
-    split, it tells how much the choice helped.
+    A tuned model gives its masks other predicted IoUs than SAM, and other outlines: with SAM's
+    thresholds it often finds nothing. Those with the highest mean segmentation accuracy (mSA) on the
+    validation images are saved beside the tuned weights; `AutomaticMaskGenerator` and
+    `samtune segment` use them from then on, where they are better than segment_anything's and good
+    enough to use. An image without an object counts too: 1 if nothing is found in it, else 0. Where
+    there is a test split, the choice is measured on it as well.
 
     Args:
         model: run folder or adapter folder.
         search: the grid of points; the thresholds are what is looked for.
-        seed: of the bootstrap.
+        seed: number that fixes the bootstrap.
 
     Raises:
         UserError: the model was not tuned, or the masks are empty.

@@ -245,7 +245,7 @@ def build_callbacks(
     """All callbacks of a run.
 
     Args:
-        run: its folder.
+        run: folder of the run.
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write `last.ckpt` every so many steps too.
         panels: validation images that are logged.

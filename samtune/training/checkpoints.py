@@ -126,7 +126,7 @@ class SaveLast(Checkpoint):
     on from there by other steps than it would have taken.
 
     Args:
-        run: its folder.
+        run: folder of the run.
         every_steps: of the optimizer, besides after each validation and epoch; 0 for none.
     """
 

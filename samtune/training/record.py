@@ -64,7 +64,7 @@ class RunRecord:
 
         Args:
             settings: as they are now.
-            run: its folder.
+            run: folder of the run.
             section: that alone is compared.
 
         Raises:

@@ -145,8 +145,8 @@ class TrainerSettings:
             auto.
         num_nodes: machines that train together.
         strategy: how processes share the work: auto, ddp.
-        precision: of the numbers: 32-true, bf16-mixed, 16-mixed. The weights themselves stay in single
-            precision: small steps would be lost in half of it.
+        precision: 32-true, bf16-mixed or 16-mixed. The weights themselves stay in single precision:
+            small steps would be lost in half of it.
         gradient_clip_val: the gradient's norm is cut down to this; null does not.
         log_every_n_steps: steps between rows of metrics.csv.
         deterministic: take only operations that give the same bits each time.

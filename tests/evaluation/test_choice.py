@@ -69,7 +69,7 @@ def test_better_is_said_only_where_it_is_sure():
         ([], []), TUNED, 0,
     )  # fmt: skip
     assert not few.is_better
-    assert sentence_of(few, 2, 2).startswith("NOT better than the base for sure (few images")
+    assert sentence_of(few, 2, 2).startswith("NOT shown to be better than the base (few images")
     assert "best weights at strength 0.5" in sentence_of(few, 2, 2)
 
 

@@ -85,7 +85,7 @@ def test_groups_of_named_splits_are_no_guess(tmp_path, capsys):
     assert "group_column" not in written(tmp_path, data)["data"]
     (line,) = [n for n in (tmp_path / "made.yaml").read_text().splitlines() if "group_column" in n]
     assert line.startswith("  # group_column: sequence")
-    assert "evaluate counts images as independent without it" in line
+    assert "without it evaluate counts images as independent" in line
     told = capsys.readouterr().out
     assert "NOTE: data.group_column sequence is commented out" in told
     text = (tmp_path / "made.yaml").read_text().replace("# group_column", "group_column")
@@ -253,7 +253,7 @@ def test_pictures_that_do_not_tell_get_what_is_true_of_any(tmp_path, monkeypatch
         dark = np.random.default_rng(0).integers(0, 30, (96, 96), np.uint8)
         Image.fromarray(dark).save(file)
     assert written(tmp_path, folder)["data"]["augment"] == "light"
-    assert "# true of any picture; docs" in (tmp_path / "made.yaml").read_text()
+    assert "# fits any picture; docs" in (tmp_path / "made.yaml").read_text()
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     answer = lambda question: "ultrasound" if "What are the images" in question else ""  # noqa: E731
     monkeypatch.setattr("builtins.input", answer)

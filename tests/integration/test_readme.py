@@ -1,20 +1,15 @@
-"""What the README says is true: its commands are understood, its capabilities run from Python.
+"""What the README promises holds: capabilities run from Python, and its blocks run as they stand.
 
-Commands of README.md and datasets/README.md are read by samtune's own parser, and each has to become
-the call that stands in `CALLS`; nothing is run for that (a slow test runs those that need only small
-data). Capabilities run as functions on tiny data with a tuned model of 64 x 64 pixels, print nothing,
-and hand back what the files say.
+Capabilities run as functions on tiny data with a tuned model of 64 x 64 pixels, print nothing, and hand
+back what the files say. (`test_documented_commands.py` reads the commands.)
 """
 
 import csv
-import inspect
 import io
 import json
-import re
 import shlex
 import shutil
 from contextlib import redirect_stdout
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,266 +18,11 @@ import yaml
 from PIL import Image
 
 import samtune
-from samtune.cli import COMMANDS, main
-from samtune.commands.flags import parse
+from samtune.cli import main
 from samtune.errors import UserError
-from samtune.tasks.fit import gather
 from samtune.tasks.results import Result
 from tests.conftest import write_discs
-
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-DATASETS = (ROOT / "datasets" / "README.md").read_text()
-IMAGES = ["my_data/images"]
-FETCH_CONFIG = "data/dsb2018/config.yaml"
-
-# Commands as they stand there -> function and arguments
-CALLS = {
-    "samtune init my_data --out mine.yaml": ("init", {"source": "my_data", "out": "mine.yaml"}),
-    "samtune check mine.yaml": ("check", {"source": "mine.yaml"}),
-    "samtune fit --config mine.yaml --run runs/mine": (
-        "fit", {"config": "mine.yaml", "run": "runs/mine"},
-    ),
-    "samtune evaluate runs/mine": ("evaluate", {"model": "runs/mine"}),
-    "samtune predict runs/mine my_data/images --points 30,40 --out predictions": (
-        "predict",
-        {"model": "runs/mine", "images": IMAGES, "points": [[30, 40]], "out": "predictions"},
-    ),
-    "samtune fit --config configs/nano/SET.yaml --data.path SET --run runs/SET": (
-        "fit", {"config": "configs/nano/SET.yaml", "data": {"path": "SET"}, "run": "runs/SET"},
-    ),
-    "samtune evaluate runs/SET --protocols box point": (
-        "evaluate", {"model": "runs/SET", "protocols": ["box", "point"]},
-    ),
-    "samtune bench nano --images my_data/images --max_images 4": (
-        "bench", {"models": ["nano"], "images": "my_data/images", "max_images": 4},
-    ),
-    "samtune fit --config my.yaml --run runs/big --trainer.devices 4 --trainer.strategy ddp": (
-        "fit",
-        {"config": "my.yaml", "run": "runs/big", "trainer": {"devices": 4, "strategy": "ddp"}},
-    ),
-    "samtune fit --config my.yaml --run runs/big --trainer.num_nodes 2 --trainer.devices 4 "
-    "--trainer.strategy ddp": (
-        "fit",
-        {
-            "config": "my.yaml", "run": "runs/big",
-            "trainer": {"num_nodes": 2, "devices": 4, "strategy": "ddp"},
-        },
-    ),
-    "samtune evaluate runs/big": ("evaluate", {"model": "runs/big"}),
-    "samtune resume runs/mine": ("resume", {"run": "runs/mine"}),
-    "samtune scale runs/mine": ("scale", {"model": "runs/mine"}),
-    "samtune calibrate runs/mine": ("calibrate", {"model": "runs/mine"}),
-    "samtune compare runs/mine nano --out comparison": (
-        "compare", {"models": ["runs/mine", "nano"], "out": "comparison"},
-    ),
-    "samtune learning-curve --config configs/quickstart.yaml --data.path my_data --sizes 1,all "
-    "--seeds 1 --out runs/curve": (
-        "learning_curve",
-        {
-            "config": "configs/quickstart.yaml", "data": {"path": "my_data"}, "sizes": [1, "all"],
-            "seeds": 1, "out": "runs/curve",
-        },
-    ),
-    "samtune thresholds runs/mine": ("thresholds", {"model": "runs/mine"}),
-    "samtune segment runs/mine my_data/images --out segmentation --overlay": (
-        "segment",
-        {"model": "runs/mine", "images": IMAGES, "out": "segmentation", "overlay": True},
-    ),
-    "samtune segment runs/mine scene.tif --out roofs.gpkg": (
-        "segment", {"model": "runs/mine", "images": ["scene.tif"], "out": "roofs.gpkg"},
-    ),
-    "samtune segment runs/mine scene.tif --out named.gpkg --prompts boxes.geojson "
-    "--scene.class_column kind": (
-        "segment",
-        {
-            "model": "runs/mine", "images": ["scene.tif"], "out": "named.gpkg",
-            "prompts": "boxes.geojson", "scene": {"class_column": "kind"},
-        },
-    ),
-    "samtune segment-volume runs/mine ct.nii.gz --slice 42 --box 100,80,150,130 "
-    "--out labels.nii.gz": (
-        "segment_volume",
-        {
-            "model": "runs/mine", "volume": "ct.nii.gz", "slice": 42, "box": [100, 80, 150, 130],
-            "out": "labels.nii.gz",
-        },
-    ),
-    "samtune segment-volume runs/mine series/ --prompts prompts.json --out seg.dcm "
-    "--segment_code SCT:52988006:Lesion": (
-        "segment_volume",
-        {
-            "model": "runs/mine", "volume": "series/", "prompts": "prompts.json", "out": "seg.dcm",
-            "segment_code": "SCT:52988006:Lesion",
-        },
-    ),
-    "samtune segment-volume runs/mine mr.nii.gz --from_labels truth.nii.gz --truth truth.nii.gz "
-    "--out labels.nii.gz": (
-        "segment_volume",
-        {
-            "model": "runs/mine", "volume": "mr.nii.gz", "from_labels": "truth.nii.gz",
-            "truth": "truth.nii.gz", "out": "labels.nii.gz",
-        },
-    ),
-    "samtune segment-volume runs/mine ct.nii.gz --out everything.nii.gz "
-    "--search.pred_iou_thresh 0.6": (
-        "segment_volume",
-        {
-            "model": "runs/mine", "volume": "ct.nii.gz", "out": "everything.nii.gz",
-            "search": {"pred_iou_thresh": 0.6},
-        },
-    ),
-    "samtune prelabel runs/mine my_data/images --boxes my_data/boxes.csv "
-    "--out prelabels/coco.json": (
-        "prelabel",
-        {
-            "model": "runs/mine", "images": IMAGES, "boxes": "my_data/boxes.csv",
-            "out": "prelabels/coco.json",
-        },
-    ),
-    "samtune export runs/mine --to adapter --out exports/adapter": (
-        "export", {"model": "runs/mine", "to": "adapter", "out": "exports/adapter"},
-    ),
-    "samtune check SOURCE_OR_CONFIG": ("check", {"source": "SOURCE_OR_CONFIG"}),
-    "samtune convert SOURCE --to coco|labels|yolo|labelme --out FOLDER": (
-        "convert", {"source": "SOURCE", "to": "coco", "out": "FOLDER"},
-    ),
-    "samtune fetch dsb2018": ("fetch", {"name": "dsb2018"}),
-    f"samtune fit --config {FETCH_CONFIG}": ("fit", {"config": FETCH_CONFIG}),
-    "samtune fetch drive --archives datasets.zip": (
-        "fetch", {"name": "drive", "archives": ["datasets.zip"]},
-    ),
-}  # fmt: skip
-
-
-def blocks(text, language=r"\w*"):
-    """Code blocks, fenced or indented."""
-    fenced = re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [*fenced, *re.findall(r"(?:^    \S.*\n)+", text, re.MULTILINE)]
-
-
-def commands(text):
-    """The samtune commands of the code blocks, each in a line and without comments."""
-    found = []
-    for line in "\n".join(blocks(text)).replace("\\\n", " ").splitlines():
-        for part in re.sub(r"\s#.*", "", line).split("&&"):
-            told = re.sub(r"^torchrun .*? -m samtune\.cli ", "samtune ", part.strip())
-            if told.startswith("samtune "):
-                found.append(" ".join(told.split()))
-    return found
-
-
-LIST = "samtune fetch"  # calls nothing
-LINES = [each for each in dict.fromkeys([*commands(README), *commands(DATASETS)]) if each != LIST]
-
-
-def call_of(line):
-    """The name of the function that a command calls, and the arguments that it hands on."""
-    _, name, *words = shlex.split(line)
-    command = COMMANDS[name]
-    module, _, function = command.task.partition(":")
-    task = getattr(import_module(f"samtune.tasks.{module}"), function or module)
-    given = parse(task, name, [word.split("|")[0] for word in words], command.extra)
-    assert getattr(samtune, task.__name__) is task
-    return task, {key: value for key, value in given.items() if key not in command.extra}
-
-
-@pytest.mark.parametrize("line", LINES)
-def test_a_command_of_the_readme_is_a_call(line):
-    try:
-        task, arguments = call_of(line)
-    except (UserError, KeyError) as error:
-        pytest.fail(f"{line}\n{error}", pytrace=False)
-    assert line in CALLS, f"CALLS lacks {line!r}, which is {task.__name__}({arguments})"
-    assert (task.__name__, arguments) == CALLS[line]
-    inspect.signature(task).bind(**arguments)
-
-
-def test_fetch_without_a_name_lists_the_data_sets(capsys):
-    assert LIST in commands(DATASETS)
-    assert main(LIST.split()[1:]) == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in ("dsb2018", "drive", "licence", "size"))
-
-
-def test_no_call_is_expected_of_a_command_that_is_gone():
-    assert set(CALLS) == set(LINES)
-
-
-def test_commands_are_found_in_blocks_of_any_kind():
-    text = (
-        "`samtune no`\n\n    samtune a   # b\n\n```\nsamtune c && samtune d\n"
-        "torchrun --nproc-per-node 2 ... -m samtune.cli e \\\n    --f g\nsbatch h\n```\n"
-    )
-    assert commands(text) == ["samtune c", "samtune d", "samtune e --f g", "samtune a"]
-
-
-FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
-# of scripts/benchmark, of torchrun and of sbatch
-OTHERS = {"--threads", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
-          "--ntasks", "--gpus", "--help", "--help-all"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def known_flags():
-    told = io.StringIO()
-    with redirect_stdout(told):
-        for command in COMMANDS:
-            assert main([command, "--help-all"]) == 0
-    return set(re.findall(FLAG, told.getvalue()))
-
-
-@pytest.mark.parametrize(
-    "file",
-    ["README.md", "datasets/README.md", "docs/augmentation.md", "samtune/assets/README.md"],
-)
-def test_every_flag_that_is_mentioned_is_one(file, known_flags):
-    mentioned = set(re.findall(FLAG, (ROOT / file).read_text().replace("--help-all", "")))
-    assert mentioned <= known_flags | OTHERS
-
-
-@pytest.mark.parametrize("file", ["README.md", "datasets/README.md", "samtune/assets/README.md"])
-def test_commands_within_sentences_are_understood(file):
-    text = (ROOT / file).read_text()
-    inline = re.findall(r"`(samtune [a-z][^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    lines = [*(" ".join(line.split()) for line in inline), *commands(text)]
-    assert lines
-    for line in lines:
-        assert line.split()[1] in COMMANDS, line
-        if len(line.split()) > 2:  # else the command is named, not called
-            call_of(line)
-
-
-def test_the_table_of_capabilities_is_whole_and_true():
-    rows = re.findall(r"^\| .* \| `(\w+)\((.*)\)` \| `samtune ([\w-]+)` \|$", README, re.MULTILINE)
-    assert sorted(name for name, _, _ in rows) == sorted([*samtune._TASKS, "resume"])
-    for name, arguments, command in rows:
-        assert name == command.replace("-", "_")
-        parameters = inspect.signature(getattr(samtune, name)).parameters
-        shown = [argument.strip() for argument in arguments.split(",")]
-        needed = [key for key, each in parameters.items() if each.default is each.empty]
-        assert {argument.rstrip("=") for argument in shown} >= set(needed)
-        for argument in shown:
-            kind = parameters[argument.rstrip("=")].kind
-            assert (kind is inspect.Parameter.KEYWORD_ONLY) == argument.endswith("=")
-
-
-def test_flag_key_and_argument_are_one_name(tmp_path):
-    told = '`--data.tile 256`, `data: {tile: 256}`,\n`data={"tile": 256}`'
-    assert told in README
-    flags = parse(samtune.fit, "fit", ["--data.tile", "256"], {})
-    assert flags == {"data": {"tile": 256}}
-    config = tmp_path / "a.yaml"
-    config.write_text("data: {tile: 256}")
-    assert gather(config, {}) == gather(None, flags) == gather(None, {"data": {"tile": 256}})
-    assert gather(config, {}).data.tile == 256
-
-
-def test_the_two_commands_of_the_first_screen_exist():
-    for line in blocks(README, "")[0].splitlines():
-        script = ROOT / line.split()[0]
-        assert script.stat().st_mode & 0o111
-
+from tests.integration.documents import DOCS, README, ROOT, blocks, commands
 
 SMALL = {"num_workers": 0, "max_objects": 2, "val_objects": 2, "batch_size": 2, "windows": 0}
 QUICK = {"accelerator": "cpu", "log_every_n_steps": 1, "num_sanity_val_steps": 0}
@@ -660,6 +400,14 @@ def write_scene(folder):
     (folder / "boxes.geojson").write_text(json.dumps(collection))
 
 
+# `init` writes a budget, which leaves no room for the trainer's own length
+_LENGTH = {
+    "fit": ["--choose", "false", "--budget", "2 steps"],
+    "learning-curve": ["--trainer.max_epochs", "1"],
+}
+HOWTO = [text for name, text in DOCS.items() if name.startswith("docs/howto") or "models" in name]
+
+
 @pytest.mark.slow
 def test_all_bash_commands_run_as_they_stand(tmp_path, fast, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
@@ -668,33 +416,46 @@ def test_all_bash_commands_run_as_they_stand(tmp_path, fast, monkeypatch):
     write_scene(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 3)
-    lines = [line for block in blocks(README, "bash") for line in commands(f"```\n{block}```")]
+    found = [block for page in (README, *HOWTO) for block in blocks(page, "bash")]
+    lines = dict.fromkeys(line for block in found for line in commands(f"```\n{block}```"))
     assert len(lines) >= 15
+    small = [word for word in fast if word not in ("--choose", "false")]  # that fit alone takes
     for line in lines:
         words = shlex.split(line)[1:]
-        quick = (
-            [*fast, "--trainer.max_epochs", "1", "--image_size", "64"]
-            if "--config" in words
-            else []
-        )
+        quick = [*small, *_LENGTH[words[0]], "--image_size", "64"] if "--config" in words else []
         assert main([*words, *quick]) == 0, line
 
 
-def test_the_python_blocks_run(run, place, monkeypatch, capsys):
-    first, second, third = blocks(README, "python")[:3]
-    monkeypatch.setattr(samtune, "fit", lambda data, base: run)  # test_fit runs it
+def test_the_python_blocks_of_the_readme_run(run, place, monkeypatch, capsys):
+    monkeypatch.setattr(samtune, "fit", lambda config, run: place / "runs" / "mine")
     monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
     monkeypatch.chdir(place)
+    first, second = blocks(README, "python")[:2]
     names = {}
     exec(first.replace("(run)", f"(run, gallery=0, out={str(place / 'e')!r})"), names)  # noqa: S102
     assert capsys.readouterr().out == f"{names['result'].headline}\n"
     assert "general" in names["result"].tables
+    predict_with(second, place)
+
+
+def predict_with(block, place):
+    """Run a block that shows the predictor."""
     names = {
         "path": place / "my_data" / "test" / "images" / "0.png",
         "point_coords": np.array([[30, 40]]),
         "point_labels": np.array([1]),
     }
-    exec(second, names)  # noqa: S102
+    exec(block, names)  # noqa: S102
     assert names["masks"].shape == (3, 64, 64)
     assert names["scores"].shape == (3,)
-    assert "PeftModel" in third
+
+
+def test_the_python_blocks_of_the_pages_run(run, place, monkeypatch, capsys):
+    first, second = blocks(DOCS["docs/howto/python.md"], "python")[:2]
+    monkeypatch.setattr(samtune, "fit", lambda data, base: run)
+    monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
+    monkeypatch.chdir(place)
+    names = {}
+    exec(first.replace("(run)", f"(run, gallery=0, out={str(place / 'f')!r})"), names)  # noqa: S102
+    assert capsys.readouterr().out == f"{names['result'].headline}\n"
+    predict_with(second, place)

@@ -51,7 +51,7 @@ def test_the_model_knows_whether_it_was_found_better_and_says_so(run, discs, cap
         place = ["--boxes", "5,5,20,20", "--out", str(tmp_path / "out")]
         assert main(["predict", str(run), str(image), *place]) == 0
         told = capsys.readouterr()
-        assert "was not found better than its base for sure" in told.out + told.err
+        assert "was not shown to be better than its base" in told.out + told.err
     finally:
         metadata.write_text(json.dumps(content))
 

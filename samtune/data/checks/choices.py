@@ -175,11 +175,15 @@ def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
         yield Choice("data.group_column", found.group_column, reason, are_few)
     elif found.group_regex:
         question = (
-            "Names seem to tell what belongs together (one patient, slide or video): "
+            "File names seem to say which images belong together (one patient, slide or video): "
             f"{found.seen[0].image_id}. Keep such images in one split?"
         )
         if ask(question, ["yes", "no"], "yes") == "yes":
-            yield Choice("data.group_regex", found.group_regex, "images of one name stay together")
+            yield Choice(
+                "data.group_regex",
+                found.group_regex,
+                "images that share this stay together",
+            )
 
 
 def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
@@ -192,7 +196,7 @@ def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
         name, value = "data.group_column", found.group_column
         what = f"the manifest's column {value}"
     question = (
-        f"Does {what} tell which images are of one patient, slide or video, so that evaluate must not "
+        f"Can {what} say which images are of one patient, slide or video, so that evaluate must not "
         "count them as independent (and not only of one kind)?"
     )
     answer = ask(question, ["yes", "no", "unsure"], "unsure")
@@ -200,18 +204,18 @@ def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
         yield Choice(name, value, "evaluate counts what belongs together as one")
     elif answer == "unsure":
         reason = (
-            f"if {what} tells what is of one patient, slide or video: evaluate counts images as "
-            "independent without it"
+            f"if {what} can say which images are of one patient, slide or video: without it evaluate "
+            "counts images as independent"
         )
         yield Choice(name, value, reason, is_off=True)
 
 
 def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     preset = found.modality
-    reason = "what the images seem to be; docs/augmentation.md shows all"
+    reason = "the preset for images of this kind; docs/augmentation.md shows all"
     if not preset:
         preset = ask("What are the images?", [p for p in PRESETS if p != "none"], _ANY)
-        kind = "true of any picture" if preset == _ANY else "as you say"
+        kind = "fits any picture" if preset == _ANY else "as you say"
         reason = f"{kind}; docs/augmentation.md shows what there is"
     yield Choice("data.augment", preset, reason)
 

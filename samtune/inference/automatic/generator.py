@@ -66,7 +66,7 @@ class AutomaticMaskGenerator:
         box_nms_thresh: IoU of boxes above which the worse mask goes; the same, or else 0.7.
         crop_n_layers: layers of crops (4, 16, ...) that are searched besides the image.
         crop_nms_thresh: the same between crops, where the smaller crop wins.
-        crop_overlap_ratio: of crops, as a share of the image's shorter side.
+        crop_overlap_ratio: how far crops overlap, as a share of the image's shorter side.
         crop_n_points_downscale_factor: by how much a layer's grid is coarser than that before it.
         point_grids: one (N, 2) grid of xy in 0..1 for each layer, instead of `points_per_side`.
         min_mask_region_area: holes and islands of fewer pixels are mended; 0 leaves them.

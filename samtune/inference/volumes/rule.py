@@ -31,8 +31,9 @@ class StopRule:
     """When an object has come to its end: the first slice that breaks a rule is not of it.
 
     A model that is given a box finds something in it, also where the object is no more, expects much
-    of it and goes on for long: what told the end in MR (README) is that the object no longer stands
-    out from what is around it. The expected IoU did not, and its scale is each model's own.
+    of it and goes on for long: what told the end in MR (docs/howto/volumes.md) is that the object no
+    longer stands out from what is around it. The expected IoU did not, and its scale is each model's
+    own.
 
     Attributes:
         min_contrast: what is left of the contrast on the prompted slice is at least this share; 0
