@@ -99,7 +99,7 @@ def train(
         values[:, :3] = values[:, :3] * rng.uniform(0.8, 1.25) + rng.uniform(-0.2, 0.2)
         loss = functional.cross_entropy(network(values), torch.from_numpy(kinds[chosen]), weights)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         steps += 1
     return network.eval()
