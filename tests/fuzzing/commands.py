@@ -4,6 +4,7 @@ import io
 import os
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
+from unittest.mock import patch
 
 from samtune.cli import COMMANDS, main
 from samtune.commands.flags import flags_of
@@ -17,7 +18,8 @@ _PATHS = (
 )  # fmt: skip
 _TEXTS = (*_PATHS, *(text for text in ABSURD_TEXTS if "/" not in text))
 # They would train for long: their base is never there
-_LONG = {"fit": ["--base", "missing.pth"], "learning-curve": ["--base", "missing.pth"]}
+_NOWHERE = ["--base", "missing.pth"]
+_LONG = {"fit": _NOWHERE, "learning-curve": _NOWHERE, "loop": ["--model", "missing.pth"]}
 _MODELS = ("missing", "missing.pth", "images", ".", "fit.yaml", "images/a.png", "")
 
 
@@ -54,7 +56,9 @@ def call(folder, words):
     """
     os.chdir(folder)
     told = io.StringIO()
-    with redirect_stdout(io.StringIO()), redirect_stderr(told):
+    # a page that was opened would be served until somebody closes it
+    served = patch("samtune.tasks.open.Opened.serve")
+    with redirect_stdout(io.StringIO()), redirect_stderr(told), served:
         code = main(words)
     last = told.getvalue().strip().rpartition("\n")[2]
     assert code in (0, 1, 2), f"code {code}"
