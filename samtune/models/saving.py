@@ -31,8 +31,9 @@ def save_tuned(sam: Sam, run: str | Path) -> Path:
         if not sam.is_base:
             write_adapter(sam, temporary)
         write_beside(sam, temporary)
-        for fitted in (sam.calibration, sam.thresholds):  # of a run whose heads are trained
-            if fitted is not None:
+        # what was fitted to weights goes with them where heads alone were trained
+        for fitted in (sam.calibration, sam.thresholds):
+            if fitted is not None and len(sam.heads):
                 fitted.save(temporary)
     return folder
 

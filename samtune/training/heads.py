@@ -21,7 +21,7 @@ from samtune.errors import UserError
 from samtune.heads.head import DenseHead
 from samtune.heads.table import HEADS
 from samtune.models.backend import Sam
-from samtune.models.loading import load_model, tuned_sha256
+from samtune.models.loading import describe, load_model, tuned_sha256
 from samtune.models.saving import save_tuned
 from samtune.reading import Reading
 from samtune.training.budget import find_budget
@@ -181,6 +181,7 @@ checkpoint: str = "", image_size: int = 0,
             **{f"head.{name}": value for name, value in self.head.state_dict().items()},
             **{f"mean.{name}": value for name, value in self.mean_head.state_dict().items()},
         }
+        checkpoint["samtune"], checkpoint["base_scores"] = describe(self.network), {}
         checkpoint["head"] = {
             "base": asdict(self.network.base), "weights": tuned_sha256(self.network),
             "name": self.settings.head, "about": self.about,

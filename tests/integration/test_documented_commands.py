@@ -215,6 +215,32 @@ CALLS = {
         },
     ),
 }  # fmt: skip
+# the log of experiments with heads, and the page
+CALLS |= {
+    "samtune open runs/mine my_data/images": (
+        "open", {"model": "runs/mine", "images": ["my_data/images"]},
+    ),
+    "samtune fit --config nuclei.yaml --run runs/NAME ...": (
+        "fit", {"data": "...", "run": "runs/NAME", "config": "nuclei.yaml"},
+    ),
+    "samtune fit --config roads.yaml --run runs/roads --budget 6m": (
+        "fit", {"run": "runs/roads", "config": "roads.yaml", "budget": "6m"},
+    ),
+    "samtune fit --config buildings.yaml --run runs/buildings --budget 8m --model.head_lr 0.004": (
+        "fit",
+        {
+            "run": "runs/buildings", "config": "buildings.yaml", "budget": "8m",
+            "model": {"head_lr": 0.004},
+        },
+    ),
+    "samtune fit --config groups.yaml --run runs/groups --budget 4m": (
+        "fit", {"run": "runs/groups", "config": "groups.yaml", "budget": "4m"},
+    ),
+}  # fmt: skip
+for name in ("roads", "buildings", "groups"):
+    CALLS[f"samtune evaluate runs/{name} --against none"] = (
+        "evaluate", {"model": f"runs/{name}", "against": "none"},
+    )  # fmt: skip
 for name in ("cells", "ct", "frames", "city", "land"):  # what each page of docs/start begins with
     CALLS[f"samtune check {name}.yaml"] = ("check", {"source": f"{name}.yaml"})
     CALLS[f"samtune fit --config {name}.yaml --run runs/{name}"] = (

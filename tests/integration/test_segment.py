@@ -191,8 +191,8 @@ def test_a_bad_image_stops_no_other(images, tmp_path, capsys):
 
 def test_nothing_found_is_written_and_said(images, tmp_path, capsys):
     out = tmp_path / "out"
-    assert segment(images, out, "--search.pred_iou_thresh", "2") == 0
-    assert "lower search.pred_iou_thresh (2)" in capsys.readouterr().out
+    assert segment(images, out, "--search.pred_iou_thresh", "1") == 0
+    assert "lower search.pred_iou_thresh (1)" in capsys.readouterr().out
     assert not np.asarray(Image.open(out / "0.png")).any()
     assert json.loads((out / "predictions.json").read_text())["annotations"] == []
 
@@ -200,12 +200,12 @@ def test_nothing_found_is_written_and_said(images, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--search.points_per_side", "0"], "points_per_side is 0"),
-        (["--search.points_per_batch", "0"], "points_per_batch is 0"),
-        (["--search.crop_n_layers", "-1"], "crop_n_layers is -1"),
+        (["--search.points_per_side", "0"], "points_per_side is '0'"),
+        (["--search.points_per_batch", "0"], "points_per_batch is '0'"),
+        (["--search.crop_n_layers", "-1"], "crop_n_layers is '-1'"),
         (["--reading.bands", "7"], "bands"),
         (["--device", "abacus"], "abacus"),
-        (["--search.box_nms_thresh", "inf"], "box_nms_thresh is inf"),
+        (["--search.box_nms_thresh", "inf"], "box_nms_thresh is 'inf'"),
     ],
 )
 def test_mistakes(images, tmp_path, capsys, more, message):

@@ -108,7 +108,7 @@ def test_automatic_masks_become_labels_of_the_same_grid(scene, tmp_path, capsys)
             ("{scene}", "-o", "{tmp}/a.gpkg", "--reading.tile", "64", "--overlap", "64"),
             "below the tile",
         ),
-        (("{scene}", "-o", "{tmp}/a.gpkg", "--scene.simplify", "-1"), "cannot be below 0"),
+        (("{scene}", "-o", "{tmp}/a.gpkg", "--scene.simplify", "-1"), "of at least 0"),
         (("{tmp}/none.tif", "-o", "{tmp}/a.gpkg"), "cannot be read as a raster"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/no.gpkg"), "cannot be read as vec"),
         (("{scene}", "-o", "{tmp}/a.gpkg", "--prompts", "{tmp}/empty.json"), "nothing to go by"),

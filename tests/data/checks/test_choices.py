@@ -94,7 +94,7 @@ def test_what_belongs_together_stays_together():
     assert chosen(grouped)["data.group_column"] == "patient"
     by_name = replace(PLAIN, group_regex="(p.)_")
     assert chosen(by_name)["data.group_regex"] == "(p.)_"
-    assert "data.group_regex" not in chosen(by_name, answers={"belongs together": "no"})
+    assert "data.group_regex" not in chosen(by_name, answers={"belong together": "no"})
 
 
 def test_of_many_bands_the_user_says_which_are_shown():
