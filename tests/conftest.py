@@ -83,6 +83,16 @@ FAST = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_general_pictures():
+    """A choice at the end asks fewer pictures than a real one, so that a fit takes seconds."""
+    from samtune.tasks import choosing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "_GENERAL", 2)
+        yield
+
+
 @pytest.fixture(scope="session")
 def fast():
     """Flags that make a fit small."""
