@@ -10,12 +10,11 @@ import numpy as np
 from samtune.data.formats import find_format, open_splits
 from samtune.data.geo.finding import RASTER_SUFFIXES
 from samtune.data.settings import SourceSettings, SplitSettings
-from samtune.data.source import Record, Source
+from samtune.data.source import Joined, Record, Source
 from samtune.data.volumes.voxels import ITK, NIFTI
 from samtune.errors import UserError
 from samtune.files import is_file, is_folder
 from samtune.images.naming import distinct_stems, list_images
-from samtune.images.pixels import ImageFile
 from samtune.page.parts import SceneWindows, VolumeSlices
 from samtune.reading import Reading
 from samtune.types import Sample
@@ -49,7 +48,7 @@ class Pictures(Source):
         return Sample(record.image_id, image, np.zeros((1, *image.shape[:2]), np.int32))
 
 
-class Joined(Source):
+class AllSplits(Joined):
     """The splits of a data set, one after the other; records say which one they are of.
 
     Raises:
@@ -57,8 +56,7 @@ class Joined(Source):
     """
 
     def __init__(self, splits: Mapping[str, Source]) -> None:
-        self.is_part = any(source.is_part for source in splits.values())
-        self._places = [(each, index) for each in splits.values() for index in range(len(each))]
+        super().__init__(list(splits.values()))
         self.records = [
             replace(record, split=name)
             for name, source in splits.items()
@@ -67,14 +65,6 @@ class Joined(Source):
         ids = {record.image_id for record in self.records}
         if len(ids) < len(self.records):
             raise UserError("two images have the same name: give them folders of their own")
-
-    def read(self, index: int) -> Sample:
-        source, place = self._places[index]
-        return source.read(place)
-
-    def image_file(self, index: int) -> ImageFile:
-        source, place = self._places[index]
-        return source.image_file(place)
 
 
 @dataclass(frozen=True)
@@ -108,7 +98,7 @@ def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path]
     if kind is None:
         return Images(Pictures(paths, reading, without), False)
     splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
-    return Images(Joined(splits), True)
+    return Images(AllSplits(splits), True)
 
 
 def _parts_of(file: Path, reading: Reading) -> Source | None:

@@ -203,10 +203,10 @@ def _folder(model: str | Path | Run, images: Sequence[Path], out: str | Path | N
 
 def _of_run(model: str | Path | Run) -> Images:
     """The held-out images of a run."""
-    from samtune.page.images import Images, Joined
+    from samtune.page.images import AllSplits, Images
 
     run = find_run(Path(model))
     data = open_data(run)
     sizes = data.split_sizes()
     split = next((name for name in ("test", "val", "train") if sizes.get(name)), "test")
-    return Images(Joined({split: data.tiles(split)}), True)
+    return Images(AllSplits({split: data.tiles(split)}), True)

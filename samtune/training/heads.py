@@ -24,8 +24,7 @@ from samtune.models.backend import Sam
 from samtune.models.loading import describe, load_model, tuned_sha256
 from samtune.models.saving import save_tuned
 from samtune.reading import Reading
-from samtune.training.budget import find_budget
-from samtune.training.optim import build_optimizer, build_schedule
+from samtune.training.optim import build_optimizer, configured
 from samtune.training.settings import ModelSettings
 from samtune.types import InputFrame
 
@@ -154,15 +153,7 @@ checkpoint: str = "", image_size: int = 0,
         assert self.head is not None
         optim = replace(self.settings.optim, lr=self.settings.head_lr, muon_lr=0.0)
         optimizer = build_optimizer(self.head, optim, lambda name: 0)
-        budget = find_budget(self.trainer)
-        schedule = build_schedule(
-            optimizer, optim, self.trainer.estimated_stepping_batches,
-            None if budget is None else lambda: budget.progress,
-        )  # fmt: skip
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return configured(optimizer, optim, self.trainer)
 
     def save(self, run: Path) -> Path:
         """Write the SAM with its heads into a run's folder."""

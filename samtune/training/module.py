@@ -25,12 +25,11 @@ from samtune.models.saving import save_tuned
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
 from samtune.reading import Reading
-from samtune.training.budget import find_budget
 from samtune.training.encoding import encode_batch, frozen_part
 from samtune.training.general import GeneralPictures
 from samtune.training.losses import LossWeights, require_finite
 from samtune.training.memory import is_out_of_memory
-from samtune.training.optim import build_optimizer, build_schedule
+from samtune.training.optim import build_optimizer, configured
 from samtune.training.rounds import mean_of, run_rounds
 from samtune.training.settings import ModelSettings
 from samtune.training.sharing import share_of, touch_all
@@ -259,15 +258,7 @@ class SamTuner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self, self.settings.optim, partial(blocks_after, self.network))
-        budget = find_budget(self.trainer)
-        schedule = build_schedule(
-            optimizer, self.settings.optim, self.trainer.estimated_stepping_batches,
-            None if budget is None else lambda: budget.progress,
-        )  # fmt: skip
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return configured(optimizer, self.settings.optim, self.trainer)
 
     def save(self, run: Path) -> Path:
         """Write what is trained into a run's folder."""

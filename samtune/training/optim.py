@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from samtune.errors import UserError
 from samtune.models.pretraining.muon import MuonAdamW
+from samtune.training.budget import find_budget
 from samtune.training.settings import OptimSettings
 
 BlocksAfter = Callable[[str], int]
@@ -70,6 +71,18 @@ def build_optimizer(
     if any(group["with_muon"] for group in groups):
         return MuonAdamW(groups, betas)
     return torch.optim.AdamW(groups, betas=betas)
+
+
+def configured(
+    optimizer: torch.optim.Optimizer, settings: OptimSettings, trainer: Any
+) -> dict[str, Any]:
+    """An optimizer with its schedule, as Lightning takes them: by steps, or by the budget's time."""
+    budget = find_budget(trainer)
+    schedule = build_schedule(
+        optimizer, settings, trainer.estimated_stepping_batches,
+        None if budget is None else lambda: budget.progress,
+    )  # fmt: skip
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def build_schedule(
