@@ -12,7 +12,7 @@ from samtune.data.augment.presets import augment, build_augmentation
 from samtune.data.features import FeatureStore
 from samtune.data.objects import ObjectPlace, find_objects, object_key, object_mask
 from samtune.data.settings import TARGET_SIDE, OnError
-from samtune.data.source import Source, cut
+from samtune.data.source import Kept, Source, cut
 from samtune.errors import UserError
 from samtune.geometry import mask_to_cells, prompt_to_input, valid_cells
 from samtune.images.preprocess import to_pixel_values
@@ -114,8 +114,8 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         self.prompting = prompting
         self.is_training = is_training
         self._pipeline = build_augmentation(settings.augment if is_training else "none")
-        self._kept: dict[int, Sample] = {}
-        self._room = _KEPT_BYTES
+        # each window of an image needs it anew
+        self._kept = Kept(source, _KEPT_BYTES if settings.windows else 0)
 
     @property
     def windows(self) -> int:
@@ -130,24 +130,14 @@ class PromptedDataset(Dataset[Item | Failure | None]):
         attempts = len(self.source) if self.is_training else 1
         for step in range(attempts):
             try:
-                return self._make_item(self._read((index + step) % len(self.source)), number, epoch)
+                return self._make_item(
+                    self._kept.read((index + step) % len(self.source)), number, epoch
+                )
             except UserError as error:
                 if self.settings.on_error == "fail":
                     return Failure(f"{error} (data.on_error: skip leaves such images out)")
                 log.warning("left out: %s", error)
         return Failure("no image could be read") if self.is_training else None
-
-    def _read(self, index: int) -> Sample:
-        """A sample; as many are kept as fit, since each window of an image needs it anew."""
-        if index not in self._kept:
-            sample = self.source.read(index)
-            if not self.settings.windows:
-                return sample
-            self._room -= sample.image.nbytes + sample.labels.nbytes
-            if self._room < 0:
-                return sample
-            self._kept[index] = sample
-        return self._kept[index]
 
     def _make_item(self, sample: Sample, number: int, epoch: int) -> Item | None:
         settings = self.settings

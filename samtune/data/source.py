@@ -180,6 +180,30 @@ class Joined(Source):
         return np.concatenate(parts) if parts and len(parts) == len(found) else None
 
 
+class Kept:
+    """Samples of a source, as many of them kept as fit: views of an image would read it anew.
+
+    Args:
+        source: whose they are.
+        room: bytes that they may take; 0 keeps none.
+    """
+
+    def __init__(self, source: Source, room: int) -> None:
+        self._source, self._room = source, room
+        self._samples: dict[int, Sample] = {}
+
+    def read(self, index: int) -> Sample:
+        """One of them; whoever gets it must not write into it."""
+        if index in self._samples:
+            return self._samples[index]
+        sample = self._source.read(index)
+        size = sample.image.nbytes + sample.labels.nbytes
+        if size <= self._room:
+            self._room -= size
+            self._samples[index] = sample
+        return sample
+
+
 class FewObjects(Source):
     """A source of which each image keeps so many objects at most, drawn by a seed.
 

@@ -23,7 +23,7 @@ from samtune.data.dataset import Failure
 from samtune.data.label_maps import without_ignored
 from samtune.data.objects import find_objects
 from samtune.data.settings import OnError
-from samtune.data.source import Source, cut
+from samtune.data.source import Kept, Source, cut
 from samtune.errors import UserError
 from samtune.geometry import labels_to_cells
 from samtune.images.preprocess import to_pixel_values
@@ -108,8 +108,7 @@ class ViewDataset(Dataset[View | Failure | None]):
     def __init__(self, source: Source, settings: ViewSettings, is_training: bool) -> None:
         self.source, self.settings, self.is_training = source, settings, is_training
         self._pipeline = build_augmentation(settings.augment if is_training else "none")
-        self._kept: dict[int, Sample] = {}
-        self._room = _KEPT_BYTES
+        self._kept = Kept(source, _KEPT_BYTES if is_training else 0)
 
     def __len__(self) -> int:
         return len(self.source) * self.settings.per_image
@@ -118,23 +117,13 @@ class ViewDataset(Dataset[View | Failure | None]):
         (index, number), epoch = divmod(key[0], self.settings.per_image), key[1]
         for step in range(len(self.source) if self.is_training else 1):
             try:
-                sample = self._read((index + step) % len(self.source))
+                sample = self._kept.read((index + step) % len(self.source))
                 return self._view(sample, number, epoch)
             except UserError as error:
                 if self.settings.on_error == "fail":
                     return Failure(f"{error} (data.on_error: skip leaves such images out)")
                 log.warning("left out: %s", error)
         return Failure("no image could be read") if self.is_training else None
-
-    def _read(self, index: int) -> Sample:
-        if index not in self._kept:
-            sample = self.source.read(index)
-            size = sample.image.nbytes + sample.labels.nbytes
-            if not self.is_training or self._room < size:
-                return sample
-            self._room -= size
-            self._kept[index] = sample
-        return self._kept[index]
 
     def _tile(self, sample: Sample) -> int:
         """Side of this image's views in use; without an object that of any."""

@@ -36,11 +36,6 @@ class Queue:
         others = [each for each in self.order() if self._works[each].status != "done"]
         return [index, *(each for each in others if each != index)]
 
-    def next_after(self, index: int) -> int | None:
-        """What to go on with after an image: the most doubtful other one that is not done."""
-        others = self.open_from(index)[1:]
-        return others[0] if others else None
-
     def progress(self) -> dict[Status, int]:
         """Images by status."""
         counts: dict[Status, int] = {"untouched": 0, "in work": 0, "done": 0}

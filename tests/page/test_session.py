@@ -384,7 +384,7 @@ def test_the_queue_begins_where_the_model_is_in_doubt(open_it, prelabels):
     rest = session.queue.order()[1:]
     assert doubts[rest[0]] >= doubts[rest[1]]
     session.set_status(2, "done")
-    assert session.queue.next_after(rest[0]) == rest[1]
+    assert session.queue.open_from(rest[0]) == rest
     assert session.queue.progress() == {"untouched": 2, "in work": 0, "done": 1}
 
 

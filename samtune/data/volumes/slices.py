@@ -228,8 +228,3 @@ def as_seen(values: NDArray[Any]) -> NDArray[Any]:
     The second axis runs up in the picture, the first to the left: both are turned, and swapped.
     """
     return np.asarray(values[::-1, ::-1].swapaxes(0, 1))
-
-
-def from_seen(picture: NDArray[Any]) -> NDArray[Any]:
-    """The inverse of `as_seen`."""
-    return np.asarray(picture.T[::-1, ::-1])

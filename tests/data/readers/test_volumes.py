@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.volumes import Volumes
 from samtune.data.settings import SourceSettings, SplitSettings
-from samtune.data.volumes.slices import as_seen, from_seen
+from samtune.data.volumes.slices import as_seen
 from samtune.data.volumes.voxels import read_geometry
 from samtune.errors import UserError
 from samtune.images.intensity import WINDOWS, find_range, to_grey, window_range
@@ -121,7 +121,7 @@ class TestSlices:
         for kind in ("images", "labels"):
             save(tmp_path / kind / "p.nii", values)
         source = opened(tmp_path, Reading(axis="axial"), slices="all")
-        again = [from_seen(source.read(n).labels[0]) for n in range(len(source))]
+        again = [as_seen(source.read(n).labels[0]) for n in range(len(source))]
         np.testing.assert_array_equal(np.stack(again, axis=2), values)
 
     def test_processes_that_read_get_a_copy(self, folder):
@@ -130,7 +130,7 @@ class TestSlices:
 
     def test_what_is_seen_is_turned_back(self):
         values = np.arange(12).reshape(3, 4)
-        np.testing.assert_array_equal(from_seen(as_seen(values)), values)
+        np.testing.assert_array_equal(as_seen(as_seen(values)), values)
 
 
 def test_volumes_with_empty_labels_are_noted(folder, volume):
