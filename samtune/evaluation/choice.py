@@ -5,7 +5,7 @@ more than `MOST_LOST` on the validation images, and none by more than `MOST_FORG
 pictures; of those allowed the one with the highest mean gain is taken. Where none gains, the base is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,6 +97,32 @@ def _differences(
         )
         for protocol in protocols
     }
+
+
+def next_asked(
+    asked: Collection[tuple[str, float]], found: Sequence[Candidate], is_scalable: bool
+) -> tuple[str, float] | None:
+    """Which weights at which strength to measure next, those first that are most likely to be kept.
+
+    What was trained may forget too much at its full strength: then weaker ones come before other
+    moments of the training, halving until one is allowed, so that little time never ends with nothing.
+
+    Args:
+        asked: those that were asked, with an answer or without.
+        found: their answers.
+        is_scalable: strengths but 1 can be set.
+
+    Returns:
+        Weights and strength; `None` where all were asked.
+    """
+    weaker = [("last", each) for each in (0.5, 0.25, 0.75)] if is_scalable else []
+    others = [("averaged", 1.0), ("best", 1.0)]
+    is_whole_allowed = all(each.is_allowed for each in found if each.strength == 1)
+    is_half_allowed = any(each.is_allowed for each in found if each.strength == 0.5)
+    if is_half_allowed:
+        weaker.sort(key=lambda each: -each[1])
+    order = [("last", 1.0), *(others + weaker if is_whole_allowed else weaker + others)]
+    return next((each for each in order if each not in asked), None)
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:

@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PROTOCOLS = ("box", "point", "clicks_3")
-# In which order candidates are asked while there is time
-_PLAN = (
-    ("last", 1.0), ("averaged", 1.0), ("last", 0.75), ("last", 0.5), ("best", 1.0), ("last", 0.25),
-)  # fmt: skip
 # Objects of an image that are asked, images at most, and general pictures
 _OBJECTS, _IMAGES, _GENERAL = 6, 60, 20
+# Candidates that are asked though time is over, while none of them may be kept
+_MOST_IN_VAIN = 3
 # Seconds for choosing where a training has no budget
 _SECONDS, _LEAST_SECONDS = 120.0, 5.0
 
@@ -134,8 +132,9 @@ class _States:
 
 def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], list[Row]]:
     """Candidates, as many as there is time for, and the base's rows on the validation images."""
-    from samtune.evaluation.choice import measured
+    from samtune.evaluation.choice import choose, measured, next_asked
     from samtune.evaluation.contestants import TUNED
+    from samtune.models.strength import can_be_scaled
     from samtune.training.budget import find_budget
 
     budget, sam = find_budget(training.trainer), states.sam
@@ -150,9 +149,14 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
     if not base:
         return [], []
     images = {row.key.image_id for row in base}
-    for weights, strength in _plan(states):
-        if found and time.monotonic() + each > end:
+    asked = {(name, 1.0) for name in ("averaged", "best") if name not in states.names}
+    while (wanted := next_asked(asked, found, can_be_scaled(sam))) is not None:
+        # beyond the time it goes on only until something may be kept
+        is_enough = choose(found) is not None or len(found) >= _MOST_IN_VAIN
+        if is_enough and time.monotonic() + each > end:
             break
+        asked.add(wanted)
+        weights, strength = wanted
         try:
             with states.at(weights, strength):
                 rows, forgotten = (
@@ -193,16 +197,6 @@ def questions_of(
     )
     pictures = FewObjects(DrawnPictures("val", num_pictures=_GENERAL), _OBJECTS, data.seed)
     return Questions(chosen, settings), Questions(pictures, general)
-
-
-def _plan(states: _States) -> Iterator[tuple[str, float]]:
-    """Candidates that there are: a state and a strength each."""
-    from samtune.models.strength import can_be_scaled
-
-    is_scalable = can_be_scaled(states.sam)
-    for weights, strength in _PLAN:
-        if weights in states.names and (strength == 1 or is_scalable):
-            yield weights, strength
 
 
 def answers_to(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from samtune.evaluation.choice import choose, measured, sentence_of
+from samtune.evaluation.choice import choose, measured, next_asked, sentence_of
 from samtune.evaluation.contestants import TUNED
 from samtune.evaluation.rows import Row, Score
 from samtune.types import ObjectKey
@@ -78,3 +78,39 @@ def test_changes_are_paired_by_object():
     assert found.domain["box"].mean == pytest.approx(0.05)
     assert found.domain["point"].mean == pytest.approx(-0.05)
     assert found.gain == pytest.approx(0)
+
+
+def asked_in_order(most_allowed, is_scalable=True):
+    """Which are asked one after the other where strengths above one forget too much."""
+    asked, found = set(), []
+    while (wanted := next_asked(asked, found, is_scalable)) is not None:
+        weights, strength = wanted
+        general = (0.7, 0.5) if strength <= most_allowed else (0.7, 0.4)
+        found.append(candidate(0.82, 0.7, general, weights, strength))
+        asked.add(wanted)
+    return [(each.weights, each.strength) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("most_allowed", "then"),
+    [
+        (1.0, [("averaged", 1.0), ("best", 1.0), ("last", 0.5), ("last", 0.75)]),
+        (0.5, [("last", 0.5), ("last", 0.75), ("last", 0.25)]),
+        (0.25, [("last", 0.5), ("last", 0.25), ("last", 0.75)]),
+    ],
+)
+def test_what_forgets_too_much_is_asked_weaker_before_anything_else(most_allowed, then):
+    order = asked_in_order(most_allowed)
+    assert order[0] == ("last", 1.0)
+    assert order[1 : 1 + len(then)] == then
+    assert len(order) == len(set(order)) == 6
+
+
+def test_an_adapter_without_strengths_is_asked_at_its_own_alone():
+    assert asked_in_order(0.5, is_scalable=False) == [
+        ("last", 1.0), ("averaged", 1.0), ("best", 1.0),
+    ]  # fmt: skip
+
+
+def test_a_candidate_whose_answers_were_no_numbers_is_not_asked_again():
+    assert next_asked({("last", 1.0)}, [], True) == ("averaged", 1.0)
