@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError
-from samtune.files import drop_folder, read_json, write_bytes
+from samtune.files import drop_folder, write_bytes
+from samtune.parsing import read_json
 
 # What numpy, zipfile and zlib raise on half-written or flipped bytes.
 _DAMAGED = (

@@ -18,8 +18,9 @@ from samtune.commands.flags import parse
 from samtune.commands.help import help_text
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Source
-from samtune.files import read_json, write_json, write_text
+from samtune.files import write_json, write_text
 from samtune.masks import mask_to_rle, rle_to_mask
+from samtune.parsing import read_json
 from samtune.prompts.seeding import object_rng
 from samtune.tasks.opening import open_data
 from samtune.tasks.prelabel import prelabel

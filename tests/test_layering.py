@@ -16,6 +16,7 @@ TOP = (
     "windows",
     "locks",
     "files",
+    "parsing",
     "masks",
     "coco",
     "progress",

@@ -16,7 +16,7 @@ import yaml
 from docstring_parser import parse as parse_docstring
 
 from samtune.errors import UserError, first_line
-from samtune.files import parse_yaml
+from samtune.parsing import parse_yaml
 from samtune.tasks.arguments import hints_of, is_sequence, members
 from samtune.tasks.settings import closest, convert, default_of, section_fields
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from samtune.errors import UserError, first_line, require
-from samtune.files import plain_parts, read_json
+from samtune.files import plain_parts
+from samtune.parsing import read_json
 
 _SOUND = "sound"
 

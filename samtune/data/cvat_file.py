@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element
 
 from samtune.data.left_out import LeftOut
 from samtune.errors import UserError
-from samtune.files import read_xml
 from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.parsing import read_xml
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
 # What stands beside shapes: a class of the whole image.

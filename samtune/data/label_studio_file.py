@@ -17,8 +17,8 @@ import msgspec
 
 from samtune.data.left_out import LeftOut
 from samtune.errors import UserError
-from samtune.files import read_xml
 from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.parsing import read_xml
 
 AREAS = ("polygon", "rectangle", "ellipse", "brush")
 # Shapes that are areas in Label Studio, but cannot be read: they are refused where they are met.

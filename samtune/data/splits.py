@@ -10,7 +10,7 @@ from pathlib import Path
 from samtune.data.settings import SplitSettings
 from samtune.data.source import Joined, Record, Source, Subset
 from samtune.errors import UserError
-from samtune.files import read_lines
+from samtune.parsing import read_lines
 from samtune.prompts.seeding import object_rng
 
 SPLITS = ("train", "val", "test")

@@ -9,7 +9,7 @@ import numpy as np
 
 from samtune.errors import UserError
 from samtune.evaluation.statistics import Difference, paired_difference
-from samtune.files import read_csv
+from samtune.parsing import read_csv
 
 
 @dataclass(frozen=True)

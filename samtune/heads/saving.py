@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from samtune.errors import UserError, first_line
-from samtune.files import read_json, write_json
+from samtune.files import write_json
 from samtune.heads.head import DenseHead
 from samtune.heads.network import Encoded
 from samtune.heads.table import HEADS
+from samtune.parsing import read_json
 
 HEADS_FOLDER = "heads"
 _FORMAT = 1

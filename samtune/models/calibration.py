@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samtune.errors import UserError
-from samtune.files import read_json, write_json
+from samtune.files import write_json
+from samtune.parsing import read_json
 
 CALIBRATION_FILE = "calibration.json"
 CALIBRATION_FORMAT = 1

@@ -8,7 +8,7 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from samtune.errors import UserError
-from samtune.files import read_json
+from samtune.parsing import read_json
 
 # Kernels of attention that transformers itself holds; other names are fetched from the hub and run
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")

@@ -19,7 +19,6 @@ from peft import LoraConfig, PeftModel, get_peft_model_state_dict, load_peft_wei
 from torch import Tensor
 
 from samtune.errors import UserError, first_line
-from samtune.files import read_json
 from samtune.heads.saving import HEADS_FOLDER, read_heads
 from samtune.models.backend import Sam
 from samtune.models.calibration import load_calibration
@@ -38,6 +37,7 @@ from samtune.models.weights import (
     tensors_sha256,
     weights_sha256,
 )
+from samtune.parsing import read_json
 from samtune.reading import Reading
 
 METADATA_FILE = "samtune.json"

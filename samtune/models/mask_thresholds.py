@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from samtune.errors import UserError
-from samtune.files import read_json, write_json
+from samtune.files import write_json
+from samtune.parsing import read_json
 
 THRESHOLDS_FILE = "thresholds.json"
 THRESHOLDS_FORMAT = 1

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from samtune.errors import UserError, first_line
-from samtune.files import read_json
 from samtune.models.families.base import Family
 from samtune.models.families.sam import OFFICIAL_DECODER_EPS
 from samtune.models.families.table import (
@@ -24,6 +23,7 @@ from samtune.models.foreign import require_known_attention
 from samtune.models.official.strict import load_strictly
 from samtune.models.pretraining.initialise import build_config, build_network, build_random
 from samtune.models.registry import REGISTRY, ModelSpec
+from samtune.parsing import read_json
 
 ASSETS = Path(__file__).parent.parent / "assets"
 _WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")

@@ -26,9 +26,10 @@ from samtune.coco import CocoFile
 from samtune.data.writing import labelme_content, write_label_map
 from samtune.drawing import to_png
 from samtune.errors import UserError
-from samtune.files import is_file, read_json, write_bytes, write_json
+from samtune.files import is_file, write_bytes, write_json
 from samtune.inference.outputs import cutout
 from samtune.page.state import Accepted, Status
+from samtune.parsing import read_json
 from samtune.reading import Reading
 from samtune.types import ImageArray
 

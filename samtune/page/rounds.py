@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from samtune.errors import UserError
-from samtune.files import is_file, read_json, write_json
+from samtune.files import is_file, write_json
+from samtune.parsing import read_json
 
 ROUNDS_FILE = "rounds.json"
 

@@ -11,11 +11,11 @@ from samtune.data.coco_annotations import decode_annotations
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import tile_starts
 from samtune.errors import UserError
-from samtune.files import read_json
 from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.models.backend import Sam
 from samtune.page.state import Accepted, By
+from samtune.parsing import read_json
 from samtune.types import ImageArray
 
 # Where nothing was fitted for the model: points along a side of the grid, and thresholds. A person

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from samtune.errors import UserError
-from samtune.files import read_json
+from samtune.parsing import read_json
 from samtune.types import Prompt
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
 from samtune.escaping import text_of_csv
-from samtune.files import read_csv
 from samtune.inference.settings import Focus
+from samtune.parsing import read_csv
 from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate_heads import HeadEvaluation, HeadJob

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError, require
 from samtune.escaping import markdown_text
-from samtune.files import read_json, replacing_folder, require_new
+from samtune.files import replacing_folder, require_new
+from samtune.parsing import read_json
 from samtune.ranges import Finite, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_data, quieten

@@ -158,7 +158,8 @@ def _keep_plan(folder: Path, settings: FitSettings, steps: int, test_images: lis
     Raises:
         UserError: the folder holds a curve of other settings.
     """
-    from samtune.files import read_json, write_json
+    from samtune.files import write_json
+    from samtune.parsing import read_json
 
     content = {"settings": to_yaml(settings), "steps": steps, "test_images": test_images}
     file = folder / "plan.json"
@@ -215,7 +216,7 @@ def _run(settings: FitSettings, protocols: Sequence[str]) -> Path:
 
 def _was_asked(run: Path, protocols: Sequence[str]) -> bool:
     """Whether a run was evaluated with these protocols."""
-    from samtune.files import read_json
+    from samtune.parsing import read_json
     from samtune.prompts.protocols import find_protocols
 
     try:

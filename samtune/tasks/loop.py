@@ -128,8 +128,9 @@ def _snapshot(folder: Path, place: Path) -> tuple[list[str], list[str], dict[str
     Raises:
         UserError: there are none with objects.
     """
-    from samtune.files import is_file, read_json
+    from samtune.files import is_file
     from samtune.page.annotations import MADE_BY, SPLITS
+    from samtune.parsing import read_json
 
     ids: dict[str, list[str]] = {}
     reading: dict[str, Any] = {}

@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from samtune.errors import UserError
-from samtune.files import (
-    is_folder,
-    partial_folder,
-    require_new,
-    try_writing,
-    write_json,
-)
+from samtune.files import is_folder, partial_folder, require_new, try_writing, write_json
 from samtune.inference.settings import Focus, Segmentation
 from samtune.ranges import Count, NotNegative, Share
 from samtune.reading import Reading

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
-from samtune.files import read_csv, read_yaml
+from samtune.parsing import read_csv, read_yaml
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import read_settings
 

@@ -16,7 +16,7 @@ import msgspec
 
 from samtune.data.settings import DataSettings
 from samtune.errors import UserError
-from samtune.files import read_yaml
+from samtune.parsing import read_yaml
 from samtune.ranges import MOST
 from samtune.reading import Reading
 

@@ -11,7 +11,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
 from samtune.errors import UserError, require
-from samtune.files import read_csv, write_text
+from samtune.files import write_text
+from samtune.parsing import read_csv
 from samtune.training.settings import LoggingSettings
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from samtune.errors import UserError
-from samtune.files import read_json, write_json
+from samtune.files import write_json
+from samtune.parsing import read_json
 
 FILE = "run.json"
 _PACKAGES = ("samtune", "torch", "transformers", "peft", "pytorch-lightning", "numpy", "pillow")

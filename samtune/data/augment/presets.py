@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError
-from samtune.files import read_json, read_yaml
+from samtune.parsing import read_json, read_yaml
 from samtune.types import LabelArray, Sample
 
 # albumentations asks a package registry for its newest version at import otherwise.

@@ -37,8 +37,9 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
-from samtune.files import is_file, read_json
+from samtune.files import is_file
 from samtune.images.pixels import IMAGE_SUFFIXES, EncodedImage, ImageFile, read_labels
+from samtune.parsing import read_json
 from samtune.types import MaskArray
 
 _NO_AREAS = ("point", "line", "linestrip", "points", "cuboid")

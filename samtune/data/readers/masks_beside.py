@@ -22,8 +22,8 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
-from samtune.files import read_lines
 from samtune.images.pixels import IMAGE_SUFFIXES, read_labels
+from samtune.parsing import read_lines
 
 # What the name of a mask has more than its image's, and what its values usually are.
 _ENDINGS: dict[str, LabelKind] = {

@@ -25,8 +25,8 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_called
 from samtune.errors import UserError
-from samtune.files import read_lines
 from samtune.images.pixels import IMAGE_SUFFIXES, read_labels, read_pixels
+from samtune.parsing import read_lines
 from samtune.types import ImageArray, LabelArray
 
 _VOID = 255

@@ -23,8 +23,9 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import SPLITS, split_called
 from samtune.errors import UserError
-from samtune.files import find_file, is_file, is_folder, plain_parts, read_lines, read_yaml
+from samtune.files import find_file, is_file, is_folder, plain_parts
 from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.parsing import read_lines, read_yaml
 from samtune.types import MaskArray
 
 _SUFFIXES = (".yaml", ".yml")

@@ -13,8 +13,8 @@ from samtune.data.volumes.labels import structure_files
 from samtune.data.volumes.tiff_stack import STACKS, is_stack
 from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
 from samtune.errors import UserError
-from samtune.files import read_json
 from samtune.images.dicom import is_dicom
+from samtune.parsing import read_json
 
 # Folders of images and of their labels, and the split that they are of where there are several.
 _FOLDERS = (

@@ -8,7 +8,6 @@ from typing import Any
 
 from samtune.data.coco_annotations import is_marked, marked_are_objects, marks_of
 from samtune.errors import UserError
-from samtune.files import read_json
 from samtune.inference.prelabel.detections import (
     Detection,
     Detections,
@@ -18,6 +17,7 @@ from samtune.inference.prelabel.detections import (
     finite_numbers,
     score_of,
 )
+from samtune.parsing import read_json
 
 UNNAMED = "object"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from samtune.errors import UserError
-from samtune.files import read_lines, read_yaml
 from samtune.inference.prelabel.detection_json import UNNAMED, read_json_detections
 from samtune.inference.prelabel.detections import (
     Detection,
@@ -21,6 +20,7 @@ from samtune.inference.prelabel.detections import (
     finite_numbers,
     score_of,
 )
+from samtune.parsing import read_lines, read_yaml
 
 _CLASS_FILES = ("classes.txt", "obj.names", "names.txt")
 _LARGEST_CLASS = 10**6

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from samtune.errors import UserError
-from samtune.files import read_json
 from samtune.images.pixels import image_hw
 from samtune.inference.prelabel.detections import Detection, Rejected
 from samtune.inference.prelabel.labelling import ImagePrelabels, Prelabel, prelabel
 from samtune.models.backend import Sam
 from samtune.models.loading import describe, tuned_sha256
+from samtune.parsing import read_json
 from samtune.progress import Progress, stamp
 from samtune.reading import Reading
 from samtune.types import ImageArray

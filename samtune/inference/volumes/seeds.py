@@ -13,9 +13,9 @@ import numpy as np
 from samtune.data.volumes.labels import Labels
 from samtune.data.volumes.slices import slice_of
 from samtune.errors import UserError
-from samtune.files import read_json
 from samtune.inference.volumes.carrying import Seed
 from samtune.masks import mask_to_box
+from samtune.parsing import read_json
 from samtune.prompts.prompt_files import build_prompt
 from samtune.types import Prompt
 
