@@ -106,7 +106,7 @@ def next_asked(
 
     What was trained may forget too much at its full strength: then weaker ones come before other
     moments of the training, halving until one is allowed, so that little time never ends with nothing.
-    Between the strongest that is allowed and the weakest that is not lies one more, an eighth from both.
+    Between the strongest that is allowed and the weakest that is not lies one more to ask.
 
     Args:
         asked: those that were asked, with an answer or without.
