@@ -202,6 +202,7 @@ def test_the_folder_that_a_pattern_begins_with_can_be_named(tmp_path):
     assert len(list((given / "images").iterdir())) == 4  # the user's own files stay
 
 
+@pytest.mark.slow
 def test_the_config_trains(fetched, tmp_path):
     """On the small model, a step of each split."""
     config = fetched("kvasir_seg") / "config.yaml"
