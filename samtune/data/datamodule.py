@@ -31,7 +31,7 @@ _WINDOWS_AN_EPOCH = 256
 # Objects of a validation window; and of an image, where there is no limit
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
 # General pictures, and objects of each
-_NUM_GENERAL, _GENERAL_OBJECTS = 256, 4
+_NUM_GENERAL, _GENERAL_OBJECTS = 256, 10
 # Prompts on general pictures: those that a tuned model is measured with there; points forget first
 _GENERAL_FIRST = {"point": 0.6, "box": 0.4}
 # Views that a head is validated on, at most
