@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "samtune"
 # Files at the top, each of which may import those before it
 TOP = (
     "errors",
+    "wording",
     "ranges",
     "escaping",
     "types",

@@ -70,7 +70,7 @@ class Evaluation(Result):
         return [{name: text_of_csv(cell) for name, cell in row.items()} for row in rows]
 
     def plot(self) -> Any:
-        """The examples with the largest gains as a picture (PIL), or `None` without pictures."""
+        """The largest gains and losses as a picture (PIL), or `None` without pictures."""
         from PIL import Image
 
         file = self.folder / "examples.png"

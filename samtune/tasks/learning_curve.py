@@ -262,4 +262,4 @@ def _chart(points: list[CurvePoint]) -> str:
         ),
     ]  # fmt: skip
     ticks = [(place, str(point.num_images)) for place, point in zip(places, points, strict=True)]
-    return line_chart(series, "images", "mIoU", ticks)
+    return line_chart(series, "number of training images", "mIoU", ticks)

@@ -210,7 +210,8 @@ def _chart(points: list[ScalePoint]) -> str:
 
     scales = [point.scale for point in points]
     series = [
-        Series("domain", "tuned", scales, [point.domain for point in points]),
+        Series("your images", "tuned", scales, [point.domain for point in points]),
         Series("general set", "other", scales, [point.general for point in points]),
     ]
-    return line_chart(series, "scale", "mIoU", [(value, f"{value:g}") for value in scales])
+    ticks = [(value, f"{value:g}") for value in scales]
+    return line_chart(series, "scale of the adapter", "mIoU", ticks)
