@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 
+from samtune.bars import write_beside_bars
+
 
 @dataclass(frozen=True)
 class Command:
@@ -57,7 +59,7 @@ COMMANDS = {
     "open": Command("open", "using:serve_page",
                     "click on images, see base and tuned side by side, keep the masks"),
     "loop": Command("loop", "using:tell", "tune on what was accepted on the page, a round"),
-    "predict": Command("predict", "using:tell", "segment images with points and boxes"),
+    "predict": Command("predict", "using:tell_predict", "segment images with points and boxes"),
     "segment": Command("segment", "using:tell_segment",
                        "find the masks of everything in images, or the objects of a scene"),
     "segment-volume": Command("segment_volume", "using:tell_volume",
@@ -143,7 +145,7 @@ class _Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        print(record.getMessage(), file=stream, flush=True)
+        write_beside_bars(record.getMessage(), stream)
 
 
 @contextmanager

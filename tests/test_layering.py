@@ -43,7 +43,7 @@ ALLOWED = {
     "tasks": LOWER | {"training", "inference", "exports", "evaluation", "page"},
     "utils": LOWER | {"inference", "exports"},
     "commands": LOWER | {"tasks", "evaluation"},
-    "cli": {"errors", "commands", "tasks"},
+    "cli": {"errors", "bars", "commands", "tasks"},
     "__init__": set(),
 }
 ONLY_IN = {

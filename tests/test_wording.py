@@ -2,7 +2,7 @@
 
 import pytest
 
-from samtune.wording import counted
+from samtune.wording import counted, duration
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,11 @@ from samtune.wording import counted
 )
 def test_one_is_singular(arguments, text):
     assert counted(*arguments) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (40, "40 s"), (89, "89 s"), (90, "2 min"), (300, "5 min"), (5400, "1.5 h")],
+)
+def test_times_are_said_in_the_unit_that_fits(seconds, text):
+    assert duration(seconds) == text

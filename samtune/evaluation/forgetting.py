@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from samtune.prompts.protocols import Protocol, Recipe, trained_parts
+from samtune.wording import counted
 
 GENERAL_PROTOCOLS = ("box", "point")
 NUM_GENERAL = 40
@@ -52,7 +53,7 @@ def losses_of(
         if _is_worse(summary) and summary.get("was_trained") is False
     ]
     for part, (num_objects, fallen) in _fallen_parts(summaries).items():
-        text = f"worse for some: {part} ({num_objects} objects): {', '.join(fallen)}"
+        text = f"worse for some: {part} ({counted(num_objects, 'object')}): {', '.join(fallen)}"
         losses.append(Loss("part", text))
     for name, summary in (general or {}).items():
         if _is_worse(summary):

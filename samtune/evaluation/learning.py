@@ -10,6 +10,7 @@ import numpy as np
 from samtune.errors import UserError
 from samtune.evaluation.statistics import Difference, paired_difference
 from samtune.parsing import read_csv
+from samtune.wording import counted
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def would_more_help(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
     sentences = []
     for protocol, points in curves.items():
         last = points[-1]
-        text = f"{protocol}: {last.difference.mean:+.3f} with {last.num_images} images"
+        text = f"{protocol}: {last.difference.mean:+.3f} with {counted(last.num_images, 'image')}"
         if len(points) > 1:
             before = points[-2]
             step = last.tuned - before.tuned

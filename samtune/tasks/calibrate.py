@@ -16,6 +16,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, require_tuned
 from samtune.tasks.settings import DataLike
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.models.calibration import Calibration
@@ -43,12 +44,24 @@ class CalibrationResult(Result):
             return (
                 f"nothing was saved: the scores are as good as they are (expected calibration error "
                 f"{self.error_before:.3f}; {self.error_after:.3f} after a map fitted on "
-                f"{its.num_masks:,} masks)"
+                f"{counted(its.num_masks, 'mask')})"
             )
         return (
-            f"{its.method} fit on {its.num_masks:,} masks of the split '{its.split}': expected "
+            f"{its.method} fit on {counted(its.num_masks, 'mask')} of the split "
+            f"'{its.split}': expected "
             f"calibration error {self.error_before:.3f}, on the same masks {self.error_after:.3f} "
-            "after it (samtune evaluate measures it on the test split)"
+            f"after it (samtune evaluate measures it on the test split){self._too_low()}"
+        )
+
+    def _too_low(self) -> str:
+        """A sentence where no threshold was found."""
+        thresholds = self.calibration.thresholds
+        if any(each.score is not None for each in thresholds):
+            return ""
+        least = min(thresholds, key=lambda each: (each.iou, each.share))
+        return (
+            f". No score is high enough to leave masks unreviewed: even of those rated best fewer than "
+            f"{least.share:.0%} have an IoU of {least.iou:.2f}"
         )
 
     @property

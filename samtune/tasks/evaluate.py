@@ -20,6 +20,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, recipe_of, seen_in_training
 from samtune.tasks.settings import DataLike, read_settings
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
@@ -264,7 +265,7 @@ class _Job:
             log.info("NOTE: packages have changed since the run began: %s", ", ".join(changed))
         most, parts = self.settings.max_images, source.num_of_first(self.settings.max_images)
         whole = self.data.whole_source(self.split).num_of_first(most)
-        told = f"{whole} images" if parts == whole else f"{whole} images ({parts} tiles)"
+        told = counted(whole, "image") + ("" if parts == whole else f" ({counted(parts, 'tile')})")
         log.info("evaluating %s on %s of the split '%s'", self.model, told, self.split)
 
     def _data_warnings(self, domain: Comparison) -> list[str]:

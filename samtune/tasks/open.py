@@ -21,6 +21,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name
 from samtune.tasks.settings import Layer, reading_of, require_reading
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.page.images import Images
@@ -62,8 +63,11 @@ class Opened(Result):
     def headline(self) -> str:
         objects = [len(work.history.state.objects) for work in self.session.works]
         if not any(objects):
-            return f"{len(objects)} images, no objects yet: {self.session.out}"
-        return f"{sum(objects)} objects in {sum(map(bool, objects))} images: {self.session.out}"
+            return f"{counted(len(objects), 'image')}, no objects yet: {self.session.out}"
+        return (
+            f"{counted(sum(objects), 'object')} in "
+            f"{counted(sum(map(bool, objects)), 'image')}: {self.session.out}"
+        )
 
     @property
     def tables(self) -> Mapping[str, Rows]:

@@ -18,6 +18,7 @@ from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
 from samtune.tasks.searching import Finder, make_finder, search_settings, way_of
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.inference.geo.scenes import SceneSettings
@@ -61,13 +62,22 @@ class Segmentation(Result):
     def headline(self) -> str:
         if is_scene(self.out):
             if self.num_prompts:
-                return f"{self.num_objects} objects of {self.num_prompts} prompts: {self.out}"
+                return (
+                    f"{counted(self.num_objects, 'object')} of "
+                    f"{counted(self.num_prompts, 'prompt')}: {self.out}"
+                )
             hint = "" if self.num_objects else f" ({self.hint})"
-            return f"{self.num_objects} objects: {self.out}{hint}"
+            return f"{counted(self.num_objects, 'object')}: {self.out}{hint}"
         tiles = f" in tiles of {self.tile} pixels" if self.tile else ""
-        lines = [f"{self.num_objects} masks in {len(self.counts)} images{tiles}: {self.out}"]
+        lines = [
+            f"{counted(self.num_objects, 'mask')} in "
+            f"{counted(len(self.counts), 'image')}{tiles}: {self.out}"
+        ]
         if empty := [name for name, count in self.counts.items() if not count]:
-            lines.append(f"{len(empty)} images have none, such as {empty[0]}: {self.hint}")
+            lines.append(
+                f"{counted(len(empty), 'image has', 'images have')} none, such as "
+                f"{empty[0]}: {self.hint}"
+            )
         return "\n".join(lines)
 
     @property

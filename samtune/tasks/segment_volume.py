@@ -21,6 +21,7 @@ from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
 from samtune.tasks.searching import search_settings
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
+from samtune.wording import counted, duration
 
 if TYPE_CHECKING:
     from samtune.data.volumes.labels import LabelRules, Labels
@@ -65,7 +66,10 @@ class VolumeSegmentation(Result):
     def headline(self) -> str:
         place = self.report if self.not_written else self.out
         count = len(self.objects)
-        return f"{count} objects, {self.num_slices} slices, {self.seconds:.1f} s: {place}"
+        return (
+            f"{counted(count, 'object')} in {counted(self.num_slices, 'slice')}, "
+            f"{duration(self.seconds)}: {place}"
+        )
 
     @property
     def tables(self) -> Mapping[str, Rows]:

@@ -18,6 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.types import Features, Prompts
+from samtune.wording import counted
 
 # Of what is free; the rest is for what the kernels need and for fragmentation
 USABLE_SHARE = 0.8
@@ -138,7 +139,7 @@ def choose_plan(
         taken = found.total(candidate)
         what = "with checkpointing" if candidate.with_checkpointing else "as it is"
         chunk = (
-            f", {candidate.objects_per_chunk} objects at once"
+            f", {counted(candidate.objects_per_chunk, 'object')} at once"
             if candidate.objects_per_chunk
             else ""
         )

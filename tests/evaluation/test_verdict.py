@@ -30,8 +30,8 @@ def test_the_headline_says_where_it_is_better_and_where_worse():
     assert headline(summaries, [Loss("forgotten", "a"), Loss("part", "b"), Loss("part", "c")]) == (
         "On 1,200 objects in 30 images, the tuned model is better with point +0.100; the tuned model "
         "is WORSE than the base with box -0.100; no difference could be shown with mask +0.010 "
-        "(mIoU, tuned minus base). Something was lost elsewhere (1 warning). It is worse for 2 parts of "
-        "the data."
+        "(mIoU, tuned minus base). Something was lost elsewhere (1 warning). It is worse for 2 parts "
+        "of the data."
     )
 
 
