@@ -69,8 +69,8 @@ def bench(
 ) -> Bench:
     """Measure time and memory of models on your own images.
 
-    Each model is measured in a process of its own: seconds to encode an image and to answer prompts,
-    images a second from file to masks, and the memory that takes beyond the loaded model.
+    Each model is measured in a process of its own: seconds to encode an image and to answer
+    prompts, images a second from file to masks, and the memory needed beyond the model itself.
 
     Args:
         models: registry names, runs, folders, files, hub ids.

@@ -1,4 +1,4 @@
-"""`calibrate`: make predicted IoU mean what it says."""
+"""`calibrate`: calibrate the scores: make predicted IoU match measured IoU."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def calibrate(
     image_size: Count = 0,
     device: str = "auto",
 ) -> CalibrationResult:
-    """Make predicted IoU mean what it says, and find thresholds for review queues.
+    """Calibrate the scores: make predicted IoU match measured IoU, and find thresholds for review.
 
     A map from predicted to measured IoU is fitted on validation images and saved beside the tuned
     weights; predictor and predictions use it from then on. Thresholds say from which score on a
@@ -106,7 +106,7 @@ def calibrate(
         model: run folder or adapter folder.
 
     Raises:
-        UserError: the model was not tuned, or there are no such data.
+        UserError: the model was not tuned, or the data cannot be found.
     """
     from samtune.evaluation.calibration import expected_error, fit_calibration
     from samtune.evaluation.comparing import compare

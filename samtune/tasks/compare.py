@@ -90,8 +90,9 @@ def compare(
 ) -> Comparison:
     """Rank several models on the same prompts, each tested against the best.
 
-    Runs, checkpoints, adapters and bases. Each model reads the images as it was trained to; data and
-    split are those of the first run, or of config. What one of them was trained on is left out.
+    Runs, checkpoints, adapters and bases. Each model reads the images as it was trained to; data
+    and split are those of the first run, or of config. Images that one of them was trained on are
+    left out.
 
     Args:
         models: run folders, checkpoints, adapters, base models; two or more.
@@ -180,8 +181,8 @@ def _sentence(ranking: dict[str, Rows]) -> str:
     rivals = [place["model"] for place in ranking["all"][1:] if place["verdict"] != "worse"]
     sentence = f"{best['model']} is the best over all protocols ({best['miou']:.3f})"
     if rivals:
-        return f"{sentence}; that it beats {', '.join(rivals)} could not be shown."
-    return f"{sentence}, and surely so."
+        return f"{sentence}; no sure difference to {', '.join(rivals)}."
+    return f"{sentence}, surely better than each of the others."
 
 
 def _write(result: Comparison) -> None:

@@ -77,15 +77,15 @@ def loop(
 ) -> LoopResult:
     """Tune on what was accepted on the page of `samtune open`, from the adapter that is used now.
 
-    What is trained is used only where it is better on the held-out images than what was used before,
-    and no kind of prompt falls there or on general pictures. Images that are held out are never trained
-    on. `rounds.json` in the folder tells of every round.
+    What is trained is used only where it is better on the held-out images than what was used
+    before, and no kind of prompt falls there or on general pictures. Images that are held out are
+    never trained on. `rounds.json` in the folder lists every round.
 
     Args:
         annotations: folder that `samtune open` has written.
-        model: that the first round goes on from: a run, or a base.
+        model: run or base that the first round starts from.
         budget: time for all of the round: 60s, 5m.
-        seed: of everything that is drawn.
+        seed: number that fixes all that is random.
 
     Raises:
         UserError: too little was accepted, or the model is none that can be tuned on.
@@ -187,7 +187,9 @@ def _model(present: str) -> dict[str, Any]:
         found = {name: settings[name] for name in names if settings.get(name)}
         return {**found, "start": present, "model": section}
     if is_tuned(present):
-        raise UserError(f"{present} is no run, which would know how it was trained: open its run")
+        raise UserError(
+            f"{present} is no run, and only a run says how it was trained: open its run"
+        )
     return {"base": present, "model": {"optim": {"lr": 1e-3}} if present == "nano" else {}}
 
 

@@ -81,6 +81,8 @@ def shown(value: Any, name: str = "") -> str:
         sign = "+" if name in _SIGNED else ""
         is_small = abs(value) < 5e-4 and value and not sign
         return f"{value:.2g}" if is_small or name in _P_VALUES else f"{value:{sign}.3f}"
+    if isinstance(value, list | tuple) and len(value) != 2:  # two are an interval
+        return ", ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
     if isinstance(value, list | tuple):
         return " to ".join(shown(each, name) for each in value)
     return str(value)

@@ -98,9 +98,9 @@ def scale(
 ) -> ScaleResult:
     """Find how strongly to apply an adapter: gain on your domain against what is forgotten.
 
-    Scale 0 is the base, 1 the model as it was tuned. A smaller scale gives some of the gain on your
-    domain back for what was lost elsewhere; the validation split decides, so that the test split
-    stays untouched.
+    Scale 0 is the base, 1 the model as it was tuned. A smaller scale gives up some of the gain on
+    your images and keeps more of what the base could do; it is chosen on the validation split, so
+    that the test split stays untouched.
 
     Args:
         model: run folder or adapter folder.
@@ -111,7 +111,7 @@ def scale(
         overwrite: replace a model that was saved there.
 
     Raises:
-        UserError: the model was not tuned, its adapter has no scale, or there are no such data.
+        UserError: the model was not tuned, its adapter has no scale, or the data cannot be found.
     """
     from samtune.models.saving import save_tuned
 

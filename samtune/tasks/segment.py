@@ -105,23 +105,23 @@ def segment(
 ) -> Segmentation | ClassSegmentation:
     """Find the masks of everything in images, or the objects of a scene of any size.
 
-    Of images, writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is
-    background), and predictions.json, a COCO file with the run lengths and scores of all masks, also
-    where they overlap. An image that cannot be read is named, the others are segmented. A run that was
-    trained on tiles looks at tiles of that side here, too, each with its own grid of points
-    (reading.tile 0: at the whole image); an object wider than the overlap that no tile sees whole is
-    not found.
+    For each image it writes IMAGE.png (numbered masks: 1 has the highest score and lies on top, 0
+    is background), and for all predictions.json, a COCO file with the run lengths and scores of all
+    masks, also where they overlap. An image that cannot be read is named, the others are segmented.
+    A run that was trained on tiles looks at tiles of that side here, too, each with its own grid of
+    points (reading.tile 0: at the whole image); an object wider than the overlap that no tile sees
+    whole is not found.
 
     With out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segmented window by
     window: an object that reaches over several comes out as one, with score, square metres and
     perimeter; prompts segments what the boxes and points of a vector file show instead (several
     points of one feature are of one object; an area's bounds are its box).
 
-    A model with a head (samtune fit --model.head) looks by it, in views of its own; search.by grid asks
-    SAM on the grid of points instead. A semantic head gives every pixel a class: IMAGE.png holds their
-    numbers, classes.json their names; a scene becomes a GeoTIFF of them.
+    A model with a head (samtune fit --model.head) uses the head; search.by grid asks SAM on a grid
+    of points instead. A semantic head gives every pixel a class: IMAGE.png holds their numbers,
+    classes.json their names; a scene becomes a GeoTIFF of them.
 
-    Either way a call that broke off goes on when it is made again.
+    If it is interrupted, the same call goes on where it stopped.
 
     Args:
         model: run folder, checkpoint, adapter, or any base model.

@@ -1,4 +1,4 @@
-"""What a training step will take, found without taking it, and settings that fit.
+"""How much memory a training step needs, known before the first one, and settings that fit.
 
 The step is run on tensors without contents (torch's fake mode), counting what autograd would keep for
 the backward pass. What is chosen keeps the input size and the number of images behind each step of

@@ -115,7 +115,7 @@ def test_check(data, tmp_path, capsys):
     result = samtune.check(data, page=page, max_images=1, image_size=64)
     require_result(result, capsys, "splits", "findings")
     assert result.verdict in ("ok", "warnings")
-    assert result.headline.startswith(result.verdict)
+    assert result.headline.startswith(result.found.sentence)
     assert [row["images"] for row in result.tables["splits"]] == [2, 2, 2]
     assert Path(page) == result.page
     assert "<html" in Path(page).read_text()
