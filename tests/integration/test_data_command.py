@@ -238,7 +238,7 @@ class TestCheck:
         assert "too small at 64 px" in capsys.readouterr().out
 
     def test_drawn_scenes_need_none(self, capsys, request):
-        config = request.config.rootpath / "configs" / "nano" / "pretrain.yaml"
+        config = request.config.rootpath / "configs" / "pretraining" / "prompts.yaml"
         assert main(["check", str(config)]) == 2
         assert "drawn pictures need no check" in capsys.readouterr().err
 
