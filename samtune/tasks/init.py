@@ -150,8 +150,9 @@ def _tell(found: Survey) -> None:
     first = found.seen[0]
     log.info("format: %s; images: %s%s", found.format, sizes, "" if found.is_split else " (drawn)")
     log.info(
-        "files: %d x %s, %dx%d; kind of images: %s", first.stored.num_channels, first.stored.dtype,
-        *first.hw, found.modality or "unknown",
+        "the first image: %s of %s, %dx%d pixels; kind of images: %s",
+        counted(first.stored.num_channels, "channel"), first.stored.dtype, *first.hw[::-1],
+        found.modality or "not recognised (data.augment can name it)",
     )  # fmt: skip
     for note in (*found.notes, *_doubts(found)):
         log.info("NOTE: %s", note)

@@ -158,9 +158,7 @@ def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
     tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
     if tile <= longest / 2:
-        reason = (
-            f"objects are about {typical:.0f} pixels across: {_TOKENS} tokens of the input then"
-        )
+        reason = f"objects are about {typical:.0f} pixels across: {_TOKENS} patches of the network"
         yield Choice("data.tile", tile, reason)
         if tile <= 64:  # the usual overlap
             yield Choice("data.tile_overlap", tile // 4, "of neighbouring tiles, pixels")
