@@ -86,7 +86,10 @@ def _tqdm(desc: str, **options: Any) -> Any:
     # in a log file a bar would be noise; notebooks show it, though nothing there is a terminal
     is_notebook = "ipykernel" in sys.modules
     what = desc if len(desc) <= _LETTERS else f"{desc[: _LETTERS - 3]}..."
-    usual = {"disable": not what or (False if is_notebook else None), "dynamic_ncols": True}
+    usual: dict[str, Any] = {
+        "disable": not what or (False if is_notebook else None),
+        "dynamic_ncols": True,
+    }
     if options.get("total") is not None or hasattr(options.get("iterable"), "__len__"):
         usual["bar_format"] = "{l_bar}{bar}" + _NUMBERS
     return tqdm(desc=what, **{**usual, **options})

@@ -2,8 +2,8 @@
 
     python scripts/reference.py [--out docs/reference]
 
-Tasks and settings come from `samtune.cli.COMMANDS`, classes from `samtune.__all__`. `scripts/docs` calls
-it, and a test holds that what is committed is what it writes.
+Tasks and settings come from `samtune.cli.COMMANDS`, classes from `samtune.__all__`. `scripts/docs`
+calls it, and a test holds that what is committed is what it writes.
 """
 
 import argparse

@@ -48,8 +48,8 @@ class Bench(Result):
         return {
             "models": [
                 {
-                    "model": model, "parameters": int(r["parameters"]),
-                    "input": int(r["image_size"]), "load s": r["load_seconds"],
+                    "model": model, "parameters": _whole(r["parameters"]),
+                    "input": _whole(r["image_size"]), "load s": r["load_seconds"],
                     "encode s": r["encode_seconds"], "click s": r["click_seconds"],
                     "prompts s": r["decode_seconds"], "images a second": r["images_per_second"],
                     "extra MB": _whole(r["extra_mb"]), "step s": r["step_seconds"],

@@ -161,7 +161,7 @@ def training_step(sam: Sam, boxes: Tensor) -> tuple[float | None, float | None]:
     def step() -> None:
         features, prompts = sam.encode(image), Prompts(boxes_xyxy=boxes)
         rounds = [sam.decode(features, index, prompts, True).low_res_logits for _ in range(2)]
-        torch.stack(rounds).mean().backward()
+        torch.autograd.backward([torch.stack(rounds).mean()])
         optimizer.step()
         optimizer.zero_grad()
 
