@@ -42,11 +42,11 @@ CALLS = {
         "evaluate", {"model": "runs/SET", "protocols": ["box", "point"]},
     ),
     "samtune bench nano mobile_sam_random sam2.1_tiny_random --images my_data/images "
-    "--max_images 4": (
+    "--max_images 1": (
         "bench",
         {
             "models": ["nano", "mobile_sam_random", "sam2.1_tiny_random"],
-            "images": "my_data/images", "max_images": 4,
+            "images": "my_data/images", "max_images": 1,
         },
     ),
     "samtune bench nano --images my_data/images --max_images 4": (
