@@ -19,3 +19,8 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def signed(difference: float) -> str:
+    """A difference to three digits with its sign; what rounds to nothing is `+0.000`."""
+    return f"{round(difference, 3) + 0.0:+.3f}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from samtune.wording import counted, duration
+from samtune.wording import counted, duration, signed
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,17 @@ def test_one_is_singular(arguments, text):
 )
 def test_times_are_said_in_the_unit_that_fits(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [
+        (0.1234, "+0.123"),
+        (-0.1236, "-0.124"),
+        (0.0, "+0.000"),
+        (-0.0, "+0.000"),
+        (-0.0004, "+0.000"),
+    ],
+)
+def test_nothing_has_no_minus(difference, text):
+    assert signed(difference) == text

@@ -13,7 +13,7 @@ import numpy as np
 from samtune.evaluation.pairing import answers_of, difference_of
 from samtune.evaluation.rows import Row
 from samtune.evaluation.statistics import Difference, holm, judge
-from samtune.wording import counted
+from samtune.wording import counted, signed
 
 # mIoU that a kind of prompt may lose: on the validation images, on general pictures.
 MOST_LOST, MOST_FORGOTTEN = 0.01, 0.02
@@ -61,7 +61,7 @@ class Candidate:
         parts = []
         for name, each in self.domain.items():
             sure = {"better": " for sure", "worse": " for sure, WORSE"}.get(self.verdicts[name], "")
-            parts.append(f"{name} {each.mean:+.3f}{sure}")
+            parts.append(f"{name} {signed(each.mean)}{sure}")
         return ", ".join(parts)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from samtune.prompts.protocols import Protocol, Recipe, trained_parts
-from samtune.wording import counted
+from samtune.wording import counted, signed
 
 GENERAL_PROTOCOLS = ("box", "point")
 NUM_GENERAL = 40
@@ -75,7 +75,7 @@ def _fallen_parts(summaries: dict[str, Any]) -> dict[str, tuple[int, list[str]]]
             for part, its in parts.items():
                 if _is_worse(its) and not _is_worse(summary):
                     found = fallen.setdefault(f"{way} {part}", (its["num_objects"], []))
-                    found[1].append(f"{name} {its['delta']['miou']:+.3f}")
+                    found[1].append(f"{name} {signed(its['delta']['miou'])}")
     return fallen
 
 

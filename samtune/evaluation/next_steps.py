@@ -29,7 +29,7 @@ def next_steps(results: dict[str, Any]) -> list[Step]:
                 "Tune it on your images, then evaluate the run",
                 f"samtune init {data} --base {model} --out mine.yaml",
             ),
-            Step("Look at the worst objects below: a wrong label looks like a wrong mask"),
+            Step("Look at the worst objects in the report: a wrong label looks like a wrong mask"),
         ]
     by_verdict: dict[str, list[str]] = {}
     for name, summary in summaries.items():
@@ -40,7 +40,7 @@ def next_steps(results: dict[str, Any]) -> list[Step]:
     ]
     if list(by_verdict) != ["identical"]:
         steps.append(
-            Step("Look at the largest losses below: a wrong label looks like a wrong mask")
+            Step("Look at the largest losses in the report: a wrong label looks like a wrong mask")
         )
     return steps
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from samtune.evaluation.forgetting import Loss
-from samtune.wording import counted
+from samtune.wording import counted, signed
 
 
 def _below(summaries: dict[str, Any]) -> list[str]:
@@ -33,7 +33,7 @@ def headline(summaries: dict[str, Any], losses: Iterable[Loss]) -> str:
         return " ".join([text, *_below(summaries)])
     by_verdict: dict[str, list[str]] = {}
     for name, summary in summaries.items():
-        part = f"{name} {summary['delta']['miou']:+.3f}"
+        part = f"{name} {signed(summary['delta']['miou'])}"
         by_verdict.setdefault(summary["delta"]["verdict"], []).append(part)
     if list(by_verdict) == ["identical"]:
         return f"Tuned and base answer alike on {what}: the difference is exactly 0."

@@ -13,7 +13,7 @@ from samtune.exports.onnx_session import Answering
 from samtune.masks import mask_to_box
 from samtune.prompts.sampling import centre_point
 from samtune.types import MaskArray, Prompt, Sample
-from samtune.wording import counted
+from samtune.wording import counted, signed
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Agreement:
             f"{counted(self.num_prompts, 'prompt')} (boxes and points) on "
             f"{counted(self.num_images, 'image')} of {self.data}: mIoU "
             f"{self.same:.3f} of {other} with {one}; with the truth {self.one:.3f} for {one}, "
-            f"{self.other:.3f} for {other} ({self.other - self.one:+.3f})"
+            f"{self.other:.3f} for {other} ({signed(self.other - self.one)})"
         )
 
 

@@ -15,7 +15,7 @@ from samtune.inference.settings import SearchSettings
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows, markdown
 from samtune.tasks.searching import make_finder
-from samtune.wording import counted
+from samtune.wording import counted, signed
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
@@ -161,12 +161,12 @@ def _headline(
     told = f"{what} {own[key]:.3f} on {own['num_images']} whole images"
     if delta is None:
         return told
-    told += f", {against} {scores[against][key]:.3f}: difference {delta['mean']:+.3f}"
+    told += f", {against} {scores[against][key]:.3f}: difference {signed(delta['mean'])}"
     if delta["ci95"] is None:
         return f"{told}, of one group, so that nothing tells how sure it is"
     low, high = delta["ci95"]
     sure = "" if low > 0 or high < 0 else ", which may be chance"
-    return f"{told} (95% interval {low:+.3f} to {high:+.3f}{sure})"
+    return f"{told} (95% interval {signed(low)} to {signed(high)}{sure})"
 
 
 def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows, cells
 from samtune.tasks.runs import Run, find_run, require_tuned
 from samtune.tasks.settings import DataLike
+from samtune.wording import signed
 
 if TYPE_CHECKING:
     from samtune.data.source import Source
@@ -51,8 +52,8 @@ class ScaleResult(Result):
             return f"the model at scale {self.knee:g} is in {self.model}"
         at = next(point for point in self.points if point.scale == self.knee)
         return (
-            f"The knee is at scale {self.knee:g}: {at.domain_change:+.3f} on the domain, "
-            f"{at.general_change:+.3f} on the general set."
+            f"The knee is at scale {self.knee:g}: {signed(at.domain_change)} on the domain, "
+            f"{signed(at.general_change)} on the general set."
         )
 
     @property

@@ -22,7 +22,7 @@ from samtune.evaluation.report.tables import (
     noc_lines,
 )
 from samtune.evaluation.rows import Row
-from samtune.wording import counted
+from samtune.wording import counted, signed
 
 _PART = ["part", *MAIN_HEAD[2:6], "verdict", "objects"]
 _NAMES = {BASE: "base", TUNED: "tuned", "calibrated": "tuned, calibrated"}
@@ -270,7 +270,7 @@ def told(row: Row) -> tuple[str, str]:
     if TUNED not in row.scores:
         return f"IoU {base:.3f}", what
     tuned = row.scores[TUNED].iou
-    return f"{tuned - base:+.3f} (IoU {base:.3f} to {tuned:.3f})", what
+    return f"{signed(tuned - base)} (IoU {base:.3f} to {tuned:.3f})", what
 
 
 def _plain(value: Any) -> str:

@@ -9,6 +9,8 @@ from html import escape
 
 import numpy as np
 
+from samtune.wording import signed
+
 _WIDTH, _HEIGHT = 440, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 28, 40
 # Steps between ticks, in tenths of a power of ten
@@ -204,7 +206,7 @@ def forest(bars: Sequence[Bar], x_label: str) -> str:
                 f'<line class="line {style}" x1="{x0:.1f}" y1="{y}" x2="{x1:.1f}" y2="{y}"/>'
             )
         parts.append(f'<circle class="{style}" cx="{place(bar.value):.1f}" cy="{y}" r="4"/>')
-        parts.append(_text(width - 60, y + 4, f"{bar.value:+.3f}", "start"))
+        parts.append(_text(width - 60, y + 4, f"{signed(bar.value)}", "start"))
     return _svg(width, bottom + 40, "differences with intervals", parts)
 
 

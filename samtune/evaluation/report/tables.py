@@ -11,6 +11,7 @@ from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
 from samtune.evaluation.metrics.table import METRICS
 from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.rows import Row, Score
+from samtune.wording import signed
 
 MAIN_HEAD = [
     "protocol", "without a network", "base mIoU", "tuned mIoU", "difference", "95% interval",
@@ -49,7 +50,7 @@ def difference_cells(summary: dict[str, Any]) -> list[str]:
         interval, p = delta["ci95"], delta["p_holm"]
         cells[1:] = [
             f"{summary['tuned']['miou']:.3f}",
-            f"{delta['miou']:+.3f}",
+            f"{signed(delta['miou'])}",
             interval_text(interval),
             "-" if p is None else f"{p:.2g}",
             VERDICTS[delta["verdict"]],
@@ -64,7 +65,7 @@ def trivial_cell(summary: dict[str, Any]) -> str:
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
-    return f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image or group"
+    return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "one image or group"
 
 
 def main_lines(summaries: dict[str, Any]) -> list[list[str]]:
