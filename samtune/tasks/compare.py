@@ -186,10 +186,19 @@ def _sentence(ranking: dict[str, Rows]) -> str:
 
 
 def _write(result: Comparison) -> None:
-    from samtune.evaluation.report.short_page import write_short_page
+    from samtune.evaluation.report.plots import Bar, forest
+    from samtune.evaluation.report.short_page import Chart, write_short_page
     from samtune.files import write_json
 
     content = {"headline": result.sentence, "ranking": result.ranking}
     write_json(result.folder / "comparison.json", content)
     head, lines = cells(result.tables["ranking"])
-    write_short_page(result.page, "Models compared", result.sentence, head, lines, [])
+    behind = "mIoU minus that of the best, with 95% interval"
+    charts = [
+        Chart(
+            forest([Bar(p["model"], p["difference"], p["ci95"]) for p in places[1:]], behind),
+            f"How far behind {places[0]['model']} ({name})",
+        )
+        for name, places in result.ranking.items()
+    ]
+    write_short_page(result.page, "Models compared", result.sentence, head, lines, charts)

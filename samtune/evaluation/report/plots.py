@@ -15,6 +15,8 @@ _WIDTH, _HEIGHT = 440, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 28, 40
 # Steps between ticks, in tenths of a power of ten
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+# Of the names beside a forest; of longer ones the end is shown
+_LETTERS = 28
 Ticks = Sequence[tuple[float, str]]
 
 
@@ -187,7 +189,7 @@ def forest(bars: Sequence[Bar], x_label: str) -> str:
     low, high = min(ends), max(ends)
     margin = 0.05 * (high - low) or 0.05
     low, high = low - margin, high + margin
-    left, width, line = 210, 640, 22
+    left, width, line = 190, 520, 22
     bottom = line * len(bars) + 6
 
     def place(value: float) -> float:
@@ -199,7 +201,8 @@ def forest(bars: Sequence[Bar], x_label: str) -> str:
     for number, bar in enumerate(bars):
         y = line * number + 14
         style = "tuned" if bar.value >= 0 else "lost"
-        parts.append(_text(left - 8, y + 4, bar.label, "end"))
+        label = bar.label if len(bar.label) <= _LETTERS else f"...{bar.label[3 - _LETTERS :]}"
+        parts.append(_text(left - 8, y + 4, label, "end"))
         if bar.interval is not None:
             x0, x1 = (place(end) for end in bar.interval)
             parts.append(

@@ -64,3 +64,5 @@ class TestLines:
 def test_a_forest_has_an_axis_with_its_name():
     shown = texts(forest([Bar("size up to 9 px", 0.1, (-0.1, 0.3)), Bar("b", 0.2, None)], "gain"))
     assert {"gain", "0", "+0.2", "+0.100", "+0.200"} <= set(shown)
+    (cut, *_) = (t for t in texts(forest([Bar("x" * 40, 0.1, None)], "gain")) if "x" in t)
+    assert cut == "..." + "x" * 25
