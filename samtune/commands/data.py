@@ -49,7 +49,7 @@ def tell_check(result: Check, options: Arguments) -> int:
         for finding in result.findings:
             print(f"{finding['level'].upper()}: {finding['text']}")
         print(f"page: {result.page}")
-        print(result.verdict)
+        print(result.found.sentence)
     return int(result.verdict == "errors")
 
 

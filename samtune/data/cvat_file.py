@@ -62,7 +62,7 @@ def images_of(file: Path, left_out: LeftOut) -> list[CvatImage]:
 def _areas_of(shapes: list[CvatShape], name: str, left_out: LeftOut) -> list[CvatShape]:
     for shape in shapes:
         if shape.kind not in (*_AREAS, *_NO_SHAPES):
-            left_out.add(f"shapes without an area, of the kind {shape.kind}, are", name)
+            left_out.add("shape", f"without an area, of the kind {shape.kind},", name)
     return [shape for shape in shapes if shape.kind in _AREAS]
 
 
@@ -92,7 +92,7 @@ def _frames_of(
             f"expected frame_{min(by_frame):06d}.PNG, ... (CVAT: save images), or all its images"
         )
     for frame in sorted(by_frame.keys() - names.keys()):
-        left_out.add("frames with shapes have no image and are", frame)
+        left_out.add("frame", "with shapes but without an image", frame)
     said = {
         side: text for side in ("width", "height") if (text := _said(root, f"original_size/{side}"))
     }

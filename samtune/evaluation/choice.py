@@ -13,6 +13,7 @@ import numpy as np
 from samtune.evaluation.pairing import answers_of, difference_of
 from samtune.evaluation.rows import Row
 from samtune.evaluation.statistics import Difference, holm, judge
+from samtune.wording import counted, signed
 
 # mIoU that a kind of prompt may lose: on the validation images, on general pictures.
 MOST_LOST, MOST_FORGOTTEN = 0.01, 0.02
@@ -60,7 +61,7 @@ class Candidate:
         parts = []
         for name, each in self.domain.items():
             sure = {"better": " for sure", "worse": " for sure, WORSE"}.get(self.verdicts[name], "")
-            parts.append(f"{name} {each.mean:+.3f}{sure}")
+            parts.append(f"{name} {signed(each.mean)}{sure}")
         return ", ".join(parts)
 
 
@@ -142,7 +143,10 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
 
 def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -> str:
     """What `fit` says at its end, and what to do next where nothing is sure."""
-    where = f"on {num_objects} objects of {num_clusters} validation images or groups"
+    where = (
+        f"on {counted(num_objects, 'object')} of "
+        f"{counted(num_clusters, 'independent validation image')}"
+    )
     if chosen is None:
         return (
             f"the base is kept: {where} all that was trained either gains nothing or makes some kind "

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from samtune.evaluation.choice import MOST_LOST
 from samtune.prompts.protocols import Protocol, Recipe, trained_parts
+from samtune.wording import counted, signed
 
 GENERAL_PROTOCOLS = ("box", "point")
 NUM_GENERAL = 40
@@ -56,7 +57,7 @@ def losses_of(
         if _is_worse(summary) and summary.get("was_trained") is False
     ]
     for part, (num_objects, fallen) in _fallen_parts(summaries).items():
-        text = f"worse for some: {part} ({num_objects} objects): {', '.join(fallen)}"
+        text = f"worse for some: {part} ({counted(num_objects, 'object')}): {', '.join(fallen)}"
         losses.append(Loss("part", text))
     for name, summary in (general or {}).items():
         if _is_worse(summary) and summary["delta"]["miou"] < -MOST_LOST:
@@ -78,7 +79,7 @@ def _fallen_parts(summaries: dict[str, Any]) -> dict[str, tuple[int, list[str]]]
             for part, its in parts.items():
                 if _is_worse(its) and not _is_worse(summary):
                     found = fallen.setdefault(f"{way} {part}", (its["num_objects"], []))
-                    found[1].append(f"{name} {its['delta']['miou']:+.3f}")
+                    found[1].append(f"{name} {signed(its['delta']['miou'])}")
     return fallen
 
 

@@ -21,6 +21,7 @@ from samtune.images.dicom_values import (
     pixel_values,
     stored_values,
 )
+from samtune.wording import counted
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE, _MAGIC = 128, b"DICM"
@@ -174,7 +175,7 @@ def read_dicom_notes(paths: Sequence[Path], by_windows: bool) -> list[str]:
     notes = []
     if others:
         notes.append(
-            f"{len(others)} files beside slices are passed over, such as {others[0]}: they are no "
+            f"{counted(len(others), 'file')} beside slices left out, such as {others[0]}: no "
             "DICOM pictures"
         )
     if differing:
@@ -255,7 +256,8 @@ def read_dicom_picture(path: Path, as_stored: bool = False) -> NDArray[Any]:
         (dataset,) = read_series(path, with_pixels=True)
         if num_frames(dataset) > 1:
             raise UserError(
-                f"{path} holds {dataset.NumberOfFrames} frames: give it labels as a volume "
+                f"{path} holds {counted(int(dataset.NumberOfFrames), 'frame')}: give it "
+                "labels as a volume "
                 "(labels/ID.nii.gz, .nrrd, .mha or DICOM SEG)"
             )
         frames: NDArray[Any] = stored_values(dataset) if as_stored else pixel_values(dataset)

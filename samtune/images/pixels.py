@@ -25,6 +25,7 @@ from samtune.images.dicom import is_dicom, read_dicom_picture, read_dicom_window
 from samtune.images.intensity import require_values, to_uint8, told_flat
 from samtune.images.tiff import read_tiff, tiff_hw, upright
 from samtune.types import ImageArray, Stretch
+from samtune.wording import counted
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 
@@ -198,7 +199,8 @@ def _choose_bands(
         bands = [0, 0, 0] if num_channels < 3 else [0, 1, 2]
     elif len(bands) not in (1, 2, 3) or not all(band in range(num_channels) for band in bands):
         raise UserError(
-            f"bands {list(bands)} do not fit {path}, which has {num_channels} channels: give one to "
+            f"bands {list(bands)} do not fit {path}, which has "
+            f"{counted(num_channels, 'channel')}: give one to "
             f"three numbers from 0 to {num_channels - 1}"
         )
     chosen = pixels[..., [int(band) for band in bands]]

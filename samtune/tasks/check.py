@@ -58,7 +58,7 @@ class Check(Result):
     def headline(self) -> str:
         from samtune.evaluation.report.data_page import score_sentence
 
-        return f"{self.verdict}: {score_sentence(self.base_score)}"
+        return f"{self.found.sentence}; {score_sentence(self.base_score)}"
 
     @property
     def findings(self) -> Rows:

@@ -17,6 +17,7 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import input_side, open_data
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import DataLike, data_of
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.data.checks.choices import Choice
@@ -149,8 +150,9 @@ def _tell(found: Survey) -> None:
     first = found.seen[0]
     log.info("format: %s; images: %s%s", found.format, sizes, "" if found.is_split else " (drawn)")
     log.info(
-        "files: %d x %s, %dx%d; kind of images: %s", first.stored.num_channels, first.stored.dtype,
-        *first.hw, found.modality or "unknown",
+        "the first image: %s of %s, %dx%d pixels; kind of images: %s",
+        counted(first.stored.num_channels, "channel"), first.stored.dtype, *first.hw[::-1],
+        found.modality or "not recognised (data.augment can name it)",
     )  # fmt: skip
     for note in (*found.notes, *_doubts(found)):
         log.info("NOTE: %s", note)
@@ -159,7 +161,8 @@ def _tell(found: Survey) -> None:
 def _doubts(found: Survey) -> Iterator[str]:
     """What of the data is unusual, or lacking for training."""
     if not found.values:
-        yield f"no objects were found in {len(found.seen)} images: are these the right masks?"
+        where = counted(len(found.seen), "image")
+        yield f"no objects were found in {where}: are these the right masks?"
     if found.is_interpolated:
         yield "masks hold grey levels along their outlines (resized? JPEG?): all above 0 is object"
     if not found.sizes.get("train") or not found.sizes.get("val"):

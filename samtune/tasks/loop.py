@@ -17,6 +17,7 @@ from samtune.tasks.fit import fit
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name
 from samtune.tasks.settings import read_settings
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.evaluation.rows import Row
@@ -76,15 +77,15 @@ def loop(
 ) -> LoopResult:
     """Tune on what was accepted on the page of `samtune open`, from the adapter that is used now.
 
-    What is trained is used only where it is better on the held-out images than what was used before,
-    and no kind of prompt falls there or on general pictures. Images that are held out are never trained
-    on. `rounds.json` in the folder tells of every round.
+    What is trained is used only where it is better on the held-out images than what was used
+    before, and no kind of prompt falls there or on general pictures. Images that are held out are
+    never trained on. `rounds.json` in the folder lists every round.
 
     Args:
         annotations: folder that `samtune open` has written.
-        model: that the first round goes on from: a run, or a base.
+        model: run or base that the first round starts from.
         budget: time for all of the round: 60s, 5m.
-        seed: of everything that is drawn.
+        seed: number that fixes all that is random.
 
     Raises:
         UserError: too little was accepted, or the model is none that can be tuned on.
@@ -151,7 +152,8 @@ def _snapshot(folder: Path, place: Path) -> tuple[list[str], list[str], dict[str
     train, held_out = (ids[split] for split in SPLITS.values())
     if not train or not held_out:
         raise UserError(
-            f"{len(train)} images to train on and {len(held_out)} held-out ones have objects: a round "
+            f"{counted(len(train), 'image')} to train on and {len(held_out)} held-out ones "
+            "have objects: a round "
             "needs one of each at least; accept objects in more images (every fourth is held out)"
         )
     return train, held_out, reading
@@ -185,7 +187,9 @@ def _model(present: str) -> dict[str, Any]:
         found = {name: settings[name] for name in names if settings.get(name)}
         return {**found, "start": present, "model": section}
     if is_tuned(present):
-        raise UserError(f"{present} is no run, which would know how it was trained: open its run")
+        raise UserError(
+            f"{present} is no run, and only a run says how it was trained: open its run"
+        )
     return {"base": present, "model": {"optim": {"lr": 1e-3}} if present == "nano" else {}}
 
 
@@ -206,7 +210,10 @@ def _judged(present: str, run: Run, seed: int) -> tuple[str, bool, tuple[Reached
     found = measured("new", 1.0, (rows[0], rows[1]), (elsewhere[0], elsewhere[1]), TUNED, seed)
     is_used = choose([found]) is not None and found.gain >= TIE
     images = {row.key.image_id for row in rows[0]}
-    count = f"{len({row.key for row in rows[0]})} objects of {len(images)} held-out images"
+    count = (
+        f"{counted(len({row.key for row in rows[0]}), 'object')} of "
+        f"{counted(len(images), 'held-out image')}"
+    )
     sure = "" if found.is_better or not is_used else ", not for sure,"
     word = "better" if is_used else "not better without a loss"
     sentence = f"{word}{sure} on {count}: {found.sentence}"

@@ -21,6 +21,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name
 from samtune.tasks.settings import Layer, reading_of, require_reading
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.page.images import Images
@@ -62,8 +63,11 @@ class Opened(Result):
     def headline(self) -> str:
         objects = [len(work.history.state.objects) for work in self.session.works]
         if not any(objects):
-            return f"{len(objects)} images, no objects yet: {self.session.out}"
-        return f"{sum(objects)} objects in {sum(map(bool, objects))} images: {self.session.out}"
+            return f"{counted(len(objects), 'image')}, no objects yet: {self.session.out}"
+        return (
+            f"{counted(sum(objects), 'object')} in "
+            f"{counted(sum(map(bool, objects)), 'image')}: {self.session.out}"
+        )
 
     @property
     def tables(self) -> Mapping[str, Rows]:
@@ -151,11 +155,11 @@ def open(
             and those images come first that review.csv beside it doubts.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training.
-        host: address to listen on; others than this machine's own can be reached from elsewhere.
+        host: network address of the page; the default can be reached from this machine alone.
         port: to listen on; 0 takes a free one.
         no_browser: print the address of the page, and do not open it in the browser.
         checkpoint: official weights for a registry name.
-        image_size: of a base model; 0: its own.
+        image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
 
     Raises:
@@ -191,7 +195,7 @@ def _folder(model: str | Path | Run, images: Sequence[Path], out: str | Path | N
     """
     run = find_run(Path(model))
     if not images and run is None:
-        raise UserError(f"{model} is no run, which would know its images: name images to open")
+        raise UserError(f"{model} is no run, so name the images to open")
     if out is not None:
         return Path(out)
     if not images:

@@ -21,6 +21,7 @@ from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
 from samtune.tasks.searching import search_settings, way_of
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
+from samtune.wording import counted, duration
 
 if TYPE_CHECKING:
     from samtune.data.volumes.labels import Labels
@@ -45,7 +46,7 @@ class VolumeSegmentation(Result):
         objects: what the report tells of each.
         num_slices: of the volume.
         seconds: that it took.
-        tolerance: distance that NSD forgives, mm.
+        tolerance: how far surfaces may be apart and still count as equal in NSD, mm.
         not_written: why there are no labels; empty where there are.
         hint: what to try where nothing was found without a prompt.
         notes: what to know of how the volume was read.
@@ -69,7 +70,10 @@ class VolumeSegmentation(Result):
     def headline(self) -> str:
         place = self.report if self.not_written else self.out
         count = len(self.objects)
-        return f"{count} objects, {self.num_slices} slices, {self.seconds:.1f} s: {place}"
+        return (
+            f"{counted(count, 'object')} in {counted(self.num_slices, 'slice')}, "
+            f"{duration(self.seconds)}: {place}"
+        )
 
     @property
     def tables(self) -> Mapping[str, Rows]:
@@ -133,17 +137,20 @@ def segment_volume(
         name: name of the object (default: 1).
         prompts: several objects: a JSON list of {"slice": N, "box": [x0, y0, x1, y1], "points":
             [[x, y], ...], "labels": [1, 0, ...], "name": ..., "id": ...}.
-        from_labels: the box of each label on the slice where it is largest, to measure a model.
-        truth: measure each object against the label of its id: Dice, IoU, NSD, HD95, in space.
+        from_labels: a label file to take prompts from, to measure a model: the box of each object
+            on the slice where it is largest.
+        truth: a label file to compare with, object by object of the same id: Dice, IoU, NSD, HD95
+            in 3D.
         ignore_values: values of those labels that are no object.
         with_foreign_labels: take DICOM labels also where they say that they belong to another patient,
             study or frame of reference than the volume.
-        tolerance: distance that NSD forgives, mm.
+        tolerance: how far surfaces may be apart and still count as equal in NSD, mm.
         stop: when an object has come to its end.
         growth: how much a box grows on every side before the next slice, as a share of its sides.
         largest_part: keep each object's largest connected part.
         search: without a prompt: grid of points, thresholds and crops.
-        min_iou: without a prompt: masks of neighbouring slices are one object from here.
+        min_iou: without a prompt: masks on neighbouring slices are one object if their IoU is at
+            least this.
         min_slices: without a prompt: objects on fewer slices are left out.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: how slices are cut and shown, where it is to be otherwise than in training.

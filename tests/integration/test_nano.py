@@ -102,7 +102,7 @@ def test_log_curve_and_card_come_with_it():
     assert len(rows) > 300
     assert (ASSETS / "nano_training.svg").read_text().startswith("<svg")
     card = (ASSETS / "README.md").read_text()
-    for word in ("Apache-2.0", "configs/nano/pretrain_encoder.yaml", "seed", "zero-shot"):
+    for word in ("Apache-2.0", "configs/pretraining/encoder.yaml", "seed", "zero-shot"):
         assert word in card
 
 

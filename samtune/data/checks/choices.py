@@ -10,6 +10,7 @@ from samtune.data.augment.presets import PRESETS
 from samtune.data.checks.survey import Survey
 from samtune.data.splits import SPLITS
 from samtune.images.intensity import WINDOWS
+from samtune.wording import counted
 
 # (question, possible answers, what is taken without one) -> answer
 Ask = Callable[[str, list[str], str], str]
@@ -104,7 +105,8 @@ def _meaning_in_scenes(found: Survey, ask: Ask) -> str:
     if found.values > _MOST_CLASSES:
         return "instances"
     question = (
-        f"The label rasters hold {found.values} values, each in {found.num_components:.1f} separate "
+        f"The label rasters hold {counted(found.values, 'value')}, each in "
+        f"{found.num_components:.1f} separate "
         "parts of a window on average: is a value a class or one object?"
     )
     answer = ask(question, ["class", "object"], "class" if is_parted else "object")
@@ -118,7 +120,9 @@ def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     is_unnamed = not found.are_bands_told
     if stored.num_channels > 3 and (found.format != "geo" or is_unnamed):
         answers = ["0,1,2", "2,1,0"]
-        question = f"{stored.num_channels} bands: which are red, green, blue (counted from 0)?"
+        question = (
+            f"{counted(stored.num_channels, 'band')}: which are red, green, blue (counted from 0)?"
+        )
         bands = [int(part) for part in ask(question, answers, answers[0]).split(",")]
         yield Choice("data.bands", bands, "red, green, blue among the bands")
     elif is_unnamed:
@@ -154,9 +158,7 @@ def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
     tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
     if tile <= longest / 2:
-        reason = (
-            f"objects are about {typical:.0f} pixels across: {_TOKENS} tokens of the input then"
-        )
+        reason = f"objects are about {typical:.0f} pixels across: {_TOKENS} patches of the network"
         yield Choice("data.tile", tile, reason)
         if tile <= 64:  # the usual overlap
             yield Choice("data.tile_overlap", tile // 4, "of neighbouring tiles, pixels")
@@ -170,7 +172,8 @@ def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
         reason = "what belongs together stays in one split"
         if are_few:
             reason = (
-                f"if nothing of it may lie in two splits; {found.num_groups} values make no three"
+                "if nothing of it may lie in two splits; "
+                f"{counted(found.num_groups, 'value makes', 'values make')} no three"
             )
         yield Choice("data.group_column", found.group_column, reason, are_few)
     elif found.group_regex:

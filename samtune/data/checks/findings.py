@@ -9,6 +9,7 @@ import numpy as np
 
 from samtune.data.checks.alignment import find_common_step
 from samtune.data.checks.look import SMALLEST_SIDE, Seen, are_numbered
+from samtune.wording import counted
 
 Level = Literal["error", "warning"]
 _DARK = 40.0
@@ -133,12 +134,13 @@ def _findings_of(
         why = few if every else "its masks are empty"
         yield "error", f"{split} has no objects: {why}"
     elif its.num_without_objects > its.num_looked_at / 5:
-        number = f"{its.num_without_objects} of {its.num_looked_at}"
-        yield "warning", f"{number} images of {split} have no object: nothing is learned from them"
+        number = f"{its.num_without_objects} of {counted(its.num_looked_at, 'image')}"
+        yield "warning", f"{number} of {split} without an object: nothing is learned there"
     if its.num_interpolated:
         yield (
             "warning",
-            f"{its.num_interpolated} masks of {split} hold grey levels along their outlines, as after "
+            f"{counted(its.num_interpolated, 'mask')} of {split} with grey levels along "
+            "their outlines, as after "
             "resizing or JPEG, and each would be an object: set data.labels binary, or write them anew",
         )
     elif its.num_left_out > every / 100 and its.num_objects:
@@ -149,10 +151,14 @@ def _findings_of(
             "image_size, to see them well)",
         )
     if its.num_flat:
-        yield "warning", f"{its.num_flat} images of {split} are of one colour: nothing is in them"
+        yield (
+            "warning",
+            f"{counted(its.num_flat, 'image')} of {split} of one colour alone: nothing can "
+            "be seen in it",
+        )
     if its.num_not_finite:
-        number = f"{its.num_not_finite} images of {split}"
-        yield "warning", f"{number} hold nothing but NaN or infinity, and are seen as black"
+        number = f"{counted(its.num_not_finite, 'image')} of {split}"
+        yield "warning", f"{number} with nothing but NaN or infinity, seen as black"
     if its.num_too_small > its.num_objects / 10:
         advice = "a smaller data.tile" if tile else "data.tile, or a larger image_size"
         yield (

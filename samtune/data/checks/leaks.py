@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from samtune.data.checks.findings import Level
 from samtune.data.checks.look import Seen
+from samtune.wording import counted
 
 # Bits of 64 in which the fingerprints of near-duplicates differ at most.
 _MOST_BITS = 2
@@ -30,11 +31,12 @@ def find_leaks(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
     if across:
         yield (
             "error",
-            f"{len(across)} images lie in two splits, such as {_named(across[0])}: results on them are "
+            f"{counted(len(across), 'image lies', 'images lie')} in two splits, such as "
+            f"{_named(across[0])}: results on them are "
             "worth nothing",
         )
     if within:
-        number = f"{len(within)} images are there twice within a split"
+        number = f"{counted(len(within), 'image is', 'images are')} there twice within a split"
         yield "warning", f"{number}, such as {_named(within[0])}"
     yield from _near_findings(seen)
 
@@ -60,7 +62,7 @@ def find_torn_groups(groups: dict[str, list[str]]) -> Iterator[tuple[Level, str]
         for name in names:
             splits[name].add(split)
     if torn := sorted(group for group, its in splits.items() if len(its) > 1):
-        number = f"{len(torn)} groups lie in two splits"
+        number = f"{counted(len(torn), 'group lies', 'groups lie')} in two splits"
         yield "error", f"{number}, such as {torn[0]}: what belongs together must stay together"
 
 

@@ -134,7 +134,8 @@ class Coco(Reader):
         sources = {name: cls(file, settings, name) for name, file in files.items() if name}
         left_out = LeftOut()
         left_out.add_all(
-            "JSON files that are called as no split are",
+            "JSON file",
+            "named after no split",
             (file.name for file in _json_files(path) if file not in files.values()),
         )
         for source in sources.values():
@@ -178,16 +179,16 @@ class Coco(Reader):
         """What is left out, and how what is marked as crowds is read where no setting says it."""
         left_out = LeftOut()
         left_out.add(
-            "annotations without an outline, with a box at most (samtune prelabel makes masks for "
-            "boxes), are",
+            "annotation",
+            "without an outline, with a box at most (samtune prelabel makes masks for boxes)",
             number=num_boxes,
         )
         left_out.add(
-            "annotations of images that it does not name are", number=int((owners < 0).sum())
+            "annotation", "of images that it does not name", number=int((owners < 0).sum())
         )
         if not self._with_marked:
             left_out.add(
-                "annotations with iscrowd 1 (data.crowds objects reads them) are", number=len(marks)
+                "annotation", "with iscrowd 1 (data.crowds objects reads them)", number=len(marks)
             )
         notes = left_out.notes(self.file)
         if marks and self._with_marked and self.settings.crowds == "auto":

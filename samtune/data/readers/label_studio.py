@@ -131,7 +131,7 @@ class LabelStudio(Reader):
                 for head in heads[number]:
                     place = page_of(head.item_index, head.to_name, len(its))
                     if head.kind in AREAS and place not in pages:
-                        self._left_out.add("results of pages that their task lacks are", place)
+                        self._left_out.add("result", "of a page that its task lacks", place)
         return pictures
 
     def _records(self, tasks: list[Task]) -> list[Record]:

@@ -49,7 +49,7 @@ class MaskFolder(Reader):
             left_out += self._add_folder(folder, split, rows)
         self._notes = list(self._compare(rows.rows, left_out))
         without = LeftOut()
-        without.add_all("masks without an image are", self._masks_alone(left_out))
+        without.add_all("mask", "without an image", self._masks_alone(left_out))
         self._notes += without.notes(path)
 
     @classmethod

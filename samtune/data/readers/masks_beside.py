@@ -81,13 +81,13 @@ class MasksBeside(Reader):
                 self.records.append(manifest.record(name, files[0], split))
                 self._masks.append(pairs[stem][0])
                 self._left_out.add_all(
-                    "second masks of an image are", (m for m, _ in pairs[stem][1:])
+                    "second mask", "of an image", (m for m, _ in pairs[stem][1:])
                 )
             elif (folder / f"{stem}{_PICKLE}").exists():
-                reason = f"images with {_PICKLE} alone (a pickle, not opened: {_SAVE_MASKS}) are"
-                self._left_out.add(reason, files[0])
+                why = f"with {_PICKLE} alone (a pickle, not opened: {_SAVE_MASKS})"
+                self._left_out.add("image", why, files[0])
             elif files[0] not in masks:
-                self._left_out.add_all("images without a mask are", files)
+                self._left_out.add_all("image", "without a mask", files)
 
     @property
     def notes(self) -> list[str]:

@@ -76,10 +76,10 @@ class Voc(Reader):
         self._left_out = LeftOut()
         named = {record.image_id for record in self.records}
         for name in (name for name in images if name not in named):
-            reason = "are in no list" if self._has(name) else "have no mask"
-            self._left_out.add(f"images that {reason} are", name)
+            why = "in no list" if self._has(name) else "without a mask"
+            self._left_out.add("image", why, name)
         alone = sorted({*self._objects, *self._kinds} - images.keys())
-        self._left_out.add_all("masks without an image are", alone)
+        self._left_out.add_all("mask", "without an image", alone)
         if not self.records:
             raise UserError(f"no image of {self.path / 'JPEGImages'} has a mask of its name")
 

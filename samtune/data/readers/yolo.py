@@ -82,7 +82,8 @@ class Yolo(Reader):
         folders = sorted({file.parent for file in labels})
         found = (file for folder in folders for file in sorted(folder.glob("*.txt")))
         left_out.add_all(
-            "label files without an image are",
+            "label file",
+            "without an image",
             (file.name for file in found if file not in labels and file.name not in _NO_LABELS),
         )
         yield from left_out.notes(self.file)

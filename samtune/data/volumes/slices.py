@@ -15,6 +15,7 @@ from samtune.errors import UserError
 from samtune.images.intensity import find_range, require_values, to_grey
 from samtune.reading import Reading
 from samtune.types import ImageArray
+from samtune.wording import counted
 
 AXES = ("sagittal", "coronal", "axial")
 _AXIAL = AXES.index("axial")
@@ -125,13 +126,15 @@ def choose_channels(files: Sequence[Path], geometry: Geometry, reading: Reading)
     is_coloured = geometry.is_coloured and len(files) == 1
     if bands is None and count > 1 and not is_coloured:
         raise UserError(
-            f"{path} has {count} values a voxel (channels or times): choose with bands, [0] for the "
+            f"{path} has {counted(count, 'value')} a voxel (channels or times): choose with "
+            "bands, [0] for the "
             f"first, or two or three that become red, green and blue (0 to {count - 1})"
         )
     chosen = list(range(min(count, 3))) if bands is None else list(bands)
     if len(chosen) > 3 or not all(band in range(count) for band in chosen):
         raise UserError(
-            f"bands {chosen} do not fit {path}, which has {count} values a voxel: give one to three "
+            f"bands {chosen} do not fit {path}, which has {counted(count, 'value')} a "
+            "voxel: give one to three "
             f"numbers from 0 to {count - 1}"
         )
     if reading.with_neighbours and len(chosen) > 1:

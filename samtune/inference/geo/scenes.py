@@ -31,6 +31,7 @@ from samtune.inference.geo.writing import (
 from samtune.models.backend import Sam
 from samtune.progress import Progress, stamp
 from samtune.types import ImageArray, Window
+from samtune.wording import counted
 
 
 class FoundObjects(NamedTuple):
@@ -209,7 +210,8 @@ def segment_prompted(
     store.remove()
     if found.num_cut:
         features.notes.append(
-            f"{found.num_cut} objects reach the edge of what was looked at: they may be larger"
+            f"{counted(found.num_cut, 'object reaches', 'objects reach')} the edge of what "
+            "was looked at and may be larger"
         )
     return len(found.features)
 

@@ -71,9 +71,9 @@ def test_the_same_image_in_two_splits_is_an_error_and_twice_in_one_a_warning():
     result = looked([sample(1), sample(1, "again")], [sample(2)], [sample(1, "leak")])
     assert result.verdict == "errors"
     (error,) = texts(result, "error")
-    assert error.startswith("1 images lie in two splits, such as 1 (train) and leak (test)")
+    assert error.startswith("1 image lies in two splits, such as 1 (train) and leak (test)")
     (warning,) = texts(result, "warning")
-    assert warning.startswith("1 images are there twice within a split, such as 1 (train)")
+    assert warning.startswith("1 image is there twice within a split, such as 1 (train)")
 
 
 def test_nearly_the_same_image_is_found_brighter_resized_and_saved_anew(tmp_path):
@@ -183,7 +183,7 @@ def test_like_bits_alone_make_no_duplicates():
 
 def test_groups_in_two_splits_are_an_error():
     result = looked([sample(1, group="p1")], [sample(2, group="p2")], [sample(3, group="p1")])
-    assert texts(result, "error")[0].startswith("1 groups lie in two splits, such as p1")
+    assert texts(result, "error")[0].startswith("1 group lies in two splits, such as p1")
 
 
 def test_small_objects_are_judged_at_the_model_s_input():
@@ -241,12 +241,14 @@ def test_images_without_a_finite_value_are_told_apart_from_flat_ones(tmp_path):
     assert result.splits["train"].num_flat == 1
     assert any("0.tif holds no values, only NaN or infinity" in t for t in texts(result, "error"))
     told = texts(result, "warning")
-    assert "1 images of train are of one colour: nothing is in them" in told
+    assert "1 image of train of one colour alone: nothing can be seen in it" in told
 
 
 def test_flat_images_are_counted_and_are_no_duplicates():
     result = looked([sample(n, value=90) for n in range(3)], [sample(3)], [sample(4)])
-    assert texts(result, "warning") == ["3 images of train are of one colour: nothing is in them"]
+    assert texts(result, "warning") == [
+        "3 images of train of one colour alone: nothing can be seen in it"
+    ]
     assert result.splits["train"].num_flat == 3
 
 
@@ -318,7 +320,7 @@ def test_a_short_check_reads_some_images_and_compares_all_groups():
         {"train": Pictures(*samples), "val": Pictures(samples[17])}, 64, "none", 1, most=5
     )
     assert (result.splits["train"].num_images, result.splits["train"].num_looked_at) == (40, 5)
-    assert any("groups lie in two splits, such as g17" in text for text in texts(result, "error"))
+    assert any("group lies in two splits, such as g17" in text for text in texts(result, "error"))
 
 
 def test_empty_splits_empty_masks_and_unknown_classes():
@@ -329,7 +331,7 @@ def test_empty_splits_empty_masks_and_unknown_classes():
     result = looked([sample(1), empty], [], [])
     assert [finding.level for finding in result.findings] == ["error", "warning", "warning"]
     assert texts(result, "error") == ["val has no images: the best step cannot be chosen"]
-    assert "1 of 2 images of train have no object" in texts(result, "warning")[0]
+    assert "1 of 2 images of train without an object" in texts(result, "warning")[0]
 
 
 def test_what_cannot_be_read_is_an_error_and_the_rest_is_looked_at():

@@ -58,10 +58,10 @@ def test_a_split_without_images_is_said(split, level):
     [
         ([seen(())] * 4, "train has no objects: its masks are empty"),
         ([seen((), num_left_out=3)], "train has no objects: all 3 have fewer pixels than"),
-        ([seen(), seen(()), seen(())], "2 of 3 images of train have no object"),
+        ([seen(), seen(()), seen(())], "2 of 3 images of train without an object"),
         ([seen(num_left_out=1)], "1 of 3 objects of train are smaller than data.min_area"),
-        ([seen(is_interpolated=True)], "1 masks of train hold grey levels along their outlines"),
-        ([seen(is_flat=True)], "1 images of train are of one colour"),
+        ([seen(is_interpolated=True)], "1 mask of train with grey levels along their outlines"),
+        ([seen(is_flat=True)], "1 image of train of one colour"),
         ([seen(num_too_small=2)], "2 of 2 objects of train are narrower than"),
     ],
 )

@@ -157,9 +157,9 @@ def test_the_first_annotation_that_was_not_cancelled_counts(exported):
     assert source.read(0).classes == {1: "y"}
     assert source.read(1).classes == {}
     further, skipped, bare = (note.partition(": ")[2] for note in source.notes)
-    assert further.startswith("1 further annotations, of tasks that have several")
-    assert skipped == "1 tasks that were skipped are left out, such as task 7"
-    assert bare == "1 tasks that have no annotation are left out, such as task 7"
+    assert further.startswith("1 further annotation of tasks that have several")
+    assert skipped == "1 task marked as skipped left out, such as task 7"
+    assert bare == "1 task without an annotation left out, such as task 7"
 
 
 def test_the_starred_annotation_counts_and_a_prediction_does_not(exported):
@@ -169,7 +169,7 @@ def test_the_starred_annotation_counts_and_a_prediction_does_not(exported):
     guess = task(annotations=[], predictions=[{"result": [polygon(label="p")]}])
     source = exported(task(annotations=[cancelled, first, starred]), guess)
     assert [source.read(n).classes for n in range(len(source))] == [{1: "z"}]
-    assert any("have no annotation (but predictions) are left out" in note for note in source.notes)
+    assert any("without an annotation (but predictions) left out" in note for note in source.notes)
 
 
 def of(name, *results, **more):
@@ -233,7 +233,7 @@ def test_pages_have_their_own_results(exported, tmp_path, write, is_repeated):
     source = exported(task(*results, data={"pages": pages}))
     assert [source.read(n).classes for n in range(2)] == [{1: "a"}, {1: "b"}]
     (note,) = source.notes
-    assert note.endswith("1 results of pages that their task lacks are left out, such as 5")
+    assert note.endswith("1 result of a page that its task lacks left out, such as 5")
 
 
 @pytest.mark.parametrize("link", [
@@ -273,8 +273,8 @@ def test_results_without_an_area_are_left_out_and_counted(exported):
     source = exported(task(*points, polygon()), task(result("vector", vertices=[])))
     np.testing.assert_array_equal(source.read(0).labels[0] > 0, window(slice(5, 10), slice(5, 15)))
     assert [note.partition(": ")[2] for note in source.notes] == [
-        "2 results without an area, of the kind keypoint, are left out, such as task 7",
-        "1 results without an area, of the kind vector, are left out, such as task 7",
+        "2 results without an area, of the kind keypoint, left out, such as task 7",
+        "1 result without an area, of the kind vector, left out, such as task 7",
     ]
     assert exported(polygon()).notes == []
 

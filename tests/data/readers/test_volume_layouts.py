@@ -205,7 +205,7 @@ def test_dicom_whose_names_say_nothing_is_found(tmp_path, write_slices):
     source = opened(tmp_path)
     assert len(source) == 10
     (note,) = source.notes
-    assert "2 files beside slices are passed over, such as" in note
+    assert "2 files beside slices left out, such as" in note
 
 
 def test_single_dicom_pictures_whose_names_say_nothing_are_images(tmp_path, write_slices, write):

@@ -525,7 +525,7 @@ class TestPrompts:
         huge = SceneSettings(side=20, overlap=5, tolerance=0)
         segment_prompted(scene, sam, features, tmp_path / "b.gpkg", huge, {})
         assert features.notes == [
-            "1 objects reach the edge of what was looked at: they may be larger"
+            "1 object reaches the edge of what was looked at and may be larger"
         ]
 
     @pytest.mark.parametrize("with_multimask", [False, True])
