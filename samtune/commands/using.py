@@ -11,6 +11,7 @@ from samtune.tasks.prelabel import Prelabels
 from samtune.tasks.results import Result, markdown
 from samtune.tasks.segment import Segmentation
 from samtune.tasks.segment_volume import VolumeSegmentation
+from samtune.tasks.serve import Served
 
 Arguments = dict[str, Any]
 
@@ -19,7 +20,7 @@ def tell(result: Result, options: Arguments) -> None:
     print(result.headline)
 
 
-def serve_page(result: Opened, options: Arguments) -> None:
+def serve(result: Opened | Served, options: Arguments) -> None:
     try:
         result.serve()
     except KeyboardInterrupt:
