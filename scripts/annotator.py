@@ -1,0 +1,294 @@
+"""The loop of the page without hands: what the order of its queue is worth, in clicks and images.
+
+    python scripts/annotator.py --data.path FOLDER --out results.jsonl --seeds 0 1 2 [any --data]
+
+Somebody who knows the truth goes through images of the training split, as `samtune open nano` shows
+them: of each some objects get a click, then corrections by the rule of the evaluation (where the mask
+is wrong), until the mask is good enough; then it is accepted. After some images `samtune loop` tunes a
+round. What is used from then on is measured on images of the test split, and so is what the round has
+trained, whether it is used or not. The next image is the most doubtful one (`queue`) or any (`random`).
+Each measurement is a line of the file; what is there is not done again, and the table at the end is of
+all lines.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from samtune.commands.flags import parse
+from samtune.commands.help import help_text
+from samtune.data.objects import find_objects, object_mask
+from samtune.data.source import Source
+from samtune.errors import UserError
+from samtune.files import make_folder, write_text
+from samtune.inference.prelabel.placed_mask import PlacedMask
+from samtune.models.backend import Sam
+from samtune.page.answering import Answering, iou_with
+from samtune.page.images import open_images
+from samtune.page.rounds import Round
+from samtune.page.session import Session
+from samtune.prompts.correction import correction_click
+from samtune.prompts.seeding import object_rng
+from samtune.tasks.loop import loop
+from samtune.tasks.opening import open_data, open_model
+from samtune.tasks.settings import DataLike
+from samtune.types import MaskArray, Prompt, Sample
+
+BASE = "nano"
+ORDERS = ("queue", "random")
+# A mask is accepted from the first IoU on; after the last click from the second on, or given up
+GOOD, BEARABLE, MOST_CLICKS = 0.85, 0.6, 6
+LEAST_AREA = 30
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done.
+
+    Attributes:
+        pool, test: images to choose from, and to measure on.
+        images: that are labelled in all.
+        every: so many of them a round of tuning begins.
+        objects: of an image that are labelled or asked, at most.
+        budget: of a round.
+    """
+
+    pool: int
+    test: int
+    images: int
+    every: int
+    objects: int
+    budget: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement.
+
+    Attributes:
+        name: of the data.
+        order, seed: of the labelling.
+        images, clicks, objects: that were labelled, made and accepted until then.
+        is_used: the round's model is used.
+        miou: mean IoU of boxes and first clicks on the test images, of what is used.
+        trained: the same of what the round has trained.
+        is_last: the labelling is over.
+    """
+
+    name: str
+    order: str
+    seed: int
+    images: int
+    clicks: int
+    objects: int
+    is_used: bool
+    miou: float
+    trained: float
+    is_last: bool
+
+
+def truths_of(sample: Sample, most: int, seed: int) -> list[MaskArray]:
+    """Masks (H, W) of objects of an image, at most so many of them, drawn by the seed."""
+    places = find_objects(sample.labels, LEAST_AREA)
+    rng = object_rng(seed, sample.image_id, 0, "objects")
+    drawn = sorted(rng.permutation(len(places))[:most].tolist())
+    return [object_mask(sample.labels, places[number]) for number in drawn]
+
+
+def label_object(
+    session: Session, index: int, truth: MaskArray, rng: np.random.Generator
+) -> tuple[int, bool]:
+    """Click until the mask is good enough; how many clicks that took, and whether it was accepted."""
+    mask, iou = np.zeros_like(truth), 0.0
+    for number in range(1, MOST_CLICKS + 1):
+        (x, y), label = correction_click(truth, mask, "centre", rng)
+        session.click(index, x, y, label == 1)
+        answers = session.answer(index)
+        if answers is None:  # only another hand could have changed the prompt
+            raise RuntimeError("the prompt was overtaken")
+        offer = answers.offers[session.answering.names[-1]]
+        # a person takes the best of the candidates that are shown
+        ious = [iou_with(each.mask, truth) for each in offer.candidates]
+        best = int(np.argmax(ious))
+        mask, iou = offer.candidates[best].mask.whole(truth.shape), ious[best]
+        if iou >= GOOD or (number == MOST_CLICKS and iou >= BEARABLE):
+            session.accept(index, candidate=best)
+            return number, True
+    session.clear(index)
+    return MOST_CLICKS, False
+
+
+def measured(sam: Sam, samples: Sequence[Sample], most: int) -> float:
+    """Mean IoU of boxes and first clicks on objects of images."""
+    answering = Answering(sam, sam.is_adapted, tile=sam.reading.tile, with_base=False)
+    ious = []
+    for index, sample in enumerate(samples):
+        for truth in truths_of(sample, most, 0):
+            (x, y), _ = correction_click(
+                truth, np.zeros_like(truth), "centre", np.random.default_rng(0)
+            )
+            click = Prompt(np.array([[x, y]], np.float32), np.ones(1, np.int64))
+            box = Prompt(box_xyxy=PlacedMask.of(truth).box)
+            for prompt in (click, box):
+                offer = answering.ask(index, sample.image, prompt)[answering.names[-1]]
+                ious.append(iou_with(offer.candidates[offer.best].mask, truth))
+    return float(np.mean(ious))
+
+
+def next_image(session: Session, order: str, rng: np.random.Generator) -> int:
+    """The image that is labelled next."""
+    waiting = [n for n in session.queue.order() if session.works[n].status != "done"]
+    if order == "random":
+        return int(rng.choice(sorted(waiting)))
+    session.current = waiting[0]
+    while session.work_ahead():
+        pass
+    waiting = [n for n in session.queue.order() if session.works[n].status != "done"]
+    return waiting[0]
+
+
+def annotate(
+    samples: Sequence[Sample], test: Sequence[Sample], order: str, seed: int, name: str, plan: Plan,
+    folder: Path,
+) -> Iterator[Point]:  # fmt: skip
+    """Label and tune; a measurement at the beginning and after each round."""
+    make_folder(folder / "pictures")
+    for number, sample in enumerate(samples):
+        Image.fromarray(sample.image).save(folder / "pictures" / f"{number:03d}.png")
+    sam, out = open_model(BASE), folder / "kept"
+    session = Session(sam, False, open_images([folder / "pictures"], sam.reading), out)
+    rng, clicks, objects = np.random.default_rng(seed), 0, 0
+    used = measured(sam, test, plan.objects)
+    yield Point(name, order, seed, 0, 0, 0, False, used, used, False)
+    for count in range(1, plan.images + 1):
+        index = next_image(session, order, rng)
+        sample = samples[int(session.works[index].image_id)]
+        for truth in truths_of(sample, plan.objects, seed):
+            number, is_accepted = label_object(session, index, truth, rng)
+            clicks, objects = clicks + number, objects + is_accepted
+        session.set_status(index, "done")
+        if count % plan.every == 0:
+            made = _round(out, plan.budget, seed)
+            trained = used if made is None else measured(open_model(made.run), test, plan.objects)
+            if made is not None and made.is_used:
+                session.set_model(open_model(made.run), True)
+                used = trained
+            yield Point(
+                name, order, seed, count, clicks, objects, made is not None and made.is_used, used,
+                trained, count + plan.every > plan.images,
+            )  # fmt: skip
+
+
+def _round(out: Path, budget: str, seed: int) -> Round | None:
+    """Tune; `None` where too little was accepted yet."""
+    try:
+        return loop(out, model=BASE, budget=budget, seed=seed).rounds[-1]
+    except UserError as error:
+        print(f"no round: {error}", file=sys.stderr)
+        return None
+
+
+def table(points: Sequence[Point], gains: Sequence[float]) -> str:
+    """What each order needs to reach the base's mIoU and so much more."""
+    lines = [
+        "| images | to reach | order | reached | clicks | images | clicks in all | last mIoU |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(each.name for each in points):
+        base = np.mean([each.miou for each in points if each.name == name and not each.images])
+        for gain in gains:
+            for order in ORDERS:
+                runs = _runs(points, name, order)
+                if not runs:
+                    continue
+                hits = [next((p for p in run if p.miou >= base + gain), None) for run in runs]
+                there = [each for each in hits if each is not None]
+                needed = [f"{np.mean([p.clicks for p in there]):.0f}" if there else "",
+                          f"{np.mean([p.images for p in there]):.1f}" if there else ""]  # fmt: skip
+                ends = [run[-1] for run in runs]
+                lines.append(
+                    f"| {name} | {base:.3f} + {gain:g} | {order} | {len(there)} of {len(runs)} | "
+                    f"{needed[0]} | {needed[1]} | {np.mean([p.clicks for p in ends]):.0f} | "
+                    f"{np.mean([p.miou for p in ends]):.3f} |"
+                )
+    return "\n".join(lines)
+
+
+def _runs(points: Sequence[Point], name: str, order: str) -> list[list[Point]]:
+    """Points of each labelling that is over."""
+    seeds = {p.seed for p in points if (p.name, p.order, p.is_last) == (name, order, True)}
+    return [
+        [p for p in points if (p.name, p.order, p.seed) == (name, order, seed)]
+        for seed in sorted(seeds)
+    ]
+
+
+def read_points(file: Path) -> list[Point]:
+    """What was measured before; nothing of labellings that were interrupted."""
+    if not file.exists():
+        return []
+    points = [Point(**json.loads(line)) for line in file.read_text().splitlines()]
+    done = {(p.name, p.order, p.seed) for p in points if p.is_last}
+    return [each for each in points if (each.name, each.order, each.seed) in done]
+
+
+def _drawn(source: Source, number: int, seed: int) -> list[Sample]:
+    """Images with objects, drawn by the seed."""
+    order = np.random.default_rng(seed).permutation(len(source.records)).tolist()
+    samples = (source.read(index) for index in order)
+    with_objects = (each for each in samples if find_objects(each.labels, LEAST_AREA))
+    return [each for _, each in zip(range(number), with_objects, strict=False)]
+
+
+def main(
+    *, out: str | Path, data: DataLike = None, seeds: Sequence[int] = (0,), pool: int = 20,
+    test: int = 10, images: int = 12, every: int = 4, objects: int = 5, budget: str = "60 steps",
+    gains: Sequence[float] = (0.01, 0.03, 0.05),
+) -> None:  # fmt: skip
+    """Measure both orders.
+
+    Args:
+        out: file for the measurements, a line each.
+        data: data set with splits; `--data.path FOLDER`.
+        seeds: of the images to choose from, their objects and the random order.
+        pool: images to choose from.
+        test: images that are measured on.
+        images: that are labelled.
+        every: so many images a round of tuning begins.
+        objects: of an image, at most.
+        budget: of a round.
+        gains: over the base's mIoU, for the table.
+    """
+    file, plan = Path(out), Plan(pool, test, images, every, objects, budget)
+    points = read_points(file)
+    source = open_data(None, data=data)
+    name, tested = source.path.name, _drawn(source.tiles("test"), test, 0)
+    for seed in seeds:
+        for order in ORDERS:
+            if any((p.name, p.order, p.seed) == (name, order, seed) for p in points):
+                continue
+            samples = _drawn(source.tiles("train"), pool, seed)
+            folder = Path(tempfile.mkdtemp(prefix="annotator-"))
+            try:
+                for point in annotate(samples, tested, order, seed, name, plan, folder):
+                    points.append(point)
+                    write_text(file, "".join(json.dumps(asdict(p)) + "\n" for p in points))
+                    print(point, flush=True)
+            finally:
+                shutil.rmtree(folder)
+    print(table(points, gains))
+
+
+if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        text = help_text(main, "annotator", {}, True)
+        print(text.replace("samtune annotator", "scripts/annotator.py"))
+    else:
+        main(**parse(main, "annotator", sys.argv[1:], {}))
