@@ -3,12 +3,12 @@
     python scripts/annotator.py --data.path FOLDER --out results.jsonl --seeds 0 1 2 [any --data]
 
 Somebody who knows the truth goes through images of the training split, as `samtune open nano` shows
-them: of each some objects get a click, then corrections by the rule of the evaluation (where the mask
-is wrong), until the mask is good enough; then it is accepted. After some images `samtune loop` tunes a
-round. What is used from then on is measured on images of the test split, and so is what the round has
-trained, whether it is used or not. The next image is the most doubtful one (`queue`) or any (`random`).
-Each measurement is a line of the file; what is there is not done again, and the table at the end is of
-all lines.
+them: objects of each get a click, then corrections by the rule of the evaluation (where the mask is
+wrong), until the mask is good enough; then it is accepted. Where six clicks are not enough it is drawn
+by hand, which counts as ten more. After some images `samtune loop` tunes a round. What is used from
+then on is measured on images of the test split, and so is what the round has trained, whether it is
+used or not. The next image is the most doubtful one (`queue`) or any (`random`). Each measurement is a
+line of the file; what is there is not done again, and the table at the end is of all lines.
 """
 
 import json
@@ -43,8 +43,8 @@ from samtune.types import MaskArray, Prompt, Sample
 
 BASE = "nano"
 ORDERS = ("queue", "random")
-# A mask is accepted from the first IoU on; after the last click from the second on, or given up
-GOOD, BEARABLE, MOST_CLICKS = 0.85, 0.6, 6
+# A mask is accepted from this IoU on; after so many clicks it is drawn by hand, as a polygon's corners
+GOOD, MOST_CLICKS, BY_HAND = 0.8, 6, 10
 LEAST_AREA = 30
 
 
@@ -75,7 +75,7 @@ class Point:
     Attributes:
         name: of the data.
         order, seed: of the labelling.
-        images, clicks, objects: that were labelled, made and accepted until then.
+        images, clicks, by_hand: that were labelled, made, and drawn until then.
         is_used: the round's model is used.
         miou: mean IoU of boxes and first clicks on the test images, of what is used.
         trained: the same of what the round has trained.
@@ -87,7 +87,7 @@ class Point:
     seed: int
     images: int
     clicks: int
-    objects: int
+    by_hand: int
     is_used: bool
     miou: float
     trained: float
@@ -105,8 +105,12 @@ def truths_of(sample: Sample, most: int, seed: int) -> list[MaskArray]:
 def label_object(
     session: Session, index: int, truth: MaskArray, rng: np.random.Generator
 ) -> tuple[int, bool]:
-    """Click until the mask is good enough; how many clicks that took, and whether it was accepted."""
-    mask, iou = np.zeros_like(truth), 0.0
+    """Click until the mask is good enough, or draw it.
+
+    Returns:
+        How many clicks that is, and whether the mask was drawn.
+    """
+    mask = np.zeros_like(truth)
     for number in range(1, MOST_CLICKS + 1):
         (x, y), label = correction_click(truth, mask, "centre", rng)
         session.click(index, x, y, label == 1)
@@ -117,12 +121,13 @@ def label_object(
         # a person takes the best of the candidates that are shown
         ious = [iou_with(each.mask, truth) for each in offer.candidates]
         best = int(np.argmax(ious))
-        mask, iou = offer.candidates[best].mask.whole(truth.shape), ious[best]
-        if iou >= GOOD or (number == MOST_CLICKS and iou >= BEARABLE):
+        mask = offer.candidates[best].mask.whole((truth.shape[0], truth.shape[1]))
+        if ious[best] >= GOOD:
             session.accept(index, candidate=best)
-            return number, True
-    session.clear(index)
-    return MOST_CLICKS, False
+            return number, False
+    session.mend(index, PlacedMask.of(truth))
+    session.accept(index)
+    return MOST_CLICKS + BY_HAND, True
 
 
 def measured(sam: Sam, samples: Sequence[Sample], most: int) -> float:
@@ -164,15 +169,15 @@ def annotate(
         Image.fromarray(sample.image).save(folder / "pictures" / f"{number:03d}.png")
     sam, out = open_model(BASE), folder / "kept"
     session = Session(sam, False, open_images([folder / "pictures"], sam.reading), out)
-    rng, clicks, objects = np.random.default_rng(seed), 0, 0
+    rng, clicks, by_hand = np.random.default_rng(seed), 0, 0
     used = measured(sam, test, plan.objects)
     yield Point(name, order, seed, 0, 0, 0, False, used, used, False)
     for count in range(1, plan.images + 1):
         index = next_image(session, order, rng)
         sample = samples[int(session.works[index].image_id)]
         for truth in truths_of(sample, plan.objects, seed):
-            number, is_accepted = label_object(session, index, truth, rng)
-            clicks, objects = clicks + number, objects + is_accepted
+            number, is_drawn = label_object(session, index, truth, rng)
+            clicks, by_hand = clicks + number, by_hand + is_drawn
         session.set_status(index, "done")
         if count % plan.every == 0:
             made = _round(out, plan.budget, seed)
@@ -181,7 +186,7 @@ def annotate(
                 session.set_model(open_model(made.run), True)
                 used = trained
             yield Point(
-                name, order, seed, count, clicks, objects, made is not None and made.is_used, used,
+                name, order, seed, count, clicks, by_hand, made is not None and made.is_used, used,
                 trained, count + plan.every > plan.images,
             )  # fmt: skip
 
@@ -196,28 +201,48 @@ def _round(out: Path, budget: str, seed: int) -> Round | None:
 
 
 def table(points: Sequence[Point], gains: Sequence[float]) -> str:
-    """What each order needs to reach the base's mIoU and so much more."""
+    """What each order needs until a round trains what is so much better than the base."""
     lines = [
-        "| images | to reach | order | reached | clicks | images | clicks in all | last mIoU |",
-        "|---|---|---|---|---|---|---|---|",
+        "| images of | mIoU | order | reached | clicks | images |",
+        "|---|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(each.name for each in points):
         base = np.mean([each.miou for each in points if each.name == name and not each.images])
         for gain in gains:
             for order in ORDERS:
                 runs = _runs(points, name, order)
-                if not runs:
-                    continue
-                hits = [next((p for p in run if p.miou >= base + gain), None) for run in runs]
-                there = [each for each in hits if each is not None]
-                needed = [f"{np.mean([p.clicks for p in there]):.0f}" if there else "",
-                          f"{np.mean([p.images for p in there]):.1f}" if there else ""]  # fmt: skip
-                ends = [run[-1] for run in runs]
-                lines.append(
-                    f"| {name} | {base:.3f} + {gain:g} | {order} | {len(there)} of {len(runs)} | "
-                    f"{needed[0]} | {needed[1]} | {np.mean([p.clicks for p in ends]):.0f} | "
-                    f"{np.mean([p.miou for p in ends]):.3f} |"
-                )
+                hits = [next((p for p in run if p.trained >= base + gain), None) for run in runs]
+                lines.append(f"| {name} | {base:.3f} + {gain:g} | {order} | {_needed(hits)} |")
+    return "\n".join(lines)
+
+
+def _needed(hits: Sequence[Point | None]) -> str:
+    """How often, and by how many clicks and images where it was."""
+    there = [each for each in hits if each is not None]
+    means = [
+        f"{np.mean([p.clicks for p in there]):.0f}",
+        f"{np.mean([p.images for p in there]):.1f}",
+    ]
+    return " | ".join([f"{len(there)} of {len(hits)}", *(means if there else ["", ""])])
+
+
+def curves(points: Sequence[Point]) -> str:
+    """Means over seeds after each round."""
+    lines = [
+        "| images of | order | images | seeds | clicks | by hand | mIoU trained | mIoU used | used |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(each.name for each in points):
+        for order in ORDERS:
+            for at in zip(*_runs(points, name, order), strict=True):
+                trained = [p.trained for p in at]
+                cells = [
+                    name, order, at[0].images, len(at), f"{np.mean([p.clicks for p in at]):.0f}",
+                    f"{np.mean([p.by_hand for p in at]):.1f}",
+                    f"{np.mean(trained):.3f} ± {np.std(trained):.3f}",
+                    f"{np.mean([p.miou for p in at]):.3f}", sum(p.is_used for p in at),
+                ]  # fmt: skip
+                lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -248,8 +273,8 @@ def _drawn(source: Source, number: int, seed: int) -> list[Sample]:
 
 
 def main(
-    *, out: str | Path, data: DataLike = None, seeds: Sequence[int] = (0,), pool: int = 20,
-    test: int = 10, images: int = 12, every: int = 4, objects: int = 5, budget: str = "60 steps",
+    *, out: str | Path, data: DataLike = None, seeds: Sequence[int] = (0,), pool: int = 24,
+    test: int = 20, images: int = 12, every: int = 4, objects: int = 15, budget: str = "60 steps",
     gains: Sequence[float] = (0.01, 0.03, 0.05),
 ) -> None:  # fmt: skip
     """Measure both orders.
@@ -283,7 +308,7 @@ def main(
                     print(point, flush=True)
             finally:
                 shutil.rmtree(folder)
-    print(table(points, gains))
+    print(curves(points), table(points, gains), sep="\n\n")
 
 
 if __name__ == "__main__":

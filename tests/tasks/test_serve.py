@@ -18,7 +18,6 @@ pytest.importorskip("uvicorn")
 def test_the_token_of_the_environment_is_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("SAMTUNE_TOKEN", "sixteen_letters-")
     served = samtune.serve("nano", images=[tmp_path])
-    assert served.token == "sixteen_letters-"
     assert {row["address"] for row in served.tables["tools"]} == {
         "/sixteen_letters-", "/sixteen_letters-/cvat"
     }  # fmt: skip
@@ -48,7 +47,7 @@ def test_it_answers_until_it_is_interrupted(tmp_path):
     try:
         line = process.stdout.readline()
         address = re.fullmatch(r"Label Studio: (http://127\.0\.0\.1:\d+/\S+)\n", line)[1]
-        told = urllib.request.urlopen(f"{address}/health", timeout=30).read()
+        told = urllib.request.urlopen(f"{address}/health", timeout=30).read()  # noqa: S310
         assert b"UP" in told
     finally:
         process.send_signal(signal.SIGINT)
