@@ -274,7 +274,7 @@ def _drawn(source: Source, number: int, seed: int) -> list[Sample]:
 
 def main(
     *, out: str | Path, data: DataLike = None, seeds: Sequence[int] = (0,), pool: int = 24,
-    test: int = 20, images: int = 12, every: int = 4, objects: int = 15, budget: str = "60 steps",
+    test: int = 20, images: int = 8, every: int = 4, objects: int = 15, budget: str = "60 steps",
     gains: Sequence[float] = (0.01, 0.03, 0.05),
 ) -> None:  # fmt: skip
     """Measure both orders.

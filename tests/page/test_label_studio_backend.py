@@ -163,7 +163,7 @@ def test_polygons_cover_the_mask_and_the_rectangle_is_around_it(post, predicted)
 
 
 def test_tags_without_labels_and_pages_are_answered(post):
-    config = """<View><Image name="photo" valueList="$picture"/><Brush name="b" toName="photo"/>
+    config = """<View><Image name="photo" valueList="$picture"/><Brush name="b" toName="x, photo"/>
     <KeyPoint name="k" toName="photo" smart="true"/></View>"""
     clicked = click(40, 30) | {"type": "keypoint", "item_index": 1}
     (found,) = regions(
@@ -244,10 +244,11 @@ def test_a_mistaken_question_is_told(post, change, says):
     ("region", "says"),
     [
         (click(40, 30, label="ghost<script>"), "ghost<script>"),
+        (click(40, 30, type="labels"), "'labels' says nothing"),
         (click(400, 30), "outside the image"),
         (click(40, 30, original_width=121), "121x90 pixels, but the image is 120x90"),
         (click(40, 30, image_rotation=90), "turned"),
-        (click(40, 30, type="ellipselabels"), "ellipse says nothing"),
+        (click(40, 30, type="ellipselabels"), "'ellipselabels' says nothing"),
         (click(40, 30) | {"value": {"x": "a", "y": 3, "keypointlabels": ["cell"]}}, "damaged"),
         (click(40, 30) | {"value": {"keypointlabels": ["cell"]}}, "damaged"),
         (box(30, 20, 70, 50) | {"value": {"x": 1e999, "y": 0, "width": 1, "height": 1}}, ""),

@@ -119,6 +119,6 @@ def read_config(text: str) -> LabelConfig:
             inside = [each.get("value", "") for each in tag.iter() if each.tag.lower() == "label"]
             labels = tuple(inside) if is_told else ()
             for image in tag.get("toName", "").split(","):
-                controls.append(Control(tag.get("name", ""), image, shape, kind, labels))
+                controls.append(Control(tag.get("name", ""), image.strip(), shape, kind, labels))
     controls.sort(key=lambda each: SHAPES.index(each.kind))
     return LabelConfig(controls, images)

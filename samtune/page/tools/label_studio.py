@@ -196,7 +196,7 @@ def _prompt_of(regions: Sequence[Region], hw: tuple[int, int]) -> Prompt | None:
     for region in regions:
         if region.kind not in (_POINT, _BOX):
             raise UserError(
-                f"a {region.kind} says nothing here: click with a smart KeyPointLabels or "
+                f"what is made with {region.type!r} says nothing here: click with a smart KeyPointLabels or "
                 "RectangleLabels"
             )
         try:
