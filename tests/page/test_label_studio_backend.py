@@ -134,6 +134,15 @@ def test_clicks_and_a_box_are_one_prompt(post, predicted):
     np.testing.assert_array_equal(decode_brush(found["value"]["rle"], HW), mask)
 
 
+def test_clicks_on_other_pages_are_of_other_objects(post):
+    config = CONFIG.format("BrushLabels").replace('value="$picture"', 'valueList="$picture"')
+    pages = {"picture": ["p0.png", "p1.png"], "config": config}
+    alone = ask(click(40, 30, item_index=1), **pages)
+    other = ask(click(9, 9, item_index=0), click(40, 30, item_index=1), **pages)
+    values = [[e["value"] for e in regions(post("/predict", each))] for each in (alone, other)]
+    assert values[0] == values[1]
+
+
 def test_a_turned_box_is_what_holds_it(post):
     straight = regions(post("/predict", ask(box(30, 20, 69, 39))))
     # turned by a quarter about its first corner, which is the top right one then

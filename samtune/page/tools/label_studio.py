@@ -59,6 +59,11 @@ class Region(msgspec.Struct):
     def hw(self) -> tuple[int, int]:
         return self.original_height, self.original_width
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Which image it is on, and which page."""
+        return self.to_name, self.item_index or 0
+
 
 class _Context(msgspec.Struct):
     result: list[Region] = []
@@ -120,9 +125,11 @@ class LabelStudio:
         control = config.answer_to(last.label, last.to_name)
         image = self._image(task, config.key_of(control.image), last.item_index)
         hw = (image.shape[0], image.shape[1])
-        for region in regions:
+        # those on other images of the task, and on its other pages, are of other objects
+        its = [each for each in regions if each.place == last.place]
+        for region in its:
             _require_as_seen(region, hw)
-        found = self._asked.mask(image, require_prompt(_prompt_of(regions, hw)))
+        found = self._asked.mask(image, require_prompt(_prompt_of(its, hw)))
         made = () if found is None else regions_of(found, control, last.label, hw, last.item_index)
         return self._prediction(list(made))
 
@@ -196,8 +203,8 @@ def _prompt_of(regions: Sequence[Region], hw: tuple[int, int]) -> Prompt | None:
     for region in regions:
         if region.kind not in (_POINT, _BOX):
             raise UserError(
-                f"what is made with {region.type!r} says nothing here: click with a smart KeyPointLabels or "
-                "RectangleLabels"
+                f"what is made with {region.type!r} says nothing here: click with a smart "
+                "KeyPointLabels or RectangleLabels"
             )
         try:
             if region.kind == _POINT:
