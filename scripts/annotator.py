@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -77,7 +78,7 @@ class Point:
         order, seed: of the labelling.
         images, clicks, by_hand: that were labelled, made, and drawn until then.
         is_used: the round's model is used.
-        miou: mean IoU of boxes and first clicks on the test images, of what is used.
+        used: mean IoU of boxes and of first clicks on the test images, of what is used.
         trained: the same of what the round has trained.
         is_last: the labelling is over.
     """
@@ -89,8 +90,8 @@ class Point:
     clicks: int
     by_hand: int
     is_used: bool
-    miou: float
-    trained: float
+    used: tuple[float, float]
+    trained: tuple[float, float]
     is_last: bool
 
 
@@ -130,8 +131,8 @@ def label_object(
     return MOST_CLICKS + BY_HAND, True
 
 
-def measured(sam: Sam, samples: Sequence[Sample], most: int) -> float:
-    """Mean IoU of boxes and first clicks on objects of images."""
+def measured(sam: Sam, samples: Sequence[Sample], most: int) -> tuple[float, float]:
+    """Mean IoU of boxes, and of first clicks, on objects of images."""
     answering = Answering(sam, sam.is_adapted, tile=sam.reading.tile, with_base=False)
     ious = []
     for index, sample in enumerate(samples):
@@ -141,10 +142,13 @@ def measured(sam: Sam, samples: Sequence[Sample], most: int) -> float:
             )
             click = Prompt(np.array([[x, y]], np.float32), np.ones(1, np.int64))
             box = Prompt(box_xyxy=PlacedMask.of(truth).box)
-            for prompt in (click, box):
-                offer = answering.ask(index, sample.image, prompt)[answering.names[-1]]
-                ious.append(iou_with(offer.candidates[offer.best].mask, truth))
-    return float(np.mean(ious))
+            offers = [
+                answering.ask(index, sample.image, each)[answering.names[-1]]
+                for each in (box, click)
+            ]
+            ious.append([iou_with(each.candidates[each.best].mask, truth) for each in offers])
+    boxes, clicks = np.mean(ious, axis=0).tolist()
+    return boxes, clicks
 
 
 def next_image(session: Session, order: str, rng: np.random.Generator) -> int:
@@ -201,17 +205,17 @@ def _round(out: Path, budget: str, seed: int) -> Round | None:
 
 
 def table(points: Sequence[Point], gains: Sequence[float]) -> str:
-    """What each order needs until a round trains what is so much better than the base."""
+    """What each order needs until a round trains what is so much better than the base at clicks."""
     lines = [
-        "| images of | mIoU | order | reached | clicks | images |",
+        "| images of | mIoU of clicks | order | reached | clicks | images |",
         "|---|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(each.name for each in points):
-        base = np.mean([each.miou for each in points if each.name == name and not each.images])
+        base = np.mean([p.used[1] for p in points if p.name == name and not p.images])
         for gain in gains:
             for order in ORDERS:
                 runs = _runs(points, name, order)
-                hits = [next((p for p in run if p.trained >= base + gain), None) for run in runs]
+                hits = [next((p for p in r if p.trained[1] >= base + gain), None) for r in runs]
                 lines.append(f"| {name} | {base:.3f} + {gain:g} | {order} | {_needed(hits)} |")
     return "\n".join(lines)
 
@@ -227,20 +231,21 @@ def _needed(hits: Sequence[Point | None]) -> str:
 
 
 def curves(points: Sequence[Point]) -> str:
-    """Means over seeds after each round."""
+    """Means over seeds after each round, with standard deviations."""
     lines = [
-        "| images of | order | images | seeds | clicks | by hand | mIoU trained | mIoU used | used |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| images of | order | images | seeds | clicks | by hand | box | click | used | rounds used |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in dict.fromkeys(each.name for each in points):
         for order in ORDERS:
             for at in zip(*_runs(points, name, order), strict=True):
-                trained = [p.trained for p in at]
+                trained, used = (np.array([getattr(p, n) for p in at]) for n in ("trained", "used"))
                 cells = [
                     name, order, at[0].images, len(at), f"{np.mean([p.clicks for p in at]):.0f}",
                     f"{np.mean([p.by_hand for p in at]):.1f}",
-                    f"{np.mean(trained):.3f} ± {np.std(trained):.3f}",
-                    f"{np.mean([p.miou for p in at]):.3f}", sum(p.is_used for p in at),
+                    *(f"{column.mean():.3f} ± {column.std():.3f}" for column in trained.T),
+                    f"{used[:, 0].mean():.3f} / {used[:, 1].mean():.3f}",
+                    sum(p.is_used for p in at),
                 ]  # fmt: skip
                 lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
@@ -259,7 +264,7 @@ def read_points(file: Path) -> list[Point]:
     """What was measured before; nothing of labellings that were interrupted."""
     if not file.exists():
         return []
-    points = [Point(**json.loads(line)) for line in file.read_text().splitlines()]
+    points = [msgspec.json.decode(line, type=Point) for line in file.read_text().splitlines()]
     done = {(p.name, p.order, p.seed) for p in points if p.is_last}
     return [each for each in points if (each.name, each.order, each.seed) in done]
 
@@ -274,7 +279,7 @@ def _drawn(source: Source, number: int, seed: int) -> list[Sample]:
 
 def main(
     *, out: str | Path, data: DataLike = None, seeds: Sequence[int] = (0,), pool: int = 24,
-    test: int = 20, images: int = 8, every: int = 4, objects: int = 15, budget: str = "60 steps",
+    test: int = 12, images: int = 8, every: int = 4, objects: int = 10, budget: str = "40 steps",
     gains: Sequence[float] = (0.01, 0.03, 0.05),
 ) -> None:  # fmt: skip
     """Measure both orders.

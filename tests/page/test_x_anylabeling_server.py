@@ -96,6 +96,11 @@ def test_several_boxes_are_several_objects(ask):
     apart = [ask(each).json()["data"]["shapes"] for each in (first, second)]
     assert ask(first, second).json()["data"]["shapes"] == [*apart[0], *apart[1]]
     assert ask().json()["data"]["shapes"] == []
+    # a point is of the box that it lies in, and of no other
+    point = {"type": "point", "data": [60, 25], "label": 0}
+    with_point = ask(first, point).json()["data"]["shapes"]
+    assert with_point != apart[0]
+    assert ask(first, second, point).json()["data"]["shapes"] == [*with_point, *apart[1]]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import hashlib
 from threading import Lock
 
-from samtune.errors import UserError
 from samtune.inference.settings import Focus
 from samtune.models.backend import Sam
 from samtune.page.answering import Answering, Candidate
@@ -58,10 +57,3 @@ def _index_of(image: ImageArray) -> int:
     """A number by which an image is known again."""
     digest = hashlib.blake2b(image.tobytes(), digest_size=8, key=str(image.shape).encode())
     return int.from_bytes(digest.digest())
-
-
-def require_prompt(prompt: Prompt | None) -> Prompt:
-    """Raises UserError: nothing was clicked."""
-    if prompt is None:
-        raise UserError("there is neither a click nor a box: nothing can be segmented")
-    return prompt

@@ -17,8 +17,8 @@ _MOST_POINTS = 1000
 
 def prompt_of(
     points: Sequence[tuple[float, float, bool]], box: Sequence[float] | None, hw: tuple[int, int]
-) -> Prompt | None:
-    """A prompt, original frame; `None` without points and box.
+) -> Prompt:
+    """A prompt, original frame.
 
     Args:
         points: x, y from the outer corner, and whether the point is on the object.
@@ -26,8 +26,10 @@ def prompt_of(
         hw: of the image.
 
     Raises:
-        UserError: a number is none, a point lies outside the image, or the box does.
+        UserError: there is neither point nor box, or they are no places in the image.
     """
+    if not points and box is None:
+        raise UserError("there is neither a click nor a box: nothing can be segmented")
     if len(points) > _MOST_POINTS:
         raise UserError(f"there are {len(points)} points: {_MOST_POINTS} are answered at most")
     if not np.isfinite([*(each[0] for each in points), *(each[1] for each in points)]).all():
@@ -41,8 +43,8 @@ def prompt_of(
             )
     coords = np.array([each[:2] for each in points], np.float32).reshape(-1, 2) - 0.5
     found = None if box is None else _inclusive(box, hw)
-    if not len(coords):
-        return None if found is None else Prompt(box_xyxy=found)
+    if not points:
+        return Prompt(box_xyxy=found)
     labels = np.array([int(each[2]) for each in points], np.int64)
     last = np.array([hw[1] - 1, hw[0] - 1], np.float32)
     return Prompt(np.clip(coords, 0, last), labels, found)

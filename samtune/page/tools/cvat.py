@@ -16,7 +16,7 @@ from samtune.errors import UserError, require
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.masks import mask_to_polygons, mask_to_runs
 from samtune.page.answering import Candidate
-from samtune.page.tools.asked import Asked, require_prompt
+from samtune.page.tools.asked import Asked
 from samtune.page.tools.clicks import prompt_of
 from samtune.page.tools.pictures import from_base64
 from samtune.types import ImageArray
@@ -65,7 +65,7 @@ class Interactor:
         """The mask of an object in an image (H, W, 3); points and box (two corners) as CVAT counts."""
         points = [(x, y, True) for x, y in inside] + [(x, y, False) for x, y in outside]
         corners = [*box[0], *box[1]] if box else None
-        prompt = require_prompt(prompt_of(points, corners, (image.shape[0], image.shape[1])))
+        prompt = prompt_of(points, corners, (image.shape[0], image.shape[1]))
         return self._asked.mask(image, prompt)
 
 

@@ -17,7 +17,7 @@ from samtune.data.brush_code import encode_brush
 from samtune.errors import UserError
 from samtune.masks import mask_to_polygons
 from samtune.page.answering import Candidate
-from samtune.page.tools.asked import Asked, require_prompt
+from samtune.page.tools.asked import Asked
 from samtune.page.tools.clicks import prompt_of
 from samtune.page.tools.label_config import Control, LabelConfig, read_config
 from samtune.page.tools.pictures import Pictures
@@ -129,7 +129,7 @@ class LabelStudio:
         its = [each for each in regions if each.place == last.place]
         for region in its:
             _require_as_seen(region, hw)
-        found = self._asked.mask(image, require_prompt(_prompt_of(its, hw)))
+        found = self._asked.mask(image, _prompt_of(its, hw))
         made = () if found is None else regions_of(found, control, last.label, hw, last.item_index)
         return self._prediction(list(made))
 
@@ -197,7 +197,7 @@ def _shapes(found: Candidate, kind: str, hw: tuple[int, int]) -> Iterator[Plain]
         yield {"x": x, "y": y, "width": right - x, "height": bottom - y, "rotation": 0}
 
 
-def _prompt_of(regions: Sequence[Region], hw: tuple[int, int]) -> Prompt | None:
+def _prompt_of(regions: Sequence[Region], hw: tuple[int, int]) -> Prompt:
     """Clicks in their order, and the last box."""
     points, box = list[tuple[float, float, bool]](), None
     for region in regions:

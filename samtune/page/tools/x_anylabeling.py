@@ -18,6 +18,7 @@ from samtune.page.tools.clicks import prompt_of
 from samtune.page.tools.pictures import from_base64
 
 Plain = dict[str, Any]
+Point = tuple[float, float, bool]
 # What the tool takes for "the class that is chosen", and the buttons that it shows
 _LABEL = "AUTOLABEL_OBJECT"
 _WIDGETS = (
@@ -31,7 +32,7 @@ class Mark(msgspec.Struct):
 
     type: Literal["point", "rectangle"]
     data: list[float]
-    label: int = 1
+    label: Literal[0, 1] = 1
 
 
 class _Params(msgspec.Struct):
@@ -81,18 +82,25 @@ class XAnyLabeling:
             hw = (image.shape[0], image.shape[1])
             points, boxes = _sorted(question.params.marks)
             for box in boxes or [None]:
-                prompt = prompt_of(points, box, hw)
-                assert prompt is not None, "there are marks"
+                prompt = prompt_of(_points_in(box, points, boxes), box, hw)
                 if (found := self._asked.mask(image, prompt)) is not None:
                     shapes += _shapes(found)
         return {"success": True, "data": {"shapes": shapes, "description": "", "replace": False}}
 
 
-def _sorted(
-    marks: Sequence[Mark],
-) -> tuple[list[tuple[float, float, bool]], list[list[float] | None]]:
+def _points_in(
+    box: list[float] | None, points: list[Point], boxes: Sequence[object]
+) -> list[Point]:
+    """Points of a box's object: of several boxes each has those that lie in it."""
+    if box is None or len(boxes) < 2:
+        return points
+    x0, y0, x1, y1 = box
+    return [each for each in points if x0 <= each[0] <= x1 and y0 <= each[1] <= y1]
+
+
+def _sorted(marks: Sequence[Mark]) -> tuple[list[Point], list[list[float] | None]]:
     """Points and boxes, from the outer corner of the top-left pixel."""
-    points, boxes = list[tuple[float, float, bool]](), list[list[float] | None]()
+    points, boxes = list[Point](), list[list[float] | None]()
     for mark in marks:
         if mark.type == "point" and len(mark.data) == 2:
             x, y = mark.data
