@@ -297,6 +297,19 @@ def test_only_programs_that_know_the_address_are_answered(client):
     assert app.get(f"{HERE}/health", headers={"sec-fetch-site": "cross-site"}).status_code == 403
 
 
+def test_a_container_may_call_it_by_its_own_name_for_this_machine(tuned):
+    app = TestClient(
+        build_tools_app(
+            Asked(tuned, "mine"), Pictures(tuned.reading), TOKEN, "0.0.0.0", PORT  # noqa: S104
+        ),
+        HERE, raise_server_exceptions=False,
+    )  # fmt: skip
+    name = {"host": f"host.docker.internal:{PORT}"}
+    assert app.get(f"{HERE}/health", headers=name).status_code == 200
+    assert app.get(f"http://{HOST}:{PORT}/wrong/health", headers=name).status_code == 403
+    assert app.get(f"{HERE}/health", headers=name | {"origin": "null"}).status_code == 403
+
+
 class _Server(BaseHTTPRequestHandler):
     """What stands for Label Studio's server."""
 
