@@ -223,11 +223,10 @@ def table(points: Sequence[Point], gains: Sequence[float]) -> str:
 def _needed(hits: Sequence[Point | None]) -> str:
     """How often, and by how many clicks and images where it was."""
     there = [each for each in hits if each is not None]
-    means = [
-        f"{np.mean([p.clicks for p in there]):.0f}",
-        f"{np.mean([p.images for p in there]):.1f}",
-    ]
-    return " | ".join([f"{len(there)} of {len(hits)}", *(means if there else ["", ""])])
+    if not there:
+        return f"0 of {len(hits)} |  | "
+    clicks, images = np.mean([(each.clicks, each.images) for each in there], axis=0)
+    return f"{len(there)} of {len(hits)} | {clicks:.0f} | {images:.1f}"
 
 
 def curves(points: Sequence[Point]) -> str:
