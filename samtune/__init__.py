@@ -34,7 +34,7 @@ _HOMES = {
 _TASKS = (
     "bench", "cache", "calibrate", "check", "compare", "convert", "evaluate", "export", "fetch",
     "fit", "init", "learning_curve", "loop", "open", "predict", "prelabel", "scale", "segment",
-    "segment_volume", "thresholds",
+    "segment_volume", "serve", "thresholds",
 )  # fmt: skip
 _HOMES |= {name: f"samtune.tasks.{name}" for name in _TASKS}
 _HOMES |= {"resume": "samtune.tasks.fit", "Run": "samtune.tasks.runs"}

@@ -88,6 +88,19 @@ class _WithoutTypes(Xml.TreeBuilder):
         raise ValueError("it declares a document type, which no file of labels does")
 
 
+def parse_xml(text: str) -> Xml.Element:
+    """Parse a text as XML, without document types.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        parser = Xml.XMLParser(target=_WithoutTypes())  # noqa: S314
+        return Xml.fromstring(text, parser)  # noqa: S314
+    except (Xml.ParseError, LookupError) as error:
+        raise ValueError(str(error)) from error
+
+
 def read_xml(path: Path) -> Xml.Element:
     """Parse an XML file, without document types.
 

@@ -12,6 +12,7 @@ from samtune.tasks.prelabel import Prelabels
 from samtune.tasks.results import Result, markdown
 from samtune.tasks.segment import Segmentation
 from samtune.tasks.segment_volume import VolumeSegmentation
+from samtune.tasks.serve import Served
 from samtune.wording import counted
 
 Arguments = dict[str, Any]
@@ -30,7 +31,7 @@ def tell_predict(result: Predictions, options: Arguments) -> None:
     print(result.headline)
 
 
-def serve_page(result: Opened, options: Arguments) -> None:
+def serve(result: Opened | Served, options: Arguments) -> None:
     try:
         result.serve()
     except KeyboardInterrupt:

@@ -80,17 +80,21 @@ class Answering:
         is_tuned: it has a base.
         focus: `auto` looks at small objects in a window around them.
         tile: side of the windows in which clicks are looked at first; 0 is the whole image.
+        with_base: the base is asked too, where there is one.
 
     Attributes:
-        names: of the contestants: base and tuned, or base alone.
+        names: of the contestants: base and tuned, or one of them alone.
     """
 
-    def __init__(self, sam: Sam, is_tuned: bool, focus: Focus = "auto", tile: int = 0) -> None:
+    def __init__(
+        self, sam: Sam, is_tuned: bool, focus: Focus = "auto", tile: int = 0,
+        with_base: bool = True,
+    ) -> None:  # fmt: skip
         self.sam, self.with_focus, self.tile = sam, focus == "auto", tile
-        self._contestants = Contestants(sam, is_tuned)
+        self._contestants = Contestants(sam, is_tuned, with_base)
         self.names = self._contestants.names
         self._scale: TunedScale | None = None
-        if is_tuned and can_be_scaled(sam):
+        if len(self.names) > 1 and can_be_scaled(sam):
             with self._contestants.playing(BASE) as base:
                 self._scale = TunedScale(sam, base)
         self._strength = 1.0

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104
-# Of a request's body: a mask of a large image is the longest.
+# Of a request's body, where nothing else is said: a mask of a large image is the longest.
 _MOST_BYTES = 8 * 2**20
 _HEADERS = {
     "content-security-policy": (
@@ -37,10 +37,17 @@ class Guard:
         token: with which every path begins.
         host: that the server listens on.
         port: of it.
+        most_bytes: of a request's body.
+        is_for_programs: programs call it, by whatever name their container has for this machine, and
+            no page of a browser does.
     """
 
-    def __init__(self, app: ASGIApp, token: str, host: str, port: int) -> None:
+    def __init__(
+        self, app: ASGIApp, token: str, host: str, port: int, most_bytes: int = _MOST_BYTES,
+        is_for_programs: bool = False,
+    ) -> None:  # fmt: skip
         self._app, self._token, self._host, self._port = app, token.encode(), host, port
+        self._most_bytes, self._is_for_programs = most_bytes, is_for_programs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,14 +62,16 @@ class Guard:
             reply = PlainTextResponse("", 307, {"location": f"{scope['path']}/"})
             await reply(scope, receive, send)
             return
-        await self._app(inner, _bounded(receive), _with_headers(send))
+        await self._app(inner, _bounded(receive, self._most_bytes), _with_headers(send))
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = {name.decode("latin-1"): v.decode("latin-1") for name, v in scope["headers"]}
         if not self._is_ours(headers.get("host", "")):
             return PlainTextResponse("this page is not called so", 403)
         origin = headers.get("origin")
-        if origin is not None and origin != f"http://{headers['host']}":
+        if origin is not None and (
+            self._is_for_programs or origin != f"http://{headers.get('host')}"
+        ):
             return PlainTextResponse("another page asks", 403)
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return PlainTextResponse("another page asks", 403)
@@ -70,11 +79,13 @@ class Guard:
         if not secrets.compare_digest(token, self._token):
             return PlainTextResponse("the address has no valid token: see where samtune runs", 403)
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > _MOST_BYTES:
-            return PlainTextResponse(f"more than {_MOST_BYTES} bytes", 413)
+        if not length.isdecimal() or len(length) > 18 or int(length) > self._most_bytes:
+            return PlainTextResponse(f"more than {self._most_bytes} bytes", 413)
         return None
 
     def _is_ours(self, host: str) -> bool:
+        if self._is_for_programs and not is_loopback(self._host):
+            return True
         name, _, port = host.rpartition(":")
         name = name.removeprefix("[").removesuffix("]").lower()
         if port != str(self._port):
@@ -107,7 +118,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, most_bytes: int) -> Receive:
     """Bodies whose length was not told are cut off where they become too long."""
     read = 0
 
@@ -115,7 +126,7 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
-        if read > _MOST_BYTES:
+        if read > most_bytes:
             return {"type": "http.disconnect"}
         return message
 

@@ -4,16 +4,15 @@ import logging
 import socket
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -21,6 +20,7 @@ from samtune.drawing import to_png
 from samtune.errors import UserError
 from samtune.page.actions import Action, act
 from samtune.page.guard import Guard
+from samtune.page.replies import HANDLERS, plain, read_message, told
 from samtune.page.rounds import Tuning
 from samtune.page.session import Session
 from samtune.page.told import tell_answers, tell_image, tell_session
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 # Seconds between looks whether there is something to do ahead.
 _PAUSE = 0.2
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class _Question(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,18 +69,17 @@ def build_pages(session: Session, tuning: Tuning | None = None) -> Starlette:
     pages = _Pages(session, tuning)
     routes = [
         Route("/", pages.file),
-        Route("/api/session", _told(pages.session)),
-        Route("/api/classes", _told(pages.add_class), methods=["POST"]),
-        Route("/api/rounds", _told(pages.rounds), methods=["POST"]),
-        Route("/api/images/{index:int}", _told(pages.image)),
-        Route("/api/images/{index:int}/act", _told(pages.act), methods=["POST"]),
-        Route("/api/images/{index:int}/ask", _told(pages.ask), methods=["POST"]),
-        Route("/api/images/{index:int}/picture.png", _told(pages.picture)),
-        Route("/api/images/{index:int}/objects/{number:int}.png", _told(pages.cutout)),
+        Route("/api/session", told(pages.session)),
+        Route("/api/classes", told(pages.add_class), methods=["POST"]),
+        Route("/api/rounds", told(pages.rounds), methods=["POST"]),
+        Route("/api/images/{index:int}", told(pages.image)),
+        Route("/api/images/{index:int}/act", told(pages.act), methods=["POST"]),
+        Route("/api/images/{index:int}/ask", told(pages.ask), methods=["POST"]),
+        Route("/api/images/{index:int}/picture.png", told(pages.picture)),
+        Route("/api/images/{index:int}/objects/{number:int}.png", told(pages.cutout)),
         Route("/{name}", pages.file),
     ]
-    handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _failed}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    return Starlette(routes=routes, exception_handlers=HANDLERS)
 
 
 class _Pages:
@@ -102,15 +99,15 @@ class _Pages:
         return Response(self._files[name], media_type=kind)
 
     async def session(self, request: Request) -> Response:
-        return await _plain(tell_session, self._session, self._tuning)
+        return await plain(tell_session, self._session, self._tuning)
 
     async def add_class(self, request: Request) -> Response:
-        wanted = await _read(request, _Class)
+        wanted = await read_message(request, _Class)
         await run_in_threadpool(self._session.add_class, wanted.name)
         return await self.session(request)
 
     async def rounds(self, request: Request) -> Response:
-        order = await _read(request, _Order)
+        order = await read_message(request, _Order)
         if self._tuning is None:
             raise UserError("this model cannot be tuned on: open a run, or a base")
         await run_in_threadpool(self._tuning.start if order.do == "start" else self._tuning.stop)
@@ -119,20 +116,20 @@ class _Pages:
     async def image(self, request: Request) -> Response:
         index = request.path_params["index"]
         await run_in_threadpool(self._session.look_at, index)
-        return await _plain(tell_image, self._session, index)
+        return await plain(tell_image, self._session, index)
 
     async def act(self, request: Request) -> Response:
-        index, action = request.path_params["index"], await _read(request, Action)
+        index, action = request.path_params["index"], await read_message(request, Action)
         await run_in_threadpool(act, self._session, index, action)
         known = request.query_params.get("known", "")
         number = int(known) if known.isdecimal() and len(known) < 10 else -1
-        return await _plain(tell_image, self._session, index, number)
+        return await plain(tell_image, self._session, index, number)
 
     async def ask(self, request: Request) -> Response:
-        index, asked = request.path_params["index"], await _read(request, _Question)
+        index, asked = request.path_params["index"], await read_message(request, _Question)
         parts = (index, asked.number, asked.strength, asked.quick)
         answers = await run_in_threadpool(self._session.answer, *parts)
-        return await _plain(tell_answers, answers, asked.number)
+        return await plain(tell_answers, answers, asked.number)
 
     async def picture(self, request: Request) -> Response:
         content = await run_in_threadpool(self._session.picture, request.path_params["index"])
@@ -142,51 +139,6 @@ class _Pages:
         index, number = request.path_params["index"], request.path_params["number"]
         pixels = await run_in_threadpool(self._session.cutout, index, number)
         return Response(to_png(pixels), media_type="image/png")
-
-
-async def _read(request: Request, kind: Any) -> Any:
-    """The body of a request as one of our messages.
-
-    Raises:
-        UserError: it is none.
-    """
-    try:
-        return msgspec.json.decode(await request.body(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"this request is none of the page's: {error}") from error
-    except ClientDisconnect as error:
-        raise HTTPException(413, "too long") from error
-
-
-async def _plain(tell: Callable[..., Any], *arguments: Any) -> Response:
-    told = await run_in_threadpool(lambda: msgspec.json.encode(tell(*arguments)))
-    return Response(told, media_type="application/json")
-
-
-def _told(endpoint: Endpoint) -> Endpoint:
-    """What a person can put right is told; nothing that a request brings ends the server."""
-
-    async def telling(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except UserError as error:
-            return _error(str(error), 400)
-
-    return telling
-
-
-async def _refused(request: Request, error: HTTPException) -> Response:
-    return _error(error.detail, error.status_code)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    log.error("a request failed", exc_info=error)
-    return _error(f"samtune failed at this ({type(error).__name__}); its terminal says more", 500)
-
-
-def _error(text: str, status: int) -> Response:
-    told = msgspec.json.encode({"error": text})
-    return Response(told, status, media_type="application/json")
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -84,14 +84,13 @@ def loop(
     Args:
         annotations: folder that `samtune open` has written.
         model: run or base that the first round starts from.
-        budget: time for all of the round: 60s, 5m.
+        budget: time for all of the round: 60s, 5m; or steps of its training: 60 steps.
         seed: number that fixes all that is random.
 
     Raises:
         UserError: too little was accepted, or the model is none that can be tuned on.
     """
     from samtune.page.rounds import Round, present_model, read_rounds, write_rounds
-    from samtune.training.budget import seconds_of
 
     began, folder = time.monotonic(), Path(annotations)
     rounds = read_rounds(folder)
@@ -99,10 +98,9 @@ def loop(
     number = len(rounds) + 1
     place = folder / "rounds" / f"{number:03d}"
     trained_on, held_out, reading = _snapshot(folder, place / "data")
-    seconds = seconds_of(budget)
     run = fit(
         _data(present, place / "data", reading),
-        run=_free(place), budget=f"{max(_LEAST_SECONDS, seconds * _TRAINING_SHARE):g}s", seed=seed,
+        run=_free(place), budget=_of_training(budget), seed=seed,
         check=False, choose=False, **_model(present),
     )  # fmt: skip
     sentence, is_used, reached = _judged(present, run, seed)
@@ -112,6 +110,19 @@ def loop(
     )  # fmt: skip
     write_rounds(folder, [*rounds, made])
     return LoopResult([*rounds, made])
+
+
+def _of_training(budget: str) -> str:
+    """What training gets of the budget of a round; steps are all its own.
+
+    Raises:
+        UserError: it is no budget.
+    """
+    from samtune.training.budget import seconds_of, steps_of
+
+    if steps_of(budget):
+        return budget
+    return f"{max(_LEAST_SECONDS, seconds_of(budget) * _TRAINING_SHARE):g}s"
 
 
 def _free(place: Path) -> Path:

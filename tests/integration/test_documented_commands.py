@@ -135,6 +135,9 @@ CALLS = {
             "out": "prelabels/coco.json",
         },
     ),
+    "samtune serve runs/mine --images my_data/images": (
+        "serve", {"model": "runs/mine", "images": IMAGES},
+    ),
     "samtune export runs/mine --to adapter --out exports/adapter": (
         "export", {"model": "runs/mine", "to": "adapter", "out": "exports/adapter"},
     ),
@@ -328,9 +331,9 @@ def test_commands_are_found_in_blocks_of_any_kind():
 
 
 FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
-# of scripts/benchmark, of torchrun and of sbatch
+# of scripts/benchmark, of torchrun, of sbatch and of cvat-cli
 OTHERS = {"--threads", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
-          "--ntasks", "--gpus", "--minutes", "--help", "--help-all"}  # fmt: skip
+          "--ntasks", "--gpus", "--minutes", "--function", "--help", "--help-all"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import samtune
 from samtune.errors import UserError
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.page.rounds import read_rounds
-from samtune.tasks.loop import _snapshot
+from samtune.tasks.loop import _of_training, _snapshot
 from tests.conftest import draw_discs
 
 
@@ -70,3 +70,16 @@ def test_rounds_go_on_from_what_helped_and_the_held_out_are_never_trained_on(ann
     )
     is_tuned = first.is_used or second.is_used
     assert opened.session.answering.names == (("base", "tuned") if is_tuned else ("base",))
+
+
+@pytest.mark.parametrize(
+    ("budget", "of_training"),
+    [("60s", "30s"), ("5m", "150s"), ("4s", "5s"), ("60 steps", "60 steps")],
+)
+def test_training_gets_half_of_the_time_or_all_of_the_steps(budget, of_training):
+    assert _of_training(budget) == of_training
+
+
+def test_a_budget_that_is_none_is_told():
+    with pytest.raises(UserError, match="give a time"):
+        _of_training("soon")

@@ -28,6 +28,7 @@ from samtune.data.annotation_shapes import (
     fill,
     rotated,
 )
+from samtune.data.brush_code import decode_brush
 from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
 from samtune.data.label_studio_file import (
     AREAS,
@@ -267,46 +268,3 @@ def _corners(kind: str, value: dict[str, Any], hw: tuple[int, int]) -> Points:
     a, b = (float(side) for side in np.array([value[name] for name in sides], np.float64) * share)
     shape = box_corners(x, y, x + a, y + b) if kind == "rectangle" else ellipse_corners(x, y, a, b)
     return rotated(shape, float(value.get("rotation") or 0), (x, y))
-
-
-def decode_brush(code: list[int], hw: tuple[int, int]) -> MaskArray:
-    """Where a brush stroke is not transparent, (H, W).
-
-    The code is that of https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack, a string
-    of bits: 32 for the number of values, 5 for the bits of a value less 1, four times 4 for the bits of
-    a length less 1. Then runs: a bit that says whether one value is repeated, 2 that choose among the
-    four, the length less 1, and the value or values. Values are red, green, blue and alpha in turn.
-
-    Raises:
-        ValueError: it is damaged, or not of this size.
-    """
-    bits = np.unpackbits(np.array(code, np.uint8))
-    place = 0
-
-    def take(number: int) -> int:
-        nonlocal place
-        place += number
-        if place > len(bits):
-            raise ValueError("its run-length code is cut off")
-        return int("".join(map(str, bits[place - number : place].tolist())), 2)
-
-    total, width = take(32), take(5) + 1
-    if total != 4 * hw[0] * hw[1]:
-        raise ValueError(f"its run-length code is of {total} values, not {hw[1]}x{hw[0]}x4")
-    lengths = [take(4) + 1 for _ in range(4)]
-    values, done = np.zeros(total, np.bool_), 0
-    while done < total:
-        is_run = take(1)
-        end = done + take(lengths[take(2)]) + 1
-        if end > total:
-            raise ValueError("its run-length code is longer than it says")
-        if is_run:
-            values[done:end] = take(width) > 0
-        else:
-            number = width * (end - done)
-            place += number
-            if place > len(bits):
-                raise ValueError("its run-length code is cut off")
-            values[done:end] = bits[place - number : place].reshape(-1, width).any(axis=1)
-        done = end
-    return values.reshape(*hw, 4)[..., 3].copy()

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from samtune.data.brush_code import decode_brush, encode_brush
 from samtune.data.formats import open_splits, recognise
-from samtune.data.readers.label_studio import LabelStudio, decode_brush
+from samtune.data.readers.label_studio import LabelStudio
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
@@ -124,6 +125,20 @@ def test_the_brush_s_code_has_lengths_of_any_width(lengths):
     mask = np.random.default_rng(0).random((3, 50)) < 0.4
     mask[:, 10:30] = True
     np.testing.assert_array_equal(decode_brush(brush_code(stroke(mask), lengths), (3, 50)), mask)
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask=arrays.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 90))))
+def test_a_mask_written_as_a_stroke_is_read_as_it_was(mask):
+    code = encode_brush(mask)
+    assert all(type(each) is int and 0 <= each < 256 for each in code)
+    np.testing.assert_array_equal(decode_brush(code, mask.shape), mask)
+
+
+def test_long_runs_are_written_as_several():
+    mask = np.ones((300, 400), bool)  # 480,000 values: a length has 16 bits at most
+    mask[-1, -1] = False
+    np.testing.assert_array_equal(decode_brush(encode_brush(mask), mask.shape), mask)
 
 
 @settings(max_examples=200, deadline=None)
