@@ -14,6 +14,7 @@ from samtune.page.state import History, Work
 from samtune.reading import Reading
 from samtune.types import Sample
 
+_LONGEST_NAME = 200
 # Of the images with objects one in so many is held out for testing, unless their data set has splits.
 _HELD_OUT_EVERY = 4
 
@@ -94,6 +95,19 @@ class Keeping:
             if not state.is_empty or state.replaces or is_touched or is_done:
                 prompts[work.image_id] = to_remember(state, is_touched or is_done)
         self.annotations.write_session({"classes": self.classes, "prompts": prompts})
+
+    def class_name(self, name: str) -> str:
+        """A name as a class has it; the first class where it is empty.
+
+        Raises:
+            UserError: it cannot be the name of a class.
+        """
+        name = " ".join(name.split())
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise UserError(
+                f"a class is named by up to {_LONGEST_NAME} characters that can be read"
+            )
+        return name or self.classes[0]
 
     @property
     def trained_on(self) -> set[str]:

@@ -9,8 +9,9 @@ from samtune.page.annotations import SPLITS
 from samtune.page.answering import Candidate
 from samtune.page.mask_message import MaskMessage
 from samtune.page.parts import SceneWindows
+from samtune.page.questions import Answers
 from samtune.page.rounds import Tuning
-from samtune.page.session import Answers, Session
+from samtune.page.session import Session
 from samtune.page.state import Accepted
 
 Plain = dict[str, Any]

@@ -162,9 +162,9 @@ def open(
         UserError: there are no images, or the folder holds something else.
     """
     from samtune.page.images import open_images
+    from samtune.page.prelabels import Prelabels
     from samtune.page.rounds import present_model, read_rounds
     from samtune.page.session import Session
-    from samtune.page.suggesting import Prelabels
 
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     paths = [Path(image) for image in images]

@@ -12,10 +12,10 @@ from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
-from samtune.page.answering import iou_with, object_meant
 from samtune.page.images import open_images
+from samtune.page.prelabels import Prelabels
 from samtune.page.session import Session
-from samtune.page.suggesting import Prelabels
+from samtune.page.truth import iou_with, object_meant
 from samtune.page.turns import Turns
 from samtune.types import Prompt
 from tests.conftest import write_discs

@@ -7,9 +7,9 @@
 import { api } from "./api.js";
 
 export class Asking {
-  // `does` shows: image(told), answers(told or null), waiting(bool), failed(error).
-  constructor(does) {
-    this.does = does;
+  // `does`, set by whoever shows it: image(told), answers(told or null), waiting(bool), failed(error).
+  constructor() {
+    this.does = null;
     this.image = null;
     this.answers = null;
     this.strength = 1;
