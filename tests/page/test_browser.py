@@ -128,6 +128,76 @@ def assert_it_comes_back(page, session, mask):
         thread.join()
 
 
+@pytest.fixture
+def served(page, open_it):
+    """The page of a session that is opened here."""
+    from samtune.page.server import build_server, listen
+
+    session, listening = open_it(focus="off"), listen("127.0.0.1", 0)
+    server = build_server(session, listening, "here")
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/here/")
+    page.locator("#image-name", has_text="p0").wait_for()
+    yield session
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_polygon_adds_to_the_mask_and_takes_away_from_it(page, served):
+    expected = np.zeros((90, 120), np.bool_)
+
+    def corners(*places):
+        for x, y in places:  # at the corner of a pixel: half a pixel before its middle
+            page.mouse.click(*place_of(page, x - 0.5, y - 0.5))
+
+    def mended():
+        page.wait_for_function("document.getElementById('accept').textContent === 'Accept'")
+        page.locator("#accept:not([disabled])").wait_for()
+        return served.state(0).hand.whole((90, 120))
+
+    page.keyboard.press("l")
+    corners((10, 10), (50, 10), (50, 40), (90, 80))
+    page.keyboard.press("z")  # the last corner, which comes back, and goes again
+    page.keyboard.press("Shift+Z")
+    page.keyboard.press("z")
+    corners((10, 40))
+    page.keyboard.press("Enter")
+    expected[10:40, 10:50] = True
+    assert np.array_equal(mended(), expected)
+    corners((20, 20), (30, 20), (30, 30))
+    x, y = place_of(page, 19.5, 29.5)
+    page.keyboard.down("Alt")
+    page.mouse.dblclick(x, y)
+    page.keyboard.up("Alt")
+    page.locator("#take-away").wait_for(state="hidden")
+    page.wait_for_function("!document.querySelector('#undo').disabled")
+    expected[20:30, 20:30] = False
+    mended()
+    page.keyboard.press("Enter")
+    page.locator("#objects .number", has_text="1").wait_for()
+    assert np.array_equal(served.masks_of(0)[1], expected)
+    assert served.state(0).objects[0].by == "hand"
+
+
+def test_a_polygon_is_drawn_by_keys_alone_and_dropped(page, served):
+    page.locator(".pane.tuned .overlay").focus()
+    page.keyboard.press("l")
+    for key in ("ArrowLeft", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(f"Shift+{key}")
+        page.keyboard.press(".")
+    page.locator("#take-away").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#take-away").wait_for(state="hidden")
+    assert served.state(0).is_empty
+    for key in ("ArrowUp", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(f"Shift+{key}")
+        page.keyboard.press(".")
+    page.keyboard.press("Enter")
+    page.locator("#accept:not([disabled])", has_text="Accept").wait_for()
+    assert served.state(0).hand.area > 0
+
+
 NOTEBOOK = """
 <div id="cell"></div>
 <script type="module">

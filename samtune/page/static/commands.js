@@ -3,7 +3,8 @@
 import { find, press } from "./dom.js";
 import { layOut, redraw } from "./drawing.js";
 import { finish, refresh, step } from "./going.js";
-import { asking, isTuned, isTunedShown, page, viewport } from "./page.js";
+import { closePolygon, dropPolygon, redoCorner, undoCorner } from "./mending.js";
+import { asking, isMakingPolygon, isTuned, isTunedShown, page, viewport } from "./page.js";
 import { accept, clickAtCursor, drop, findEverything, firstSuggested, moveCursor, take } from "./prompting.js";
 import { chooseClass, chooseMasks, showActions } from "./showing.js";
 
@@ -21,14 +22,15 @@ export function setView(view) {
 }
 
 const COMMANDS = {
-  accept: () => !find("accept").disabled && accept(),
+  accept: () => (isMakingPolygon() ? closePolygon(false) : !find("accept").disabled && accept()),
+  "take away": () => isMakingPolygon() && closePolygon(true),
   "accept base": () => asking.answers && accept("base"),
-  clear: () => (find("clear").disabled ? setMode("inside") : asking.act({ do: "clear" })),
-  undo: () => asking.act({ do: "undo" }).then(refresh),
-  redo: () => asking.act({ do: "redo" }).then(refresh),
+  clear: () => (isMakingPolygon() ? dropPolygon() : find("clear").disabled ? setMode("inside") : asking.act({ do: "clear" })),
+  undo: () => undoCorner() || asking.act({ do: "undo" }).then(refresh),
+  redo: () => redoCorner() || asking.act({ do: "redo" }).then(refresh),
   next: () => step(1), previous: () => step(-1), done: finish,
   inside: () => setMode("inside"), outside: () => setMode("outside"), box: () => setMode("box"),
-  brush: () => setMode("brush"), erase: () => setMode("erase"), move: () => setMode("move"),
+  brush: () => setMode("brush"), erase: () => setMode("erase"), polygon: () => setMode("polygon"), move: () => setMode("move"),
   fit: () => { viewport.fit(); redraw(true); },
   larger: () => { viewport.zoom(1.3); redraw(true); },
   smaller: () => { viewport.zoom(1 / 1.3); redraw(true); },

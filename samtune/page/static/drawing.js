@@ -76,7 +76,13 @@ function marks() {
   const image = asking.image ?? { clicks: [], box: null };
   const isBrush = isPainting() && page.hover;
   return {
-    clicks: [...image.clicks, ...page.pending], box: page.dragged ?? image.box, cursor: page.cursor,
+    clicks: [...image.clicks, ...page.pending], box: page.dragged ?? image.box, cursor: page.cursor, polygon: polygonMarks(),
     brush: isBrush ? { x: page.hover[0], y: page.hover[1], radius: brushRadius() } : null,
   };
+}
+
+// With the place where the pointer would set the next corner.
+function polygonMarks() {
+  const { corners } = page.polygon, next = page.mode === "polygon" && page.hover ? [viewport.corner(...page.hover)] : [];
+  return { corners, next: corners.length ? next : [] };
 }

@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { find } from "./dom.js";
 import { redraw, layOut } from "./drawing.js";
+import { dropPolygon } from "./mending.js";
 import { asking, isTuned, note, page, panes, viewport } from "./page.js";
 import { showSidePanels, tell } from "./showing.js";
 
@@ -17,6 +18,7 @@ export async function open(index) {
     page.bitmap?.close?.();
     page.bitmap = bitmap;
     page.cursor = null;
+    if (before !== index) dropPolygon();
     viewport.size = [bitmap.width, bitmap.height];
     if (before !== index) viewport.fit();
     showSidePanels();

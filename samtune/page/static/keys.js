@@ -9,25 +9,27 @@ export const KEYS = [
   ["Shift+1 … 9", "choose a class"],
   ["G", "find everything"],
   ["K, X", "accept, reject the first suggestion"],
-  ["Z, Shift+Z", "undo, redo"],
+  ["Z, Shift+Z", "undo, redo (of a polygon: its last corner)"],
   ["Esc", "drop the prompt"],
   ["N, P", "next, previous image"],
   ["D", "done, go on to the next"],
   ["C O B", "click inside, outside, drag a box"],
   ["R E", "brush, erase"],
+  ["L", "polygon: each click sets a corner"],
+  ["Enter, Alt+Enter", "close the polygon: add it, take it away"],
   ["[ ]", "smaller, larger brush"],
   ["H, space", "move the image"],
   ["+ − F", "larger, smaller, whole image"],
   ["V", "both, base, tuned, difference"],
   ["M", "hide and show the masks"],
   ["Arrows", "move a cross (Shift: further)"],
-  [". ,", "click inside, outside at the cross"],
+  [". ,", "click inside, outside at the cross; or a corner there"],
   ["?", "this list"],
 ];
 
 const PLAIN = {
   enter: "accept", escape: "clear", n: "next", p: "previous", d: "done", c: "inside", o: "outside",
-  b: "box", r: "brush", e: "erase", h: "move", f: "fit", v: "view", z: "undo", y: "redo", m: "masks", g: "find", k: "take", x: "drop",
+  b: "box", r: "brush", e: "erase", l: "polygon", h: "move", f: "fit", v: "view", z: "undo", y: "redo", m: "masks", g: "find", k: "take", x: "drop",
   "+": "larger", "=": "larger", "-": "smaller", "[": "thinner", "]": "thicker", ".": "here", ",": "not here",
   "?": "help", arrowleft: "left", arrowright: "right", arrowup: "up", arrowdown: "down",
 };
@@ -49,7 +51,7 @@ function meaning(event) {
     if (key === "z") return event.shiftKey ? "redo" : "undo";
     return key === "y" ? "redo" : "";
   }
-  if (event.altKey) return "";
+  if (event.altKey) return key === "enter" ? "take away" : "";
   const digit = /^Digit([1-9])$/.exec(event.code);
   if (digit && event.shiftKey) return `class ${digit[1]}`;
   if (/^[1-3]$/.test(event.key)) return `candidate ${event.key}`;

@@ -7,8 +7,8 @@ import { find, press } from "./dom.js";
 import { layOut, measureRoom, redraw } from "./drawing.js";
 import { open, refresh, toggleDrawer } from "./going.js";
 import { fillKeyList, listenToKeys } from "./keys.js";
-import { stroke, strokeEnd } from "./mending.js";
-import { asking, isPainting, isTuned, narrow, note, page, panes, viewport } from "./page.js";
+import { setCorner, stroke, strokeEnd } from "./mending.js";
+import { asking, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, viewport } from "./page.js";
 import { listen } from "./pointer.js";
 import { accept, allSuggested, boxOf, carry, clickAt, drop, findEverything, take } from "./prompting.js";
 import { chooseClass, does, showPlace, showSidePanels, tell } from "./showing.js";
@@ -18,7 +18,7 @@ const POLL = 2500;
 const TITLES = { base: "Base", tuned: "Tuned", difference: "Difference" };
 const BUTTONS = {
   undo: "undo", redo: "redo", clear: "clear", accept: "accept", done: "done", next: "next", previous: "previous",
-  "zoom-in": "larger", "zoom-out": "smaller", "zoom-fit": "fit", help: "help",
+  "zoom-in": "larger", "zoom-out": "smaller", "zoom-fit": "fit", help: "help", "take-away": "take away",
 };
 
 Object.assign(does, {
@@ -37,8 +37,8 @@ function wirePanes() {
       boxing: (corners) => { page.dragged = corners ? boxOf(corners) : null; redraw(); },
       move: (dx, dy) => { viewport.move(dx, dy); redraw(true); },
       zoom: (factor, x, y) => { viewport.zoom(factor, x, y); redraw(true); },
-      stroke, strokeEnd,
-      hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (isPainting()) redraw(); },
+      stroke, strokeEnd, corner: setCorner,
+      hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (isPainting() || isMakingPolygon()) redraw(); },
     });
   }
 }

@@ -10,7 +10,7 @@ export const panes = {};
 export const page = {
   session: null, bitmap: null, mode: "inside", view: "both", filter: "all", className: "", candidate: null,
   isWaiting: false, isSpace: false, cursor: null, hover: null, dragged: null, pending: [], painted: null,
-  chosen: 0, trail: [], areMasksShown: true, masks: {}, objects: [], suggested: [], hand: null,
+  polygon: { corners: [], undone: [] }, chosen: 0, trail: [], areMasksShown: true, masks: {}, objects: [], suggested: [], hand: null,
 };
 // What is told by it is shown by `showing.js`.
 export const asking = new Asking();
@@ -18,6 +18,7 @@ export const asking = new Asking();
 export const isTuned = () => page.session.contestants.includes("tuned");
 export const isTunedShown = () => page.session && isTuned() && page.view !== "base";
 export const isPainting = () => page.mode === "brush" || page.mode === "erase";
+export const isMakingPolygon = () => page.polygon.corners.length > 0;
 export const brushRadius = () => Number(find("brush-size").value) / 2 + 0.01;
 
 export function shownPanes() {

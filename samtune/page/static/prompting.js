@@ -3,6 +3,7 @@
 import { find } from "./dom.js";
 import { redraw } from "./drawing.js";
 import { refresh } from "./going.js";
+import { addCorner } from "./mending.js";
 import { asking, isTunedShown, note, page, viewport } from "./page.js";
 
 function click(x, y, inside) {
@@ -65,6 +66,7 @@ export function moveCursor(dx, dy, isFar) {
 
 export function clickAtCursor(inside) {
   if (!page.cursor) return moveCursor(0, 0, false);
+  if (page.mode === "polygon") return addCorner(page.cursor.map((value) => value + 0.5));
   return click(Math.round(100 * page.cursor[0]) / 100, Math.round(100 * page.cursor[1]) / 100, inside);
 }
 

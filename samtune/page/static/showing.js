@@ -4,7 +4,7 @@ import { api } from "./api.js";
 import { find, make, share } from "./dom.js";
 import { redraw } from "./drawing.js";
 import { Mask } from "./masks.js";
-import { asking, isTuned, isTunedShown, page, panes, viewport } from "./page.js";
+import { asking, isMakingPolygon, isTuned, isTunedShown, page, panes, viewport } from "./page.js";
 import { showCandidates, showClasses, showObjects, showQueue, showSuggested } from "./panels.js";
 import { showRounds } from "./rounds.js";
 
@@ -123,13 +123,14 @@ export function showSidePanels() {
 export function showActions() {
   const image = asking.image, offer = asking.answers?.offers[isTunedShown() ? "tuned" : "base"];
   const hasHand = Boolean(page.hand || page.painted);
-  const canAccept = hasHand || Boolean(asking.answers);
-  find("undo").disabled = !image?.canUndo;
-  find("redo").disabled = !image?.canRedo;
-  find("clear").disabled = !image || !(image.clicks.length || image.box || hasHand);
+  const isPolygon = isMakingPolygon(), canAccept = isPolygon || hasHand || Boolean(asking.answers);
+  find("undo").disabled = !(isPolygon || image?.canUndo);
+  find("redo").disabled = !(page.polygon.undone.length || image?.canRedo);
+  find("clear").disabled = !image || !(isPolygon || image.clicks.length || image.box || hasHand);
+  find("take-away").hidden = !isPolygon;
   find("carry").disabled = !image || !(image.clicks.length || image.box);
   find("accept").disabled = !canAccept;
-  find("accept").textContent = image?.replaces ? "Replace" : "Accept";
+  find("accept").textContent = isPolygon ? "Add area" : image?.replaces ? "Replace" : "Accept";
   showCandidates(hasHand ? null : offer, page.candidate, (place) => { page.candidate = place; chooseMasks(); });
 }
 

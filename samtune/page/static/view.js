@@ -3,6 +3,8 @@
 // Pixels of the screen are image pixels times `scale`, plus an offset. Coordinates of prompts are those of
 // pixel centres: (0, 0) is the middle of the top-left pixel, half a pixel inside the image's corner.
 
+import { HAND, css } from "./colours.js";
+
 const MOST = 64;
 
 export class Viewport {
@@ -119,7 +121,7 @@ export class Pane {
     this._drawMarks(context, viewport, marks);
   }
 
-  _drawMarks(context, viewport, { clicks, box, cursor, brush }) {
+  _drawMarks(context, viewport, { clicks, box, cursor, brush, polygon }) {
     if (box) {
       const [x0, y0] = viewport.toScreen(box[0] - 0.5, box[1] - 0.5);
       const [x1, y1] = viewport.toScreen(box[2] + 0.5, box[3] + 0.5);
@@ -130,6 +132,7 @@ export class Pane {
       }
     }
     for (const [x, y, isInside] of clicks) this._drawClick(context, ...viewport.toScreen(x, y), isInside);
+    if (polygon.corners.length) this._drawPolygon(context, viewport, polygon);
     if (cursor) this._drawCross(context, ...viewport.toScreen(...cursor));
     if (brush) {
       context.strokeStyle = "rgba(255, 255, 255, 0.9)";
@@ -160,6 +163,28 @@ export class Pane {
       context.lineTo(x, y + 3.5);
     }
     context.stroke();
+  }
+
+  _drawPolygon(context, viewport, { corners, next }) {
+    const places = [...corners, ...next].map(([x, y]) => viewport.toScreen(x - 0.5, y - 0.5));
+    context.beginPath();
+    for (const place of places) context.lineTo(...place);
+    context.fillStyle = `rgba(${HAND.join()}, 0.25)`;
+    context.fill("evenodd");
+    for (const [colour, width] of [["rgba(0, 0, 0, 0.6)", 4], [css(HAND), 2]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.stroke();
+    }
+    places.slice(0, corners.length).forEach(([x, y], place) => {
+      context.beginPath();
+      context.arc(x, y, place ? 3.5 : 5.5, 0, 2 * Math.PI);
+      context.fillStyle = "#fff";
+      context.fill();
+      context.lineWidth = 2;
+      context.strokeStyle = css(HAND);
+      context.stroke();
+    });
   }
 
   _drawCross(context, x, y) {
