@@ -79,6 +79,14 @@ class Drop(_Action):
     numbers: list[int]
 
 
+class TakeEverywhere(_Action):
+    number: int
+
+
+class DropEverywhere(_Action):
+    number: int
+
+
 class Mark(_Action):
     status: Status
 
@@ -89,7 +97,7 @@ class Hold(_Action):
 
 Action = (
     Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | Name
-    | Find | Carry | Take | Drop | Mark | Hold
+    | Find | Carry | Take | Drop | TakeEverywhere | DropEverywhere | Mark | Hold
 )  # fmt: skip
 
 
@@ -128,6 +136,10 @@ def act(session: Session, index: int, action: Action) -> None:
             session.take(index, numbers)
         case Drop(numbers):
             session.drop(index, numbers)
+        case TakeEverywhere(number):
+            session.take_everywhere(number)
+        case DropEverywhere(number):
+            session.drop_everywhere(number)
         case Mark(status):
             session.set_status(index, status)
         case Hold(is_held_out):

@@ -16,6 +16,7 @@ whose other files are made anew when the folder is opened again.
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,14 @@ class Annotations:
             self.entries |= {} if before is None else {entry.image_id: before}
             raise
         self.write_others(entry, image, before)
+
+    def restore(self, entries: Mapping[str, Entry]) -> None:
+        """Go back to entries that were known, in the files as far as these can be written."""
+        changed = [name for name, each in self.entries.items() if each is not entries.get(name)]
+        self.entries = dict(entries)
+        with suppress(OSError):
+            for is_held_out in SPLITS if changed else ():
+                self._write_coco(is_held_out, changed[-1])
 
     def write_session(self, content: Mapping[str, Any]) -> None:
         """Keep what is no annotation."""

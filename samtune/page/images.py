@@ -11,6 +11,7 @@ from samtune.data.formats import find_format, open_splits
 from samtune.data.geo.finding import RASTER_SUFFIXES
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.data.source import Joined, Record, Source
+from samtune.data.volumes.tiff_stack import is_stack
 from samtune.data.volumes.voxels import ITK, NIFTI
 from samtune.errors import UserError
 from samtune.files import is_file, is_folder
@@ -108,7 +109,7 @@ def _parts_of(file: Path, reading: Reading) -> Source | None:
         UserError: the volume cannot be read.
     """
     name = file.name.lower()
-    if name.endswith((*NIFTI, *ITK)):
+    if name.endswith((*NIFTI, *ITK)) or is_stack(file):
         return VolumeSlices(file, reading)
     if not name.endswith(RASTER_SUFFIXES) or find_spec("rasterio") is None:
         return None

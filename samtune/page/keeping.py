@@ -7,10 +7,10 @@ from samtune.data.source import Source
 from samtune.errors import UserError
 from samtune.images.writing import write_image
 from samtune.page.annotations import Annotations, Entry
-from samtune.page.parts import SceneWindows, write_map
 from samtune.page.remembering import remembered, to_remember
 from samtune.page.rounds import read_rounds
 from samtune.page.state import History, Work
+from samtune.page.wholes import write_whole
 from samtune.reading import Reading
 from samtune.types import Sample
 
@@ -77,13 +77,11 @@ class Keeping:
         hw, objects = (image.shape[0], image.shape[1]), work.history.state.objects
         entry = Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
         self.annotations.write(entry, image)
-        if isinstance(self._source, SceneWindows):
-            placed = [
-                (place, made)
-                for place, each in enumerate(self._works)
-                for made in each.history.state.objects
-            ]
-            write_map(self.out / "objects.gpkg", self._source, placed)
+
+    def write_whole(self) -> None:
+        """Keep the objects of all parts of a scene or of a volume together."""
+        objects = [work.history.state.objects for work in self._works]
+        write_whole(self.out, self._source, objects)
 
     def write_session(self) -> None:
         """Keep prompts that were begun, and classes."""

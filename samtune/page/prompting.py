@@ -8,7 +8,9 @@ from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.page.changes import Changes
 from samtune.page.images import Images
 from samtune.page.keeping import Keeping
+from samtune.page.numbering import Numbering
 from samtune.page.parts import VolumeSlices
+from samtune.page.planes import Planes
 from samtune.page.prelabels import Prelabelled, Prelabels
 from samtune.page.queue import Queue
 from samtune.page.samples import Samples
@@ -44,9 +46,22 @@ class Prompting:
         self._prelabelled = Prelabelled(prelabels, records)
         self.queue = Queue(self.works, self._prelabelled.trusts, self.is_stack)
         self._samples = Samples(images.source)
+        self._numbering = Numbering(self.works, self.is_stack)
         self.kept = Keeping(out, images.source, self.works, reading, self._samples.sample)
         self._changes = Changes(self.works, self.kept)
         self.current = len(self.works) // 2 if self.is_stack else self.queue.order()[0]
+
+    @property
+    def planes(self) -> Planes:
+        """The planes of the volume whose slices these are.
+
+        Raises:
+            UserError: they are of none.
+        """
+        source = self.images.source
+        if not isinstance(source, VolumeSlices):
+            raise UserError("these images are no slices of a volume, which would have planes")
+        return Planes(source.stack)
 
     @property
     def is_stack(self) -> bool:
@@ -130,12 +145,12 @@ class Prompting:
 
     def undo(self, index: int) -> int:
         """Go back by one change of whatever kind."""
-        with self._changes.changing(index) as work:
-            work.history.undo()
-            return work.history.number
+        with self._changes.changing([index]):
+            self.works[index].history.undo()
+            return self.works[index].history.number
 
     def redo(self, index: int) -> int:
         """Take back the last undo."""
-        with self._changes.changing(index) as work:
-            work.history.redo()
-            return work.history.number
+        with self._changes.changing([index]):
+            self.works[index].history.redo()
+            return self.works[index].history.number

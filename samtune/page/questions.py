@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from samtune.data.volumes.slices import SliceStack
 from samtune.errors import UserError
 from samtune.evaluation.contestants import TUNED
 from samtune.inference.prelabel.placed_mask import placed_iou
@@ -12,7 +14,7 @@ from samtune.page.answering import Answering, Candidate, Offer
 from samtune.page.state import Accepted, By, Work
 from samtune.page.truth import object_meant
 from samtune.page.turns import Turns
-from samtune.types import Sample
+from samtune.types import Prompt, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,3 +116,10 @@ class Questions:
         image = self._sample(index).image
         with self.turns.taken(is_urgent=True):
             return self.answering.find_everything(image, name, work.history.state.objects)
+
+    def carry(
+        self, stack: SliceStack, number: int, prompt: Prompt
+    ) -> dict[int, tuple[dict[str, Any], float]]:
+        """An object through the slices of a volume: run lengths and expected IoU by slice."""
+        with self.turns.taken(is_urgent=True):
+            return self.answering.carry(stack, number, prompt)

@@ -22,8 +22,9 @@ from samtune.errors import UserError
 from samtune.page.actions import Action, act
 from samtune.page.guard import Guard
 from samtune.page.rounds import Tuning
+from samtune.page.samples import quick_png
 from samtune.page.session import Session
-from samtune.page.told import tell_answers, tell_image, tell_session
+from samtune.page.told import tell_answers, tell_image, tell_plane, tell_session
 
 log = logging.getLogger(__name__)
 # Seconds between looks whether there is something to do ahead.
@@ -79,6 +80,8 @@ def build_pages(session: Session, tuning: Tuning | None = None) -> Starlette:
         Route("/api/images/{index:int}/ask", _told(pages.ask), methods=["POST"]),
         Route("/api/images/{index:int}/picture.png", _told(pages.picture)),
         Route("/api/images/{index:int}/objects/{number:int}.png", _told(pages.cutout)),
+        Route("/api/planes/{axis:int}/{number:int}", _told(pages.plane)),
+        Route("/api/planes/{axis:int}/{number:int}/picture.png", _told(pages.plane_picture)),
         Route("/{name}", pages.file),
     ]
     handlers: dict[Any, Any] = {HTTPException: _refused, Exception: _failed}
@@ -138,10 +141,24 @@ class _Pages:
         content = await run_in_threadpool(self._session.picture, request.path_params["index"])
         return Response(content, media_type="image/png")
 
+    async def plane(self, request: Request) -> Response:
+        return await _plain(tell_plane, self._session, *_plane_of(request))
+
+    async def plane_picture(self, request: Request) -> Response:
+        def made() -> bytes:
+            return quick_png(self._session.planes.picture(*_plane_of(request)))
+
+        return Response(await run_in_threadpool(made), media_type="image/png")
+
     async def cutout(self, request: Request) -> Response:
         index, number = request.path_params["index"], request.path_params["number"]
         pixels = await run_in_threadpool(self._session.cutout, index, number)
         return Response(to_png(pixels), media_type="image/png")
+
+
+def _plane_of(request: Request) -> tuple[int, int]:
+    """The axis that a plane lies across, and the number of the slice."""
+    return request.path_params["axis"], request.path_params["number"]
 
 
 async def _read(request: Request, kind: Any) -> Any:

@@ -9,26 +9,25 @@ Several threads may call it. What changes an image is done at once and in order;
 turn at the network, and one that was overtaken by another change is not answered any more.
 """
 
-from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from samtune.errors import UserError
-from samtune.inference.outputs import cutout
 from samtune.inference.settings import Focus
 from samtune.models.backend import Sam
 from samtune.page.ahead import Ahead
 from samtune.page.answering import Answering
+from samtune.page.changes import Change
 from samtune.page.images import Images
+from samtune.page.labelling import Labelling
 from samtune.page.parts import VolumeSlices
 from samtune.page.prelabels import Prelabels
-from samtune.page.prompting import Prompting
 from samtune.page.questions import Answers, Questions
-from samtune.page.state import Accepted, By, State, Status
-from samtune.types import ImageArray, MaskArray
+from samtune.page.state import Accepted, By, State
 
 
-class Session(Prompting):
+class Session(Labelling):
     """Images that are gone through with a model.
 
     Args:
@@ -133,28 +132,12 @@ class Session(Prompting):
             raise UserError("the mask is empty: click elsewhere, or draw a box")
         rle = mask.to_rle(self.hw(index))
         who: By = by or "hand"
-        return self._changes.change(index, lambda state: state.accepted(rle, name, who, score), now)
 
-    def edit(self, index: int, number: int) -> int:
-        """Take an object up again: what is accepted next takes its place."""
-        return self._changes.change(index, lambda state: state.editing(number))
+        def accept(state: State) -> State:
+            own = state.replaces or self._numbering.of(index, name, [rle])[0]
+            return state.accepted(Accepted(own, name, rle, who, score))
 
-    def delete(self, index: int, number: int) -> int:
-        """Remove an object."""
-        return self._changes.change(index, lambda state: state.without(number))
-
-    def name(self, index: int, number: int, name: str) -> int:
-        """Give an object another class."""
-        name = self.kept.class_name(name)
-        return self._changes.change(index, lambda state: state.named(number, name))
-
-    def add_class(self, name: str) -> None:
-        """Add a class that objects may be given."""
-        name = self.kept.class_name(name)
-        with self._changes.lock:
-            if name not in self.kept.classes:
-                self.kept.classes.append(name)
-                self.kept.write_session()
+        return self._changes.change(index, accept, now)
 
     def find_everything(self, index: int, name: str = "") -> int:
         """Suggest what an automatic search finds besides the objects, with the strength 1.
@@ -166,9 +149,18 @@ class Session(Prompting):
         Raises:
             UserError: the network answers with NaN.
         """
-        work = self.works[self._changes.require(index)]
-        found = self._questions.find_everything(index, work, self.kept.class_name(name))
-        return self._changes.change(index, lambda state: state.suggesting(found))
+        work, name = self.works[self._changes.require(index)], self.kept.class_name(name)
+        found = self._questions.find_everything(index, work, name)
+
+        def suggest(state: State) -> State:
+            numbers = list(range(1, len(found) + 1))
+            if self.is_stack:
+                numbers = self._numbering.of(index, name, [each.rle for each in found])
+            return state.suggesting(
+                replace(each, number=own) for each, own in zip(found, numbers, strict=True)
+            )
+
+        return self._changes.change(index, suggest)
 
     def carry(self, index: int, name: str = "") -> int:
         """Suggest the object that is prompted on a slice on all its neighbours too.
@@ -191,68 +183,17 @@ class Session(Prompting):
         if prompt is None:
             raise UserError("click on an object, or drag a box around it, before it is carried on")
         name = self.kept.class_name(name)
-        with self._questions.turns.taken(is_urgent=True):
-            masks = self.answering.carry(source.stack, index, prompt)
+        masks = self._questions.carry(source.stack, index, prompt)
+        own, by = self._numbering.free(index), self._questions.last_name
+        changes: dict[int, Change] = {index: State.cleared}
         for number, (rle, score) in masks.items():
-            self._suggest_one(number, rle, name, score)
-        return self._changes.change(index, State.cleared)
+            made = Accepted(own, name, rle, by, score)
+            changes[number] = partial(_carried, made, number == index)
+        self._changes.change_all(changes)
+        return self.works[index].history.number
 
-    def _suggest_one(self, index: int, rle: dict[str, Any], name: str, score: float) -> None:
-        def suggest(state: State) -> State:
-            number = 1 + max((each.number for each in state.suggested), default=0)
-            made = Accepted(number, name, rle, self._questions.last_name, score)
-            return state.suggesting((*state.suggested, made))
 
-        self._changes.change(index, suggest)
-
-    def take(self, index: int, numbers: Collection[int]) -> int:
-        """Accept suggestions."""
-        return self._changes.change(index, lambda state: state.taking(numbers))
-
-    def drop(self, index: int, numbers: Collection[int]) -> int:
-        """Reject suggestions."""
-        return self._changes.change(index, lambda state: state.dropping(numbers))
-
-    def set_status(self, index: int, status: Status) -> None:
-        """Say how far an image is."""
-        with self._changes.changing(index) as work:
-            work.status = status
-            self.kept.write(index)
-
-    def hold_out(self, index: int, is_held_out: bool) -> None:
-        """Say whether an image is for testing: then it is never trained on.
-
-        Raises:
-            UserError: it was trained on already.
-        """
-        work = self.works[self._changes.require(index)]
-        if is_held_out and work.image_id in self.kept.trained_on:
-            raise UserError(
-                f"{work.image_id} was trained on already: hold out an image that was not"
-            )
-        with self._changes.changing(index):
-            work.is_held_out = is_held_out
-            self.kept.write(index)
-
-    def cutout(self, index: int, number: int) -> ImageArray:
-        """An object alone as (h, w, 4) RGBA, cropped to it.
-
-        Raises:
-            UserError: there is no such object.
-        """
-        found = self.state(index).object(number)
-        return cutout(self.sample(index).image, found.mask.whole(self.hw(index)))
-
-    def masks_of(self, index: int) -> dict[int, MaskArray]:
-        """(H, W) boolean masks of the objects of an image, by number."""
-        hw = self.hw(index)
-        return {each.number: each.mask.whole(hw) for each in self.state(index).objects}
-
-    @property
-    def masks(self) -> dict[str, dict[int, MaskArray]]:
-        """`masks_of` each image that has objects, by its id."""
-        return {
-            work.image_id: self.masks_of(index)
-            for index, work in enumerate(self.works)
-            if work.history.state.objects
-        }
+def _carried(made: Accepted, is_prompted: bool, state: State) -> State:
+    """With an object that was carried there; the prompt that it comes from is done."""
+    state = state.cleared() if is_prompted else state
+    return state.suggesting((*state.suggested, made))

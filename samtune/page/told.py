@@ -8,7 +8,8 @@ from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.page.annotations import SPLITS
 from samtune.page.answering import Candidate
 from samtune.page.mask_message import MaskMessage
-from samtune.page.parts import SceneWindows
+from samtune.page.parts import SceneWindows, VolumeSlices
+from samtune.page.planes import tell_volume
 from samtune.page.questions import Answers
 from samtune.page.rounds import Tuning
 from samtune.page.session import Session
@@ -23,7 +24,7 @@ def tell_mask(mask: PlacedMask) -> Plain:
 
 def tell_session(session: Session, tuning: Tuning | None) -> Plain:
     """Model, classes, rounds, and the images in the order in which they are gone through."""
-    kept = session.kept.annotations
+    kept, source = session.kept.annotations, session.images.source
     with_objects = {
         name: sum(bool(each.objects) for each in kept.of_split(is_held_out))
         for is_held_out, name in SPLITS.items()
@@ -37,7 +38,7 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
         "classes": session.kept.classes,
         "folder": str(session.out),
         "hasTruth": session.images.has_truth,
-        "isStack": session.is_stack,
+        "volume": tell_volume(source.stack) if isinstance(source, VolumeSlices) else None,
         "current": session.current,
         "progress": session.queue.progress(),
         "images": [_tell_work(session, index) for index in session.queue.order()],
@@ -102,3 +103,10 @@ def tell_answers(answers: Answers | None, number: int) -> Plain:
 def _tell_candidate(candidate: Candidate) -> Plain:
     mask = tell_mask(candidate.mask)
     return {"score": candidate.score, "iou": candidate.iou, "mask": mask}
+
+
+def tell_plane(session: Session, axis: int, number: int) -> Plain:
+    """The objects that a slice across an axis of a volume shows."""
+    objects = [work.history.state.objects for work in session.works]
+    cuts = session.planes.cuts(axis, number, objects)
+    return {"objects": [{"name": each.name, "mask": tell_mask(mask)} for each, mask in cuts]}

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from samtune.data.formats import recognise
+from samtune.data.readers.volumes import Volumes
+from samtune.data.volumes.slices import slice_of
 from samtune.errors import UserError
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.page.images import Pictures, open_images
@@ -94,6 +97,93 @@ def test_an_object_is_carried_to_the_slices_around(volume, tuned, tmp_path):
     assert list(session.masks_of(4)) == [1]
 
 
+@pytest.fixture
+def uneven(tmp_path):
+    """A volume of 12 x 10 x 6 voxels of 1 x 1 x 4 mm, stored to the left and from the head down."""
+    nibabel = pytest.importorskip("nibabel")
+    voxels = np.random.default_rng(0).integers(0, 200, (12, 10, 6)).astype(np.int16)
+    affine = np.array([[-1, 0, 0, 5], [0, 1, 0, -7], [0, 0, -4, 9], [0, 0, 0, 1]], float)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "v_image.nii.gz")
+    return tmp_path / "v_image.nii.gz"
+
+
+def test_accepted_objects_become_labels_of_the_volume(uneven, tuned, tmp_path):
+    import nibabel
+
+    session = Session(tuned, True, open_images([uneven], Reading()), tmp_path / "kept")
+    # columns run from the right of the body (12 voxels), rows from its front (10 voxels)
+    mask = PlacedMask(2, 3, np.ones((3, 4), np.bool_))
+    for index in (1, 2):
+        session.mend(index, mask)
+        session.accept(index, "lesion")
+    session.mend(4, PlacedMask(0, 0, np.ones((1, 1), np.bool_)))
+    session.accept(4, "node")
+    assert [list(session.masks_of(n)) for n in range(6)] == [[], [1], [1], [], [2], []]
+    image = nibabel.load(uneven)
+    labels = nibabel.load(tmp_path / "kept" / "volume" / "labels" / "v.nii.gz")
+    assert np.array_equal(labels.affine, image.affine)
+    values = np.asarray(labels.dataobj)
+    expected = np.zeros((12, 10, 6), np.uint8)
+    # stored to the left: the first column is the first voxel; rows count the other way; so do slices
+    expected[3:7, 5:8, 3:5] = 1
+    expected[0, 9, 1] = 2
+    assert np.array_equal(values, expected)
+    session.name(2, 1, "tumour")
+    assert [session.state(n).object(1).name for n in (1, 2)] == ["tumour", "tumour"]
+    assert recognise(tmp_path / "kept" / "volume") == "volumes"
+    source = Volumes(tmp_path / "kept" / "volume")
+    samples = [source.read(n) for n in range(len(source))]
+    found = {n: name for sample in samples for n, name in sample.classes.items()}
+    assert found == {1: "tumour", 2: "node"}
+    assert sum(int((sample.labels == 1).sum()) for sample in samples) == 24
+    session.delete(4, 2)
+    assert np.asarray(nibabel.load(labels.get_filename()).dataobj).max() == 1
+
+
+def test_other_planes_show_the_same_voxels_and_objects(uneven, tuned, tmp_path):
+    session = Session(tuned, True, open_images([uneven], Reading()), tmp_path / "kept")
+    stack = session.images.source.stack
+    session.mend(1, PlacedMask(2, 3, np.ones((3, 4), np.bool_)))
+    session.accept(1, "lesion")
+    whole = np.zeros(stack.shape, np.bool_)
+    # columns and rows count from the other end of their axes
+    whole[12 - 7 : 12 - 3, 10 - 5 : 10 - 2, 1] = True
+    objects = [work.history.state.objects for work in session.works]
+    for axis in range(3):
+        for number in range(stack.shape[axis]):
+            seen = slice_of(whole, axis, number)
+            cuts = list(session.planes.cuts(axis, number, objects))
+            assert len(cuts) == seen.any()
+            for made, mask in cuts:
+                assert made.name == "lesion"
+                assert np.array_equal(mask.whole(seen.shape), seen)
+            assert session.planes.picture(axis, number).shape == (*seen.shape, 3)
+    with pytest.raises(UserError, match="no slice 6 across axis 2"):
+        session.planes.picture(2, 6)
+
+
+def test_a_carried_object_is_one_on_all_slices(volume, tuned, tmp_path):
+    session = Session(tuned, True, open_images([volume], Reading()), tmp_path / "kept")
+    session.drag_box(4, [20, 20, 40, 40])
+    session.carry(4, "lesion")
+    (number,) = {each.number for n in range(8) for each in session.state(n).suggested}
+    on = [n for n in range(8) if session.state(n).suggested]
+    session.take_everywhere(number)
+    assert [n for n in range(8) if session.masks_of(n)] == on
+    assert {key for n in on for key in session.masks_of(n)} == {number}
+    again = Session(tuned, True, open_images([volume], Reading()), tmp_path / "kept")
+    again.drag_box(0, [1, 1, 9, 9])
+    again.carry(0, "other")
+    other = again.state(0).suggested[0].number
+    assert other != number
+    again.drop_everywhere(other)
+    assert not any(again.state(n).suggested for n in range(8))
+    with pytest.raises(UserError, match="no object 99 is suggested"):
+        again.take_everywhere(99)
+
+
 def test_only_slices_are_carried_through(open_it):
     with pytest.raises(UserError, match="open its file"):
         open_it().carry(0)
+    with pytest.raises(UserError, match="no slices of a volume"):
+        _ = open_it().planes
