@@ -74,8 +74,8 @@ class Changes:
                 work.status = "in work"
             if now.objects is not old.history.state.objects:
                 others.append(index)
-                self._kept.write(index)
         if others:
+            self._kept.write(others)
             self._kept.write_whole()
         self._kept.write_session()
 

@@ -63,11 +63,19 @@ class Keeping:
             if entry is not None and work.image_id in self.annotations.unfinished:
                 self.annotations.write_others(entry, self._sample(index).image)
 
-    def write(self, index: int) -> None:
-        """Keep the objects of an image, its status and whether it is held out."""
+    def write(self, indices: Sequence[int]) -> None:
+        """Keep the objects of images, their status and whether they are held out."""
+        places = {self._works[index].image_id: index for index in indices}
+        entries, begun = [], set(self.annotations.entries)
+        for index in indices:
+            entries.append(self._entry(index, len(begun)))
+            begun.add(self._works[index].image_id)
+        self.annotations.write(entries, lambda name: self._sample(places[name]).image)
+
+    def _entry(self, index: int, num_begun: int) -> Entry:
+        """What is to be written of an image, of which there are so many already."""
         work = self._works[index]
         if work.is_held_out is None:
-            num_begun = len(self.annotations.entries)
             split = self._source.records[index].split
             is_drawn = num_begun % _HELD_OUT_EVERY == 1
             work.is_held_out = split != "train" if split else is_drawn
@@ -75,8 +83,7 @@ class Keeping:
         name = known.file_name if known else self._copy_image(index)
         image = self._sample(index).image
         hw, objects = (image.shape[0], image.shape[1]), work.history.state.objects
-        entry = Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
-        self.annotations.write(entry, image)
+        return Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
 
     def write_whole(self) -> None:
         """Keep the objects of all parts of a scene or of a volume together."""

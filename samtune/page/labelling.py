@@ -56,13 +56,13 @@ class Labelling(Prompting):
         Raises:
             UserError: there is no such suggestion, or these are no slices of a volume.
         """
-        slices = self._suggested_on(number)
+        slices = self._require_suggested(number)
         self._changes.change_all({each: self._taking(each, [number]) for each in slices})
 
     def drop_everywhere(self, number: int) -> None:
         """Reject an object that was carried through a volume, on all its slices; see above."""
         dropping = partial(State.dropping, numbers=[number])
-        self._changes.change_all(dict.fromkeys(self._suggested_on(number), dropping))
+        self._changes.change_all(dict.fromkeys(self._require_suggested(number), dropping))
 
     def _taking(self, index: int, numbers: Collection[int]) -> Change:
         def take(state: State) -> State:
@@ -71,11 +71,13 @@ class Labelling(Prompting):
 
         return take
 
-    def _suggested_on(self, number: int) -> list[int]:
-        """The slices that an object of a volume is suggested on."""
+    def suggested_on(self, number: int) -> list[int]:
+        """The slices that an object of a volume is suggested on; none of other images."""
         states = [work.history.state for work in self.works] if self.is_stack else []
-        slices = [place for place, each in enumerate(states) if each.those_suggested([number])]
-        if not slices:
+        return [place for place, each in enumerate(states) if each.those_suggested([number])]
+
+    def _require_suggested(self, number: int) -> list[int]:
+        if not (slices := self.suggested_on(number)):
             raise UserError(f"no object {number} is suggested on slices of a volume")
         return slices
 
@@ -83,7 +85,7 @@ class Labelling(Prompting):
         """Say how far an image is."""
         with self._changes.changing([index]):
             self.works[index].status = status
-            self.kept.write(index)
+            self.kept.write([index])
 
     def hold_out(self, index: int, is_held_out: bool) -> None:
         """Say whether an image is for testing: then it is never trained on.
@@ -98,7 +100,7 @@ class Labelling(Prompting):
             )
         with self._changes.changing([index]):
             work.is_held_out = is_held_out
-            self.kept.write(index)
+            self.kept.write([index])
 
     def cutout(self, index: int, number: int) -> ImageArray:
         """An object alone as (h, w, 4) RGBA, cropped to it.

@@ -72,7 +72,10 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
         told["onMap"] = source.corner_to_crs(index)
     if known != objects_number:
         told["objects"] = [_tell_object(each) for each in state.objects]
-        told["suggested"] = [_tell_object(each) for each in state.suggested]
+        told["suggested"] = [
+            {**_tell_object(each), "slices": len(session.suggested_on(each.number))}
+            for each in state.suggested
+        ]
     return told
 
 

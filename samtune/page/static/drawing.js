@@ -3,6 +3,7 @@
 import { BASE, HAND, SHARED, TUNED, ofClass } from "./colours.js";
 import { find, press } from "./dom.js";
 import { without } from "./masks.js";
+import { cutLines, drawPlanes } from "./planes.js";
 import { asking, brushRadius, isPainting, isTuned, page, panes, shownPanes, viewport } from "./page.js";
 
 export function layOut() {
@@ -31,15 +32,15 @@ export function redraw(withPicture = false) {
   isDrawing = true;
   requestAnimationFrame(() => {
     isDrawing = false;
+    page.pictureFilter = `brightness(${2 ** find("brightness").value}) contrast(${2 ** find("contrast").value})`;
     for (const name of shownPanes()) {
-      if (isPictureOld) panes[name].drawPicture(page.bitmap, viewport, pictureFilter());
+      if (isPictureOld) panes[name].drawPicture(page.bitmap, viewport, page.pictureFilter);
       panes[name].drawOverlay(viewport, layersOf(name), marks());
     }
+    if (isPictureOld) drawPlanes();
     isPictureOld = false;
   });
 }
-
-const pictureFilter = () => `brightness(${2 ** find("brightness").value}) contrast(${2 ** find("contrast").value})`;
 
 function layersOf(name) {
   if (!page.areMasksShown || !page.session) return [];
@@ -77,6 +78,7 @@ function marks() {
   const isBrush = isPainting() && page.hover;
   return {
     clicks: [...image.clicks, ...page.pending], box: page.dragged ?? image.box, cursor: page.cursor, polygon: polygonMarks(),
+    lines: cutLines(),
     brush: isBrush ? { x: page.hover[0], y: page.hover[1], radius: brushRadius() } : null,
   };
 }

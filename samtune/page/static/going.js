@@ -20,7 +20,8 @@ export async function open(index) {
     page.cursor = null;
     if (before !== index) dropPolygon();
     viewport.size = [bitmap.width, bitmap.height];
-    if (before !== index) viewport.fit();
+    // slices of a volume lie over each other: one goes on looking at the same place
+    if (before === undefined || (before !== index && !page.session.volume)) viewport.fit();
     showSidePanels();
     redraw(true);
     find("images").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
@@ -32,7 +33,7 @@ export async function open(index) {
 // The queue changes its order while it is looked at, so that one goes back to where one was, and forward
 // to what is most doubtful among what was not seen yet.
 export function step(by) {
-  if (page.session.isStack) {
+  if (page.session.volume) {
     const next = asking.image.index + by;
     return next >= 0 && next < page.session.images.length ? open(next) : null;
   }

@@ -9,8 +9,9 @@ import { open, refresh, toggleDrawer } from "./going.js";
 import { fillKeyList, listenToKeys } from "./keys.js";
 import { setCorner, stroke, strokeEnd } from "./mending.js";
 import { asking, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, viewport } from "./page.js";
+import { makePlanes } from "./planes.js";
 import { listen } from "./pointer.js";
-import { accept, allSuggested, boxOf, carry, clickAt, drop, findEverything, take } from "./prompting.js";
+import { accept, allSuggested, boxOf, carry, clickAt, drop, dropEverywhere, findEverything, take, takeEverywhere } from "./prompting.js";
 import { chooseClass, does, showPlace, showSidePanels, tell } from "./showing.js";
 import { Pane } from "./view.js";
 
@@ -22,7 +23,7 @@ const BUTTONS = {
 };
 
 Object.assign(does, {
-  open, accept, take, drop,
+  open, accept, take, drop, takeEverywhere, dropEverywhere,
   edit: (object) => asking.act({ do: "edit", object }).then(() => setMode("brush")),
 });
 
@@ -132,6 +133,7 @@ async function start() {
   setTheme(themeBefore());
   page.view = narrow.matches ? "tuned" : "both";
   setMode("inside");
+  makePlanes(open);
   layOut();
   await open(page.session.current);
   setInterval(() => { if (!document.hidden) refresh(); }, POLL);

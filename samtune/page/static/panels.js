@@ -11,7 +11,7 @@ export function showQueue(told, filter, current, open) {
   const list = find("images"), place = list.scrollTop;
   list.replaceChildren(...wanted.slice(0, MOST_LISTED).map((each) => {
     const mark = make("span", { className: `mark ${each.status.replace(" ", "-")}`, text: MARKS[each.status], "aria-hidden": "true" });
-    const name = make("span", { className: "name", text: told.isStack ? each.name.split("/").at(-1) : each.name });
+    const name = make("span", { className: "name", text: told.volume ? each.name.split("/").at(-1) : each.name });
     const facts = [];
     if (each.numObjects) facts.push(String(each.numObjects));
     if (each.isHeldOut) facts.push("test");
@@ -60,16 +60,22 @@ export function showObjects(image, classes, chosen, does) {
 export function showSuggested(image, classes, does) {
   const many = image.suggested.length;
   find("suggested-count").textContent = many || "";
-  find("take-all").hidden = find("drop-all").hidden = !many;
+  find("all-suggested").hidden = many < 2;
   find("suggested").replaceChildren(...image.suggested.slice(0, MOST_LISTED).map((each, place) => {
     const swatch = make("span", { className: "swatch dashed", "aria-hidden": "true" });
     swatch.style.borderColor = css(ofClass(classes, each.name));
     return make("li", { className: place ? "" : "first", on: { pointerenter: () => does.choose(-each.number), pointerleave: () => does.choose(0) } },
       swatch, make("span", { className: "name", text: each.name }), make("span", { className: "note", text: share(each.score) }),
       make("button", { className: "quiet small", text: "✓", title: place ? "accept" : "accept (K)", "aria-label": `accept suggestion ${each.number}`, on: { click: () => does.take([each.number]) } }),
-      make("button", { className: "quiet small", text: "✕", title: place ? "reject" : "reject (X)", "aria-label": `reject suggestion ${each.number}`, on: { click: () => does.drop([each.number]) } }));
+      make("button", { className: "quiet small", text: "✕", title: place ? "reject" : "reject (X)", "aria-label": `reject suggestion ${each.number}`, on: { click: () => does.drop([each.number]) } }),
+      ...(each.slices > 1 ? everywhere(each, does) : []));
   }));
 }
+
+// Of an object that was carried through a volume.
+const everywhere = ({ number, slices }, does) => [make("span", { className: "round-row everywhere" },
+  make("button", { className: "small", text: `Accept on ${slices} slices`, on: { click: () => does.takeEverywhere(number) } }),
+  make("button", { className: "small", text: "Reject on all", on: { click: () => does.dropEverywhere(number) } }))];
 
 export function showClasses(classes, chosen, choose) {
   find("classes").replaceChildren(...classes.map((name, place) => {

@@ -4,10 +4,12 @@ import { find } from "./dom.js";
 import { redraw } from "./drawing.js";
 import { refresh } from "./going.js";
 import { addCorner } from "./mending.js";
+import { lookThrough } from "./planes.js";
 import { asking, isTunedShown, note, page, viewport } from "./page.js";
 
 function click(x, y, inside) {
   note("");
+  lookThrough([x + 0.5, y + 0.5]);
   page.pending = [...page.pending, [x, y, inside]];
   redraw();
   asking.act({ do: "click", x, y, inside });
@@ -39,6 +41,13 @@ export async function accept(by = null) {
 
 export const take = (numbers) => asking.act({ do: "take", numbers }).then(refresh);
 export const drop = (numbers) => asking.act({ do: "drop", numbers });
+export const takeEverywhere = (number) => onAllSlices("takeeverywhere", number, "Kept on all its slices.");
+export const dropEverywhere = (number) => onAllSlices("dropeverywhere", number, "Rejected on all slices.");
+async function onAllSlices(what, number, said) {
+  note("Going through the slices …");
+  if (await asking.act({ do: what, number })) note(said);
+  refresh();
+}
 export const allSuggested = () => page.suggested.map((each) => each.number);
 export const firstSuggested = () => allSuggested().slice(0, 1);
 

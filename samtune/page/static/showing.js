@@ -4,6 +4,7 @@ import { api } from "./api.js";
 import { find, make, share } from "./dom.js";
 import { redraw } from "./drawing.js";
 import { Mask } from "./masks.js";
+import { showPlanes } from "./planes.js";
 import { asking, isMakingPolygon, isTuned, isTunedShown, page, panes, viewport } from "./page.js";
 import { showCandidates, showClasses, showObjects, showQueue, showSuggested } from "./panels.js";
 import { showRounds } from "./rounds.js";
@@ -42,6 +43,7 @@ function showImage(told) {
   document.title = `${told.name} – samtune`;
   showSidePanels();
   showActions();
+  showPlanes();
   redraw();
 }
 
@@ -107,13 +109,13 @@ export function showSidePanels() {
     delete: (object) => asking.act({ do: "delete", object }),
     cutout: (number) => saveCutout(image, number),
   });
-  showSuggested(image, session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take: does.take, drop: does.drop });
+  showSuggested(image, session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take: does.take, drop: does.drop, takeEverywhere: does.takeEverywhere, dropEverywhere: does.dropEverywhere });
   showClasses(session.classes, page.className, chooseClass);
   showQueue(session, page.filter, image.index, does.open);
   showRounds(session);
   find("folder").textContent = session.folder;
-  find("queue-order").textContent = session.isStack ? "" : "most doubtful first";
-  find("slices").hidden = !session.isStack;
+  find("queue-order").textContent = session.volume ? "" : "most doubtful first";
+  find("slices").hidden = !session.volume;
   find("slice").max = session.images.length - 1;
   find("slice").value = image.index;
   find("slice-number").textContent = `${image.index + 1} of ${session.images.length}`;
