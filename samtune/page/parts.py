@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from samtune.data.geo.raster import has_data, open_scene, read_window
-from samtune.data.source import Record, Source, tile_starts
+from samtune.data.source import Record, Source
 from samtune.data.volumes.copying import volume_name
 from samtune.data.volumes.finding import channel_files
 from samtune.data.volumes.slices import AXES, SliceStack, open_stack
 from samtune.errors import require
+from samtune.inference.geo.grid import make_grid
 from samtune.reading import Reading
-from samtune.types import Sample, Window
+from samtune.types import Sample
 
 # Side of the windows of a scene, unless the model has one of its own that is larger
 _SIDE = 1024
@@ -34,15 +35,12 @@ class SceneWindows(Source):
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.scene = open_scene(path, reading)
-        side, (height, width) = max(_SIDE, reading.tile), (self.scene.height, self.scene.width)
-        self.windows = [
-            window
-            for y in tile_starts(height, side, side // 4)
-            for x in tile_starts(width, side, side // 4)
-            if has_data(
-                self.scene, window := Window(y, x, min(side, height - y), min(side, width - x))
-            )
-        ]
+        for library in ("shapely", "pyogrio"):  # that the map is written with
+            require(library, "geo")
+        side = max(_SIDE, reading.tile)
+        cells = make_grid(self.scene, side, side // 4)
+        self.cells = [cell for cell in cells if has_data(self.scene, cell.window)]
+        self.windows = [cell.window for cell in self.cells]
         self.records = [Record(f"{path.stem}@{each.x},{each.y}", path) for each in self.windows]
 
     def read(self, index: int) -> Sample:

@@ -9,12 +9,13 @@ from samtune.page.changes import Changes
 from samtune.page.images import Images
 from samtune.page.keeping import Keeping
 from samtune.page.numbering import Numbering
-from samtune.page.parts import VolumeSlices
+from samtune.page.parts import SceneWindows, VolumeSlices
 from samtune.page.planes import Planes
 from samtune.page.prelabels import Prelabelled, Prelabels
 from samtune.page.queue import Queue
 from samtune.page.samples import Samples
-from samtune.page.state import By, Click, State, Work
+from samtune.page.seams import objects_beside
+from samtune.page.state import Accepted, By, Click, State, Work
 from samtune.reading import Reading
 from samtune.types import Sample
 
@@ -62,6 +63,14 @@ class Prompting:
         if not isinstance(source, VolumeSlices):
             raise UserError("these images are no slices of a volume, which would have planes")
         return Planes(source.stack)
+
+    def objects_beside(self, index: int) -> list[Accepted]:
+        """What was accepted in other windows of a scene and is seen in this one, in its pixels."""
+        source = self.images.source
+        if not isinstance(source, SceneWindows):
+            return []
+        objects = [work.history.state.objects for work in self.works]
+        return list(objects_beside(source.cells, objects, index))
 
     @property
     def is_stack(self) -> bool:

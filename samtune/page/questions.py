@@ -1,6 +1,6 @@
 """Questions to the network: whose turn it is, and that an answer is of the state it was asked in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,11 +111,13 @@ class Questions:
                 self._answers[index] = found
         return found
 
-    def find_everything(self, index: int, work: Work, name: str) -> tuple[Accepted, ...]:
-        """What an automatic search finds besides the objects."""
+    def find_everything(
+        self, index: int, name: str, known: Sequence[Accepted]
+    ) -> tuple[Accepted, ...]:
+        """What an automatic search finds besides objects that are known."""
         image = self._sample(index).image
         with self.turns.taken(is_urgent=True):
-            return self.answering.find_everything(image, name, work.history.state.objects)
+            return self.answering.find_everything(image, name, known)
 
     def carry(
         self, stack: SliceStack, number: int, prompt: Prompt

@@ -149,8 +149,9 @@ class Session(Labelling):
         Raises:
             UserError: the network answers with NaN.
         """
-        work, name = self.works[self._changes.require(index)], self.kept.class_name(name)
-        found = self._questions.find_everything(index, work, name)
+        name, known = self.kept.class_name(name), list(self.state(index).objects)
+        known += self.objects_beside(index)
+        found = self._questions.find_everything(index, name, known)
 
         def suggest(state: State) -> State:
             numbers = list(range(1, len(found) + 1))

@@ -72,6 +72,10 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
         told["onMap"] = source.corner_to_crs(index)
     if known != objects_number:
         told["objects"] = [_tell_object(each) for each in state.objects]
+        told["beside"] = [
+            {"name": each.name, "mask": tell_mask(each.mask)}
+            for each in session.objects_beside(index)
+        ]
         told["suggested"] = [
             {**_tell_object(each), "slices": len(session.suggested_on(each.number))}
             for each in state.suggested

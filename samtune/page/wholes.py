@@ -1,7 +1,7 @@
 """What was accepted in parts of a larger file, as a whole: the map of a scene, labels of a volume."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -9,17 +9,14 @@ import numpy as np
 from samtune.data.source import Source
 from samtune.data.volumes.copying import copy_volume
 from samtune.data.volumes.segment_codes import TISSUE
-from samtune.errors import UserError, require
+from samtune.errors import UserError
 from samtune.files import make_folder, write_json
-from samtune.inference.geo.polygons import on_the_map, outline_parts
+from samtune.inference.geo.polygons import on_the_map
 from samtune.inference.geo.writing import MapObjects, write_polygons
 from samtune.inference.volumes.carrying import VolumeObject
 from samtune.inference.volumes.objects import write_objects
 from samtune.page.parts import SceneWindows, VolumeSlices
-from samtune.page.state import Accepted
-from samtune.types import Window
-
-Objects = Sequence[Sequence[Accepted]]
+from samtune.page.seams import Objects, join, outline
 
 
 def write_whole(folder: Path, source: Source, objects: Objects) -> None:
@@ -34,8 +31,7 @@ def write_whole(folder: Path, source: Source, objects: Objects) -> None:
         UserError: what is needed for it is not installed, or there are too many objects.
     """
     if isinstance(source, SceneWindows):
-        placed = ((place, made) for place, each in enumerate(objects) for made in each)
-        write_map(folder / "objects.gpkg", source, placed)
+        write_map(folder / "objects.gpkg", source, objects)
     elif isinstance(source, VolumeSlices):
         write_volume(folder / "volume", source, objects)
 
@@ -65,26 +61,24 @@ def write_volume(folder: Path, source: VolumeSlices, objects: Objects) -> None:
         raise UserError(why)
 
 
-def write_map(path: Path, source: SceneWindows, objects: Iterable[tuple[int, Accepted]]) -> None:
-    """Write accepted objects as a file of a GIS, in the scene's CRS.
+def write_map(path: Path, source: SceneWindows, objects: Objects) -> None:
+    """Write accepted objects as a file of a GIS, in the scene's CRS; one of several windows is one.
 
     Args:
         path: the file; its suffix is the format.
         source: the windows of the scene.
-        objects: the window of each, and the object, in pixels of the window.
+        objects: of each window, in its pixels.
 
     Raises:
         UserError: what is needed for it is not installed.
     """
-    shapely = require("shapely", "geo")
-    outlines, rows = [], []
-    for index, made in objects:
-        mask, window = made.mask, source.windows[index]
-        place = Window(window.y + mask.top, window.x + mask.left, *mask.part.shape)
-        parts = [part for _, part in outline_parts(place, mask.part.astype(np.int32))]
-        outlines.append(shapely.MultiPolygon(parts))
-        score = np.nan if made.score is None else made.score
-        rows.append((made.name, made.by, score, source.records[index].image_id, made.number))
+    groups = join(source.cells, objects)
+    rows = []
+    for group in groups:
+        index, first = group[0]
+        scores = [made.score for _, made in group if made.score is not None]
+        score = fmean(scores) if scores else np.nan
+        rows.append((first.name, first.by, score, source.records[index].image_id, first.number))
     kinds: dict[str, Any] = {
         "class": object, "by": object, "score": float, "window": object, "number": int
     }  # fmt: skip
@@ -92,6 +86,6 @@ def write_map(path: Path, source: SceneWindows, objects: Iterable[tuple[int, Acc
         name: np.array([row[place] for row in rows], kind)
         for place, (name, kind) in enumerate(kinds.items())
     }
-    shapes = np.array(outlines, object)
+    shapes = np.array([outline(source.cells, group) for group in groups], object)
     placed = on_the_map(source.scene, shapes) if len(shapes) else shapes
     write_polygons(path, [MapObjects(placed, columns)], source.scene)

@@ -57,6 +57,61 @@ def test_accepted_objects_lie_on_the_map(scene, tuned, tmp_path):
     assert len(pyogrio.raw.read(tmp_path / "kept" / "objects.gpkg")[2]) == 0
 
 
+def objects_of_the_map(folder):
+    """Outlines in pixels of the scene, and fields."""
+    pyogrio, shapely = pytest.importorskip("pyogrio"), pytest.importorskip("shapely")
+    _, _, shapes, fields = pyogrio.raw.read(folder / "kept" / "objects.gpkg")
+    placed = shapely.transform(
+        shapely.from_wkb(shapes), lambda xy: (xy - (600000, 5000000)) / (0.5, -0.5)
+    )
+    return placed, fields
+
+
+def test_an_object_that_two_windows_see_is_one(scene, tuned, tmp_path):
+    session = Session(tuned, True, open_images([scene[0]], Reading()), tmp_path / "kept")
+    # columns 60 to 1039 of the scene, rows 300 to 309: the first window ends at 1024, the second begins
+    # at 76
+    session.mend(0, PlacedMask(300, 60, np.ones((10, 964), np.bool_)))
+    session.accept(0, "road")
+    (beside,) = session.objects_beside(1)
+    assert (beside.mask.top, beside.mask.left, beside.mask.part.shape) == (300, 0, (10, 948))
+    session.mend(1, PlacedMask(300, 0, np.ones((10, 964), np.bool_)))
+    session.accept(1, "road")
+    assert session.objects_beside(1) == []
+    (outline,), fields = objects_of_the_map(tmp_path)
+    assert outline.bounds == (60, 300, 1040, 310)
+    assert outline.area == 9800
+    assert next(field[0] for field in fields) == "road"
+    # another class, or another place, is another object
+    session.name(1, 1, "path")
+    assert len(objects_of_the_map(tmp_path)[0]) == 2
+    session.name(1, 1, "road")
+    session.mend(1, PlacedMask(400, 100, np.ones((10, 30), np.bool_)))
+    session.accept(1, "road")
+    outlines, _ = objects_of_the_map(tmp_path)
+    assert sorted(each.area for each in outlines) == [300, 9800]
+
+
+def test_what_one_window_alone_sees_stays_wherever_it_lies(scene, tuned, tmp_path):
+    session = Session(tuned, True, open_images([scene[0]], Reading()), tmp_path / "kept")
+    # beyond the middle of the overlap, which belongs to the window on the right
+    session.mend(0, PlacedMask(20, 1000, np.ones((6, 8), np.bool_)))
+    session.accept(0, "roof")
+    (outline,), _ = objects_of_the_map(tmp_path)
+    assert outline.bounds == (1000, 20, 1008, 26)
+
+
+def test_of_masks_that_differ_each_window_counts_up_to_the_middle(scene, tuned, tmp_path):
+    session = Session(tuned, True, open_images([scene[0]], Reading()), tmp_path / "kept")
+    # windows begin at column 0 and 76 and overlap from 76 to 1024: the middle is 550
+    session.mend(0, PlacedMask(100, 500, np.ones((10, 100), np.bool_)))
+    session.accept(0, "roof")
+    session.mend(1, PlacedMask(100, 500 - 76, np.ones((14, 100), np.bool_)))
+    session.accept(1, "roof")
+    (outline,), _ = objects_of_the_map(tmp_path)
+    assert outline.area == 50 * 10 + 50 * 14
+
+
 def test_a_tiff_that_lies_nowhere_is_a_picture(tmp_path):
     import tifffile
 

@@ -44,6 +44,7 @@ export class Asking {
     if (this.image?.index !== image.index) return true;
     told.objects ??= this.image.objects;
     told.suggested ??= this.image.suggested;
+    told.beside ??= this.image.beside;
     this.image = told;
     if (this.answers && this.answers.number !== told.number) this.answers = null;
     this.does.image(told);

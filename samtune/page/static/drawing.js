@@ -45,6 +45,9 @@ export function redraw(withPicture = false) {
 function layersOf(name) {
   if (!page.areMasksShown || !page.session) return [];
   const opacity = Number(find("opacity").value), layers = [];
+  for (const { mask, name: className } of page.beside) {
+    layers.push({ mask, colour: ofClass(page.session.classes, className), opacity: 0, weight: 1, dash: [2, 4] });
+  }
   for (const each of page.objects) {
     if (each.number === asking.image.replaces) continue;
     const colour = ofClass(page.session.classes, each.name), isChosen = each.number === page.chosen;

@@ -10,7 +10,7 @@ export const panes = {};
 export const page = {
   session: null, bitmap: null, mode: "inside", view: "both", filter: "all", className: "", candidate: null,
   isWaiting: false, isSpace: false, cursor: null, hover: null, dragged: null, pending: [], painted: null,
-  polygon: { corners: [], undone: [] }, chosen: 0, trail: [], areMasksShown: true, masks: {}, objects: [], suggested: [], hand: null,
+  polygon: { corners: [], undone: [] }, chosen: 0, trail: [], areMasksShown: true, masks: {}, objects: [], suggested: [], beside: [], hand: null,
   voxel: [0, 0, 0], pictureFilter: "",
 };
 // What is told by it is shown by `showing.js`.

@@ -33,6 +33,7 @@ function showImage(told) {
   page.pending = [];
   page.objects = told.objects.map((each) => ({ ...each, mask: objectMask(told, each) }));
   page.suggested = told.suggested.map((each) => ({ ...each, mask: objectMask(told, each) }));
+  page.beside = told.beside.map((each) => ({ ...each, mask: objectMask(told, each) }));
   page.hand = told.hand ? Mask.of(told.hand) : null;
   page.painted = null;
   find("image-name").textContent = told.name;
