@@ -1,6 +1,6 @@
 """What a session has is on the disk at once, and comes back from there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from samtune.data.source import Source
@@ -100,6 +100,10 @@ class Keeping:
             if not state.is_empty or state.replaces or is_touched or is_done:
                 prompts[work.image_id] = to_remember(state, is_touched or is_done)
         self.annotations.write_session({"classes": self.classes, "prompts": prompts})
+
+    def know_classes(self, names: Iterable[str]) -> None:
+        """Add classes that are not known yet."""
+        self.classes += [name for name in dict.fromkeys(names) if name not in self.classes]
 
     def class_name(self, name: str) -> str:
         """A name as a class has it; the first class where it is empty.

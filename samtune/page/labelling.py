@@ -38,9 +38,8 @@ class Labelling(Prompting):
         """Add a class that objects may be given."""
         name = self.kept.class_name(name)
         with self._changes.lock:
-            if name not in self.kept.classes:
-                self.kept.classes.append(name)
-                self.kept.write_session()
+            self.kept.know_classes([name])
+            self.kept.write_session()
 
     def take(self, index: int, numbers: Collection[int]) -> int:
         """Accept suggestions."""

@@ -31,15 +31,23 @@ class Numbering:
         self._last = 1 + max(self._last, max(used, default=0))
         return self._last
 
-    def of(self, index: int, name: str, rles: Sequence[Rle]) -> list[int]:
-        """Numbers of new objects of one class, by the masks that they have on an image.
+    def of(self, index: int, made: Sequence[Accepted]) -> list[int]:
+        """Numbers of new objects of an image.
 
         In a volume an object that goes on on a neighbouring slice keeps its number, by the rule by
         which `samtune segment-volume` links the masks of slices.
         """
         if not self._is_stack:
             first = self.free(index)
-            return list(range(first, first + len(rles)))
+            return list(range(first, first + len(made)))
+        numbers: dict[int, int] = {}
+        for name in dict.fromkeys(each.name for each in made):
+            places = [place for place, each in enumerate(made) if each.name == name]
+            own = self._of_class(index, name, [made[place].rle for place in places])
+            numbers |= dict(zip(places, own, strict=True))
+        return [numbers[place] for place in range(len(made))]
+
+    def _of_class(self, index: int, name: str, rles: Sequence[Rle]) -> list[int]:
         own = self._of_objects(index)
         beside = [
             each
@@ -57,7 +65,7 @@ class Numbering:
     def taken(self, index: int, suggested: Sequence[Accepted]) -> list[int]:
         """Numbers of suggestions that are accepted: those of a volume have theirs already."""
         if not self._is_stack:
-            return self.of(index, "", [each.rle for each in suggested])
+            return self.of(index, suggested)
         own = self._of_objects(index)
         return [self.free(index) if each.number in own else each.number for each in suggested]
 

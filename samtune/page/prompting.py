@@ -84,7 +84,7 @@ class Prompting:
             return
         found = known.objects(work.image_id, self.hw(index), by)
         with self._changes.lock:
-            self.kept.classes += [each for each in known.classes if each not in self.kept.classes]
+            self.kept.know_classes(known.classes)
             work.prelabelled = found
             work.history.state = work.history.state.suggesting(found)
 

@@ -134,8 +134,9 @@ class Session(Labelling):
         who: By = by or "hand"
 
         def accept(state: State) -> State:
-            own = state.replaces or self._numbering.of(index, name, [rle])[0]
-            return state.accepted(Accepted(own, name, rle, who, score))
+            made = Accepted(state.replaces, name, rle, who, score)
+            own = state.replaces or self._numbering.of(index, [made])[0]
+            return state.accepted(replace(made, number=own))
 
         return self._changes.change(index, accept, now)
 
@@ -144,7 +145,7 @@ class Session(Labelling):
 
         Args:
             index: of the image.
-            name: of the class that it is suggested with.
+            name: of the class that it is suggested with, unless a head of the model says another.
 
         Raises:
             UserError: the network answers with NaN.
@@ -154,9 +155,10 @@ class Session(Labelling):
         found = self._questions.find_everything(index, name, known)
 
         def suggest(state: State) -> State:
-            numbers = list(range(1, len(found) + 1))
+            numbers = [each.number for each in found]
             if self.is_stack:
-                numbers = self._numbering.of(index, name, [each.rle for each in found])
+                numbers = self._numbering.of(index, found)
+            self.kept.know_classes(each.name for each in found)
             return state.suggesting(
                 replace(each, number=own) for each, own in zip(found, numbers, strict=True)
             )

@@ -1,9 +1,15 @@
 """Objects found everywhere in an image, without a click: a person accepts or rejects them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from samtune.data.source import tile_starts
+import torch
+
+from samtune.inference.automatic.candidates import Candidate
+from samtune.inference.automatic.crops import tile_boxes
 from samtune.inference.automatic.generator import AutomaticMaskGenerator
+from samtune.inference.instances import InstanceFinder
+from samtune.inference.naming import named_by_head
 from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.models.backend import Sam
 from samtune.page.state import Accepted, By
@@ -21,17 +27,40 @@ def find_everything(
 ) -> tuple[Accepted, ...]:
     """What an automatic search finds besides what is known, the most doubtful first.
 
+    The model's own heads are asked where it has them: `instances` for the objects, `classes` for what
+    each is; or else a grid of points, with the thresholds that were fitted for the model.
+
     Args:
-        sam: with its fitted thresholds, where it has some.
+        sam: the model.
         image: (H, W, 3), as the network is to see it.
         tile: side of the windows that are searched; 0 is the whole image.
         by: who finds it.
-        name: of its class.
+        name: of the class of all, where no head says it.
         known: objects of the image.
 
     Raises:
         UserError: the network answers with NaN.
     """
+    found, taken = _search(sam, image, tile), [each.mask for each in known]
+    if "classes" in sam.heads:
+        found = named_by_head(sam, image, found)
+    hw = (image.shape[0], image.shape[1])
+    new = [
+        (each, mask)
+        for each, mask in ((each, _placed(each)) for each in found)
+        if all(placed_iou(mask, other) < _SAME for other in taken)
+    ]
+    new.sort(key=lambda pair: pair[0].predicted_iou)
+    return tuple(
+        Accepted(number, each.class_name or name, mask.to_rle(hw), by, each.predicted_iou)
+        for number, (each, mask) in enumerate(new, start=1)
+    )
+
+
+def _search(sam: Sam, image: ImageArray, tile: int) -> list[Candidate]:
+    """All that is found; of a grid the expected IoU is calibrated where the model has a calibration."""
+    if "instances" in sam.heads:
+        return InstanceFinder(sam).search(image)
     if sam.thresholds is not None:
         generator = AutomaticMaskGenerator(sam, sam.thresholds.points_per_side)
     else:
@@ -39,22 +68,17 @@ def find_everything(
             sam, _POINTS, pred_iou_thresh=_LEAST_SCORE, stability_score_thresh=_LEAST_STABILITY
         )
     hw = (image.shape[0], image.shape[1])
-    tiles = []
-    if 0 < tile < max(hw):
-        tiles = [
-            (x, y, min(x + tile, hw[1]), min(y + tile, hw[0]))
-            for y in tile_starts(hw[0], tile, tile // 4)
-            for x in tile_starts(hw[1], tile, tile // 4)
-        ]
-    taken = [each.mask for each in known]
-    found = []
-    for each in generator.search(image, tiles):
-        x0, y0 = each.box_xyxy[:2].tolist()
-        mask = PlacedMask(y0, x0, each.cropped())
-        if all(placed_iou(mask, other) < _SAME for other in taken):
-            found.append((each.predicted_iou, mask))
-    found.sort(key=lambda pair: pair[0])
-    return tuple(
-        Accepted(number, name, mask.to_rle(hw), by, float(score))
-        for number, (score, mask) in enumerate(found, start=1)
-    )
+    is_tiled = 0 < tile < max(hw)
+    found = generator.search(image, tile_boxes(hw, tile, tile // 4) if is_tiled else [])
+    if sam.calibration is None or not found:
+        return list(found)
+    scores = sam.calibration(torch.tensor([each.predicted_iou for each in found]))
+    return [
+        replace(each, predicted_iou=score)
+        for each, score in zip(found, scores.tolist(), strict=True)
+    ]
+
+
+def _placed(found: Candidate) -> PlacedMask:
+    x0, y0 = found.box_xyxy[:2].tolist()
+    return PlacedMask(y0, x0, found.cropped())

@@ -152,8 +152,8 @@ def test_a_polygon_adds_to_the_mask_and_takes_away_from_it(page, served):
             page.mouse.click(*place_of(page, x - 0.5, y - 0.5))
 
     def mended():
-        page.wait_for_function("document.getElementById('accept').textContent === 'Accept'")
-        page.locator("#accept:not([disabled])").wait_for()
+        page.locator("#take-away").wait_for(state="hidden")
+        page.locator("#accept:not([disabled])", has_text="Accept").wait_for()
         return served.state(0).hand.whole((90, 120))
 
     page.keyboard.press("l")
@@ -170,8 +170,6 @@ def test_a_polygon_adds_to_the_mask_and_takes_away_from_it(page, served):
     page.keyboard.down("Alt")
     page.mouse.dblclick(x, y)
     page.keyboard.up("Alt")
-    page.locator("#take-away").wait_for(state="hidden")
-    page.wait_for_function("!document.querySelector('#undo').disabled")
     expected[20:30, 20:30] = False
     mended()
     page.keyboard.press("Enter")

@@ -37,7 +37,7 @@ const COMMANDS = {
   thinner: () => { find("brush-size").stepDown(3); redraw(); },
   thicker: () => { find("brush-size").stepUp(3); redraw(); },
   view: () => { const views = ["both", "base", "tuned", "difference"]; if (isTuned()) setView(views[(views.indexOf(page.view) + 1) % 4]); },
-  find: findEverything, take: () => page.suggested.length && take(firstSuggested()), drop: () => page.suggested.length && drop(firstSuggested()),
+  find: findEverything, take: () => firstSuggested().length && take(firstSuggested()), drop: () => firstSuggested().length && drop(firstSuggested()),
   masks: () => { page.areMasksShown = !page.areMasksShown; redraw(); },
   help: () => find("keys").showModal(),
   left: (event) => moveCursor(-1, 0, event.shiftKey), right: (event) => moveCursor(1, 0, event.shiftKey),

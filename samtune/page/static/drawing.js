@@ -4,7 +4,7 @@ import { BASE, HAND, SHARED, TUNED, ofClass } from "./colours.js";
 import { find, press } from "./dom.js";
 import { without } from "./masks.js";
 import { cutLines, drawPlanes } from "./planes.js";
-import { asking, brushRadius, isPainting, isTuned, page, panes, shownPanes, viewport } from "./page.js";
+import { asking, brushRadius, goodSuggestions, isPainting, isTuned, page, panes, shownPanes, viewport } from "./page.js";
 
 export function layOut() {
   const wanted = shownPanes();
@@ -53,7 +53,7 @@ function layersOf(name) {
     const colour = ofClass(page.session.classes, each.name), isChosen = each.number === page.chosen;
     layers.push({ mask: each.mask, colour, opacity: isChosen ? opacity + 0.2 : opacity * 0.6, weight: isChosen ? 3 : 1.5 });
   }
-  page.suggested.forEach((each, place) => {
+  goodSuggestions().forEach((each, place) => {
     const colour = ofClass(page.session.classes, each.name), isChosen = page.chosen ? -each.number === page.chosen : !place;
     layers.push({ mask: each.mask, colour, opacity: isChosen ? opacity : 0, weight: isChosen ? 2.5 : 1.5, dash: [5, 4] });
   });

@@ -16,7 +16,7 @@ export const KEYS = [
   ["C O B", "click inside, outside, drag a box"],
   ["R E", "brush, erase"],
   ["L", "polygon: each click sets a corner"],
-  ["Enter, Alt+Enter", "close the polygon: add it, take it away"],
+  ["Enter, Alt+Enter", "add the polygon to the mask, take it away"],
   ["[ ]", "smaller, larger brush"],
   ["H, space", "move the image"],
   ["+ − F", "larger, smaller, whole image"],
@@ -34,11 +34,14 @@ const PLAIN = {
   "?": "help", arrowleft: "left", arrowright: "right", arrowup: "up", arrowdown: "down",
 };
 
+const OF_SLIDERS = /^(Arrow|Page|Home$|End$)/;
+
 // Calls `does(what, event)` for each key that means something; whether it was used.
 export function listenToKeys(does) {
   document.addEventListener("keydown", (event) => {
     if (event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, dialog[open]")) return;
-    if (event.target.closest("select, input[type=range]") && !["Escape"].includes(event.key)) return;
+    if (event.target.closest("select") && event.key !== "Escape") return;
+    if (event.target.closest("input[type=range]") && OF_SLIDERS.test(event.key)) return;
     if (event.key === "Enter" && event.target.closest("button, a")) return;
     const what = meaning(event);
     if (what && does(what, event)) event.preventDefault();

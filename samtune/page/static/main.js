@@ -11,7 +11,7 @@ import { setCorner, stroke, strokeEnd } from "./mending.js";
 import { asking, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, viewport } from "./page.js";
 import { makePlanes } from "./planes.js";
 import { listen } from "./pointer.js";
-import { accept, allSuggested, boxOf, carry, clickAt, drop, dropEverywhere, findEverything, take, takeEverywhere } from "./prompting.js";
+import { accept, allSuggested, boxOf, carry, clickAt, drop, dropEverywhere, findEverything, goodOnes, take, takeEverywhere } from "./prompting.js";
 import { chooseClass, does, showPlace, showSidePanels, tell } from "./showing.js";
 import { Pane } from "./view.js";
 
@@ -82,7 +82,8 @@ function wireObjects() {
     } catch (error) { tell(error); }
   });
   find("find").addEventListener("click", findEverything);
-  find("take-all").addEventListener("click", () => take(allSuggested()));
+  find("take-all").addEventListener("click", () => take(goodOnes()));
+  find("least-score").addEventListener("input", () => { showSidePanels(); redraw(); });
   find("drop-all").addEventListener("click", () => drop(allSuggested()));
 }
 

@@ -49,7 +49,7 @@ export function setCorner(place, isTaking) {
 
 export function addCorner(corner) {
   page.polygon = { corners: [...page.polygon.corners, corner], undone: [] };
-  note("Enter or a double click adds the area, Alt with it takes it away.");
+  note("Set corners, then add the area or take it away.");
   showPolygon();
 }
 

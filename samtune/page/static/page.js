@@ -18,6 +18,8 @@ export const asking = new Asking();
 
 export const isTuned = () => page.session.contestants.includes("tuned");
 export const isTunedShown = () => page.session && isTuned() && page.view !== "base";
+// Suggestions with a score as high as is asked for.
+export const goodSuggestions = () => page.suggested.filter((each) => (each.score ?? 1) >= Number(find("least-score").value));
 export const isPainting = () => page.mode === "brush" || page.mode === "erase";
 export const isMakingPolygon = () => page.polygon.corners.length > 0;
 export const brushRadius = () => Number(find("brush-size").value) / 2 + 0.01;

@@ -5,7 +5,7 @@ import { redraw } from "./drawing.js";
 import { refresh } from "./going.js";
 import { addCorner } from "./mending.js";
 import { lookThrough } from "./planes.js";
-import { asking, isTunedShown, note, page, viewport } from "./page.js";
+import { asking, goodSuggestions, isTunedShown, note, page, viewport } from "./page.js";
 
 function click(x, y, inside) {
   note("");
@@ -49,7 +49,8 @@ async function onAllSlices(what, number, said) {
   refresh();
 }
 export const allSuggested = () => page.suggested.map((each) => each.number);
-export const firstSuggested = () => allSuggested().slice(0, 1);
+export const goodOnes = () => goodSuggestions().map((each) => each.number);
+export const firstSuggested = () => goodOnes().slice(0, 1);
 
 export async function findEverything() {
   note("Looking everywhere …");

@@ -5,7 +5,7 @@ import { find, make, share } from "./dom.js";
 import { redraw } from "./drawing.js";
 import { Mask } from "./masks.js";
 import { showPlanes } from "./planes.js";
-import { asking, isMakingPolygon, isTuned, isTunedShown, page, panes, viewport } from "./page.js";
+import { asking, goodSuggestions, isMakingPolygon, isTuned, isTunedShown, page, panes, viewport } from "./page.js";
 import { showCandidates, showClasses, showObjects, showQueue, showSuggested } from "./panels.js";
 import { showRounds } from "./rounds.js";
 
@@ -110,7 +110,7 @@ export function showSidePanels() {
     delete: (object) => asking.act({ do: "delete", object }),
     cutout: (number) => saveCutout(image, number),
   });
-  showSuggested(image, session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take: does.take, drop: does.drop, takeEverywhere: does.takeEverywhere, dropEverywhere: does.dropEverywhere });
+  showSuggested(image.suggested, goodSuggestions(), session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take: does.take, drop: does.drop, takeEverywhere: does.takeEverywhere, dropEverywhere: does.dropEverywhere });
   showClasses(session.classes, page.className, chooseClass);
   showQueue(session, page.filter, image.index, does.open);
   showRounds(session);
