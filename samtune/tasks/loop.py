@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
 from samtune.files import make_folder, write_text
+from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.fit import fit
 from samtune.tasks.results import Result, Rows
@@ -20,7 +21,7 @@ from samtune.tasks.settings import read_settings
 
 if TYPE_CHECKING:
     from samtune.evaluation.rows import Row
-    from samtune.page.rounds import Reached, Round
+    from samtune.page.rounds import Reached, Round, Start
 
 log = logging.getLogger(__name__)
 # Of a round's time what training gets; the rest is for starting, and for asking both models
@@ -72,7 +73,13 @@ class LoopResult(Result):
 
 @task
 def loop(
-    annotations: str | Path, *, model: str | Path | Run, budget: str = "60s", seed: int = 0
+    annotations: str | Path,
+    *,
+    model: str | Path | Run,
+    budget: str = "60s",
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    image_size: Count = 0,
 ) -> LoopResult:
     """Tune on what was accepted on the page of `samtune open`, from the adapter that is used now.
 
@@ -85,16 +92,20 @@ def loop(
         model: that the first round goes on from: a run, or a base.
         budget: time for all of the round: 60s, 5m.
         seed: of everything that is drawn.
+        checkpoint: official weights for a registry name.
+        image_size: of a base model; 0: its own.
 
     Raises:
         UserError: too little was accepted, or the model is none that can be tuned on.
     """
-    from samtune.page.rounds import Round, present_model, read_rounds, write_rounds
+    from samtune.page.rounds import Round, Start, present_model, read_rounds, write_rounds
     from samtune.training.budget import seconds_of
 
     began, folder = time.monotonic(), Path(annotations)
     rounds = read_rounds(folder)
-    present = present_model(lasting_name(model), rounds)
+    weights = "" if checkpoint is None else str(Path(checkpoint).resolve())
+    start = Start(lasting_name(model), weights, image_size)
+    present = present_model(start, rounds)
     number = len(rounds) + 1
     place = folder / "rounds" / f"{number:03d}"
     trained_on, held_out, reading = _snapshot(folder, place / "data")
@@ -102,12 +113,12 @@ def loop(
     run = fit(
         _data(present, place / "data", reading),
         run=_free(place), budget=f"{max(_LEAST_SECONDS, seconds * _TRAINING_SHARE):g}s", seed=seed,
-        check=False, choose=False, **_model(present),
+        check=False, choose=False, **_model(present, start),
     )  # fmt: skip
-    sentence, is_used, reached = _judged(present, run, seed)
+    sentence, is_used, reached = _judged(present, start, run, seed)
     made = Round(
         number, str(run.path), present, is_used, sentence, time.monotonic() - began, trained_on,
-        held_out, *reached,
+        held_out, *reached, start,
     )  # fmt: skip
     write_rounds(folder, [*rounds, made])
     return LoopResult([*rounds, made])
@@ -167,7 +178,15 @@ def _data(present: str, place: Path, reading: dict[str, Any]) -> dict[str, Any]:
     return {**first, **kept, **seen, "path": str(place), "format": "coco", "num_workers": 0}
 
 
-def _model(present: str) -> dict[str, Any]:
+def _base(present: str, start: Start) -> dict[str, Any]:
+    """What else says which base is meant, where no round was used yet."""
+    if present != start.model:
+        return {}
+    given = {"checkpoint": start.checkpoint, "image_size": start.image_size}
+    return {name: value for name, value in given.items() if value}
+
+
+def _model(present: str, start: Start) -> dict[str, Any]:
     """Arguments of `fit` for what is trained, from where.
 
     Raises:
@@ -186,10 +205,13 @@ def _model(present: str) -> dict[str, Any]:
         return {**found, "start": present, "model": section}
     if is_tuned(present):
         raise UserError(f"{present} is no run, which would know how it was trained: open its run")
-    return {"base": present, "model": {"optim": {"lr": 1e-3}} if present == "nano" else {}}
+    model = {"optim": {"lr": 1e-3}} if present == "nano" else {}
+    return {"base": present, "model": model, **_base(present, start)}
 
 
-def _judged(present: str, run: Run, seed: int) -> tuple[str, bool, tuple[Reached, Reached]]:
+def _judged(
+    present: str, start: Start, run: Run, seed: int
+) -> tuple[str, bool, tuple[Reached, Reached]]:
     """Whether what was trained is better on the held-out images than what is used now."""
     from samtune.evaluation.choice import choose, measured
     from samtune.evaluation.contestants import TUNED
@@ -199,7 +221,7 @@ def _judged(present: str, run: Run, seed: int) -> tuple[str, bool, tuple[Reached
     from samtune.tasks.opening import open_data
 
     data = open_data(run.path)
-    before, after = load_model(present).eval(), load_model(run.path).eval()
+    before, after = load_model(present, **_base(present, start)), load_model(run.path)
     domain, general = questions_of(data, after, _IMAGES)
     rows = [list(answers_to(sam, domain)) for sam in (before, after)]
     elsewhere = [list(answers_to(sam, general)) for sam in (before, after)]

@@ -285,7 +285,7 @@ def test_what_was_trained_on_is_never_held_out(open_it, square):
     row = {
         "number": 1, "run": "r", "model": "nano", "is_used": True, "sentence": "", "seconds": 1.0,
         "trained_on": ["p0"], "held_out": ["p1"], "present": {"miou": 0.5, "ci95": None},
-        "new": {"miou": 0.6, "ci95": [0.5, 0.7]},
+        "new": {"miou": 0.6, "ci95": [0.5, 0.7]}, "start": {"model": "nano"},
     }  # fmt: skip
     (session.out / "rounds.json").write_text(json.dumps([row]))
     session = open_it()
