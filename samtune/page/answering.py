@@ -101,6 +101,16 @@ class Answering:
         """Whether the adapter can be applied more or less strongly."""
         return self._scale is not None
 
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the model before its masks are trusted."""
+        notes = []
+        if self.sam.is_better is False:
+            notes.append("this model was not shown to be better than its base")
+        if self.sam.base.is_random:
+            notes.append("the weights of its base are random: its masks mean nothing")
+        return notes
+
     def set_strength(self, strength: float) -> None:
         """How strongly the adapter is applied from now on: 0 is the base, 1 as it was tuned.
 

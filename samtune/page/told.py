@@ -25,6 +25,7 @@ def tell_mask(mask: PlacedMask) -> Plain:
 def tell_session(session: Session, tuning: Tuning | None) -> Plain:
     """Model, classes, rounds, and the images in the order in which they are gone through."""
     kept, source = session.kept.annotations, session.images.source
+    base = session.answering.sam.base
     with_objects = {
         name: sum(bool(each.objects) for each in kept.of_split(is_held_out))
         for is_held_out, name in SPLITS.items()
@@ -38,11 +39,19 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
         "classes": session.kept.classes,
         "folder": str(session.out),
         "hasTruth": session.images.has_truth,
+        "scene": _tell_scene(source) if isinstance(source, SceneWindows) else None,
+        "base": base.checkpoint or base.name,
+        "notes": session.answering.notes,
         "volume": tell_volume(source.stack) if isinstance(source, VolumeSlices) else None,
         "current": session.current,
         "progress": session.queue.progress(),
         "images": [_tell_work(session, index) for index in session.queue.order()],
     }
+
+
+def _tell_scene(source: SceneWindows) -> Plain:
+    cores = [(c.core.x, c.core.y, c.core.width, c.core.height) for c in source.cells]
+    return {"width": source.scene.width, "height": source.scene.height, "windows": cores}
 
 
 def _tell_work(session: Session, index: int) -> Plain:

@@ -6,12 +6,18 @@ import { find, make, share } from "./dom.js";
 const MOST_LISTED = 400;
 const MARKS = { untouched: "○", "in work": "◐", done: "●" };
 
+// Parts of one file are told apart by what comes after its name.
+function shortName(told, name) {
+  if (told.volume) return name.split("/").at(-1);
+  return told.scene ? name.split("@").at(-1).replace(",", ", ") : name;
+}
+
 export function showQueue(told, filter, current, open) {
   const wanted = told.images.filter((each) => filter === "all" || (each.status === "done") === (filter === "done"));
   const list = find("images"), place = list.scrollTop;
   list.replaceChildren(...wanted.slice(0, MOST_LISTED).map((each) => {
     const mark = make("span", { className: `mark ${each.status.replace(" ", "-")}`, text: MARKS[each.status], "aria-hidden": "true" });
-    const name = make("span", { className: "name", text: told.volume ? each.name.split("/").at(-1) : each.name });
+    const name = make("span", { className: "name", text: shortName(told, each.name) });
     const facts = [];
     if (each.numObjects) facts.push(String(each.numObjects));
     if (each.isHeldOut) facts.push("test");

@@ -1,8 +1,8 @@
 // Rounds of tuning: the button, how far one is, and what each has brought on the held-out images.
 
 import { find, share } from "./dom.js";
+import { drawSvg as draw } from "./svg.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [240, 96, 30, 16];
 
 export function showRounds(session) {
@@ -54,11 +54,4 @@ function drawCurve(rounds) {
   });
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.replaceChildren(...parts);
-}
-
-function draw(tag, attributes, text) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
 }

@@ -8,6 +8,7 @@ import { showPlanes } from "./planes.js";
 import { asking, goodSuggestions, isMakingPolygon, isTuned, isTunedShown, page, panes, viewport } from "./page.js";
 import { showCandidates, showClasses, showObjects, showQueue, showSuggested } from "./panels.js";
 import { showRounds } from "./rounds.js";
+import { showSceneMap } from "./scene_map.js";
 
 // What a person does on the panels; `main.js` says how.
 export const does = {};
@@ -113,8 +114,12 @@ export function showSidePanels() {
   showSuggested(image.suggested, goodSuggestions(), session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take: does.take, drop: does.drop, takeEverywhere: does.takeEverywhere, dropEverywhere: does.dropEverywhere });
   showClasses(session.classes, page.className, chooseClass);
   showQueue(session, page.filter, image.index, does.open);
+  showSceneMap(session, image.index, does.open);
   showRounds(session);
   find("folder").textContent = session.folder;
+  find("base-name").textContent = session.base;
+  find("model-notes").textContent = find("model-chip").textContent = session.notes.join("; ");
+  find("model-chip").hidden = !session.notes.length;
   find("queue-order").textContent = session.volume ? "" : "most doubtful first";
   find("slices").hidden = !session.volume;
   find("slice").max = session.images.length - 1;
