@@ -29,6 +29,8 @@ from samtune.page.told import tell_answers, tell_image, tell_plane, tell_session
 log = logging.getLogger(__name__)
 # Seconds between looks whether there is something to do ahead.
 _PAUSE = 0.2
+# Seconds without a question after which images are looked at for their doubt: a click would wait for it.
+_QUIET = 2.0
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -264,10 +266,11 @@ def serve(
 
 
 def _work_ahead(session: Session, tuning: Tuning | None, is_over: threading.Event) -> None:
-    """Make what will be needed, while nobody asks; doubts wait until a round of tuning is over."""
+    """Make what will be needed, while nobody asks; doubts wait for quiet, and until a round is over."""
     while not is_over.is_set():
         try:
-            is_done = session.work_ahead(tuning is None or not tuning.is_running)
+            is_tuning = tuning is not None and tuning.is_running
+            is_done = session.work_ahead(not is_tuning and session.seconds_idle > _QUIET)
         except Exception:  # the page goes on; what fails ahead fails again, and is told, when asked
             log.exception("working ahead failed")
             is_done = False

@@ -76,6 +76,11 @@ class Session(Labelling):
         self.current = self._changes.require(index)
         self._suggest_prelabelled(index, self._questions.last_name)
 
+    @property
+    def seconds_idle(self) -> float:
+        """How long nobody has asked the network anything."""
+        return self._questions.turns.seconds_idle
+
     def work_ahead(self, with_doubts: bool = True) -> bool:
         """Do one piece of what a person will need soon; whether there was anything to do."""
         return self._ahead.work(self.current, with_doubts)

@@ -25,21 +25,38 @@ export function measureRoom() {
   redraw(true);
 }
 
-let isPictureOld = false, isDrawing = false;
+// How long the image rests before it is drawn as finely as it can be, milliseconds.
+const REST = 120;
+let isPictureOld = false, isDrawing = false, isMoving = false, resting = 0;
+
+// While the image is moved each picture of it is drawn quickly; the last one finely.
+export function redrawMoving() {
+  isMoving = true;
+  clearTimeout(resting);
+  resting = setTimeout(() => { isMoving = false; redraw(true); }, REST);
+  redraw(true);
+}
+
 export function redraw(withPicture = false) {
   isPictureOld ||= withPicture;
   if (isDrawing) return;
   isDrawing = true;
   requestAnimationFrame(() => {
     isDrawing = false;
-    page.pictureFilter = `brightness(${2 ** find("brightness").value}) contrast(${2 ** find("contrast").value})`;
+    page.pictureFilter = pictureFilter();
     for (const name of shownPanes()) {
-      if (isPictureOld) panes[name].drawPicture(page.bitmap, viewport, page.pictureFilter);
+      if (isPictureOld) panes[name].drawPicture(page.bitmap, viewport, page.pictureFilter, isMoving);
       panes[name].drawOverlay(viewport, layersOf(name), marks());
     }
-    if (isPictureOld) drawPlanes();
+    if (isPictureOld && !isMoving) drawPlanes();
     isPictureOld = false;
   });
+}
+
+// None where nothing is changed: even one that changes nothing takes time at every frame.
+function pictureFilter() {
+  const [brightness, contrast] = ["brightness", "contrast"].map((id) => Number(find(id).value));
+  return brightness || contrast ? `brightness(${2 ** brightness}) contrast(${2 ** contrast})` : "none";
 }
 
 function layersOf(name) {

@@ -4,7 +4,7 @@ import { api } from "./api.js";
 import { BASE, TUNED, css } from "./colours.js";
 import { command, setMode, setView } from "./commands.js";
 import { find, press } from "./dom.js";
-import { layOut, measureRoom, redraw } from "./drawing.js";
+import { layOut, measureRoom, redraw, redrawMoving } from "./drawing.js";
 import { open, refresh, toggleDrawer } from "./going.js";
 import { fillKeyList, listenToKeys } from "./keys.js";
 import { setCorner, stroke, strokeEnd } from "./mending.js";
@@ -36,8 +36,8 @@ function wirePanes() {
       click: clickAt,
       box: (corners) => { page.dragged = null; note(""); asking.act({ do: "box", corners: boxOf(corners) }); },
       boxing: (corners) => { page.dragged = corners ? boxOf(corners) : null; redraw(); },
-      move: (dx, dy) => { viewport.move(dx, dy); redraw(true); },
-      zoom: (factor, x, y) => { viewport.zoom(factor, x, y); redraw(true); },
+      move: (dx, dy) => { viewport.move(dx, dy); redrawMoving(); },
+      zoom: (factor, x, y) => { viewport.zoom(factor, x, y); redrawMoving(); },
       stroke, strokeEnd, corner: setCorner,
       hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (isPainting() || isMakingPolygon()) redraw(); },
     });

@@ -98,13 +98,13 @@ export class Pane {
   }
 
   // Draw the image where the viewport says; only after it was moved.
-  drawPicture(bitmap, viewport, filter) {
+  drawPicture(bitmap, viewport, filter, isQuick = false) {
     const context = this._ready(this.picture, viewport);
     this.picture.style.filter = filter;
     if (!bitmap) return;
     this._place(context, viewport);
     context.imageSmoothingEnabled = viewport.scale * devicePixelRatio < 2;
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = isQuick ? "low" : "high";
     context.drawImage(bitmap, 0, 0);
   }
 
