@@ -29,7 +29,7 @@ from samtune.page.told import tell_answers, tell_image, tell_plane, tell_session
 log = logging.getLogger(__name__)
 # Seconds between looks whether there is something to do ahead.
 _PAUSE = 0.2
-# Seconds without a question after which images are looked at for their doubt: a click would wait for it.
+# Seconds without a question after which images are looked at for doubt: a click would wait for that.
 _QUIET = 2.0
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
