@@ -131,7 +131,7 @@ class Tuning:
                 sys.executable, "-m", "samtune.cli", "loop", str(self._folder),
                 "--model", start.model, "--budget", f"{self.seconds}s",
                 *(("--checkpoint", start.checkpoint) if start.checkpoint else ()),
-                *(("--image-size", str(start.image_size)) if start.image_size else ()),
+                *(("--image_size", str(start.image_size)) if start.image_size else ()),
             ]  # fmt: skip
             self._failed, self._began = "", time.monotonic()
             self._process = subprocess.Popen(  # noqa: S603

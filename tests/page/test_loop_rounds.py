@@ -5,6 +5,8 @@ import time
 import msgspec
 import pytest
 
+import samtune
+from samtune.commands.flags import parse
 from samtune.errors import UserError
 from samtune.page.rounds import (
     Reached,
@@ -98,3 +100,21 @@ def test_one_round_runs_at_a_time_and_can_be_stopped(tune):
     tuning.stop()
     assert wait(tuning)["failed"] == "the round was stopped"
     assert found == []
+
+
+def test_a_round_is_told_the_weights_and_the_size_of_its_base(tmp_path, monkeypatch):
+    real, asked = subprocess.Popen, []
+
+    def popen(command, **more):
+        asked.append(command)
+        return real([sys.executable, "-c", "raise SystemExit(1)"], **more)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    tuning = Tuning(tmp_path, Start("mobile_sam", "/weights.pt", 512), 60, lambda _: None)
+    tuning.start()
+    wait(tuning)
+    arguments = parse(samtune.loop, "loop", asked[0][4:], {})
+    assert arguments == {
+        "annotations": str(tmp_path), "model": "mobile_sam", "budget": "60s",
+        "checkpoint": "/weights.pt", "image_size": 512,
+    }  # fmt: skip
