@@ -186,13 +186,55 @@ def test_accepted_objects_become_labels_of_the_volume(uneven, tuned, tmp_path):
     session.name(2, 1, "tumour")
     assert [session.state(n).object(1).name for n in (1, 2)] == ["tumour", "tumour"]
     assert recognise(tmp_path / "kept" / "volume") == "volumes"
-    source = Volumes(tmp_path / "kept" / "volume")
-    samples = [source.read(n) for n in range(len(source))]
+    samples = list_samples(Volumes(tmp_path / "kept" / "volume"))
     found = {n: name for sample in samples for n, name in sample.classes.items()}
     assert found == {1: "tumour", 2: "node"}
     assert sum(int((sample.labels == 1).sum()) for sample in samples) == 24
     session.delete(4, 2)
     assert np.asarray(nibabel.load(labels.get_filename()).dataobj).max() == 1
+
+
+def test_a_dicom_series_is_a_volume_and_fit_takes_what_is_kept(write_slices, tuned, tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (5, 24, 30))
+    write_slices("series", values)
+    found = open_images([tmp_path / "series"], Reading(value_range=(0, 255)))
+    session = Session(tuned, True, found, tmp_path / "kept")
+    assert found.source.records[0].image_id == "series/axial0000"
+    # rows run to the back and columns to the left: as slices are shown
+    assert np.array_equal(session.sample(3).image[..., 0], values[3])
+    mask = PlacedMask(2, 3, np.ones((3, 4), np.bool_))
+    session.mend(3, mask)
+    session.accept(3, "lesion")
+    (sample,) = list_samples(Volumes(tmp_path / "kept" / "volume"))
+    assert np.array_equal(sample.labels[0] == 1, mask.whole((24, 30)))
+
+
+def list_samples(source):
+    return [source.read(number) for number in range(len(source))]
+
+
+def test_a_stack_of_a_microscope_is_a_volume(tmp_path):
+    import tifffile
+
+    stack = np.random.default_rng(0).integers(0, 255, (6, 20, 30)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "z.tif", stack, imagej=True, metadata={"axes": "ZYX"})
+    source = open_images([tmp_path / "z.tif"], Reading(value_range=(0, 255))).source
+    assert isinstance(source, VolumeSlices)
+    assert np.array_equal(source.read(2).image[..., 0], stack[2])
+
+
+def test_an_image_whose_voxels_lie_in_another_file_is_copied_whole(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    from samtune.data.volumes.copying import copy_volume
+    from samtune.data.volumes.voxels import read_voxels
+
+    voxels = np.random.default_rng(0).integers(0, 99, (4, 5, 6)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "v_image.mhd"))
+    copy_volume([tmp_path / "v_image.mhd"], tmp_path / "images")
+    assert [file.name for file in (tmp_path / "images").iterdir()] == ["v.mha"]
+    assert np.array_equal(
+        read_voxels(tmp_path / "images" / "v.mha"), read_voxels(tmp_path / "v_image.mhd")
+    )
 
 
 def test_other_planes_show_the_same_voxels_and_objects(uneven, tuned, tmp_path):

@@ -32,6 +32,7 @@ function noteOf(tuning, { train, val }, canTune) {
 function drawCurve(rounds) {
   const svg = find("curve");
   svg.toggleAttribute("hidden", !rounds.length);
+  find("curve-note").hidden = !rounds.length;
   if (!rounds.length) return;
   const points = [{ ...rounds[0].present, isUsed: true, name: "before" }];
   for (const each of rounds) points.push({ ...each.new, isUsed: each.is_used, name: `round ${each.number}` });

@@ -103,7 +103,7 @@ const fact = (word, value, title) => make("span", { className: "fact", title }, 
 export function showSidePanels() {
   const { session } = page, image = asking.image;
   if (!session || !image) return;
-  if (!session.classes.includes(page.className)) page.className = session.classes[0];
+  if (!session.classes.includes(page.className)) page.className = image.objects.at(-1)?.name ?? session.classes[0];
   showObjects(image, session.classes, page.chosen, {
     choose: (number) => { page.chosen = number; redraw(); },
     name: (object, name) => asking.act({ do: "name", object, name }),
