@@ -58,6 +58,10 @@ class Delete(_Action):
     object: int
 
 
+class DeleteEverywhere(_Action):
+    object: int
+
+
 class Name(_Action):
     object: int
     name: _Text
@@ -96,8 +100,8 @@ class Hold(_Action):
 
 
 Action = (
-    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | Name
-    | Find | Carry | Take | Drop | TakeEverywhere | DropEverywhere | Mark | Hold
+    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | DeleteEverywhere
+    | Name     | Find | Carry | Take | Drop | TakeEverywhere | DropEverywhere | Mark | Hold
 )  # fmt: skip
 
 
@@ -126,6 +130,8 @@ def act(session: Session, index: int, action: Action) -> None:
             session.edit(index, number)
         case Delete(number):
             session.delete(index, number)
+        case DeleteEverywhere(number):
+            session.delete_everywhere(number)
         case Name(number, name):
             session.name(index, number, name)
         case Find(name):

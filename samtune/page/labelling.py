@@ -22,13 +22,26 @@ class Labelling(Prompting):
         """Remove an object."""
         return self._changes.change(index, lambda state: state.without(number))
 
+    def delete_everywhere(self, number: int) -> None:
+        """Remove an object of a volume from all its slices.
+
+        Raises:
+            UserError: there is no such object, or these are no slices of a volume.
+        """
+        if not (slices := self.slices_of(number)):
+            raise UserError(f"there is no object {number} on slices of a volume")
+        self._changes.change_all(dict.fromkeys(slices, partial(State.without, number=number)))
+
+    def slices_of(self, number: int) -> list[int]:
+        """The slices that an object of a volume is on; none of other images."""
+        places = range(len(self.works)) if self.is_stack else ()
+        return [place for place in places if number in self._numbers(place)]
+
     def name(self, index: int, number: int, name: str) -> int:
         """Give an object another class; in a volume on all its slices."""
         name = self.kept.class_name(name)
-        self.state(index).object(number)
-        having = {index} if not self.is_stack else set(range(len(self.works)))
         named = partial(State.named, number=number, name=name)
-        self._changes.change_all({each: named for each in having if number in self._numbers(each)})
+        self._changes.change_all(dict.fromkeys({index, *self.slices_of(number)}, named))
         return self.works[index].history.number
 
     def _numbers(self, index: int) -> set[int]:

@@ -80,7 +80,10 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
     if isinstance(source, SceneWindows) and source.scene.is_placed:
         told["onMap"] = source.corner_to_crs(index)
     if known != objects_number:
-        told["objects"] = [_tell_object(each) for each in state.objects]
+        told["objects"] = [
+            {**_tell_object(each), "slices": len(session.slices_of(each.number))}
+            for each in state.objects
+        ]
         told["beside"] = [
             {"name": each.name, "mask": tell_mask(each.mask)}
             for each in session.objects_beside(index)

@@ -268,7 +268,11 @@ def test_a_carried_object_is_one_on_all_slices(volume, tuned, tmp_path):
     session.take_everywhere(number)
     assert [n for n in range(8) if session.masks_of(n)] == on
     assert {key for n in on for key in session.masks_of(n)} == {number}
+    session.delete_everywhere(number)
+    assert not any(session.masks_of(n) for n in range(8))
+    session.undo(4)
     again = Session(tuned, True, open_images([volume], Reading()), tmp_path / "kept")
+    assert [n for n in range(8) if again.masks_of(n)] == [4]
     again.drag_box(0, [1, 1, 9, 9])
     again.carry(0, "other")
     other = again.state(0).suggested[0].number

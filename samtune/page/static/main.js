@@ -11,7 +11,7 @@ import { setCorner, stroke, strokeEnd } from "./mending.js";
 import { asking, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, viewport } from "./page.js";
 import { makePlanes } from "./planes.js";
 import { listen } from "./pointer.js";
-import { accept, allSuggested, boxOf, carry, clickAt, drop, dropEverywhere, findEverything, goodOnes, take, takeEverywhere } from "./prompting.js";
+import { accept, allSuggested, boxOf, carry, clickAt, drop, everywhere, findEverything, goodOnes, take } from "./prompting.js";
 import { chooseClass, does, showPlace, showSidePanels, tell } from "./showing.js";
 import { Pane } from "./view.js";
 
@@ -23,7 +23,7 @@ const BUTTONS = {
 };
 
 Object.assign(does, {
-  open, accept, take, drop, takeEverywhere, dropEverywhere,
+  open, accept, take, drop, everywhere,
   edit: (object) => asking.act({ do: "edit", object }).then(() => setMode("brush")),
 });
 

@@ -61,7 +61,7 @@ export function showObjects(image, classes, chosen, does) {
       make("button", { className: "quiet small", text: "Edit", title: "mend it, or prompt it anew", on: { click: () => does.edit(each.number) } }),
       make("button", { className: "quiet small", text: "⤓", title: "the object alone, as PNG", "aria-label": `cut out object ${each.number}`, on: { click: () => does.cutout(each.number) } }),
       make("button", { className: "quiet small", text: "✕", title: "delete it", "aria-label": `delete object ${each.number}`, on: { click: () => does.delete(each.number) } }),
-      each.score === null ? "" : doubtBar(each.score));
+      ...(each.slices > 1 ? deletedEverywhere(each, does) : []), each.score === null ? "" : doubtBar(each.score));
   }));
   if (!image.objects.length) {
     find("objects").append(make("li", { className: "note empty", text: "none yet: click on one in the image" }));
@@ -89,10 +89,12 @@ export function showSuggested(all, good, classes, does) {
   }));
 }
 
-// Of an object that was carried through a volume.
+// Of an object that goes through several slices of a volume.
 const everywhere = ({ number, slices }, does) => [make("span", { className: "round-row everywhere" },
-  make("button", { className: "small", text: `Accept on ${slices} slices`, on: { click: () => does.takeEverywhere(number) } }),
-  make("button", { className: "small", text: "Reject on all", on: { click: () => does.dropEverywhere(number) } }))];
+  make("button", { className: "small", text: `Accept on ${slices} slices`, on: { click: () => does.everywhere("takeeverywhere", { number }, "Kept on all its slices.") } }),
+  make("button", { className: "small", text: "Reject on all", on: { click: () => does.everywhere("dropeverywhere", { number }, "Rejected on all slices.") } }))];
+const deletedEverywhere = ({ number, slices }, does) => [make("span", { className: "round-row everywhere" },
+  make("button", { className: "small", text: `Delete on all ${slices} slices`, on: { click: () => does.everywhere("deleteeverywhere", { object: number }, "Deleted on all slices.") } }))];
 
 export function showClasses(classes, chosen, choose) {
   find("classes").replaceChildren(...classes.map((name, place) => {

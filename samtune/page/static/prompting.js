@@ -41,11 +41,10 @@ export async function accept(by = null) {
 
 export const take = (numbers) => asking.act({ do: "take", numbers }).then(refresh);
 export const drop = (numbers) => asking.act({ do: "drop", numbers });
-export const takeEverywhere = (number) => onAllSlices("takeeverywhere", number, "Kept on all its slices.");
-export const dropEverywhere = (number) => onAllSlices("dropeverywhere", number, "Rejected on all slices.");
-async function onAllSlices(what, number, said) {
+// What is done to an object of a volume on all its slices; each has an undo of its own.
+export async function everywhere(what, which, said) {
   note("Going through the slices …");
-  if (await asking.act({ do: what, number })) note(said);
+  if (await asking.act({ do: what, ...which })) note(said);
   refresh();
 }
 export const allSuggested = () => page.suggested.map((each) => each.number);

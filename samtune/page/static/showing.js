@@ -110,8 +110,9 @@ export function showSidePanels() {
     edit: does.edit,
     delete: (object) => asking.act({ do: "delete", object }),
     cutout: (number) => saveCutout(image, number),
+    everywhere: does.everywhere,
   });
-  showSuggested(image.suggested, goodSuggestions(), session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take: does.take, drop: does.drop, takeEverywhere: does.takeEverywhere, dropEverywhere: does.dropEverywhere });
+  showSuggested(image.suggested, goodSuggestions(), session.classes, { choose: (number) => { page.chosen = number; redraw(); }, take: does.take, drop: does.drop, everywhere: does.everywhere });
   showClasses(session.classes, page.className, chooseClass);
   showQueue(session, page.filter, image.index, does.open);
   showSceneMap(session, image.index, does.open);
