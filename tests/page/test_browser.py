@@ -230,6 +230,35 @@ def test_a_click_in_one_plane_of_a_volume_shows_that_place_in_the_others(page, t
         assert len(session.state(10).clicks) == 1
 
 
+def test_the_map_of_a_scene_leads_to_the_window_beside(page, tuned, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("pyogrio")
+    from samtune.page.images import open_images
+    from samtune.page.session import Session
+
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 1000, 1500), dtype=np.uint8)
+    with rasterio.open(
+        tmp_path / "s.tif", "w", driver="GTiff", height=1000, width=1500, count=3, dtype="uint8",
+        crs="EPSG:32633", transform=rasterio.transform.from_origin(600000, 5000000, 0.5, 0.5),
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    found = open_images([tmp_path / "s.tif"], tuned.reading)
+    session = Session(tuned, True, found, tmp_path / "kept", "off")
+    with serving(session) as address:
+        page.goto(address)
+        page.locator("#image-name", has_text="s@0,0").wait_for()
+        session.mend(0, PlacedMask(100, 600, np.ones((20, 30), np.bool_)))
+        session.accept(0, "roof")
+        # the map is as wide as the scene: three quarters to the right lies the second window
+        room = page.locator("#scene-map").bounding_box()
+        page.mouse.click(room["x"] + 0.75 * room["width"], room["y"] + 0.5 * room["height"])
+        page.locator("#image-name", has_text="s@476,0").wait_for()
+        page.locator(".pane.tuned .overlay").hover(position={"x": 5, "y": 5})
+        # the object of the first window is seen there, and is none of the second
+        assert page.locator("#objects .number").count() == 0
+        assert [each.mask.left for each in session.objects_beside(1)] == [600 - 476]
+
+
 @pytest.mark.slow
 def test_a_round_is_tuned_from_the_page_and_is_known_after_kill(page, pictures, open_it, tmp_path):
     session, out = open_it(), tmp_path / "kept"
