@@ -13,7 +13,7 @@ from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.data.source import Joined, Record, Source
 from samtune.data.volumes.tiff_stack import is_stack
 from samtune.data.volumes.voxels import ITK, NIFTI, read_geometry
-from samtune.errors import UserError
+from samtune.errors import UserError, require
 from samtune.files import is_file, is_folder
 from samtune.images.dicom import is_dicom
 from samtune.images.naming import distinct_stems, list_images
@@ -132,4 +132,11 @@ def _parts_of(file: Path, reading: Reading) -> Source | None:
     except UserError:  # of the TIFFs of microscopes some are none of a GIS
         return None
     is_large = max(windows.scene.height, windows.scene.width) > _LARGEST_PICTURE
-    return windows if windows.scene.is_placed or is_large else None
+    if not windows.scene.is_placed and not is_large:
+        return None
+    for library in (
+        "shapely",
+        "pyogrio",
+    ):  # that the map is written with: told before anything is done
+        require(library, "geo")
+    return windows

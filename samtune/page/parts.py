@@ -35,8 +35,6 @@ class SceneWindows(Source):
 
     def __init__(self, path: Path, reading: Reading) -> None:
         self.scene = open_scene(path, reading)
-        for library in ("shapely", "pyogrio"):  # that the map is written with
-            require(library, "geo")
         side = max(_SIDE, reading.tile)
         cells = make_grid(self.scene, side, side // 4)
         self.cells = [cell for cell in cells if has_data(self.scene, cell.window)]
