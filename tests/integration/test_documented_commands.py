@@ -310,8 +310,8 @@ def test_commands_are_found_in_blocks_of_any_kind():
 
 
 FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
-# of scripts/benchmark, of torchrun and of sbatch
-OTHERS = {"--threads", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
+# of scripts/benchmark and scripts/click_latency, of torchrun and of sbatch
+OTHERS = {"--threads", "--clicks", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
           "--ntasks", "--gpus", "--minutes", "--help", "--help-all"}  # fmt: skip
 
 
