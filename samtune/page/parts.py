@@ -1,6 +1,7 @@
 """Files that are too large or too deep for one picture: windows of a scene, slices of a volume."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,11 @@ class SceneWindows(Source):
         path: of the raster.
         reading: of the pixels; values are stretched as over the whole scene.
 
+    Attributes:
+        scene: the raster.
+        cells: its windows, those with data; each with the part of it that counts where they overlap.
+        outlines: geometries of its objects that are known already, by what they are made of.
+
     Raises:
         UserError: the file cannot be read.
     """
@@ -34,6 +40,7 @@ class SceneWindows(Source):
     is_part = True
 
     def __init__(self, path: Path, reading: Reading) -> None:
+        self.outlines: dict[Any, Any] = {}
         self.scene = open_scene(path, reading)
         side = max(_SIDE, reading.tile)
         cells = make_grid(self.scene, side, side // 4)

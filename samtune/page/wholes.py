@@ -86,6 +86,11 @@ def write_map(path: Path, source: SceneWindows, objects: Objects) -> None:
         name: np.array([row[place] for row in rows], kind)
         for place, (name, kind) in enumerate(kinds.items())
     }
-    shapes = np.array([outline(source.cells, group) for group in groups], object)
+    known = source.outlines  # most objects are those of the last time
+    source.outlines = {
+        parts: known[parts] if parts in known else outline(source.cells, parts)
+        for parts in map(tuple, groups)
+    }
+    shapes = np.array(list(source.outlines.values()), object)
     placed = on_the_map(source.scene, shapes) if len(shapes) else shapes
     write_polygons(path, [MapObjects(placed, columns)], source.scene)
