@@ -5,6 +5,7 @@
     label_maps/ID.png        the number of each object; of two that overlap, the later one lies on top
     cutouts/ID_N.png         each object alone, the rest transparent
     objects.gpkg             of a scene: all objects on the map
+    volume/                  of a volume: images/NAME.*, labels/NAME.nii.gz, dataset.json
     session.json             prompts that were begun, classes
     rounds.json, rounds/     what was tuned on them: see `rounds.py`
 

@@ -192,7 +192,8 @@ class Session(Labelling):
             raise UserError("click on an object, or drag a box around it, before it is carried on")
         name = self.kept.class_name(name)
         masks = self._questions.carry(source.stack, index, prompt)
-        own, by = self._numbering.free(index), self._questions.last_name
+        with self._changes.lock:
+            own, by = self._numbering.free(index), self._questions.last_name
         changes: dict[int, Change] = {index: State.cleared}
         for number, (rle, score) in masks.items():
             made = Accepted(own, name, rle, by, score)

@@ -477,6 +477,19 @@ def test_a_base_model_has_no_other_to_be_compared_with(tuned, pictures, tmp_path
         session.answer(0, strength=0.5)
 
 
+def test_what_takes_long_waits_until_nobody_has_asked_for_a_while(open_it):
+    session = open_it()
+    assert session.seconds_idle == float("inf")
+    assert session.work_ahead(with_doubts=False)
+    assert session.seconds_idle == float("inf")
+    session.click(0, 40, 30)
+    session.answer(0)
+    assert session.seconds_idle < 60
+    while session.work_ahead(with_doubts=False):
+        pass
+    assert {work.doubt for work in session.works} == {None}
+
+
 def test_questions_go_before_what_is_made_ahead():
     turns, order = Turns(), []
     began, waiting = threading.Event(), threading.Barrier(3)
