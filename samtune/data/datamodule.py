@@ -31,7 +31,9 @@ _WINDOWS_AN_EPOCH = 256
 # Objects of a validation window; and of an image, where there is no limit
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
 # General pictures, and objects of each
-_NUM_GENERAL, _GENERAL_OBJECTS = 256, 4
+_NUM_GENERAL, _GENERAL_OBJECTS = 256, 10
+# Prompts on general pictures: those that a tuned model is measured with there; points forget first
+_GENERAL_FIRST = {"point": 0.6, "box": 0.4}
 # Views that a head is validated on, at most
 _VIEWS_VALIDATED = 200
 
@@ -240,7 +242,8 @@ class SamDataModule(pl.LightningDataModule):
             self._prompt_settings(model, _GENERAL_OBJECTS, "train"), augment="none", windows=0
         )
         pictures = DrawnPictures("train", num_pictures=_NUM_GENERAL)
-        return PromptedDataset(pictures, settings, self.recipe, True, self._open_store(model))
+        recipe = replace(self.recipe, first=_GENERAL_FIRST)
+        return PromptedDataset(pictures, settings, recipe, True, self._open_store(model))
 
     def spread_validation(self, most: int) -> None:
         """Validate on so many images at most, evenly spread, on one window of each."""

@@ -106,6 +106,7 @@ def next_asked(
 
     What was trained may forget too much at its full strength: then weaker ones come before other
     moments of the training, halving until one is allowed, so that little time never ends with nothing.
+    Between the strongest that is allowed and the weakest that is not lies one more to ask.
 
     Args:
         asked: those that were asked, with an answer or without.
@@ -121,8 +122,16 @@ def next_asked(
     is_half_allowed = any(each.is_allowed for each in found if each.strength == 0.5)
     if is_half_allowed:
         weaker.sort(key=lambda each: -each[1])
+    if all(each in asked for each in weaker) and weaker and not is_whole_allowed:
+        weaker.append(("last", _between(found)))
     order = [("last", 1.0), *(others + weaker if is_whole_allowed else weaker + others)]
     return next((each for each in order if each not in asked), None)
+
+
+def _between(found: Sequence[Candidate]) -> float:
+    """Half way between the strongest quarter that is allowed and the next one; 0.125 without any."""
+    quarters = [each for each in found if each.weights == "last" and each.strength * 4 % 1 == 0]
+    return max((each.strength for each in quarters if each.is_allowed), default=0.0) + 0.125
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:

@@ -7,6 +7,7 @@ did not simulate.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from samtune.evaluation.choice import MOST_LOST
 from samtune.prompts.protocols import Protocol, Recipe, trained_parts
 
 GENERAL_PROTOCOLS = ("box", "point")
@@ -41,7 +42,10 @@ def mark_trained(
 def losses_of(
     summaries: dict[str, Any], general: dict[str, Any] | None, general_name: str
 ) -> list[Loss]:
-    """What fell: prompts not trained, parts of the data, the general set."""
+    """What fell for sure: prompts not trained, parts of the data, the general set by above `MOST_LOST`.
+
+    A smaller fall on the general set stands in its table, and is not told as a loss.
+    """
     losses = [
         Loss(
             "forgotten",
@@ -55,7 +59,7 @@ def losses_of(
         text = f"worse for some: {part} ({num_objects} objects): {', '.join(fallen)}"
         losses.append(Loss("part", text))
     for name, summary in (general or {}).items():
-        if _is_worse(summary):
+        if _is_worse(summary) and summary["delta"]["miou"] < -MOST_LOST:
             delta = summary["delta"]
             text = (
                 f"forgotten: on the general set ({general_name}) '{name}' prompts fell by "

@@ -134,19 +134,10 @@ class ClassMapping:
         return found
 
     def of_scene(self, path: Path, settings: SceneSettings) -> ClassSegmentation:
-        """Write a GeoTIFF with numbers of classes, whose tags name them.
-
-        Raises:
-            UserError: another kind of file is wanted.
-        """
+        """Write a GeoTIFF of classes, whose tags name them, or areas with their classes."""
         from samtune.data.geo.raster import open_scene
         from samtune.inference.geo.scenes import map_scene
-        from samtune.inference.geo.writing import RASTERS
 
-        if self.out.suffix.lower() not in RASTERS:
-            raise UserError(
-                f"{self.out} is for objects, and a semantic head gives classes of pixels: give a .tif"
-            )
         scene = open_scene(path, self.mapper.sam.reading)
         causes: dict[str, Any] = {**self.causes, "classes": list(self.classes)}
         pixels = map_scene(scene, self.mapper.labels, self.classes, self.out, settings, causes)

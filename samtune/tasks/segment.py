@@ -109,7 +109,9 @@ def segment(
 
     A model with a head (samtune fit --model.head) looks by it, in views of its own; search.by grid asks
     SAM on the grid of points instead. A semantic head gives every pixel a class: IMAGE.png holds their
-    numbers, classes.json their names; a scene becomes a GeoTIFF of them.
+    numbers, classes.json their names; a scene becomes a GeoTIFF of them, or with FILE.gpkg the
+    outlines of connected areas, each with its class. A head for classes names what was found, and of
+    an object that lies in several windows the surer part of it tells.
 
     Either way a call that broke off goes on when it is made again.
 
@@ -149,6 +151,7 @@ def segment(
     if source:
         settings = replace(settings, by="grid")
     if way_of(sam, settings) == "semantic":
+        _require_no_class_name(options, "semantic")
         mapping = ClassMapping(sam, settings, place, overlay, overwrite)
         if not is_scene(place):
             return mapping.of_images(paths)
@@ -252,6 +255,19 @@ def _require_scene(
     require_new(out, overwrite)
 
 
+def _require_no_class_name(options: SceneOptions, who: str) -> None:
+    """Refuse one name for all where each has its own.
+
+    Raises:
+        UserError: there is one.
+    """
+    if options.class_name:
+        raise UserError(
+            f"scene.class_name would name all that is found, and the model ({who}) tells of each what "
+            "it is: leave it out"
+        )
+
+
 def _scene_settings(options: SceneOptions, side: int, overlap: int) -> SceneSettings:
     from samtune.inference.geo.scenes import SceneSettings
 
@@ -282,6 +298,8 @@ def _segment_scene(
     from samtune.inference.geo.scenes import find_everything, segment_prompted, segment_scene
 
     sam, hint, about = finder.sam, finder.hint, finder.causes
+    if "classes" in about:
+        _require_no_class_name(options, "classes")
     scene = open_scene(path, sam.reading)
     if prompts is None:
         count = segment_scene(scene, find_everything(finder.search), out, settings, about)

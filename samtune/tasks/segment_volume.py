@@ -19,16 +19,20 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
-from samtune.tasks.searching import search_settings
+from samtune.tasks.searching import search_settings, way_of
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
 
 if TYPE_CHECKING:
-    from samtune.data.volumes.labels import LabelRules, Labels
+    from samtune.data.volumes.labels import Labels
     from samtune.data.volumes.slices import SliceStack
     from samtune.inference.volumes.carrying import Seed, VolumeObject
     from samtune.models.backend import Sam
+    from samtune.tasks.volume_mapping import VolumeMapping
+    from samtune.tasks.volume_search import VolumeSearch
 
 GROWTH = 0.05
+# Of masks on neighbouring slices, where nothing is prompted
+MIN_IOU, MIN_SLICES = 0.5, 2
 
 
 @dataclass(frozen=True)
@@ -72,55 +76,6 @@ class VolumeSegmentation(Result):
         return {"objects": self.objects}
 
 
-@dataclass(frozen=True)
-class _Prompts:
-    """Where prompts come from; one way, or none for a search."""
-
-    slice: int | None = None
-    box: Sequence[float] | None = None
-    points: Sequence[Sequence[float]] = ()
-    name: str = ""
-    file: Path | None = None
-    labels: Path | None = None
-
-    def seeds(self, volume: Path, stack: SliceStack, rules: LabelRules) -> list[Seed]:
-        """Objects with their prompts; none without a prompt.
-
-        Raises:
-            UserError: prompts are given in two ways, or make no sense.
-        """
-        from samtune.data.volumes.labels import read_volume_labels
-        from samtune.inference.volumes.seeds import read_seeds, seeds_from_labels
-
-        is_own = self.box is not None or bool(self.points) or self.slice is not None
-        if sum([is_own, self.file is not None, self.labels is not None]) > 1:
-            raise UserError(
-                "give prompts in one way: slice with box or points, a file of prompts, from_labels"
-            )
-        if self.file is not None:
-            return read_seeds(self.file)
-        if self.labels is not None:
-            return seeds_from_labels(read_volume_labels(self.labels, volume, rules), stack.axis)
-        return [self._own()] if is_own else []
-
-    def _own(self) -> Seed:
-        from samtune.inference.volumes.carrying import Seed
-        from samtune.inference.volumes.seeds import require_object
-        from samtune.prompts.prompt_files import build_prompt
-
-        if self.slice is None:
-            raise UserError("box and points lie on a slice: give --slice N")
-        where = f"slice {self.slice}"
-        if any(len(point) not in (2, 3) for point in self.points):
-            raise UserError(f"{where}: a point is X,Y or X,Y,LABEL")
-        labels = [point[2] if len(point) == 3 else 1 for point in self.points]
-        points = [list(point[:2]) for point in self.points] or None
-        box = None if self.box is None else list(self.box)
-        prompt = build_prompt(points, labels if points else None, box, where)
-        require_object(prompt, where)
-        return Seed(1, self.name or "1", self.slice, prompt)
-
-
 @task
 def segment_volume(
     model: str | Path | Run,
@@ -141,8 +96,8 @@ def segment_volume(
     growth: NotNegative = GROWTH,
     largest_part: bool = False,
     search: Layer | SearchSettings | None = None,
-    min_iou: Share = 0.5,
-    min_slices: Positive = 2,
+    min_iou: Share = MIN_IOU,
+    min_slices: Positive = MIN_SLICES,
     focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     segment_code: str = "",
@@ -159,7 +114,8 @@ def segment_volume(
     up and its right on the left; coordinates are pixels of the slice as seen, from the top-left
     corner, x to the right and y down. They are cut and shown as the run was trained. Without a prompt
     everything is looked for on each slice, and masks that overlap on neighbouring slices are one
-    object.
+    object; a model with a semantic head gives every voxel a class instead, and the labels are the
+    numbers of its classes.
 
     Beside the labels lies their name with .json: each object's slices, scores, and on which slice it
     stopped and why. An object's score is the mean over its slices of the IoU that the model expects.
@@ -213,7 +169,8 @@ def segment_volume(
         write_objects,
         write_report,
     )
-    from samtune.tasks.volume_search import VolumeSearch
+    from samtune.tasks.volume_mapping import VolumeMapping
+    from samtune.tasks.volume_prompts import VolumePrompts, read_truth
 
     place, source = Path(out), Path(volume)
     files = [Path(file) for file in (prompts, from_labels, truth) if file is not None]
@@ -222,7 +179,7 @@ def segment_volume(
     _require_sense(place, segment_code, rule, growth, tolerance)
     require_reading(reading, ("value_range", "window", "axis", "with_neighbours", "bands"))
     kind = parse_property(segment_code) if segment_code else TISSUE
-    given = _Prompts(
+    given = VolumePrompts(
         slice, box, points, name, _path(prompts), _path(from_labels)
     )  # fmt: skip
     sam = open_model(model, checkpoint, image_size, device)
@@ -232,12 +189,14 @@ def segment_volume(
     settings = search_settings(search, bool(seeds))
     for seed in seeds:
         require_inside(seed, stack)
-    labels = _read_truth(_path(truth), source, rules, seeds)
+    labels = read_truth(_path(truth), source, rules, seeds)
     notes = tuple(read_volume_notes([source], shown.intensity_range is None))
-    finder = None if seeds else VolumeSearch(sam, stack, settings, place, min_iou, min_slices)
+    finder = None if seeds else _finder(sam, stack, settings, place, min_iou, min_slices)
     began = time.perf_counter()
     objects = finder.objects() if finder else _carried(sam, stack, rule, growth, focus, seeds)
-    objects = as_written(objects, stack, place, largest_part, finder is not None)
+    # classes keep their numbers; objects that nobody has named are numbered once they are written
+    is_nameless = finder is not None and not isinstance(finder, VolumeMapping)
+    objects = as_written(objects, stack, place, largest_part, is_nameless)
     seconds = time.perf_counter() - began
     not_written = write_objects(place, source, objects, stack, kind, finder is not None)
     scores = {} if labels is None else _measured(objects, stack, labels, tolerance)
@@ -255,6 +214,20 @@ def segment_volume(
     if finder and (result.is_empty or not not_written):  # else another format can still be had
         finder.forget_slices()
     return result
+
+
+def _finder(
+    sam: Sam, stack: SliceStack, settings: SearchSettings, out: Path, min_iou: float,
+    min_slices: int,
+) -> VolumeSearch | VolumeMapping:  # fmt: skip
+    """What looks on each slice without a prompt."""
+    from samtune.tasks.volume_mapping import VolumeMapping, require_usual
+    from samtune.tasks.volume_search import VolumeSearch
+
+    if way_of(sam, settings) != "semantic":
+        return VolumeSearch(sam, stack, settings, out, min_iou, min_slices)
+    require_usual(min_iou=(min_iou, MIN_IOU), min_slices=(min_slices, MIN_SLICES))
+    return VolumeMapping(sam, stack, settings, out)
 
 
 def _path(file: str | Path | None) -> Path | None:
@@ -299,30 +272,6 @@ def _require_sense(
     for name, value in (("growth", growth), ("tolerance", tolerance)):
         if not 0 <= value < math.inf:
             raise UserError(f"{name} is {value:g}: give a number from 0 up")
-
-
-def _read_truth(
-    truth: Path | None, volume: Path, rules: LabelRules, seeds: list[Seed]
-) -> Labels | None:
-    """Labels to measure against.
-
-    Raises:
-        UserError: they lack an object that is asked for.
-    """
-    from samtune.data.volumes.labels import read_volume_labels
-
-    if truth is None:
-        return None
-    if not seeds:
-        raise UserError("truth goes with prompts: objects that are found have numbers of their own")
-    labels = read_volume_labels(truth, volume, rules)
-    missing = [seed.object_id for seed in seeds if not (labels.layers == seed.object_id).any()]
-    if missing:
-        raise UserError(
-            f"{truth} has no label {missing[0]}: give the objects the ids that they have there "
-            "('id' in the file of prompts)"
-        )
-    return labels
 
 
 def _carried(

@@ -230,6 +230,9 @@ def choose_tile(found: Survey, side: int) -> int:
 # What suits `nano` alone
 OF_NANO = [
     Choice("model.optim.lr", 1e-3, "a small model learns faster"),
+    Choice("model.lora.rank", 32, "and has room to learn yours beside what it knows"),
+    Choice("model.lora.alpha", 64, "twice the rank"),
+    Choice("model.lora.targets", "all", "layers of the encoder"),
     Choice("data.target_side", 64, "nano's own grid of masks"),
 ]
 
