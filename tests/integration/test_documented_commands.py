@@ -223,6 +223,17 @@ CALLS |= {
     "samtune open runs/mine my_data/images": (
         "open", {"model": "runs/mine", "images": ["my_data/images"]},
     ),
+    "samtune open runs/mine ct.nii.gz": ("open", {"model": "runs/mine", "images": ["ct.nii.gz"]}),
+    "samtune open runs/mine scene.tif": ("open", {"model": "runs/mine", "images": ["scene.tif"]}),
+    "samtune loop my_data/images-annotated --model runs/mine": (
+        "loop", {"annotations": "my_data/images-annotated", "model": "runs/mine"},
+    ),
+    "samtune fit --data.path my_data/images-annotated --run runs/next": (
+        "fit", {"data": {"path": "my_data/images-annotated"}, "run": "runs/next"},
+    ),
+    "samtune fit --data.path ct-annotated/volume --run runs/next": (
+        "fit", {"data": {"path": "ct-annotated/volume"}, "run": "runs/next"},
+    ),
     "samtune fit --config nuclei.yaml --run runs/NAME ...": (
         "fit", {"data": "...", "run": "runs/NAME", "config": "nuclei.yaml"},
     ),
@@ -331,8 +342,8 @@ def test_commands_are_found_in_blocks_of_any_kind():
 
 
 FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
-# of scripts/benchmark, of torchrun, of sbatch and of cvat-cli
-OTHERS = {"--threads", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
+# of scripts/benchmark and scripts/click_latency, of torchrun, of sbatch and of cvat-cli
+OTHERS = {"--threads", "--clicks", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
           "--ntasks", "--gpus", "--minutes", "--function", "--help", "--help-all"}  # fmt: skip
 
 

@@ -240,6 +240,16 @@ OF_NANO = [
 ]
 
 
+def model_of_nano() -> dict[str, dict[str, Any]]:
+    """The settings of the model among `OF_NANO`, as `fit` takes them."""
+    found: dict[str, dict[str, Any]] = {}
+    for choice in OF_NANO:
+        section, _, name = choice.name.removeprefix("model.").partition(".")
+        if choice.name.startswith("model."):
+            found.setdefault(section, {})[name] = choice.value
+    return found
+
+
 def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     """Model, batches and length of a first run."""
     is_nano = base == "nano"
@@ -258,4 +268,6 @@ def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     if fills and (fill := float(np.median(fills))) < _THIN:
         reason = f"objects fill {fill:.0%} of their boxes: lines come out empty with a plain loss"
         choices.append(Choice("model.loss.pixel_loss", "balanced_bce", reason))
+        held = "which teaches much, so that what the base could do is held more"
+        choices.append(Choice("model.loss.general", 2.0, held))
     return choices

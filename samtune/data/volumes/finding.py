@@ -92,6 +92,12 @@ def holds_volumes(path: Path) -> bool:
     return bool(_volumes(path)) or any(map(_holds_structures, path.glob(f"*/{_STRUCTURES}")))
 
 
+def channel_number(file: Path) -> int:
+    """Which channel a file ID_0001 holds; 0 of one that does not say."""
+    match = _CHANNEL.fullmatch(volume_stem(file))
+    return 0 if match is None else int(match[2])
+
+
 def channel_files(volume: Path) -> list[Path]:
     """The files beside ID_0000 that are other channels of it, that one first."""
     match = _CHANNEL.fullmatch(volume_stem(volume))

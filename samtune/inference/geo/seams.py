@@ -16,6 +16,18 @@ _MOSTLY = 0.5
 _LATER = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
+def are_one(
+    overlaps: NDArray[np.int64], sizes: NDArray[np.int64], other_sizes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether objects of two windows are the same, by their pixels where both windows see them.
+
+    Args:
+        overlaps: (N,) pixels that both have, at least one.
+        sizes, other_sizes: (N,) pixels of each.
+    """
+    return np.asarray(overlaps >= _SAME * (sizes + other_sizes - overlaps))
+
+
 class Seams:
     """Which objects of all windows are one object of the scene.
 
@@ -72,7 +84,7 @@ class Seams:
         pairs = a[is_both].astype(np.int64) * len(sizes_b) + b[is_both]
         pairs, overlaps = np.unique(pairs, return_counts=True)
         in_a, in_b = np.divmod(pairs, len(sizes_b))
-        is_same = overlaps >= _SAME * (sizes_a[in_a] + sizes_b[in_b] - overlaps)
+        is_same = are_one(overlaps, sizes_a[in_a], sizes_b[in_b])
         for x, y in zip(in_a[is_same].tolist(), in_b[is_same].tolist(), strict=True):
             self._unite(self._start[one] + x - 1, self._start[other] + y - 1)
 
