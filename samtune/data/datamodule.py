@@ -294,7 +294,7 @@ class SamDataModule(pl.LightningDataModule):
             return self._loader_state
         state = self._train_loader.state_dict()
         is_over = state["num_given"] >= self.trainer.num_training_batches
-        return {"num_given": 0} if is_over else state
+        return state | {"num_given": 0} if is_over else state
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._loader_state = state_dict

@@ -122,8 +122,8 @@ def resume(run: str | Path, *, trainer: Layer | TrainerSettings | None = None) -
 
     Args:
         run: folder of the run.
-        trainer: what is to change now in Lightning's Trainer, such as devices or max_epochs;
-            all other settings stay those of the run.
+        trainer: what is to change now in Lightning's Trainer, such as the accelerator or max_epochs;
+            all other settings stay those of the run, and so does the number of processes.
 
     Raises:
         UserError: there is no run, nothing to go on from, or settings in its config.yaml or images

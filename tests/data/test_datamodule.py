@@ -169,7 +169,7 @@ def test_the_state_is_the_number_of_batches_given(data):
     batches = iter(module.train_dataloader())
     next(batches)
     next(batches)
-    assert module.state_dict() == {"num_given": 2}
+    assert module.state_dict() == {"num_given": 2, "num_processes": 1}
 
 
 def test_training_goes_on_where_the_loaded_state_says(data):
@@ -186,7 +186,7 @@ def test_a_state_saved_before_the_first_batch_is_the_one_that_was_loaded(data):
     module = data(test_fraction=0)
     module.load_state_dict({"num_given": 3})
     module.train_dataloader()
-    assert module.state_dict() == {"num_given": 3}
+    assert module.state_dict() == {"num_given": 3, "num_processes": 1}
 
 
 def test_a_loaded_state_does_not_shorten_later_epochs(data):
