@@ -22,7 +22,7 @@ from samtune.errors import UserError, first_line
 from samtune.files import is_file
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
 from samtune.images.dicom import is_dicom, read_dicom_picture, read_dicom_window
-from samtune.images.intensity import require_values, to_uint8, told_flat
+from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
 from samtune.images.tiff import read_tiff, tiff_hw, upright
 from samtune.types import ImageArray, Stretch
 
@@ -103,6 +103,7 @@ def read_image(
     path = Path(path) if isinstance(path, str) else path
     pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
     require_values(pixels, path)
+    told_holes(pixels, 2, ("red", "green", "blue"), path)
     if isinstance(path, Path) and is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = read_dicom_window(path), "auto"
     if stretch == "none" and value_range is None:

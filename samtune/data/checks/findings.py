@@ -39,6 +39,7 @@ class SplitFacts:
     num_without_objects: int = 0
     num_flat: int = 0
     num_not_finite: int = 0
+    num_with_empty_band: int = 0
     num_left_out: int = 0
     num_too_small: int = 0
     num_touching: int = 0
@@ -62,6 +63,7 @@ def facts_of(seen: list[Seen], num_images: int) -> SplitFacts:
         num_without_objects=sum(count == 0 for count in counts),
         num_flat=sum(image.is_flat and image.stored.is_finite for image in seen),
         num_not_finite=sum(not image.stored.is_finite for image in seen),
+        num_with_empty_band=sum(i.stored.is_finite and i.stored.has_empty_band for i in seen),
         num_left_out=sum(image.num_left_out for image in seen),
         num_too_small=sum(image.num_too_small for image in seen),
         num_touching=sum(image.num_touching for image in seen),
@@ -153,6 +155,12 @@ def _findings_of(
     if its.num_not_finite:
         number = f"{its.num_not_finite} images of {split}"
         yield "warning", f"{number} hold nothing but NaN or infinity, and are seen as black"
+    if its.num_with_empty_band:
+        yield (
+            "warning",
+            f"{its.num_with_empty_band} images of {split} have a band that holds nothing but NaN or "
+            "infinity, which is seen as black: leave it out of data.bands",
+        )
     if its.num_too_small > its.num_objects / 10:
         advice = "a smaller data.tile" if tile else "data.tile, or a larger image_size"
         yield (

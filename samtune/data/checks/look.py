@@ -28,13 +28,14 @@ _LEAST_DETAIL = 1.0
 
 @dataclass(frozen=True)
 class Stored:
-    """Values of an image as its file has them; it may have none but NaN and infinity."""
+    """Values of an image as its file has them; all of them, or of a band, may be NaN and infinity."""
 
     num_channels: int
     dtype: str
     lowest: float
     highest: float
     is_finite: bool = True
+    has_empty_band: bool = False
 
 
 @dataclass
@@ -118,7 +119,10 @@ def _stored(source: Source, index: int) -> Stored:
     values = source.stored(index)
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return Stored(values.shape[2], str(values.dtype), low, high, finite.size > 0)
+    is_there = np.isfinite(values).any(axis=(0, 1))
+    return Stored(
+        values.shape[2], str(values.dtype), low, high, bool(is_there.any()), not is_there.all()
+    )
 
 
 def is_interpolated(labels: LabelArray) -> bool:

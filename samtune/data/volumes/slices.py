@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.voxels import read_geometry, read_voxels, read_window
 from samtune.errors import UserError
-from samtune.images.intensity import find_range, require_values, to_grey
+from samtune.images.intensity import find_range, require_values, to_grey, told_holes
 from samtune.reading import Reading
 from samtune.types import ImageArray
 
@@ -91,6 +91,9 @@ def open_stack(files: Sequence[Path], reading: Reading) -> SliceStack:
     (axis,) = choose_axes(reading.axis, [geometry])
     voxels = _read_channels(files, geometry, reading)
     require_values(voxels, files[0])
+    slices = [f"{AXES[axis]} slice {number}" for number in range(voxels.shape[axis])]
+    for values, name in _channels_of(voxels, files[0]):
+        told_holes(values, axis, slices, name)
     ranges = _ranges(files[0], voxels, geometry.is_coloured, reading)
     return SliceStack(voxels, axis, ranges, geometry.spacing, reading.with_neighbours)
 
@@ -146,6 +149,15 @@ def _require_same_grid(channel: Path, first: Path) -> None:
     own = read_geometry(channel)
     if own.num_channels != 1 or not own.fits(read_geometry(first)):
         raise UserError(f"{channel} lies elsewhere than {first}, the first channel of its volume")
+
+
+def _channels_of(voxels: NDArray[Any], path: Path) -> list[tuple[NDArray[Any], str]]:
+    """Each channel with a name for messages."""
+    if voxels.ndim == 3:
+        return [(voxels, str(path))]
+    return [
+        (voxels[..., n], f"{path}, channel {n} of those shown,") for n in range(voxels.shape[3])
+    ]
 
 
 def _ranges(

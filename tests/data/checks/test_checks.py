@@ -266,6 +266,13 @@ def test_values_that_are_not_finite_do_not_hide_the_range():
     assert list(result.splits["train"].values) == ["1 x float32, 2.5 to 2.5"]
 
 
+def test_images_with_a_band_that_holds_nothing_are_counted():
+    floats = Pictures(sample(1))
+    floats.stored = lambda index: np.dstack([np.full((4, 4), np.nan), np.eye(4)]).astype(np.float32)
+    told = texts(check({"train": floats}, 64, "none", 1), "warning")
+    assert any("1 images of train have a band that holds nothing but NaN" in text for text in told)
+
+
 def test_objects_that_touch_or_overlap_are_counted():
     labels = np.zeros((2, 64, 64), np.int32)
     labels[0, 0:9, 0:9], labels[0, 0:9, 9:20], labels[0, 30:40, 30:40] = 1, 2, 3
