@@ -149,8 +149,8 @@ class BatchLoader(DataLoader[Any]):
         before = state.get("num_processes", world)
         if before != world:
             raise UserError(
-                f"the state was saved by {before} training processes, and now there are {world}: as many "
-                f"batches would be other images; go on with {before} (--trainer.devices, "
+                f"the state was saved by {before} training processes, and now there are {world}: as "
+                f"many batches would be other images; go on with {before} (--trainer.devices, "
                 "--trainer.num_nodes), or train on from what it learned by samtune fit --start"
             )
         self._num_to_skip = state["num_given"]

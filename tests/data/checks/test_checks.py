@@ -1,5 +1,6 @@
 """What a look at the data finds before training."""
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_pictures_of_one_kind_are_not_nearly_the_same_but_those_of_one_patient_a
 
 def test_thousands_of_like_images_are_not_all_counted():
     """Slices of one region: the same bits, some of them alike, some not."""
-    first = look_at("train", Pictures(sample(1)), 0, 64, 1, 0)
+    first = look_at("train", Pictures(sample(1)), 0, 1)
     rng = np.random.default_rng(0)
 
     def seen(number, spread):
@@ -186,13 +187,57 @@ def test_groups_in_two_splits_are_an_error():
     assert texts(result, "error")[0].startswith("1 groups lie in two splits, such as p1")
 
 
+def with_column(name, values, split="train"):
+    pictures = Pictures(*(sample(hash_of(split) + n, f"{split}{n}") for n in range(len(values))))
+    pictures.records = [
+        replace(record, split=split, columns=((name, value),))
+        for record, value in zip(pictures.records, values, strict=True)
+    ]
+    return pictures
+
+
+def hash_of(split):
+    return {"train": 0, "val": 100, "test": 200}[split]
+
+
+@pytest.mark.parametrize(
+    ("column", "in_test", "told"),
+    [
+        ("Patient", ["p1", "p3"], "(3 values) can say .* 1 of them, such as p1, lie in two splits; set "
+         "data.group_column Patient"),
+        ("slide", ["p3", "p3"], "images that share one are counted as independent; set"),
+        ("site", ["p1", "p2"], ""),  # kinds, which all splits should have
+        ("colour", ["p1", "p3"], ""),
+    ],
+)  # fmt: skip
+def test_a_column_that_no_setting_names_is_told(column, in_test, told):
+    sources = {
+        "train": with_column(column, ["p1", "p1", "p2"]), "test": with_column(column, in_test, "test")
+    }  # fmt: skip
+    found = [text for text in texts(check(sources, 64, "none", 1), "warning") if "column" in text]
+    assert len(found) == bool(told)
+    assert not told or re.search(told.replace("(3 values)", r"\(3 values\)"), found[0])
+
+
+def test_a_column_of_groups_that_are_kept_together_already_is_not_told():
+    sources = {
+        "train": with_column("patient", ["p1", "p1", "p2"]),
+        "val": with_column("patient", ["p3"], "val"),
+    }
+    for source in sources.values():
+        source.records = [replace(r, group=dict(r.columns)["patient"]) for r in source.records]
+    assert not any("column" in text for text in texts(check(sources, 64, "none", 1), "warning"))
+
+
 def test_small_objects_are_judged_at_the_model_s_input():
     train = [sample(n, side=512, size=20) for n in (1, 2)]
     rest = [sample(3)], [sample(4)]
     assert looked(train, *rest, side=512).findings == []
     (warning,) = texts(looked(train, *rest, side=64), "warning")
     assert warning.startswith("2 of 2 objects of train are narrower than 8 pixels")
-    assert "set data.tile" in warning
+    assert warning.endswith("set data.tile 64")
+    warning = texts(looked(train, *rest, side=20, tile=64), "warning")[0]
+    assert warning.endswith("set a larger image_size")
     assert looked(train, *rest, side=64, tile=64).findings == []
 
 
