@@ -150,7 +150,9 @@ def evaluate(
         spacing: distance between rows and between columns, for distances between outlines (default:
             the manifest's columns spacing_row and spacing_column, or 1).
         unit: unit of the spacing (default: the column spacing_unit, mm of volumes, or px).
-        tolerance: distance that surface Dice forgives, in the unit of the spacing.
+        tolerance: distance that surface Dice forgives, in the unit of the spacing. Surface Dice and
+            HD95 count pixels of edges, as MONAI does; the package surface-distance weighs pieces of
+            outlines by their length, and its figures for small objects differ.
         general: where to look for what was forgotten: drawn pictures, a data folder, or none.
         what: what is judged: `prompts`, or `heads`; auto takes heads where there are some.
         against: for heads: a `grid` of points, another model with the same head, or none.
