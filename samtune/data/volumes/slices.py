@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.volumes.dataset_json import channel_names
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.voxels import read_geometry, read_voxels, read_window
 from samtune.errors import UserError
@@ -127,9 +128,12 @@ def choose_channels(files: Sequence[Path], geometry: Geometry, reading: Reading)
     count = geometry.num_channels if len(files) == 1 else len(files)
     is_coloured = geometry.is_coloured and len(files) == 1
     if bands is None and count > 1 and not is_coloured:
+        names = channel_names(path)
+        listed = ", ".join(f"{n}: {names[n]}" for n in range(count) if n in names)
         raise UserError(
             f"{path} has {count} values a voxel (channels or times): choose with bands, [0] for the "
-            f"first, or two or three that become red, green and blue (0 to {count - 1})"
+            "first, or two or three that become red, green and blue "
+            f"({listed or f'0 to {count - 1}'})"
         )
     chosen = list(range(min(count, 3))) if bands is None else list(bands)
     if len(chosen) > 3 or not all(band in range(count) for band in chosen):
