@@ -1,6 +1,7 @@
 """Label Studio's JSON export: a list of tasks, each of images with the results of its annotators.
 
-PATH/NAME.json      polygons, rectangles and ellipses (turned or not) in percent, and brush strokes
+PATH/NAME.json      polygons, rectangles and ellipses (turned or not) in percent; brush strokes, areas
+                    of the magic wand, and bitmasks
 PATH/images/...     the images under their own names; or beside the JSON
 PATH/config.xml     optional: the labelling configuration, where names do not tell which of the
                     several images of a task a result is of
@@ -9,15 +10,18 @@ Of each task the starred annotation is read (ground truth), or else the first th
 Images of one task, and its pages, belong together. What is not read, such as key points and tasks
 without an annotation, is counted.
 What else a task's `data` holds becomes columns, so that `split` or `patient` can be named there.
-Formats: https://labelstud.io/guide/export, https://labelstud.io/tags/brushlabels
+Formats: https://labelstud.io/guide/export, https://labelstud.io/tags/brushlabels,
+https://labelstud.io/tags/bitmasklabels
 """
 
+import base64
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 
@@ -31,7 +35,6 @@ from samtune.data.annotation_shapes import (
 from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
 from samtune.data.label_studio_file import (
     AREAS,
-    UNREADABLE,
     Annotation,
     Link,
     Task,
@@ -56,6 +59,7 @@ from samtune.types import MaskArray
 _Plain = str | int | float
 # What Label Studio puts before the name of a file that is uploaded.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class LabelStudio(Reader):
         """The images that results are of."""
         heads = [heads_of(annotation.result) for _, annotation in chosen]
         links = [links_of(task) for task, _ in chosen]
-        names = [str(h.to_name) for its in heads for h in its if h.kind in (*AREAS, *UNREADABLE)]
+        names = [str(h.to_name) for its in heads for h in its if h.kind in AREAS]
         keys = [link.key for its in links for link in its]
         keys.sort(key=lambda key: key != "image")
         by_name = keys_of_names(names, keys, self.file) if keys else {}
@@ -215,8 +219,6 @@ def _objects(
         kind = _type(result).removesuffix("labels")
         if not _is_of(result, picture):
             continue
-        if kind in UNREADABLE:
-            raise UserError(f"{where}, result {number} is a {kind}: expected {', '.join(AREAS)}")
         if kind in AREAS:
             names = result["value"].get(f"{kind}labels") or apart.get(result.get("id")) or [""]
             name = ", ".join(map(str, names)) if isinstance(names, list) else str(names)
@@ -247,8 +249,10 @@ def _mask(kind: str, result: dict[str, Any], hw: tuple[int, int], where: str) ->
     if result.get("image_rotation"):
         raise UserError(f"{where} was drawn on an image turned in Label Studio: turn it back there")
     try:
-        if kind == "brush":
+        if kind in ("brush", "magicwand"):
             return decode_brush(result["value"]["rle"], hw)
+        if kind == "bitmask":
+            return decode_bitmask(result["value"]["imageDataURL"], hw)
         corners = _corners(kind, result["value"], hw)
     except KeyError as error:
         raise UserError(f"{where} lacks {error}") from error
@@ -267,6 +271,26 @@ def _corners(kind: str, value: dict[str, Any], hw: tuple[int, int]) -> Points:
     a, b = (float(side) for side in np.array([value[name] for name in sides], np.float64) * share)
     shape = box_corners(x, y, x + a, y + b) if kind == "rectangle" else ellipse_corners(x, y, a, b)
     return rotated(shape, float(value.get("rotation") or 0), (x, y))
+
+
+def decode_bitmask(url: str, hw: tuple[int, int]) -> MaskArray:
+    """Where the picture of a `data:image/png;base64` address is not transparent, (H, W).
+
+    Raises:
+        ValueError: it is damaged, no such picture, or not of this size.
+    """
+    head, _, code = url.partition(",")
+    content = base64.b64decode(code, validate=True)
+    if not head.startswith("data:image/png") or not content.startswith(_PNG):
+        raise ValueError(f"its picture is no PNG, but {head[:40]!r}")
+    # the sides stand behind the mark, and the length and name of the first part
+    width, height = (int.from_bytes(content[n : n + 4], "big") for n in (16, 20))
+    if (height, width) != hw:
+        raise ValueError(f"its picture is {width}x{height} pixels, not {hw[1]}x{hw[0]}")
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
+        raise ValueError("its picture is cut off, or nothing of it is transparent")
+    return np.asarray(pixels[..., 3] > 0)
 
 
 def decode_brush(code: list[int], hw: tuple[int, int]) -> MaskArray:
