@@ -18,8 +18,7 @@ from samtune.data.objects import find_objects, object_mask
 from samtune.data.settings import Format
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
-from samtune.images.dicom import is_dicom, read_dicom_window
-from samtune.images.pixels import ImageFile
+from samtune.images.pixels import file_window
 from samtune.types import Sample
 
 _LOOKED_AT = 24
@@ -91,7 +90,7 @@ def survey(data: SamDataModule) -> Survey:
         find_grouping({name: data.whole_source(name) for name in sizes}),
         found == "geo" and _has_label_raster(data, source.records[0].path),
         source.are_bands_told,
-        any(map(_brings_window, {source.image_file(place) for place in readable})),
+        any(file_window(file) for file in {source.image_file(place) for place in readable}),
         tuple(notes),
     )  # fmt: skip
 
@@ -144,7 +143,3 @@ def _has_label_raster(data: SamDataModule, scene: Path) -> bool:
     settings = data.settings
     file = find_objects_file(scene, data.path, settings.objects)
     return settings.labels == "auto" and not holds_vectors(file)
-
-
-def _brings_window(file: ImageFile) -> bool:
-    return isinstance(file, Path) and is_dicom(file) and read_dicom_window(file) is not None
