@@ -21,6 +21,10 @@ class UserError(ValueError):
         super().__init__(text if len(text) <= 1000 else f"{text[:600]} ... {text[-300:]}")
 
 
+class UnwritableError(UserError):
+    """A file or folder cannot be written: no fault of the one image that is at hand."""
+
+
 # What errors of many libraries say where the machine is at its end, and what to do
 _FAULTS = (
     (
@@ -29,7 +33,8 @@ _FAULTS = (
         "--data.num_workers 0 does without them",
     ),
     (
-        r"No space left on device|Disk quota exceeded|os error (28|122)\b|PytorchStreamWriter failed",
+        r"No space left on device|Disk quota exceeded|File too large|os error (27|28|122)\b|"
+        r"PytorchStreamWriter failed|No usable temporary directory",
         "nothing more can be written, the disk is full: make room, or give a folder on another disk",
     ),
     (

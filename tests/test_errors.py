@@ -32,6 +32,11 @@ def test_what_a_damaged_file_puts_into_it_is_cut():
         (OSError(28, "No space left on device"), "the disk is full"),
         (RuntimeError("PytorchStreamWriter failed writing file data/0"), "the disk is full"),
         (ValueError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (ValueError("I/O error: File too large (os error 27)"), "the disk is full"),
+        (
+            FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"),
+            "the disk is full",
+        ),
         (RuntimeError("unable to open shared memory object </torch_1>"), "--data.num_workers 0"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "num_workers 0"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),

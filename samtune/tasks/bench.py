@@ -30,9 +30,11 @@ class Bench(Result):
     Attributes:
         figures: by model: load_seconds, encode_seconds, decode_seconds, images_per_second, extra_mb
             (beyond the loaded model), parameters, image_size.
+        file: they were written to.
     """
 
     figures: dict[str, dict[str, float]]
+    file: Path | None = None
 
     @property
     def headline(self) -> str:
@@ -89,10 +91,11 @@ def bench(
         "images": str(images), "max_images": max_images, "num_prompts": num_prompts,
         "image_size": image_size, "device": device,
     }  # fmt: skip
-    result = Bench({str(model): _in_own_process(str(model), flags) for model in models})
-    if out is not None:
-        write_json(Path(out), result.figures)
-    return result
+    figures = {str(model): _in_own_process(str(model), flags) for model in models}
+    file = None if out is None else Path(out)
+    if file is not None:
+        write_json(file, figures)
+    return Bench(figures, file)
 
 
 def _in_own_process(model: str, flags: Mapping[str, Any]) -> dict[str, float]:

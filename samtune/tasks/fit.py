@@ -243,6 +243,8 @@ def train(settings: FitSettings, is_resumed: bool = False) -> Run:
     from samtune.training.checkpoints import Stopped
 
     run = Path(settings.run)
+    if is_first():
+        make_folder(run.parent)
     with locked(run) if is_first() else nullcontext():
         if is_first():
             make_folder(run)
