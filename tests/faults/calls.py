@@ -53,6 +53,12 @@ CALLS: dict[str, list[str]] = {
     "models": [],
     "export": ["run", "--to", "adapter", "--max_images", "1", "--out", "out/export"],
 }  # fmt: skip
+# Other calls of some of them.
+MORE_CALLS: dict[str, list[str]] = {
+    "export onnx": ["export", "run", "--to", "onnx", "--max_images", "1", "--out", "out/onnx"],
+    "segment a scene": ["segment", "run", "scene.tif", "--out", "out/scene.gpkg"],
+    "search a volume": ["segment-volume", "run", "volume.nii.gz", "--out", "out/found.nii.gz"],
+}  # fmt: skip
 # Into these folders of what they read, commands write as well.
 WRITTEN = (OUT, "run", "annotated")
 
@@ -77,6 +83,7 @@ def write_inputs(place: Path) -> None:
     values = np.random.default_rng(0).integers(0, 500, (64, 64, 6)).astype(np.int16)
     nib.save(nib.Nifti1Image(values, np.diag([1.0, 1.0, 3.0, 1.0])), place / "volume.nii.gz")
     kvasir_seg(place)
+    _write_scene(place / "scene.tif")
     words = ["fit", "--data.path", str(place / "data"), *_FIT, "--choose", "false"]
     words += ["--trainer.max_epochs", "2"]
     assert main([*words, "--run", str(place / "run")]) == 0
@@ -88,13 +95,25 @@ def write_inputs(place: Path) -> None:
             opened.session.accept(number)
 
 
-def words_of(command: str) -> list[str]:
-    """The words of a command's call.
+def _write_scene(path: Path) -> None:
+    import rasterio
+
+    image, _ = draw_discs((128, 128), 6, 7)
+    place = rasterio.Affine(1, 0, 5e5, 0, -1, 5e6)
+    with rasterio.open(
+        path, "w", driver="GTiff", count=3, height=128, width=128, dtype="uint8", crs="EPSG:32633",
+        transform=place,
+    ) as file:  # fmt: skip
+        file.write(np.moveaxis(image, 2, 0))
+
+
+def words_of(call: str) -> list[str]:
+    """The words of a call.
 
     Raises:
-        KeyError: nobody has said how it is called.
+        KeyError: nobody has said how this command is called.
     """
-    return [command, *CALLS[command]]
+    return MORE_CALLS[call] if call in MORE_CALLS else [call, *CALLS[call]]
 
 
 def written(place: Path) -> dict[str, bytes]:
