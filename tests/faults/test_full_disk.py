@@ -14,6 +14,7 @@ from PIL import Image
 from samtune.cli import COMMANDS, main
 from tests.faults.calls import CALLS, OUT, words_of, write_inputs, written
 
+_WORDS = ("full", "cannot be written", "make room", "temporary directory")
 _SETTLED = ("done", "wrote ", "saved", "the run is in", "report:", "page:", "objects in")
 
 
@@ -77,7 +78,7 @@ def test_is_told_in_a_line_and_nothing_is_half_written(
     assert code == 2, err
     assert last.startswith("samtune: "), err
     assert "Traceback" not in err
-    assert any(word in last for word in ("full", "cannot be written", "temporary directory")), last
+    assert any(word in last for word in _WORDS), last
     last_news = out.strip().rpartition("\n")[2]
     assert not any(word in last_news for word in _SETTLED), last_news
     code, _, err = call(command)
