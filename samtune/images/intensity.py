@@ -123,7 +123,7 @@ def told_holes(values: NDArray[Any], axis: int, parts: Sequence[str], name: obje
     if values.dtype.kind != "f":
         return
     others = tuple(place for place in range(values.ndim) if place != axis)
-    empty = [parts[n] for n in np.flatnonzero(~np.isfinite(values).any(axis=others))]
+    empty = [parts[n] for n in np.flatnonzero(~np.isfinite(values).any(axis=others)).tolist()]
     if empty and _is_first_of(f"holes of {name}"):
         more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
         log.warning(

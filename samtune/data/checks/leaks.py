@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from samtune.data.checks.findings import Level
 from samtune.data.checks.look import Seen
+from samtune.types import FloatArray
 
 # Bits of 64 in which the fingerprints of near-duplicates differ at most.
 _MOST_BITS = 3
@@ -119,14 +120,12 @@ def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
                     yield one, other
 
 
-def _without_common(
-    details: NDArray[np.float16], has_details: NDArray[np.bool_]
-) -> NDArray[np.float16]:
+def _without_common(details: FloatArray, has_details: NDArray[np.bool_]) -> FloatArray:
     """(N, D) details without what all images have in common (the edge of a disc, say), of length 1."""
     if np.count_nonzero(has_details) < _LEAST_IMAGES:
         return details
-    rests = details - details[has_details].mean(axis=0, dtype=np.float32).astype(np.float16)
-    lengths = np.linalg.norm(rests.astype(np.float32), axis=1, keepdims=True)
+    rests = details - details[has_details].mean(axis=0, dtype=np.float32)
+    lengths = np.linalg.norm(rests, axis=1, keepdims=True)
     return np.asarray(rests / np.maximum(lengths, 1e-3), np.float16)
 
 

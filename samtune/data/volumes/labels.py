@@ -159,7 +159,7 @@ def _in_regions(layers: NDArray[Any], regions: Sequence[Sequence[int]], path: Pa
             f"{', '.join(map(str, sorted(known)))}"
         )
     masks = (
-        (number, np.isin(layers, region).any(axis=0))
+        (number, np.asarray(np.isin(layers, region).any(axis=0)))
         for number, region in enumerate(regions, start=1)
     )
     shape = layers.shape[1:]
