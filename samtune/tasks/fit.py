@@ -244,10 +244,9 @@ def train(settings: FitSettings, is_resumed: bool = False) -> Run:
 
     run = Path(settings.run)
     if is_first():
-        make_folder(run.parent)
+        make_folder(run)  # before its lock, which would make a folder that has vanished anew
     with locked(run) if is_first() else nullcontext():
         if is_first():
-            make_folder(run)
             sweep(run)
             if not is_resumed:
                 _require_free(run)

@@ -60,7 +60,8 @@ class Killing:
                 began = time.monotonic()
                 self._let_end(call, place)
                 found.append((time.monotonic() - began, written(place)))
-            (_, first), (seconds, second) = found
+            (_, first), (_, second) = found
+            seconds = min(each[0] for each in found)
             same = {name: content for name, content in first.items() if second.get(name) == content}
             self._known[call] = Undisturbed(seconds, same, set(first) & set(second))
         return self._known[call]
