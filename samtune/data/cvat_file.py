@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from samtune.data.left_out import LeftOut
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.images.pixels import is_picture
 from samtune.parsing import read_xml
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -119,7 +119,7 @@ def _names_of_frames(folder: Path, size: int) -> dict[int, str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(file for file in folder.rglob("*") if is_picture(file))
 
 
 def whole_number(text: str, name: str, file: Path) -> int:

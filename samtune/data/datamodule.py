@@ -92,9 +92,27 @@ class SamDataModule(pl.LightningDataModule):
         if source.is_tiled:
             return source
         if not self.with_windows:
-            return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
-        is_large = any(max(source.hw(index)) > _BLOCK for index in range(len(source)))
-        return Tiles(source, _BLOCK, _BLOCK // 8) if is_large else source
+            return self._cut(source, self.tile, self.tile_overlap) if self.tile else source
+        longest = max((max(hw) for hw in self._sizes(source).values()), default=0)
+        return self._cut(source, _BLOCK, _BLOCK // 8) if longest > _BLOCK else source
+
+    def _cut(self, source: Source, side: int, overlap: int) -> Source:
+        """Tiles of the images whose size can be read; others are errors, or passed over."""
+        readable = list(self._sizes(source))
+        return Tiles(
+            source if len(readable) == len(source) else Subset(source, readable), side, overlap
+        )
+
+    def _sizes(self, source: Source) -> dict[int, tuple[int, int]]:
+        """Height and width of images by their place; what cannot be read is left out if so set."""
+        sizes = {}
+        for index in range(len(source)):
+            try:
+                sizes[index] = source.hw(index)
+            except UserError:
+                if self.on_error == "fail":
+                    raise
+        return sizes
 
     def tiles(self, split: str) -> Source:
         """Images as everything is searched in them: in tiles, if the settings say so.
@@ -104,7 +122,7 @@ class SamDataModule(pl.LightningDataModule):
         """
         source = self.whole_source(split)
         is_to_be_cut = self.tile and not source.is_tiled
-        return Tiles(source, self.tile, self.tile_overlap) if is_to_be_cut else source
+        return self._cut(source, self.tile, self.tile_overlap) if is_to_be_cut else source
 
     @property
     def with_windows(self) -> bool:
@@ -253,6 +271,18 @@ class SamDataModule(pl.LightningDataModule):
         """Images of an epoch, or windows of them."""
         return len(self.source(split)) * max(1, self.windows(split))
 
+    def tell_epoch(self) -> str:
+        """How long an epoch is, in words: what is counted are windows or tiles, where images give them.
+
+        Raises:
+            UserError: there are no training images.
+        """
+        images, items = len(self.whole_source("train")), self.num_items("train")
+        kind = "windows" if self.with_windows else "tiles"
+        parts = f", {items} {kind} of them" if items != images else ""
+        batches = -(-items // self.batch_size)
+        return f"an epoch: {images} images{parts}, {batches} batches of {self.batch_size}"
+
     def num_kept(self) -> int:
         """How many answers of the encoder the cache will hold."""
         general = _NUM_GENERAL if self.recipe.general and self.format != "drawn" else 0
@@ -297,7 +327,7 @@ class SamDataModule(pl.LightningDataModule):
             return self._loader_state
         state = self._train_loader.state_dict()
         is_over = state["num_given"] >= self.trainer.num_training_batches
-        return {"num_given": 0} if is_over else state
+        return state | {"num_given": 0} if is_over else state
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._loader_state = state_dict

@@ -20,9 +20,7 @@ from samtune.errors import UserError
 from samtune.images.pixels import IMAGE_SUFFIXES
 from samtune.parsing import read_xml
 
-AREAS = ("polygon", "rectangle", "ellipse", "brush")
-# Shapes that are areas in Label Studio, but cannot be read: they are refused where they are met.
-UNREADABLE = ("bitmask", "magicwand")
+AREAS = ("polygon", "rectangle", "ellipse", "brush", "magicwand", "bitmask")
 # What a result may be besides a shape.
 _NO_SHAPES = (
     "", "choices", "taxonomy", "textarea", "rating", "number", "datetime", "labels", "pairwise",
@@ -108,7 +106,7 @@ def heads_of(results: msgspec.Raw) -> list[Head]:
 def count_no_areas(heads: Iterable[Head], task: Task, left_out: LeftOut) -> None:
     """Count shapes without an area."""
     for head in heads:
-        if head.kind not in (*AREAS, *UNREADABLE, *_NO_SHAPES):
+        if head.kind not in (*AREAS, *_NO_SHAPES):
             left_out.add("result", f"without an area, of the kind {head.kind},", f"task {task.id}")
 
 

@@ -33,10 +33,12 @@ class Bench(Result):
             step_seconds (`None` where the step does not fit, or the model was tuned already),
             parameters, image_size.
         num_images: of the tuning that the advice is about.
+        file: they were written to.
     """
 
     figures: dict[str, dict[str, float | None]]
     num_images: int
+    file: Path | None = None
 
     @property
     def headline(self) -> str:
@@ -102,10 +104,10 @@ def bench(
         "image_size": image_size, "device": device,
     }  # fmt: skip
     figures = {str(model): _in_own_process(str(model), flags) for model in models}
-    result = Bench(figures, num_images)
-    if out is not None:
-        write_json(Path(out), result.figures)
-    return result
+    file = None if out is None else Path(out)
+    if file is not None:
+        write_json(file, figures)
+    return Bench(figures, num_images, file)
 
 
 def advice(figures: Mapping[str, Mapping[str, float | None]], num_images: int) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from samtune.bars import bar
 from samtune.drawing import to_png
-from samtune.errors import UserError
+from samtune.errors import UnwritableError, UserError
 from samtune.files import is_file, partial_folder, try_writing, write_bytes, write_json
 from samtune.images.naming import distinct_stems, list_images, require_apart
 from samtune.inference.automatic.outputs import pictures_of, tint
@@ -110,6 +110,8 @@ class ClassMapping:
         for name, path in bar(list(named.items()), "segment", "image"):
             try:
                 pixels[name] = self._of_image(store, name, path, stems[path])
+            except UnwritableError:
+                raise
             except UserError as error:
                 failures[name] = str(error)
                 log.warning("left out: %s", error)

@@ -122,8 +122,8 @@ def resume(run: str | Path, *, trainer: Layer | TrainerSettings | None = None) -
 
     Args:
         run: folder of the run.
-        trainer: what is to change now in Lightning's Trainer, such as devices or max_epochs;
-            all other settings stay those of the run.
+        trainer: what is to change now in Lightning's Trainer, such as the accelerator or max_epochs;
+            all other settings stay those of the run, and so does the number of processes.
 
     Raises:
         UserError: there is no run, nothing to go on from, or settings in its config.yaml or images
@@ -243,9 +243,10 @@ def train(settings: FitSettings, is_resumed: bool = False) -> Run:
     from samtune.training.checkpoints import Stopped
 
     run = Path(settings.run)
+    if is_first():
+        make_folder(run)  # before its lock, which would make a folder that has vanished anew
     with locked(run) if is_first() else nullcontext():
         if is_first():
-            make_folder(run)
             sweep(run)
             if not is_resumed:
                 _require_free(run)

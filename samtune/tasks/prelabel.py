@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from samtune.errors import UserError
+from samtune.errors import UnwritableError, UserError
 from samtune.files import is_folder, partial_folder, require_new, try_writing, write_json
 from samtune.inference.settings import Focus, Segmentation
 from samtune.ranges import Count, NotNegative, Share
@@ -244,6 +244,8 @@ def _segment(
                 if not is_kept(place):
                     store.make(place, image.path, image.detections)
                 done.append((image, place))
+            except UnwritableError:
+                raise
             except UserError as error:
                 failed.append({"image": image.name, "reason": str(error)})
     except KeyboardInterrupt:

@@ -140,7 +140,9 @@ def segment_volume(
         from_labels: a label file to take prompts from, to measure a model: the box of each object
             on the slice where it is largest.
         truth: a label file to compare with, object by object of the same id: Dice, IoU, NSD, HD95
-            in 3D.
+            in 3D. NSD and HD95 count voxels of surfaces, as MONAI does; the package
+            surface-distance weighs pieces of surfaces by their area, and its figures for small
+            objects differ.
         ignore_values: values of those labels that are no object.
         with_foreign_labels: take DICOM labels also where they say that they belong to another patient,
             study or frame of reference than the volume.
@@ -169,6 +171,7 @@ def segment_volume(
     from samtune.data.volumes.segment_codes import TISSUE, parse_property
     from samtune.data.volumes.slices import open_stack
     from samtune.data.volumes.voxels import read_volume_notes
+    from samtune.evaluation.metrics.contour import DEFINITION
     from samtune.inference.volumes.carrying import require_inside
     from samtune.inference.volumes.objects import (
         as_written,
@@ -212,6 +215,7 @@ def segment_volume(
         "labels": None if not_written else place.name, "not_written": not_written or None,
         "rule": None if finder else {**asdict(rule), "growth": growth, "focus": focus},
         "search": finder.causes if finder else None, "tolerance_mm": tolerance,
+        "nsd_hd95": None if truth is None else DEFINITION,
     }  # fmt: skip
     rows = write_report(place, stack, objects, scores, about)
     result = VolumeSegmentation(

@@ -15,8 +15,10 @@ from samtune.data.checks.findings import (
     facts_of,
     findings_of_alignment,
     findings_of_numbers,
+    findings_of_sizes,
     findings_of_splits,
 )
+from samtune.data.checks.grouping import find_untied
 from samtune.data.checks.leaks import find_leaks, find_torn_groups
 from samtune.data.checks.look import Seen, look_at
 from samtune.data.geo.shared_ground import find_meeting
@@ -92,25 +94,29 @@ def check(
     unreadable: list[str] = []
     findings = [Finding("warning", note) for note in notes_of(sources.values())]
     for split, source in sources.items():
-        cut = 0 if source.is_tiled else tile
         for index in limited_bar(_chosen(source, most), f"check {split}", "image", seconds):
             try:
-                seen.append(look_at(split, source, index, input_side, min_area, cut))
+                seen.append(look_at(split, source, index, min_area))
             except UserError as error:
                 unreadable.append(str(error))
     findings += _of_unreadable(unreadable, on_error)
+    # windows of a scene are no larger than its tiles
     facts = {
-        split: facts_of([i for i in seen if i.split == split], len(sources.get(split, ())))
+        split: facts_of(
+            [i for i in seen if i.split == split], len(sources.get(split, ())), input_side, tile
+        )
         for split in SPLITS
     }
     groups = {s: [r.group or r.image_id for r in source.records] for s, source in sources.items()}
     told = [
-        *findings_of_splits(facts, stretch, tile),
+        *findings_of_splits(facts, stretch),
+        *findings_of_sizes(seen, input_side, tile),
         *findings_of_alignment(seen),
         *findings_of_numbers(seen),
         *find_leaks(seen),
         *find_shared_ground(sources),
         *find_torn_groups(groups),
+        *find_untied(sources),
     ]
     findings += [Finding(level, text) for level, text in told]
     findings.sort(key=lambda finding: finding.level != "error")

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from samtune.data.augment.presets import PRESETS
+from samtune.data.checks.sizes import are_too_small, choose_tile, typical_side
 from samtune.data.checks.survey import Survey
 from samtune.data.splits import SPLITS
 from samtune.images.intensity import WINDOWS
+from samtune.windows import LEAST_TILE
 from samtune.wording import counted
 
 # (question, possible answers, what is taken without one) -> answer
@@ -19,8 +21,6 @@ _DARK = 40.0
 _BUDGETS = {"nano": "5m", "gpu": "15m", "cpu": "2h"}
 # An object has this many separate parts on average, where each may be one of its own.
 _PARTS = 1.5
-# Side of a token of the input, and how many of them a typical object covers in a tile; the least tile
-_TOKEN, _TOKENS, _LEAST_TILE = 16, 3, 64
 # The augmentation that does no harm whatever the pictures are.
 _ANY = "light"
 # A raster with more values has numbers of objects: legends of land cover have up to some fifty classes.
@@ -150,33 +150,30 @@ def _window(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 
 
 def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
-    longest = max(max(image.hw) for image in found.seen)
-    areas = [area for image in found.seen for area in image.areas]
-    if found.format == "geo" or not areas:
+    if found.format == "geo" or not (tile := choose_tile(found.seen, side)):
         return
-    # the diameter of a disc of that area
-    typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
-    tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
-    if tile <= longest / 2:
-        reason = f"objects are about {typical:.0f} pixels across: {_TOKENS} patches of the network"
-        yield Choice("data.tile", tile, reason)
-        if tile <= 64:  # the usual overlap
-            yield Choice("data.tile_overlap", tile // 4, "of neighbouring tiles, pixels")
+    typical = typical_side([area for image in found.seen for area in image.areas])
+    seen = typical * side / tile
+    reason = f"objects are about {typical:.0f} pixels across, {seen:.0f} at the model's input then"
+    yield Choice("data.tile", tile, reason)
+    if tile <= 64:  # the usual overlap
+        yield Choice("data.tile_overlap", tile // 4, "of neighbouring tiles, pixels")
 
 
 def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
-    if found.is_split:
+    tie = found.grouping
+    if tie.is_split:
         yield from _groups_of_splits(found, ask)
-    elif found.group_column:
-        are_few = found.num_groups < len(SPLITS)
+    elif tie.column:
+        are_few = tie.num_groups < len(SPLITS)
         reason = "what belongs together stays in one split"
         if are_few:
             reason = (
                 "if nothing of it may lie in two splits; "
-                f"{counted(found.num_groups, 'value makes', 'values make')} no three"
+                f"{counted(tie.num_groups, 'value makes', 'values make')} no three"
             )
-        yield Choice("data.group_column", found.group_column, reason, are_few)
-    elif found.group_regex:
+        yield Choice("data.group_column", tie.column, reason, are_few)
+    elif tie.regex:
         question = (
             "File names seem to say which images belong together (one patient, slide or video): "
             f"{found.seen[0].image_id}. Keep such images in one split?"
@@ -184,19 +181,20 @@ def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
         if ask(question, ["yes", "no"], "yes") == "yes":
             yield Choice(
                 "data.group_regex",
-                found.group_regex,
+                tie.regex,
                 "images that share this stay together",
             )
 
 
 def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
     """Where splits are named, groups say what counts as independent: wrong ones do harm, too."""
-    if found.is_grouped or not (found.group_column or found.group_regex):
+    tie = found.grouping
+    if tie.is_grouped or not (tie.column or tie.regex):
         return
-    name, value = "data.group_regex", found.group_regex
+    name, value = "data.group_regex", tie.regex
     what = f"names such as {found.seen[0].image_id}"
-    if found.group_column:
-        name, value = "data.group_column", found.group_column
+    if tie.column:
+        name, value = "data.group_column", tie.column
         what = f"the manifest's column {value}"
     question = (
         f"Can {what} say which images are of one patient, slide or video, so that evaluate must not "
@@ -223,11 +221,17 @@ def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     yield Choice("data.augment", preset, reason)
 
 
-def choose_tile(found: Survey, side: int) -> int:
-    """Side of a scene's windows: the model's input, less where the scene would give too few."""
+def choose_scene_tile(found: Survey, side: int) -> int:
+    """Side of a scene's windows: the model's input, less where the scene would give too few.
+
+    Finer still where too many objects would be too small.
+    """
     longest = max(max(image.hw) for image in found.seen)
     is_small = len(found.sizes) < len(SPLITS) or sum(found.sizes.values()) < _FEW_WINDOWS
-    return max(64, longest // 4) if is_small else min(max(side, 256), 1024)
+    tile = max(LEAST_TILE, longest // 4) if is_small else min(max(side, 256), 1024)
+    if are_too_small(found.seen, side, tile):
+        return min(tile, choose_tile(found.seen, side) or tile)
+    return tile
 
 
 # What suits `nano` alone

@@ -38,7 +38,7 @@ from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import is_file
-from samtune.images.pixels import IMAGE_SUFFIXES, EncodedImage, ImageFile, read_labels
+from samtune.images.pixels import EncodedImage, ImageFile, is_picture, read_labels
 from samtune.parsing import read_json
 from samtune.types import MaskArray
 
@@ -92,7 +92,7 @@ class Labelme(Reader):
         named = {record.path for record in self.records}
         for folder in sorted({each.parent for each in (*self.files, *named)}):
             for file in sorted(folder.iterdir()):
-                if file.suffix.lower() in IMAGE_SUFFIXES and file not in named:
+                if is_picture(file) and file not in named:
                     yield file.relative_to(path).as_posix()
 
     @classmethod

@@ -22,7 +22,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES, read_labels
+from samtune.images.pixels import is_picture, picture_id, read_labels
 from samtune.parsing import read_lines
 
 # What the name of a mask has more than its image's, and what its values usually are.
@@ -106,8 +106,8 @@ def _images_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Pictures of a folder, masks among them."""
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in IMAGE_SUFFIXES:
-            found.setdefault(file.stem, []).append(file)
+        if is_picture(file):
+            found.setdefault(picture_id(file), []).append(file)
     return found
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
+from samtune.evaluation.metrics.contour import DEFINITION
 from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.report.gallery import Gallery, Picture, difference
 from samtune.evaluation.report.plots import Bar, Series, forest, histogram, line_chart
@@ -215,6 +216,7 @@ def _measure_note(about: dict[str, Any]) -> str:
     return (
         f"Distances are in {unit}; surface Dice has a tolerance of {about.get('tolerance', 2)} {unit}. "
         "AP, mSA and PQ count each prompt's mask as one found instance, scored by its predicted IoU. "
+        f"{DEFINITION}. An IoU that is a threshold exactly is a hit. "
         "An empty prediction has IoU 0, surface Dice 0 and the image's diagonal as HD95."
     )
 

@@ -1,5 +1,7 @@
 """Label Studio's export, and mistakes in it."""
 
+import base64
+import io
 import json
 from contextlib import suppress
 from itertools import pairwise
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from samtune.data.brush_code import decode_brush, encode_brush
 from samtune.data.formats import open_splits, recognise
@@ -38,6 +41,14 @@ def polygon(*corners, **more):
 def task(*results, image="/data/upload/1/0a1b2c3d-a.png", **more):
     annotations = [{"id": 1, "was_cancelled": False, "result": list(results)}]
     return {"id": 7, "data": {"image": image}, "annotations": annotations, "predictions": []} | more
+
+
+def bitmask(mask):
+    """A mask as Label Studio saves it: black pixels on a transparent picture, as an address."""
+    pixels = np.dstack([np.zeros((*mask.shape, 3), np.uint8), mask.astype(np.uint8) * 255])
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 @pytest.fixture
@@ -294,10 +305,39 @@ def test_results_without_an_area_are_left_out_and_counted(exported):
     assert exported(polygon()).notes == []
 
 
+@pytest.mark.parametrize("is_split", [False, True])
+def test_bitmasks_and_areas_of_the_magic_wand_are_read(exported, is_split):
+    first, second = window(slice(2, 9), slice(3, 11)), window(slice(12, 18), slice(20, 33))
+    first[4, 5] = False  # every pixel counts
+    shapes = [
+        result("bitmask", is_split=is_split, imageDataURL=bitmask(first)),
+        result("magicwand", is_split=is_split, format="rle", rle=brush_code(stroke(second))),
+    ]
+    for number, shape in enumerate(shapes):
+        shape["id"] = f"r{number}"
+    apart = [
+        {"id": f"r{n}", "type": "labels", "value": {"labels": ["cell"]}, "to_name": "image"}
+        for n in range(2)
+    ]
+    source = exported(*shapes, *(apart if is_split else []))
+    sample = source.read(0)
+    assert source.notes == []
+    assert list(sample.classes.values()) == ["cell", "cell"]
+    for number, mask in enumerate((first, second), start=1):
+        np.testing.assert_array_equal((sample.labels == number).any(axis=0), mask)
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (result("bitmask", imageDataURL="x"), "is a bitmask: expected polygon, rectangle"),
+        (result("bitmask", imageDataURL="x"), "is no PNG, but 'x'"),
+        (result("bitmask", imageDataURL="data:image/png;base64,?"), "is damaged"),
+        (
+            result("bitmask", imageDataURL=bitmask(np.ones((3, 4), bool))),
+            "is 4x3 pixels, not 40x20",
+        ),
+        (result("bitmask", imageDataURL=bitmask(np.ones(HW, bool))[:-80]), "cut off"),
+        (result("bitmask"), "lacks 'imageDataURL'"),
         (polygon((1, 1), (2, 2)), "has 2 corners"),
         (polygon((1, 1), (2, float("nan")), (3, 3)), "not finite"),
         (polygon((1, 1), (2, 1e12), (3, 3)), "far outside"),

@@ -241,6 +241,7 @@ class TestPage:
     def test_a_base_alone_is_called_so(self, make_row, about):
         rows = [make_row("a", 0.25), make_row("b", 0.75)]
         page = render(rows, assessed(rows, about), fill(rows))
+        assert "count pixels (voxels) of edges, each the same, as MONAI does" in page
         assert "<title>The base alone</title>" in page
         assert "The base alone, on 2 objects in 2 images: mIoU box 0.500." in page
         for word in ("tuned", "<td>-</td>", "Holm"):
