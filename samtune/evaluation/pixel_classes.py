@@ -58,10 +58,9 @@ def map_classes(
             for name, its in found.items()
         }
         # what is ignored is background to both, so that it makes no difference
-        shown = [np.where(is_ignored, 0, each) for each in (truth, *found.values())]
         outlines = {
-            name: _outlines(shown[0], its, classes)
-            for name, its in zip(found, shown[1:], strict=True)
+            name: _outlines(truth * ~is_ignored, its * ~is_ignored, classes)
+            for name, its in found.items()
         }
         group = sample.group or sample.image_id
         mapped.append(Mapped(sample.image_id, group, confusion, outlines))

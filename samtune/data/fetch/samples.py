@@ -60,33 +60,33 @@ def brain(folders: list[Path], out: Path) -> dict[str, int]:
 
 
 def brain_pairs(folders: list[Path], out: Path) -> dict[str, int]:
-    """The same as pairs of slices."""
-    return brain_parts(folders, out, PAIRS)
+    """Pairs of slices of it, with grey matter alone."""
+    return brain_parts(folders, out, PAIRS, ("gm",))
 
 
 def brain_parts(
-    folders: list[Path], out: Path, parts: dict[str, list[tuple[int, int]]]
-) -> dict[str, int]:
+    folders: list[Path], out: Path, parts: dict[str, list[tuple[int, int]]],
+    tissues: tuple[str, ...] = ("gm", "wm"),
+) -> dict[str, int]:  # fmt: skip
     """Write axial parts of nilearn's MNI template, each a volume and a group of its own.
 
-    More likely than not (above 127 of 255) is a tissue: grey matter is class 1, white matter class 2.
+    More likely than not (above 127 of 255) is a tissue: the first one is class 1, and so on.
 
     Args:
         folders: of what was fetched.
         out: where images/, labels/ and manifest.csv go.
         parts: of each split, first slices and the ones after the last.
+        tissues: those that are labelled, by their names in the wheel.
 
     Returns:
         Slices of each split.
     """
     nibabel = require("nibabel", "medical")
     place = "nilearn/datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-    image, grey, white = (
-        nibabel.load(_find(place.format(kind), folders)) for kind in ("t1", "gm", "wm")
-    )
+    image, *maps = (nibabel.load(_find(place.format(kind), folders)) for kind in ("t1", *tissues))
     classes = np.zeros(image.shape, np.uint8)
-    classes[np.asarray(grey.dataobj) > 127] = 1
-    classes[np.asarray(white.dataobj) > 127] = 2
+    for number, tissue in enumerate(maps, start=1):
+        classes[np.asarray(tissue.dataobj) > 127] = number
     labels = nibabel.Nifti1Image(classes, image.affine)
     rows = ["id,split,group"]
     for split, spans in parts.items():
