@@ -393,7 +393,7 @@ def test_images_with_a_band_that_holds_nothing_are_counted():
     floats = Pictures(sample(1))
     floats.stored = lambda index: np.dstack([np.full((4, 4), np.nan), np.eye(4)]).astype(np.float32)
     told = texts(check({"train": floats}, 64, "none", 1), "warning")
-    assert any("1 images of train have a band that holds nothing but NaN" in text for text in told)
+    assert any("1 image of train with a band of nothing but NaN" in text for text in told)
 
 
 def test_objects_that_touch_or_overlap_are_counted():
