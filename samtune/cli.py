@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 
+from samtune.bars import write_beside_bars
+
 
 @dataclass(frozen=True)
 class Command:
@@ -30,7 +32,7 @@ class Command:
     prepare: str = ""
 
 
-_YES = {"yes": "ask nothing, take what seems right"}
+_YES = {"yes": "ask nothing, take the suggested answers"}
 COMMANDS = {
     "init": Command("init", "data:tell_init", "look at your data and write a config for it",
                     _YES, "ask_or_not"),
@@ -47,19 +49,19 @@ COMMANDS = {
     "compare": Command("compare", "evaluating:tell_page",
                        "rank several models on the same prompts, with paired tests"),
     "calibrate": Command("calibrate", "evaluating:tell_saved",
-                         "make predicted IoU mean what it says"),
+                         "calibrate the scores: make predicted IoU match measured IoU"),
     "thresholds": Command("thresholds", "evaluating:tell_saved",
                           "find the thresholds of automatic masks that suit a tuned model"),
     "scale": Command("scale", "evaluating:tell_scale",
                      "find how strongly to apply an adapter"),
     "learning-curve": Command("learning_curve", "evaluating:tell_page",
-                              "tell whether more data would help"),
+                              "find out whether more training images would help"),
     "open": Command("open", "using:serve",
                     "click on images, see base and tuned side by side, keep the masks"),
     "serve": Command("serve", "using:serve",
                      "answer the clicks of Label Studio, X-AnyLabeling and CVAT"),
     "loop": Command("loop", "using:tell", "tune on what was accepted on the page, a round"),
-    "predict": Command("predict", "using:tell", "segment images with points and boxes"),
+    "predict": Command("predict", "using:tell_predict", "segment images with points and boxes"),
     "segment": Command("segment", "using:tell_segment",
                        "find the masks of everything in images, or the objects of a scene"),
     "segment-volume": Command("segment_volume", "using:tell_volume",
@@ -71,7 +73,7 @@ COMMANDS = {
     "bench": Command("bench", "training:tell_bench", "time and memory of models on your images"),
     "models": Command("models", "using:tell_models", "list the models known by name"),
     "export": Command("export", "using:tell_export",
-                      "take a model along: PEFT, transformers, .pth, ONNX, annotation tools"),
+                      "export a model: PEFT, transformers, .pth, ONNX, annotation tools"),
 }  # fmt: skip
 # What commands were called in samtune 0.1
 MOVED = {"data": "samtune check, samtune convert and samtune fetch"}
@@ -145,7 +147,7 @@ class _Teller(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        print(record.getMessage(), file=stream, flush=True)
+        write_beside_bars(record.getMessage(), stream)
 
 
 @contextmanager
@@ -191,7 +193,7 @@ def _help() -> str:
     return (
         "samtune: fine-tune Segment Anything on your own images, and see how much it helped\n\n"
         f"usage: samtune COMMAND ...\n\n{lines}\n\n"
-        "samtune COMMAND --help tells more of each. Each command but models is a Python function\n"
+        "samtune COMMAND --help explains each. Each command but models is a Python function\n"
         "too, with the same names: samtune.fit, samtune.evaluate, ... SAMTUNE_TRACEBACK=1 shows where\n"
         "an error arose."
     )

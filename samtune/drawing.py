@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from samtune.types import ImageArray, MaskArray, Prompt
 
@@ -84,6 +84,24 @@ def side_by_side(pictures: list[ImageArray], gap: int = 4) -> ImageArray:
         padding = ((0, height - picture.shape[0]), (0, 0), (0, 0))
         columns += [white, np.pad(picture, padding, constant_values=255)]
     return np.concatenate(columns[1:], axis=1)
+
+
+def caption(text: str, width: int, height: int = 20) -> ImageArray:
+    """A line of black text on white, cut where it is too long: (height, width, 3)."""
+    picture = Image.new("RGB", (width, height), "white")
+    font = ImageFont.load_default(size=0.65 * height)
+    ImageDraw.Draw(picture).text((2, height / 2), text, fill="black", font=font, anchor="lm")
+    return np.asarray(picture)
+
+
+def below(pictures: Sequence[ImageArray], gap: int = 4) -> ImageArray:
+    """Pictures below one another, on white."""
+    width = max(picture.shape[1] for picture in pictures)
+    rows = [
+        np.pad(picture, ((0, gap), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+        for picture in pictures
+    ]
+    return np.concatenate(rows)[: -gap or None]
 
 
 def enlarge(picture: ImageArray, side: int) -> tuple[ImageArray, float]:

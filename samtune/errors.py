@@ -1,5 +1,6 @@
 """The error that a user can cause, what the machine lacks, and a missing optional package."""
 
+import errno
 import importlib
 import re
 from types import ModuleType
@@ -21,6 +22,11 @@ class UserError(ValueError):
         super().__init__(text if len(text) <= 1000 else f"{text[:600]} ... {text[-300:]}")
 
 
+class UnwritableError(UserError):
+    """A file or folder cannot be written: no fault of the one image that is at hand."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What errors of many libraries say where the machine is at its end, and what to do
 _FAULTS = (
     (
@@ -29,7 +35,8 @@ _FAULTS = (
         "--data.num_workers 0 does without them",
     ),
     (
-        r"No space left on device|Disk quota exceeded|os error (28|122)\b|PytorchStreamWriter failed",
+        r"No space left on device|Disk quota exceeded|File too large|os error (27|28|122)\b|"
+        r"PytorchStreamWriter failed|No usable temporary directory",
         "nothing more can be written, the disk is full: make room, or give a folder on another disk",
     ),
     (
@@ -59,6 +66,17 @@ def as_fault(error: BaseException) -> UserError | None:
     name = error.filename2 or error.filename
     place = "" if name is None else f"{name}: "
     return UserError(f"{place}{error.strerror} (a file or folder is gone, or may not be used so)")
+
+
+def require_room(error: BaseException) -> None:
+    """Raise what a full disk is told by, where that is what an error says; nothing else is its cause.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    is_full = isinstance(error, OSError) and error.errno in _FULL
+    if is_full and (fault := as_fault(error)) is not None:
+        raise fault from error
 
 
 def _is_of_processes(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from samtune.errors import UserError
+from samtune.errors import UnwritableError, UserError
 from samtune.locks import claim
 
 _SUFFIX = ".tmp"
@@ -52,10 +52,11 @@ def make_folder(path: Path) -> None:
             since the task at hand began to write into it.
     """
     place = path.absolute()
-    if _watched is not None and place in _watched and not path.exists():
-        raise UserError(
-            f"{path} was removed while it was written into: what was there is lost, do it again"
-        )
+    for folder in (place, *place.parents):
+        if _watched is not None and folder in _watched and not folder.exists():
+            raise UnwritableError(
+                f"{folder} was removed while it was written into: what was there is lost, do it again"
+            )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +89,7 @@ def drop_folder(path: Path) -> None:
 
 
 def _no_folder(path: Path, error: OSError) -> UserError:
-    return UserError(
+    return UnwritableError(
         f"nothing can be written into a folder {path} ({error.strerror}): give another name"
     )
 

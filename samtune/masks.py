@@ -28,7 +28,11 @@ def mask_to_rings(mask: MaskArray) -> list[Ring]:
         Closed rings (N, 2) of xy corners without the first one repeated and without corners on
         straight lines; parts run clockwise as seen on the screen, holes the other way.
     """
-    follows = _edges(mask)
+    box = mask_to_box(mask)
+    if box is None:
+        return []
+    left, top, right, bottom = box.astype(int).tolist()
+    follows = _edges(mask[top : bottom + 1, left : right + 1])
     rings = []
     while follows:
         start = next(iter(follows))
@@ -40,7 +44,8 @@ def mask_to_rings(mask: MaskArray) -> list[Ring]:
                 break
             ring.append(corner)
             step = _next_step(follows[corner], step)
-        rings.append(_without_straight_corners(np.array(ring, np.int64)))
+        corners = _without_straight_corners(np.array(ring, np.int64))
+        rings.append(corners + np.array([left, top]))
     return rings
 
 

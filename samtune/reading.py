@@ -24,7 +24,7 @@ class Reading:
         window: of CT: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield units.
         axis: the direction in which volumes are cut into slices; `auto` takes the one with clearly the
             coarsest spacing, or axial.
-        with_neighbours: a volume's slice has its neighbours as red and blue.
+        with_neighbours: show the neighbours of a volume's slice as red and blue.
         tile: side of the tiles or windows that one image is, pixels; 0 is the whole image.
 
     Raises:

@@ -1,6 +1,6 @@
 """Draw the pictures of docs/augmentation.md: for each preset an original and five draws of it.
 
-    python datasets/stardist_nuclei.py NUCLEI
+    samtune fetch nuclei_sample --out NUCLEI
     python scripts/augmentation_gallery.py --nuclei NUCLEI [--out docs/augment]
 
 The nuclei are real; all else is drawn here (phantoms of ellipses in the manner of Shepp and Logan,
@@ -190,7 +190,9 @@ def _as_image(values: FloatArray) -> ImageArray:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nuclei", type=Path, required=True, help="of datasets/stardist_nuclei.py")
+    parser.add_argument(
+        "--nuclei", type=Path, required=True, help="what `samtune fetch nuclei_sample` wrote"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/augment"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

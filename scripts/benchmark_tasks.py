@@ -19,7 +19,7 @@ OURS, PLAIN, OFFICIAL = "samtune", "transformers", "segment_anything"
 def measure(call: Callable[[], Any], options: argparse.Namespace) -> dict[str, float]:
     import torch
 
-    from samtune.tasks.bench import extra_memory
+    from samtune.tasks.benching import extra_memory
 
     memory, seconds, busy = extra_memory(call, options.device), [], []
     for _ in range(options.repeat):

@@ -29,10 +29,22 @@ def _make_data(data: Path) -> int:
 
 
 def _run_steps(data: Path, run: Path, budget: str) -> int:
-    fit = ["fit", "--config", str(ROOT / "configs" / "demo.yaml"), "--data.path", str(data)]
+    fit = [
+        "fit",
+        "--config",
+        str(ROOT / "configs" / "microscopy" / "demo.yaml"),
+        "--data.path",
+        str(data),
+    ]
     fit += ["--run", str(run)]
     fit += ["--budget", budget] if budget else []
-    base = ["evaluate", "nano", "--config", str(ROOT / "configs" / "demo.yaml"), "--data.path"]
+    base = [
+        "evaluate",
+        "nano",
+        "--config",
+        str(ROOT / "configs" / "microscopy" / "demo.yaml"),
+        "--data.path",
+    ]
     steps = {
         "1. what the base model does on the held-out tiles": [
             *base, str(data), "--protocols", "box", "point", "--out", str(run.parent / "base"),

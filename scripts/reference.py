@@ -2,13 +2,12 @@
 
     python scripts/reference.py [--out docs/reference]
 
-Tasks and settings come from `samtune.cli.COMMANDS`, classes from `samtune.__all__`, formats from
-datasets/README.md. `scripts/docs` calls it, and a test holds that what is committed is what it writes.
+Tasks and settings come from `samtune.cli.COMMANDS`, classes from `samtune.__all__`. `scripts/docs`
+calls it, and a test holds that what is committed is what it writes.
 """
 
 import argparse
 import inspect
-import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
@@ -52,7 +51,6 @@ def pages() -> dict[str, str]:
         "tasks.md": [_TASKS, _table_of_tasks(), *map(_task_section, COMMANDS)],
         "settings.md": [_SETTINGS, *_setting_sections()],
         "python.md": [_PYTHON, *map(_class_section, _public_names())],
-        "formats.md": [_formats()],
     }
     return {name: "\n\n".join([_NOTE, *(p.strip() for p in parts)]) + "\n"
             for name, parts in written.items()}  # fmt: skip
@@ -201,12 +199,6 @@ def _endings(documented: Docstring) -> list[str]:
         found.append(f"Returns: {_line(documented.returns.description)}")
     found += [f"Raises `{each.type_name}`: {_line(each.description)}" for each in documented.raises]
     return found
-
-
-def _formats() -> str:
-    """datasets/README.md, whose links to files of the code are no pages of the site."""
-    text = (ROOT / "datasets" / "README.md").read_text()
-    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"`\1`", text)
 
 
 def _line(text: str | None) -> str:

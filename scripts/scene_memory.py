@@ -14,12 +14,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from samtune.data.geo.raster import open_scene
 from samtune.errors import require
-from samtune.inference.geo.scenes import SceneSettings, segment_scene
+from samtune.inference.geo.scenes import FoundObjects, SceneSettings, segment_scene
 from samtune.reading import Reading
 from samtune.types import ImageArray
 
@@ -40,9 +39,9 @@ def write_discs(path: Path, side: int) -> None:
             file.write(rows[None].astype(np.uint8), window=((top, top + _ROWS), (0, side)))
 
 
-def find_discs(image: ImageArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def find_discs(image: ImageArray) -> FoundObjects:
     labels, count = ndimage.label(image[..., 0] > 100)
-    return labels.astype(np.int32), np.full(count, 0.9, np.float32)
+    return FoundObjects(labels.astype(np.int32), np.full(count, 0.9, np.float32))
 
 
 def _peak() -> int:

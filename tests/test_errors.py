@@ -1,9 +1,11 @@
+import errno
 import json
 import multiprocessing.synchronize
+import os
 
 import pytest
 
-from samtune.errors import UserError, as_fault, require
+from samtune.errors import UserError, as_fault, require, require_room
 
 
 def test_an_installed_package_is_imported():
@@ -32,6 +34,11 @@ def test_what_a_damaged_file_puts_into_it_is_cut():
         (OSError(28, "No space left on device"), "the disk is full"),
         (RuntimeError("PytorchStreamWriter failed writing file data/0"), "the disk is full"),
         (ValueError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (ValueError("I/O error: File too large (os error 27)"), "the disk is full"),
+        (
+            FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"),
+            "the disk is full",
+        ),
         (RuntimeError("unable to open shared memory object </torch_1>"), "--data.num_workers 0"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "num_workers 0"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out"),
@@ -41,6 +48,14 @@ def test_what_a_damaged_file_puts_into_it_is_cut():
 )
 def test_what_the_machine_lacks_is_told_with_what_to_do(error, told):
     assert told in str(as_fault(error))
+
+
+def test_a_full_disk_is_told_from_what_else_went_wrong():
+    require_room(ValueError("No space left on device"))
+    require_room(OSError(5, "Input/output error"))
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        with pytest.raises(UserError, match="the disk is full"):
+            require_room(OSError(number, os.strerror(number)))
 
 
 def test_locks_that_processes_cannot_share_are_told(monkeypatch):

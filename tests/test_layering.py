@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "samtune"
 # Files at the top, each of which may import those before it
 TOP = (
     "errors",
+    "wording",
     "ranges",
     "escaping",
     "types",
@@ -42,7 +43,7 @@ ALLOWED = {
     "tasks": LOWER | {"training", "inference", "exports", "evaluation", "page"},
     "utils": LOWER | {"inference", "exports"},
     "commands": LOWER | {"tasks", "evaluation"},
-    "cli": {"errors", "commands", "tasks"},
+    "cli": {"errors", "bars", "commands", "tasks"},
     "__init__": set(),
 }
 ONLY_IN = {

@@ -46,10 +46,12 @@ def tell_check(result: Check, options: Arguments) -> int:
     else:
         print(markdown(result.tables["splits"]))
         print(score_sentence(result.base_score))
+        if result.epoch:
+            print(result.epoch)
         for finding in result.findings:
             print(f"{finding['level'].upper()}: {finding['text']}")
         print(f"page: {result.page}")
-        print(result.verdict)
+        print(result.found.sentence)
     return int(result.verdict == "errors")
 
 

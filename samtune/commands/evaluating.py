@@ -3,10 +3,8 @@
 import shlex
 from typing import Any
 
-from samtune.escaping import markdown_table
-from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
+from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.report.tables import to_markdown
-from samtune.evaluation.verdict import verdict
 from samtune.tasks.calibrate import CalibrationResult
 from samtune.tasks.compare import Comparison
 from samtune.tasks.evaluate import Evaluation
@@ -30,17 +28,12 @@ def tell_evaluate(result: Evaluation | HeadEvaluation | None, options: Arguments
     if isinstance(result, HeadEvaluation):
         _tell_heads(result)
         return
-    protocols = result.results["protocols"]
-    print(to_markdown(protocols))
-    for name, summary in protocols.items():
-        print(verdict(name, summary))
-    if result.results["focus"]:
-        print(
-            f"\nwhat focus brings\n{markdown_table(FOCUS_HEAD, focus_lines(result.results['focus']))}\n"
-        )
+    print(to_markdown(result.results["protocols"]))
     for warning in result.warnings:
         print(f"WARNING: {warning}")
     print(result.headline)
+    for step in next_steps(result.results):
+        print(f"next: {step}")
     print(f"report: {result.folder / 'report.html'}")
     if (result.folder / "examples.png").exists():
         print(f"picture: {result.folder / 'examples.png'}")

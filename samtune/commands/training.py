@@ -21,3 +21,4 @@ def tell_fit(run: Run, options: Arguments) -> None:
 
 def tell_bench(result: Bench, options: Arguments) -> None:
     print(markdown(result.tables["models"]))
+    print(result.headline)

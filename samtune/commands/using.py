@@ -7,16 +7,27 @@ from samtune.tasks.class_mapping import ClassSegmentation
 from samtune.tasks.export import Export
 from samtune.tasks.models import Models
 from samtune.tasks.open import Opened
+from samtune.tasks.predict import Predictions
 from samtune.tasks.prelabel import Prelabels
 from samtune.tasks.results import Result, markdown
 from samtune.tasks.segment import Segmentation
 from samtune.tasks.segment_volume import VolumeSegmentation
 from samtune.tasks.serve import Served
+from samtune.wording import counted
 
 Arguments = dict[str, Any]
+# Objects that are shown at most
+_MOST_ROWS = 10
 
 
 def tell(result: Result, options: Arguments) -> None:
+    print(result.headline)
+
+
+def tell_predict(result: Predictions, options: Arguments) -> None:
+    print(markdown(result.objects[:_MOST_ROWS]))
+    if (more := len(result.objects) - _MOST_ROWS) > 0:
+        print(f"... and {more:,} more")
     print(result.headline)
 
 
@@ -33,7 +44,7 @@ def tell_segment(result: Segmentation | ClassSegmentation, options: Arguments) -
         print(f"NOTE: {note}", file=sys.stderr)
     print(result.headline)
     if result.failures:
-        print(f"{len(result.failures)} images failed", file=sys.stderr)
+        print(f"{counted(len(result.failures), 'image')} failed", file=sys.stderr)
     return int(bool(result.failures))
 
 
@@ -57,7 +68,7 @@ def _told(found: dict[str, Any], tolerance: float) -> str:
     numbers = [int(number) for number in found["slices"]]
     ends = f"slices {numbers[0]} to {numbers[-1]}" if numbers else "nothing found"
     volume = found["millilitres"]
-    size = f"{found['num_voxels']} voxels" if volume is None else f"{volume:.3g} ml"
+    size = f"{counted(found['num_voxels'], 'voxel')}" if volume is None else f"{volume:.3g} ml"
     score = [] if found["score"] is None else [f"score {found['score']:.2f}"]
     stops = [f"{way}: {reason}" for way, reason in sorted(found["stops"].items())]
     parts = [f"{ends}, {size}", *score, *stops]

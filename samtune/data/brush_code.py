@@ -1,11 +1,15 @@
-"""Brush strokes of Label Studio: the run-length code of their pixels' bytes.
+"""Brush strokes and bitmasks of Label Studio: the run-length code of their pixels' bytes.
 
 The code is that of https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack, a string of bits:
 32 for the number of values, 5 for the bits of a value less 1, four times 4 for the bits of a length
 less 1. Then runs: a bit that says whether one value is repeated, 2 that choose among the four, the
-length less 1, and the value or values. Values are red, green, blue and alpha in turn.
+length less 1, and the value or values. Values are red, green, blue and alpha in turn. Bitmasks are PNG
+pictures in base64.
 """
 
+import base64
+
+import cv2
 import numpy as np
 
 from samtune.types import MaskArray
@@ -13,6 +17,7 @@ from samtune.types import MaskArray
 # Bits of the lengths that are written; a longer run is written as several
 _LENGTHS = (3, 4, 8, 16)
 _VALUE_BITS = 8
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def encode_brush(mask: MaskArray) -> list[int]:
@@ -75,3 +80,23 @@ def decode_brush(code: list[int], hw: tuple[int, int]) -> MaskArray:
             values[done:end] = bits[place - number : place].reshape(-1, width).any(axis=1)
         done = end
     return values.reshape(*hw, 4)[..., 3].copy()
+
+
+def decode_bitmask(url: str, hw: tuple[int, int]) -> MaskArray:
+    """Where the picture of a `data:image/png;base64` address is not transparent, (H, W).
+
+    Raises:
+        ValueError: it is damaged, no such picture, or not of this size.
+    """
+    head, _, code = url.partition(",")
+    content = base64.b64decode(code, validate=True)
+    if not head.startswith("data:image/png") or not content.startswith(_PNG):
+        raise ValueError(f"its picture is no PNG, but {head[:40]!r}")
+    # the sides stand behind the mark, and the length and name of the first part
+    width, height = (int.from_bytes(content[n : n + 4], "big") for n in (16, 20))
+    if (height, width) != hw:
+        raise ValueError(f"its picture is {width}x{height} pixels, not {hw[1]}x{hw[0]}")
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
+        raise ValueError("its picture is cut off, or nothing of it is transparent")
+    return np.asarray(pixels[..., 3] > 0)

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from samtune.data.left_out import LeftOut
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.images.pixels import is_picture
 from samtune.parsing import read_xml
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -62,7 +62,7 @@ def images_of(file: Path, left_out: LeftOut) -> list[CvatImage]:
 def _areas_of(shapes: list[CvatShape], name: str, left_out: LeftOut) -> list[CvatShape]:
     for shape in shapes:
         if shape.kind not in (*_AREAS, *_NO_SHAPES):
-            left_out.add(f"shapes without an area, of the kind {shape.kind}, are", name)
+            left_out.add("shape", f"without an area, of the kind {shape.kind},", name)
     return [shape for shape in shapes if shape.kind in _AREAS]
 
 
@@ -92,7 +92,7 @@ def _frames_of(
             f"expected frame_{min(by_frame):06d}.PNG, ... (CVAT: save images), or all its images"
         )
     for frame in sorted(by_frame.keys() - names.keys()):
-        left_out.add("frames with shapes have no image and are", frame)
+        left_out.add("frame", "with shapes but without an image", frame)
     said = {
         side: text for side in ("width", "height") if (text := _said(root, f"original_size/{side}"))
     }
@@ -119,7 +119,7 @@ def _names_of_frames(folder: Path, size: int) -> dict[int, str]:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(file for file in folder.rglob("*") if is_picture(file))
 
 
 def whole_number(text: str, name: str, file: Path) -> int:

@@ -31,7 +31,9 @@ _WINDOWS_AN_EPOCH = 256
 # Objects of a validation window; and of an image, where there is no limit
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
 # General pictures, and objects of each
-_NUM_GENERAL, _GENERAL_OBJECTS = 256, 4
+_NUM_GENERAL, _GENERAL_OBJECTS = 256, 10
+# Prompts on general pictures: those that a tuned model is measured with there; points forget first
+_GENERAL_FIRST = {"point": 0.6, "box": 0.4}
 # Views that a head is validated on, at most
 _VIEWS_VALIDATED = 200
 
@@ -90,9 +92,27 @@ class SamDataModule(pl.LightningDataModule):
         if source.is_tiled:
             return source
         if not self.with_windows:
-            return Tiles(source, self.tile, self.tile_overlap) if self.tile else source
-        is_large = any(max(source.hw(index)) > _BLOCK for index in range(len(source)))
-        return Tiles(source, _BLOCK, _BLOCK // 8) if is_large else source
+            return self._cut(source, self.tile, self.tile_overlap) if self.tile else source
+        longest = max((max(hw) for hw in self._sizes(source).values()), default=0)
+        return self._cut(source, _BLOCK, _BLOCK // 8) if longest > _BLOCK else source
+
+    def _cut(self, source: Source, side: int, overlap: int) -> Source:
+        """Tiles of the images whose size can be read; others are errors, or passed over."""
+        readable = list(self._sizes(source))
+        return Tiles(
+            source if len(readable) == len(source) else Subset(source, readable), side, overlap
+        )
+
+    def _sizes(self, source: Source) -> dict[int, tuple[int, int]]:
+        """Height and width of images by their place; what cannot be read is left out if so set."""
+        sizes = {}
+        for index in range(len(source)):
+            try:
+                sizes[index] = source.hw(index)
+            except UserError:
+                if self.on_error == "fail":
+                    raise
+        return sizes
 
     def tiles(self, split: str) -> Source:
         """Images as everything is searched in them: in tiles, if the settings say so.
@@ -102,7 +122,7 @@ class SamDataModule(pl.LightningDataModule):
         """
         source = self.whole_source(split)
         is_to_be_cut = self.tile and not source.is_tiled
-        return Tiles(source, self.tile, self.tile_overlap) if is_to_be_cut else source
+        return self._cut(source, self.tile, self.tile_overlap) if is_to_be_cut else source
 
     @property
     def with_windows(self) -> bool:
@@ -240,7 +260,8 @@ class SamDataModule(pl.LightningDataModule):
             self._prompt_settings(model, _GENERAL_OBJECTS, "train"), augment="none", windows=0
         )
         pictures = DrawnPictures("train", num_pictures=_NUM_GENERAL)
-        return PromptedDataset(pictures, settings, self.recipe, True, self._open_store(model))
+        recipe = replace(self.recipe, first=_GENERAL_FIRST)
+        return PromptedDataset(pictures, settings, recipe, True, self._open_store(model))
 
     def spread_validation(self, most: int) -> None:
         """Validate on so many images at most, evenly spread, on one window of each."""
@@ -249,6 +270,18 @@ class SamDataModule(pl.LightningDataModule):
     def num_items(self, split: str) -> int:
         """Images of an epoch, or windows of them."""
         return len(self.source(split)) * max(1, self.windows(split))
+
+    def tell_epoch(self) -> str:
+        """How long an epoch is, in words: what is counted are windows or tiles, where images give them.
+
+        Raises:
+            UserError: there are no training images.
+        """
+        images, items = len(self.whole_source("train")), self.num_items("train")
+        kind = "windows" if self.with_windows else "tiles"
+        parts = f", {items} {kind} of them" if items != images else ""
+        batches = -(-items // self.batch_size)
+        return f"an epoch: {images} images{parts}, {batches} batches of {self.batch_size}"
 
     def num_kept(self) -> int:
         """How many answers of the encoder the cache will hold."""
@@ -294,7 +327,7 @@ class SamDataModule(pl.LightningDataModule):
             return self._loader_state
         state = self._train_loader.state_dict()
         is_over = state["num_given"] >= self.trainer.num_training_batches
-        return {"num_given": 0} if is_over else state
+        return state | {"num_given": 0} if is_over else state
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._loader_state = state_dict

@@ -23,6 +23,7 @@ from samtune.data.settings import CacheSettings
 from samtune.errors import UserError
 from samtune.files import write_bytes, write_json
 from samtune.types import Features, ImageArray
+from samtune.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class FeatureStore:
         """A line on what keeping so many images takes."""
         wanted, room = num_images * self.entry_bytes, self.limit_bytes - self._measure()
         text = (
-            f"cache: {num_images} images of {self.entry_bytes / 1e6:.1f} MB take "
+            f"cache: {counted(num_images, 'image')} of {self.entry_bytes / 1e6:.1f} MB take "
             f"{wanted / 1e9:.2f} GB in {self.folder}"
         )
         if wanted > room:

@@ -20,9 +20,7 @@ from samtune.errors import UserError
 from samtune.images.pixels import IMAGE_SUFFIXES
 from samtune.parsing import read_xml
 
-AREAS = ("polygon", "rectangle", "ellipse", "brush")
-# Shapes that are areas in Label Studio, but cannot be read: they are refused where they are met.
-UNREADABLE = ("bitmask", "magicwand")
+AREAS = ("polygon", "rectangle", "ellipse", "brush", "magicwand", "bitmask")
 # What a result may be besides a shape.
 _NO_SHAPES = (
     "", "choices", "taxonomy", "textarea", "rating", "number", "datetime", "labels", "pairwise",
@@ -84,15 +82,15 @@ def choose_annotations(tasks: Iterable[Task], left_out: LeftOut) -> list[tuple[T
     for task in tasks:
         counting = [each for each in task.annotations if not each.was_cancelled]
         if not counting:
-            reason = "were skipped" if task.annotations else "have no annotation"
+            why = "marked as skipped" if task.annotations else "without an annotation"
             also = " (but predictions)" if task.predictions else ""
-            left_out.add(f"tasks that {reason}{also} are", f"task {task.id}")
+            left_out.add("task", f"{why}{also}", f"task {task.id}")
             continue
         starred = (each for each in counting if each.ground_truth)
         chosen.append((task, next(starred, counting[0])))
         left_out.add(
-            "further annotations, of tasks that have several (the starred one is read, or the first), "
-            "are", f"one of task {task.id}", len(counting) - 1,
+            "further annotation", "of tasks that have several (the starred one is read, or the first)",
+            f"one of task {task.id}", len(counting) - 1,
         )  # fmt: skip
     return chosen
 
@@ -108,10 +106,8 @@ def heads_of(results: msgspec.Raw) -> list[Head]:
 def count_no_areas(heads: Iterable[Head], task: Task, left_out: LeftOut) -> None:
     """Count shapes without an area."""
     for head in heads:
-        if head.kind not in (*AREAS, *UNREADABLE, *_NO_SHAPES):
-            left_out.add(
-                f"results without an area, of the kind {head.kind}, are", f"task {task.id}"
-            )
+        if head.kind not in (*AREAS, *_NO_SHAPES):
+            left_out.add("result", f"without an area, of the kind {head.kind},", f"task {task.id}")
 
 
 def links_of(task: Task) -> list[Link]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from samtune.wording import counted
+
 
 class LeftOut:
     """What a reader passes over, by reason, with an example of each.
@@ -12,30 +14,32 @@ class LeftOut:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._examples: dict[str, str] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._examples: dict[tuple[str, str], str] = {}
 
-    def add(self, reason: str, example: object = "", number: int = 1) -> None:
+    def add(self, noun: str, why: str, example: object = "", number: int = 1) -> None:
         """Count what is left out.
 
         Args:
-            reason: what it is and why, in the plural, such as "shapes of the kind point".
+            noun: what it is, in the singular, such as "shape".
+            why: what follows it, such as "of the kind point".
             example: one of them; the first of a reason is kept.
             number: how many.
         """
         if number:
+            reason = noun, why
             self._counts[reason] = self._counts.get(reason, 0) + number
             self._examples.setdefault(reason, str(example))
 
-    def add_all(self, reason: str, found: Iterable[object]) -> None:
+    def add_all(self, noun: str, why: str, found: Iterable[object]) -> None:
         """Count each of several."""
         for each in found:
-            self.add(reason, each)
+            self.add(noun, why, each)
 
     def notes(self, where: Path) -> list[str]:
         """A sentence for each reason, in the order in which they were met."""
         return [
-            f"{where}: {number:,} {reason} left out"
-            + (f", such as {self._examples[reason]}" if self._examples[reason] else "")
-            for reason, number in self._counts.items()
+            f"{where}: {counted(number, noun)} {why} left out"
+            + (f", such as {example}" if (example := self._examples[noun, why]) else "")
+            for (noun, why), number in self._counts.items()
         ]

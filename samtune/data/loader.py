@@ -134,9 +134,25 @@ class BatchLoader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        return {"num_given": (self._num_to_skip or self._num_given) % max(len(self), 1)}
+        given = (self._num_to_skip or self._num_given) % max(len(self), 1)
+        return {"num_given": given, "num_processes": self.batches.world}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the batches that were given in this epoch.
+
+        Raises:
+            UserError: they were those of another number of processes. Of a batch each process takes a
+                part, so as many of this number are other images, and Lightning, which counts batches,
+                would not end the epoch where it ends.
+        """
+        world = self.batches.world
+        before = state.get("num_processes", world)
+        if before != world:
+            raise UserError(
+                f"the state was saved by {before} training processes, and now there are {world}: as "
+                f"many batches would be other images; go on with {before} (--trainer.devices, "
+                "--trainer.num_nodes), or train on from what it learned by samtune fit --start"
+            )
         self._num_to_skip = state["num_given"]
 
 

@@ -12,20 +12,22 @@ _COLUMNS = ("split", "group", *SPACING_COLUMNS)
 
 
 class Manifest:
-    """Rows of `folder/manifest.csv`, by image; none without that file.
+    """Rows of `folder/manifest.csv`, by image, or else of another table; none without either.
 
     The first column names the images, with or without suffix. Columns that samtune knows (`split`,
     `group`, ...) are called so in whatever case they are written.
 
     Args:
         folder: where the file lies.
+        otherwise: a table of a layout's own, whose columns semicolons may part.
 
     Raises:
         UserError: it is no CSV, or two rows say different things of one image.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.rows = _read(folder)
+    def __init__(self, folder: Path, otherwise: Path | None = None) -> None:
+        own = folder / "manifest.csv"
+        self.rows = _read(own if own.exists() or otherwise is None else otherwise, own)
 
     def row(self, name: str, path: Path) -> dict[str, str]:
         """The row of an image by its name or that of its file; empty without one."""
@@ -56,14 +58,15 @@ class Manifest:
         return Record(image_id, path, split or row.get("split", ""), group, both)
 
 
-def _read(folder: Path) -> dict[str, dict[str, str]]:
+def _read(file: Path, own: Path) -> dict[str, dict[str, str]]:
     """Rows by their first column; names of columns that samtune knows come out in small letters."""
-    file = folder / "manifest.csv"
     if not file.exists():
         return {}
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
+            is_parted = file != own and ";" in lines.readline()
+            lines.seek(0)
+            reader = csv.DictReader(lines, delimiter=";" if is_parted else ",")
             names = [name.strip() for name in reader.fieldnames or ()]
             key = names[0] if names else ""
             if len(names) == 1 and re.search(r"[;\t|]", key):

@@ -31,11 +31,11 @@ class CacheSettings:
     """Keeping what the frozen part of the encoder makes of each image.
 
     Attributes:
-        mode: whether and how it is kept: half precision takes half the space (rounding: 5e-4 of a
-            value).
-        folder: where; runs share it.
-        views: augmented views of each image that take turns; 0 refuses random augmentation beside a
-            cache.
+        mode: whether the output of the frozen part of the encoder is kept on disk: fp16 takes half
+            the space of fp32 (rounding: 5e-4 of a value).
+        folder: of the cache; runs share it.
+        views: augmented versions of each image that are kept and used in turn; 0 allows no random
+            augmentation.
         limit_gb: the folder grows no further than this; images beyond it are computed each time.
     """
 
@@ -119,13 +119,13 @@ class DataSettings:
             folder labels/ as instances and masks/ as classes.
         with_components: make every connected part an object of its own.
         class_names: names of the mask values, such as `{1: road}`.
-        ignore_values: mask values that are no object, and to a head no background either.
+        ignore_values: mask values that are neither object nor background.
         stretch: `percentile` for dark or 16-bit images, `auto` to decide by image, or `none`.
         window: of CT: lung, bone, soft_tissue, brain, liver, or CENTRE,WIDTH in Hounsfield units;
             without one, percentiles of each volume are stretched (MR).
         axis: the direction in which volumes are cut into slices; `auto` takes the one with clearly the
             coarsest spacing, or axial.
-        with_neighbours: a volume's slice has its neighbours as red and blue.
+        with_neighbours: show the neighbours of a volume's slice as red and blue.
         slices: which slices of volumes and windows of scenes: those that are `labelled`, or `all`.
         with_foreign_labels: of volumes: take DICOM SEG and RTSTRUCT also where they say that they
             belong to another patient, study or frame of reference than their image.
@@ -146,12 +146,13 @@ class DataSettings:
         group_regex: the part of an image id that names its group, instead of a column.
         val_fraction: share of images drawn for validation where the data names none.
         test_fraction: share of images drawn for testing where the data names none.
-        split_seed: of drawn splits, where they are to stay while `seed` changes; -1 for `seed`.
+        split_seed: number that fixes the random splits, if they should stay while `seed` changes;
+            -1 uses `seed`.
         train_images: training images at most, drawn by `seed`; 0 for all.
-        windows: windows around objects, of random sizes, that each training image gives in an epoch; -1
-            chooses so many that there are 256 or more, 0 takes whole images or tiles.
-        tile: side of the window, pixels, in which a point is looked at first, everything is searched
-            and scenes are read; 0 takes the whole image, or 512 pixels of a scene.
+        windows: windows of random sizes around objects, taken from each training image in an epoch;
+            -1 chooses their number so that an epoch has 256 or more, 0 takes whole images or tiles.
+        tile: side in pixels of the windows in which images are looked at (for points, for searching
+            everything, for scenes); 0 takes the whole image, or 512 pixels of a scene.
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
@@ -159,7 +160,7 @@ class DataSettings:
         augment: none, light, microscopy, fluorescence, he, aerial, satellite, ct, mr, xray, ultrasound,
             endoscopy, medical (docs/augmentation.md shows them), or a file of albumentations.
         max_objects: objects per training image at most; 0 takes the recipe's number.
-        target_side: side of the grid on which losses are taken; 64 is nano's own, and fast.
+        target_side: side of the grid on which losses are computed; 64 is nano's own, and fast.
         min_area: smaller objects are left out, pixels of the original image.
         batch_size: images at a time.
         num_workers: processes that read images; -1 chooses by the number of cores.

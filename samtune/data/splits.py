@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,8 @@ _WORDS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "ts"),
 }
+# Roboflow's names of augmented copies: those of cat.jpg are cat_jpg.rf.HASH.jpg
+_COPY = re.compile(r"(.+)\.rf\.\w{8,}(?:\.\w+)?")
 _BY_WORD = {word: split for split, words in _WORDS.items() for word in words}
 
 
@@ -252,6 +254,7 @@ def _groups(records: Sequence[Record], named: list[str], settings: SplitSettings
     site) and tie nothing together, except in what is drawn.
     """
     values = [_value(record, "group") or "" for record in records]
+    records = _with_copies(records)
     places: dict[str, set[str]] = {value: set() for value in values}
     pool = _pool(named)
     for value, split in zip(values, named, strict=True):
@@ -262,6 +265,17 @@ def _groups(records: Sequence[Record], named: list[str], settings: SplitSettings
         _group(record, settings, "" if is_torn and split != pool else value)
         for record, value, split in zip(records, values, named, strict=True)
     ]
+
+
+def _with_copies(records: Sequence[Record]) -> Sequence[Record]:
+    """Records, those of augmented copies of one picture in one group, as their names tell it."""
+    names = [_COPY.fullmatch(record.image_id.rpartition("/")[2]) for record in records]
+    times = Counter(name[1] for name in names if name)
+    return [
+        replace(record, group=name[1])
+        if name and times[name[1]] > 1 and not record.group else record
+        for record, name in zip(records, names, strict=True)
+    ]  # fmt: skip
 
 
 def _group(record: Record, settings: SplitSettings, named: str) -> str:

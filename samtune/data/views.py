@@ -54,7 +54,7 @@ class ViewSettings:
         object_side: where above 0, views are so large that the image's typical object has this side in
             the input, pixels: the head then finds out in use what size fits.
         augment: preset or file, see `build_augmentation`.
-        seed: of everything that is drawn.
+        seed: number that fixes all that is random.
         per_image: views that each image gives in an epoch.
         on_error: `skip` passes over an image that cannot be read, with a warning.
     """

@@ -1,4 +1,4 @@
-"""For whom is it better? Rows divided by class, size, contrast and the columns of the manifest."""
+"""For which objects is it better? Rows by class, size, contrast and the columns of the manifest."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

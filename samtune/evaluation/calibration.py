@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 from samtune.errors import UserError
 from samtune.evaluation.rows import Row
 from samtune.models.calibration import Calibration, Threshold
+from samtune.wording import counted
 
 Values = NDArray[np.float64]
 
@@ -80,7 +81,8 @@ def fit_calibration(rows: Sequence[Row], name: str, split: str) -> Calibration:
     predicted, measured = _pairs(rows, name)
     if len(predicted) < _LEAST_MASKS:
         raise UserError(
-            f"{len(predicted)} masks are too few to calibrate on: at least {_LEAST_MASKS} are "
+            f"{counted(len(predicted), 'mask is', 'masks are')} too few to calibrate on: at "
+            f"least {_LEAST_MASKS} are "
             "needed (more protocols or more images of the split)"
         )
     is_isotonic = len(predicted) >= _LEAST_FOR_ISOTONIC and len(np.unique(predicted)) > 1

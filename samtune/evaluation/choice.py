@@ -13,6 +13,7 @@ import numpy as np
 from samtune.evaluation.pairing import answers_of, difference_of
 from samtune.evaluation.rows import Row
 from samtune.evaluation.statistics import Difference, holm, judge
+from samtune.wording import counted, signed
 
 # mIoU that a kind of prompt may lose: on the validation images, on general pictures.
 MOST_LOST, MOST_FORGOTTEN = 0.01, 0.02
@@ -60,7 +61,7 @@ class Candidate:
         parts = []
         for name, each in self.domain.items():
             sure = {"better": " for sure", "worse": " for sure, WORSE"}.get(self.verdicts[name], "")
-            parts.append(f"{name} {each.mean:+.3f}{sure}")
+            parts.append(f"{name} {signed(each.mean)}{sure}")
         return ", ".join(parts)
 
 
@@ -106,6 +107,7 @@ def next_asked(
 
     What was trained may forget too much at its full strength: then weaker ones come before other
     moments of the training, halving until one is allowed, so that little time never ends with nothing.
+    Between the strongest that is allowed and the weakest that is not lies one more to ask.
 
     Args:
         asked: those that were asked, with an answer or without.
@@ -121,8 +123,16 @@ def next_asked(
     is_half_allowed = any(each.is_allowed for each in found if each.strength == 0.5)
     if is_half_allowed:
         weaker.sort(key=lambda each: -each[1])
+    if all(each in asked for each in weaker) and weaker and not is_whole_allowed:
+        weaker.append(("last", _between(found)))
     order = [("last", 1.0), *(others + weaker if is_whole_allowed else weaker + others)]
     return next((each for each in order if each not in asked), None)
+
+
+def _between(found: Sequence[Candidate]) -> float:
+    """Half way between the strongest quarter that is allowed and the next one; 0.125 without any."""
+    quarters = [each for each in found if each.weights == "last" and each.strength * 4 % 1 == 0]
+    return max((each.strength for each in quarters if each.is_allowed), default=0.0) + 0.125
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate | None:
@@ -133,7 +143,10 @@ def choose(candidates: Sequence[Candidate]) -> Candidate | None:
 
 def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -> str:
     """What `fit` says at its end, and what to do next where nothing is sure."""
-    where = f"on {num_objects} objects of {num_clusters} validation images or groups"
+    where = (
+        f"on {counted(num_objects, 'object')} of "
+        f"{counted(num_clusters, 'independent validation image')}"
+    )
     if chosen is None:
         return (
             f"the base is kept: {where} all that was trained either gains nothing or makes some kind "

@@ -23,7 +23,7 @@ class Contestants:
     """The networks that are compared.
 
     With an adapter both are the same network, with the adapter off and on; after mode `full` the
-    base is loaded beside it. A model that was not tuned has no opponent.
+    base is loaded beside it. A model that was not tuned is measured alone.
 
     Args:
         sam: what is evaluated.

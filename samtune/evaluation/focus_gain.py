@@ -9,6 +9,7 @@ import numpy as np
 from samtune.data.source import Source, Subset
 from samtune.evaluation.rows import Row
 from samtune.evaluation.settings import EvaluationSettings
+from samtune.wording import signed
 
 # Looked at without focus: so many images, with kinds of prompts that one answer is given to
 NUM_IMAGES, PROTOCOLS = 20, ("box", "point")
@@ -67,7 +68,7 @@ def focus_lines(gains: Sequence[dict[str, Any]]) -> list[list[str]]:
     return [
         [
             each["protocol"], each["contestant"], f"{each['without']:.3f}", f"{each['with']:.3f}",
-            f"{each['with'] - each['without']:+.3f}", str(each["num_objects"]),
+            f"{signed(each['with'] - each['without'])}", str(each["num_objects"]),
         ]
         for each in gains
     ]  # fmt: skip

@@ -7,7 +7,9 @@ did not simulate.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from samtune.evaluation.choice import MOST_LOST
 from samtune.prompts.protocols import Protocol, Recipe, trained_parts
+from samtune.wording import counted, signed
 
 GENERAL_PROTOCOLS = ("box", "point")
 NUM_GENERAL = 40
@@ -41,7 +43,10 @@ def mark_trained(
 def losses_of(
     summaries: dict[str, Any], general: dict[str, Any] | None, general_name: str
 ) -> list[Loss]:
-    """What fell: prompts not trained, parts of the data, the general set."""
+    """What fell for sure: prompts not trained, parts of the data, the general set by above `MOST_LOST`.
+
+    A smaller fall on the general set stands in its table, and is not told as a loss.
+    """
     losses = [
         Loss(
             "forgotten",
@@ -52,10 +57,10 @@ def losses_of(
         if _is_worse(summary) and summary.get("was_trained") is False
     ]
     for part, (num_objects, fallen) in _fallen_parts(summaries).items():
-        text = f"worse for some: {part} ({num_objects} objects): {', '.join(fallen)}"
+        text = f"worse for some: {part} ({counted(num_objects, 'object')}): {', '.join(fallen)}"
         losses.append(Loss("part", text))
     for name, summary in (general or {}).items():
-        if _is_worse(summary):
+        if _is_worse(summary) and summary["delta"]["miou"] < -MOST_LOST:
             delta = summary["delta"]
             text = (
                 f"forgotten: on the general set ({general_name}) '{name}' prompts fell by "
@@ -74,7 +79,7 @@ def _fallen_parts(summaries: dict[str, Any]) -> dict[str, tuple[int, list[str]]]
             for part, its in parts.items():
                 if _is_worse(its) and not _is_worse(summary):
                     found = fallen.setdefault(f"{way} {part}", (its["num_objects"], []))
-                    found[1].append(f"{name} {its['delta']['miou']:+.3f}")
+                    found[1].append(f"{name} {signed(its['delta']['miou'])}")
     return fallen
 
 

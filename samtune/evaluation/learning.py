@@ -10,6 +10,7 @@ import numpy as np
 from samtune.errors import UserError
 from samtune.evaluation.statistics import Difference, paired_difference
 from samtune.parsing import read_csv
+from samtune.wording import counted, signed
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,14 @@ def would_more_help(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
     sentences = []
     for protocol, points in curves.items():
         last = points[-1]
-        text = f"{protocol}: {last.difference.mean:+.3f} with {last.num_images} images"
+        text = (
+            f"{protocol}: {signed(last.difference.mean)} with {counted(last.num_images, 'image')}"
+        )
         if len(points) > 1:
             before = points[-2]
             step = last.tuned - before.tuned
             spread = max(np.ptp(last.by_seed), np.ptp(before.by_seed), 0.005)
-            text += f", {step:+.3f} from {before.num_images} to {last.num_images}"
+            text += f", {signed(step)} from {before.num_images} to {last.num_images}"
             if step > spread:
                 text += ": still rising, more images should help"
             elif step < -spread:

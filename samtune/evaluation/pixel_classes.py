@@ -1,4 +1,4 @@
-"""Classes of pixels against the truth: confusion, Dice and IoU by class, over pixels and by image."""
+"""Classes of pixels against the truth: confusion, Dice, IoU and outlines, over pixels and by image."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from samtune.bars import bar
 from samtune.data.label_maps import without_ignored
 from samtune.data.source import Source
+from samtune.evaluation.metrics.contour import contour_scores
 from samtune.evaluation.statistics import bootstrap_interval, paired_difference
 from samtune.heads.semantic import class_map
 from samtune.inference.automatic.candidates import Candidate
 from samtune.types import ImageArray, LabelArray
 
 Counts = NDArray[np.int64]
+# Distance between outlines that surface Dice forgives, pixels
+TOLERANCE = 2.0
 # (image, truth (H, W)) -> (H, W) numbers of classes
 Mapper = Callable[[ImageArray, NDArray[np.int64]], LabelArray]
 
@@ -27,11 +30,14 @@ class Mapped:
     Attributes:
         image_id, cluster: the image, and the patient or scene that it belongs to.
         confusion: by way, (classes, classes): truth by row, answer by column.
+        outlines: by way, (classes, 2): boundary IoU and surface Dice; NaN for a class that is neither
+            there nor found, and for background.
     """
 
     image_id: str
     cluster: str
     confusion: dict[str, Counts]
+    outlines: dict[str, NDArray[np.float64]]
 
 
 def map_classes(
@@ -46,12 +52,32 @@ def map_classes(
     for index in bar(range(min(len(source), max_images or len(source))), "evaluate", "image"):
         sample, is_ignored = without_ignored(source.read(index))
         truth = class_map(sample.labels, sample.classes, classes)
+        found = {name: mapper(sample.image, truth) for name, mapper in ways.items()}
         confusion = {
-            name: _confusion(truth[~is_ignored], mapper(sample.image, truth)[~is_ignored], classes)
-            for name, mapper in ways.items()
+            name: _confusion(truth[~is_ignored], its[~is_ignored], classes)
+            for name, its in found.items()
         }
-        mapped.append(Mapped(sample.image_id, sample.group or sample.image_id, confusion))
+        # what is ignored is background to both, so that it makes no difference
+        shown = [np.where(is_ignored, 0, each) for each in (truth, *found.values())]
+        outlines = {
+            name: _outlines(shown[0], its, classes)
+            for name, its in zip(found, shown[1:], strict=True)
+        }
+        group = sample.group or sample.image_id
+        mapped.append(Mapped(sample.image_id, group, confusion, outlines))
     return mapped
+
+
+def _outlines(
+    truth: NDArray[Any], found: NDArray[Any], classes: Sequence[str]
+) -> NDArray[np.float64]:
+    scores = np.full((len(classes), 2), np.nan)
+    for number in range(1, len(classes)):
+        its, own = found == number, truth == number
+        if its.any() or own.any():
+            agreed = contour_scores(its, own, tolerance=TOLERANCE)
+            scores[number] = agreed.boundary_iou, agreed.surface_dice
+    return scores
 
 
 def _confusion(truth: NDArray[Any], found: NDArray[Any], classes: Sequence[str]) -> Counts:
@@ -87,7 +113,10 @@ def dice_and_iou(confusion: Counts) -> tuple[NDArray[np.float64], NDArray[np.flo
 
 
 def by_class(mapped: Sequence[Mapped], way: str, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each class: Dice and IoU over all pixels, and their means over images that have it."""
+    """A row for each class: Dice and IoU over all pixels, and means over images that have it.
+
+    Those of the outlines are boundary IoU and surface Dice; background has none.
+    """
     total = np.sum([each.confusion[way] for each in mapped], axis=0)
     dice, iou = dice_and_iou(total)
     each_dice, each_iou = zip(*(dice_and_iou(each.confusion[way]) for each in mapped), strict=True)
@@ -96,6 +125,8 @@ def by_class(mapped: Sequence[Mapped], way: str, classes: Sequence[str]) -> list
         ious = np.array([values[number] for values in each_iou])
         is_there = ~np.isnan(ious)
         dices = np.array([values[number] for values in each_dice])[is_there]
+        outlines = np.array([each.outlines[way][number] for each in mapped])
+        edges = outlines[~np.isnan(outlines[:, 0])]
         rows.append(
             {
                 "by": way,
@@ -104,6 +135,8 @@ def by_class(mapped: Sequence[Mapped], way: str, classes: Sequence[str]) -> list
                 "IoU": _number(iou[number]),
                 "Dice by image": float(dices.mean()) if len(dices) else None,
                 "IoU by image": float(ious[is_there].mean()) if is_there.any() else None,
+                "boundary IoU": float(edges[:, 0].mean()) if len(edges) else None,
+                f"NSD ({TOLERANCE:g} px)": float(edges[:, 1].mean()) if len(edges) else None,
                 "pixels": int(total[number].sum()),
                 "images": int(is_there.sum()),
             }

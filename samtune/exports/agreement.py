@@ -13,6 +13,7 @@ from samtune.exports.onnx_session import Answering
 from samtune.masks import mask_to_box
 from samtune.prompts.sampling import centre_point
 from samtune.types import MaskArray, Prompt, Sample
+from samtune.wording import counted, signed
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Agreement:
 
     def sentence(self, one: str, other: str) -> str:
         return (
-            f"{self.num_prompts} boxes and points on {self.num_images} images of {self.data}: mIoU "
+            f"{counted(self.num_prompts, 'prompt')} (boxes and points) on "
+            f"{counted(self.num_images, 'image')} of {self.data}: mIoU "
             f"{self.same:.3f} of {other} with {one}; with the truth {self.one:.3f} for {one}, "
-            f"{self.other:.3f} for {other} ({self.other - self.one:+.3f})"
+            f"{self.other:.3f} for {other} ({signed(self.other - self.one)})"
         )
 
 

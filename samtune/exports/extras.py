@@ -9,6 +9,7 @@ from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.calibration import CALIBRATION_FILE, Calibration
 from samtune.models.mask_thresholds import THRESHOLDS_FILE, FittedThresholds, MaskThresholds
+from samtune.wording import counted
 
 
 def write_extras(sam: Sam, folder: Path) -> dict[str, str]:
@@ -48,7 +49,7 @@ def tell_extras(sam: Sam, scale: float | None) -> Iterator[str]:
 def _tell_calibration(calibration: Calibration) -> str:
     return (
         f"The score of a mask is the IoU that the model predicts. `{CALIBRATION_FILE}` maps it to what "
-        f"was measured on {calibration.num_masks} masks of the {calibration.split} split "
+        f"was measured on {counted(calibration.num_masks, 'mask')} of the {calibration.split} split "
         f"({calibration.method}; linear between `raw` and `calibrated`). samtune does so by itself, "
         "other programs give the raw score."
     )
@@ -77,7 +78,8 @@ def _tell_gain(results: Mapping[str, Any]) -> str:
     try:
         return "\n".join(
             f"- {split}: {result['before']['scores']['msa']:.3f} with segment_anything's, "
-            f"{result['after']['scores']['msa']:.3f} with these, {result['num_images']} images or tiles"
+            f"{result['after']['scores']['msa']:.3f} with these, "
+            f"{counted(result['num_images'], 'image or tile', 'images or tiles')}"
             for split, result in results.items()
         )
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:

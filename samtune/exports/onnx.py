@@ -31,6 +31,7 @@ from samtune.exports.same_answers import merge_checked, require_equal
 from samtune.exports.torch_graphs import write_onnx
 from samtune.models.backend import Sam
 from samtune.types import Prompt
+from samtune.wording import counted
 
 BOUND = 1e-3
 FREE_POINTS = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
@@ -143,7 +144,7 @@ def check_onnx(sam: Sam, folder: Path) -> str:
             found += map(torch.from_numpy, predictors[0].predict(prompt))
             expected += map(torch.from_numpy, predictors[1].predict(prompt))
             count += 1
-    what = f"onnxruntime against torch, {count} prompts on 3 images"
+    what = f"onnxruntime against torch, {counted(count, 'prompt')} on 3 images"
     return require_equal(what, found, expected, BOUND)
 
 

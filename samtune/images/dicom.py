@@ -4,6 +4,7 @@ What pixels mean is in `dicom_values.py`; series and multi-frame files become vo
 `data/volumes/dicom.py`.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from samtune.images.dicom_values import (
     pixel_values,
     stored_values,
 )
+from samtune.wording import counted
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 _PREAMBLE, _MAGIC = 128, b"DICM"
@@ -35,10 +37,15 @@ def is_dicom(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES or (path.is_file() and _has_magic(path))
 
 
+def is_dicom_content(beginning: bytes) -> bool:
+    """Whether a file that begins so (132 bytes at least) is DICOM."""
+    return beginning[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC
+
+
 def _has_magic(file: Path) -> bool:
     try:
         with file.open("rb") as stream:
-            return stream.read(_PREAMBLE + len(_MAGIC))[_PREAMBLE:] == _MAGIC
+            return is_dicom_content(stream.read(_PREAMBLE + len(_MAGIC)))
     except OSError:
         return False
 
@@ -50,7 +57,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def reading_dicom(path: Path) -> Iterator[None]:
+def reading_dicom(path: Path | str) -> Iterator[None]:
     """Whatever the libraries find wrong with a file becomes one line."""
     try:
         yield
@@ -174,7 +181,7 @@ def read_dicom_notes(paths: Sequence[Path], by_windows: bool) -> list[str]:
     notes = []
     if others:
         notes.append(
-            f"{len(others)} files beside slices are passed over, such as {others[0]}: they are no "
+            f"{counted(len(others), 'file')} beside slices left out, such as {others[0]}: no "
             "DICOM pictures"
         )
     if differing:
@@ -186,14 +193,29 @@ def read_dicom_notes(paths: Sequence[Path], by_windows: bool) -> list[str]:
     return notes
 
 
-def read_dicom_window(path: Path) -> tuple[float, float] | None:
+def read_dicom_window(path: Path | str, content: bytes | None = None) -> tuple[float, float] | None:
     """The window that all slices and frames name, as the values that become 0 and 255.
 
     `None` where there is none, or where they name different ones: none of them shows all slices.
+
+    Args:
+        path: a file, or a folder of slices.
+        content: of a file that lies inside another one, whose name `path` is then.
     """
     with reading_dicom(path):
-        windows = _windows(read_series(path, with_pixels=False))
+        windows = _windows(_datasets(path, content, with_pixels=False))
     return windows.pop() if len(windows) == 1 else None
+
+
+def _datasets(path: Path | str, content: bytes | None, with_pixels: bool) -> list[Any]:
+    """Slices of a series, or the one of a file that lies inside another one."""
+    if content is None:
+        return read_series(Path(path), with_pixels)
+    pydicom = require("pydicom", "medical")
+    dataset = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=not with_pixels)
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise UserError(f"{path} holds no picture")
+    return [dataset]
 
 
 def _windows(datasets: list[Any]) -> set[tuple[float, float] | None]:
@@ -241,21 +263,25 @@ def _first(value: Any) -> float | None:
     return float(values[0]) if values.size else None
 
 
-def read_dicom_picture(path: Path, as_stored: bool = False) -> NDArray[Any]:
+def read_dicom_picture(
+    path: Path | str, content: bytes | None = None, as_stored: bool = False
+) -> NDArray[Any]:
     """A single picture (X-ray, ultrasound, photograph) as (H, W, C).
 
     Args:
         path: the file.
+        content: of a file that lies inside another one, whose name `path` is then.
         as_stored: numbers as labels need them, neither rescaled nor inverted nor coloured.
 
     Raises:
         UserError: the file is damaged, or holds several frames.
     """
     with reading_dicom(path):
-        (dataset,) = read_series(path, with_pixels=True)
+        (dataset,) = _datasets(path, content, with_pixels=True)
         if num_frames(dataset) > 1:
             raise UserError(
-                f"{path} holds {dataset.NumberOfFrames} frames: give it labels as a volume "
+                f"{path} holds {counted(int(dataset.NumberOfFrames), 'frame')}: give it "
+                "labels as a volume "
                 "(labels/ID.nii.gz, .nrrd, .mha or DICOM SEG)"
             )
         frames: NDArray[Any] = stored_values(dataset) if as_stored else pixel_values(dataset)

@@ -28,6 +28,8 @@ STRETCH_PERCENTILES = (0.5, 99.5)
 DARK_BELOW = 128
 # Shown without a stretch, an image of which less than this share of the brightness is used is told
 _LEAST_CONTRAST = 0.125
+# Of parts without values so many are named
+_SHOWN = 5
 # Voxels looked at for percentiles of a volume; more change the third digit only.
 _MOST_VOXELS = 2_000_000
 
@@ -109,6 +111,27 @@ def require_values(values: NDArray[Any], name: object) -> None:
         )
 
 
+def told_holes(values: NDArray[Any], axis: int, parts: Sequence[str], name: object) -> None:
+    """Warn where slices or bands hold no value at all beside others that do; each file once.
+
+    Args:
+        values: of the file; at least one is a number.
+        axis: along which the parts follow each other.
+        parts: what each of them is called.
+        name: of the file.
+    """
+    if values.dtype.kind != "f":
+        return
+    others = tuple(place for place in range(values.ndim) if place != axis)
+    empty = [parts[n] for n in np.flatnonzero(~np.isfinite(values).any(axis=others)).tolist()]
+    if empty and _is_first_of(f"holes of {name}"):
+        more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
+        log.warning(
+            "%s holds no values, only NaN or infinity, in %s%s of %d: seen as black, and answers there "
+            "mean nothing", name, ", ".join(empty[:_SHOWN]), more, len(parts),
+        )  # fmt: skip
+
+
 def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None = None) -> None:
     """Warn where hardly anything of an image of more than 8 bits is to be seen.
 
@@ -128,7 +151,7 @@ def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None
     low, high = shown or (0.0, _plain_top(pixels))
     seen = np.ptp(np.clip(ends, low, high)) / max(high - low, 1e-9)
     is_flat = seen < _LEAST_CONTRAST and ends[0] < ends[1]
-    if is_flat and _is_first_of(str(Path(name).parent)):
+    if is_flat and _is_first_of(f"brightness in {Path(name).parent}"):
         log.warning(
             "%s holds %s values from %.6g to %.6g, which use %.0f %% of the brightness between black "
             "and white: stretch auto (data.stretch in training, --reading.stretch elsewhere) or a "
@@ -139,9 +162,9 @@ def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None
 _seen: set[str] = set()
 
 
-def _is_first_of(folder: str) -> bool:
-    is_first = folder not in _seen
-    _seen.add(folder)
+def _is_first_of(what: str) -> bool:
+    is_first = what not in _seen
+    _seen.add(what)
     return is_first
 
 

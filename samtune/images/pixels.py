@@ -21,10 +21,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from samtune.errors import UserError, first_line
 from samtune.files import is_file
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
-from samtune.images.dicom import is_dicom, read_dicom_picture, read_dicom_window
-from samtune.images.intensity import require_values, to_uint8, told_flat
+from samtune.images.dicom import (
+    is_dicom,
+    is_dicom_content,
+    read_dicom_picture,
+    read_dicom_window,
+)
+from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
 from samtune.images.tiff import read_tiff, tiff_hw, upright
 from samtune.types import ImageArray, Stretch
+from samtune.wording import counted
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
 
@@ -34,6 +40,15 @@ _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error
 Image.MAX_IMAGE_PIXELS = 2**27
 _LARGEST_LABEL = 2**31 - 1
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# How files begin, and what they are then called
+_BEGINNINGS = {
+    b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", **dict.fromkeys(_TIFF_BEGINS, ".tif"),
+}  # fmt: skip
+# Sizes of the second header of a BMP: two letters alone may begin any text
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+LONGEST_BEGINNING = 132
+# What labels are called: a million of them are not opened
+_TEXTS = (".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".geojson")
 
 
 @dataclass(frozen=True)
@@ -60,8 +75,32 @@ def _stream(file: ImageFile) -> Path | io.BytesIO:
 
 
 def is_picture(file: Path) -> bool:
-    """Whether a file is an image by its suffix, or DICOM by its content, whatever it is called."""
-    return file.suffix.lower() in IMAGE_SUFFIXES or is_dicom(file)
+    """Whether a file is an image by its suffix, or by its content, whatever it is called."""
+    suffix = file.suffix.lower()
+    if suffix in IMAGE_SUFFIXES or suffix in _TEXTS:
+        return suffix in IMAGE_SUFFIXES
+    try:
+        with file.open("rb") as stream:
+            return bool(content_suffix(stream.read(LONGEST_BEGINNING)))
+    except OSError:  # a folder, or a link to nowhere
+        return False
+
+
+def content_suffix(beginning: bytes) -> str:
+    """What an image file that begins so is called; empty for what is none that is read.
+
+    Args:
+        beginning: the first 132 bytes at least.
+    """
+    known = (suffix for begin, suffix in _BEGINNINGS.items() if beginning.startswith(begin))
+    if found := next(known, ""):
+        return found
+    if is_dicom_content(beginning):
+        return DICOM_SUFFIXES[0]
+    if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP":
+        return ".webp"
+    is_bmp = beginning[:2] == b"BM" and int.from_bytes(beginning[14:18], "little") in _BMP_HEADERS
+    return ".bmp" if is_bmp else ""
 
 
 def picture_id(file: Path) -> str:
@@ -103,11 +142,26 @@ def read_image(
     path = Path(path) if isinstance(path, str) else path
     pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
     require_values(pixels, path)
-    if isinstance(path, Path) and is_dicom(path) and stretch == "none" and value_range is None:
-        value_range, stretch = read_dicom_window(path), "auto"
+    told_holes(pixels, 2, ("red", "green", "blue"), path)
+    if _is_dicom(path) and stretch == "none" and value_range is None:
+        value_range, stretch = file_window(path), "auto"
     if stretch == "none" and value_range is None:
         told_flat(pixels, str(path))
     return to_uint8(pixels, stretch, value_range)
+
+
+def file_window(file: ImageFile) -> tuple[float, float] | None:
+    """The window that a DICOM file names, as the values that become 0 and 255; `None` without one."""
+    return read_dicom_window(*_named(file)) if _is_dicom(file) else None
+
+
+def _is_dicom(file: ImageFile) -> bool:
+    return is_dicom(file) if isinstance(file, Path) else is_dicom_content(file.content)
+
+
+def _named(file: ImageFile) -> tuple[Path | str, bytes | None]:
+    """The path of a file; or a name and the bytes of one inside another."""
+    return (file, None) if isinstance(file, Path) else (str(file), file.content)
 
 
 def read_pixels(path: ImageFile, as_stored: bool = False, with_pages: bool = False) -> NDArray[Any]:
@@ -138,8 +192,8 @@ def read_pixels(path: ImageFile, as_stored: bool = False, with_pages: bool = Fal
 
 
 def _read_raster(path: ImageFile, as_stored: bool, with_pages: bool) -> NDArray[Any]:
-    if isinstance(path, Path) and is_dicom(path):
-        return read_dicom_picture(path, as_stored)
+    if _is_dicom(path):
+        return read_dicom_picture(*_named(path), as_stored)
     if is_tiff(path):
         return read_tiff(_bytes_or_path(path), str(path), as_stored, with_pages)
     with Image.open(_stream(path)) as image:
@@ -198,7 +252,8 @@ def _choose_bands(
         bands = [0, 0, 0] if num_channels < 3 else [0, 1, 2]
     elif len(bands) not in (1, 2, 3) or not all(band in range(num_channels) for band in bands):
         raise UserError(
-            f"bands {list(bands)} do not fit {path}, which has {num_channels} channels: give one to "
+            f"bands {list(bands)} do not fit {path}, which has "
+            f"{counted(num_channels, 'channel')}: give one to "
             f"three numbers from 0 to {num_channels - 1}"
         )
     chosen = pixels[..., [int(band) for band in bands]]

@@ -8,11 +8,15 @@ import tifffile
 from PIL import Image
 
 from samtune.files import make_folder, write_bytes
-from samtune.images.pixels import IMAGE_SUFFIXES, EncodedImage, ImageFile, is_tiff, read_pixels
+from samtune.images.pixels import (
+    IMAGE_SUFFIXES,
+    LONGEST_BEGINNING,
+    EncodedImage,
+    ImageFile,
+    content_suffix,
+    read_pixels,
+)
 from samtune.types import ImageArray
-
-# What Pillow calls the kinds of files that the readers of folders look for, but for TIFFs.
-_SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
 
 
 def write_image(file: ImageFile | None, seen: ImageArray, place: Path) -> Path:
@@ -31,10 +35,10 @@ def write_image(file: ImageFile | None, seen: ImageArray, place: Path) -> Path:
     """
     if file is None or (isinstance(file, Path) and not file.is_file()):
         content, suffix = _encoded(Image.fromarray(seen)), ".png"
-    elif isinstance(file, Path) and file.suffix.lower() in IMAGE_SUFFIXES:
+    elif (suffix := _suffix_of(file)) and isinstance(file, Path):
         make_folder(place.parent)
-        return Path(shutil.copyfile(file, _with_suffix(place, file.suffix.lower())))
-    elif isinstance(file, EncodedImage) and (suffix := _suffix_of(file)):
+        return Path(shutil.copyfile(file, _with_suffix(place, suffix)))
+    elif suffix and isinstance(file, EncodedImage):
         content = file.content
     else:
         content, suffix = _as_tiff(file), ".tif"
@@ -53,12 +57,15 @@ def _encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _suffix_of(file: EncodedImage) -> str:
+def _suffix_of(file: ImageFile) -> str:
     """Of an image that was read before; empty for kinds that folders of images do not hold."""
-    if is_tiff(file):
-        return ".tif"
-    with Image.open(io.BytesIO(file.content)) as image:
-        return _SUFFIXES.get(image.format or "", "")
+    if isinstance(file, EncodedImage):
+        return content_suffix(file.content)
+    suffix = file.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        return suffix
+    with file.open("rb") as stream:
+        return content_suffix(stream.read(LONGEST_BEGINNING))
 
 
 def _as_tiff(file: ImageFile) -> bytes:

@@ -18,6 +18,7 @@ from samtune.errors import UserError, first_line, require
 from samtune.heads.classes import softmax
 from samtune.masks import mask_to_box
 from samtune.types import ImageArray, MaskArray
+from samtune.wording import counted
 
 # (cut-outs, their masks) -> for each the probability of each class by name
 Classify = Callable[[list[ImageArray], list[MaskArray]], Sequence[dict[str, float]]]
@@ -79,7 +80,9 @@ def classify(
         if not values or not np.isfinite(np.asarray(values, np.float64)).all():
             raise UserError(f"the classifier answers {answer!r}: give class names with numbers")
     if len(answers) != len(masks):
-        raise UserError(f"the classifier gives {len(answers)} answers to {len(masks)} masks")
+        raise UserError(
+            f"the classifier gives {counted(len(answers), 'answer')} to {counted(len(masks), 'mask')}"
+        )
     return answers
 
 
@@ -125,7 +128,7 @@ class _OnnxClassifier:
             if logits.shape != (len(part), len(self.classes)):
                 raise UserError(
                     f"the classifier gives {logits.shape} for {len(part)} cut-outs and "
-                    f"{len(self.classes)} classes"
+                    f"{counted(len(self.classes), 'class', 'classes')}"
                 )
             found += [
                 dict(zip(self.classes, row, strict=True))

@@ -19,11 +19,11 @@ class SearchSettings:
         by: a head of the model (samtune fit --model.head): `instances` finds all objects, `semantic`
             gives every pixel a class; or a `grid`, at each point of which SAM is asked; `auto` takes
             the first of these that there is.
-        min_quality: of the instance head's objects, those stay whose score is this or more.
-        refine: each object of the instance head is a box for SAM's own decoder; the better of the two
-            masks is kept. It takes longer.
-        classifier: tells what each mask is, instead of the model's head for classes, if it has one:
-            FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION, fed with cut-outs; see
+        min_quality: least score of an object that the instance head finds.
+        refine: ask SAM's own decoder with the box of each object that the instance head found, and
+            keep the better mask; takes longer.
+        classifier: names the class of each mask, instead of the model's head for classes, if it has
+            one: FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION, fed with cut-outs; see
             samtune/inference/classifier.py.
         points_per_side: points along each side of the grid (default: as samtune thresholds had, or 32).
         points_per_batch: points decoded at once.

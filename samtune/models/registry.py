@@ -197,7 +197,7 @@ REGISTRY: dict[str, ModelSpec] = {
     )
 }  # fmt: skip
 # Networks before any training, to try a family without its weights; nano's pretraining starts from one.
-for _name in ("nano", "mobile_sam", "sam2.1_tiny"):
+for _name in ("nano", "vit_b", "mobile_sam", "sam2.1_tiny"):
     REGISTRY[f"{_name}_random"] = replace(
         REGISTRY[_name], name=f"{_name}_random", origin="random", hub_id="", url="", sha256=""
     )

@@ -58,6 +58,10 @@ class Delete(_Action):
     object: int
 
 
+class DeleteEverywhere(_Action):
+    object: int
+
+
 class Name(_Action):
     object: int
     name: _Text
@@ -79,6 +83,14 @@ class Drop(_Action):
     numbers: list[int]
 
 
+class TakeEverywhere(_Action):
+    number: int
+
+
+class DropEverywhere(_Action):
+    number: int
+
+
 class Mark(_Action):
     status: Status
 
@@ -88,8 +100,8 @@ class Hold(_Action):
 
 
 Action = (
-    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | Name
-    | Find | Carry | Take | Drop | Mark | Hold
+    Click | Box | Mend | Clear | Undo | Redo | Accept | Edit | Delete | DeleteEverywhere
+    | Name     | Find | Carry | Take | Drop | TakeEverywhere | DropEverywhere | Mark | Hold
 )  # fmt: skip
 
 
@@ -118,6 +130,8 @@ def act(session: Session, index: int, action: Action) -> None:
             session.edit(index, number)
         case Delete(number):
             session.delete(index, number)
+        case DeleteEverywhere(number):
+            session.delete_everywhere(number)
         case Name(number, name):
             session.name(index, number, name)
         case Find(name):
@@ -128,6 +142,10 @@ def act(session: Session, index: int, action: Action) -> None:
             session.take(index, numbers)
         case Drop(numbers):
             session.drop(index, numbers)
+        case TakeEverywhere(number):
+            session.take_everywhere(number)
+        case DropEverywhere(number):
+            session.drop_everywhere(number)
         case Mark(status):
             session.set_status(index, status)
         case Hold(is_held_out):

@@ -5,17 +5,19 @@
     label_maps/ID.png        the number of each object; of two that overlap, the later one lies on top
     cutouts/ID_N.png         each object alone, the rest transparent
     objects.gpkg             of a scene: all objects on the map
+    volume/                  of a volume: images/NAME.*, labels/NAME.nii.gz, dataset.json
     session.json             prompts that were begun, classes
     rounds.json, rounds/     what was tuned on them: see `rounds.py`
 
 COCO is written first and read again; the others are made from it. Every file is replaced as a whole, so
-that a crash at any moment leaves what was accepted last. COCO names the image that it was written for,
+that a crash at any moment leaves what was accepted last. COCO names the images that it was written for,
 whose other files are made anew when the folder is opened again.
 """
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,21 +81,31 @@ class Annotations:
         self.entries: dict[str, Entry] = {}
         # held-out images last: one that a crash left in both files is held out
         last = [self._read(SPLITS[is_held_out], is_held_out) for is_held_out in (False, True)]
-        self.unfinished = set(last)
+        self.unfinished = {image_id for changed in last for image_id in changed}
 
-    def write(self, entry: Entry, image: ImageArray) -> None:
-        """Keep what is known of an image (H, W, 3); returns when it is on the disk."""
-        before = self.entries.get(entry.image_id)
-        self.entries[entry.image_id] = entry
-        try:
-            self._write_coco(entry.is_held_out, entry.image_id)
-            if before is not None and before.is_held_out != entry.is_held_out:
-                self._write_coco(before.is_held_out, entry.image_id)
-        except BaseException:  # what is in no file is not known either
-            del self.entries[entry.image_id]
-            self.entries |= {} if before is None else {entry.image_id: before}
-            raise
-        self.write_others(entry, image, before)
+    def write(self, entries: Sequence[Entry], image_of: Callable[[str], ImageArray]) -> None:
+        """Keep what is known of images; returns when it is on the disk.
+
+        Args:
+            entries: what is known.
+            image_of: an image (H, W, 3) by its id.
+        """
+        before = {each.image_id: self.entries.get(each.image_id) for each in entries}
+        self.entries |= {each.image_id: each for each in entries}
+        olds = [old for old in before.values() if old is not None]
+        for is_held_out in SPLITS:
+            if any(each.is_held_out == is_held_out for each in (*entries, *olds)):
+                self._write_coco(is_held_out, [each.image_id for each in entries])
+        for each in entries:
+            self.write_others(each, image_of(each.image_id), before[each.image_id])
+
+    def restore(self, entries: Mapping[str, Entry]) -> None:
+        """Go back to entries that were known, in the files as far as these can be written."""
+        changed = [name for name, each in self.entries.items() if each is not entries.get(name)]
+        self.entries = dict(entries)
+        with suppress(OSError):
+            for is_held_out in SPLITS if changed else ():
+                self._write_coco(is_held_out, changed)
 
     def write_session(self, content: Mapping[str, Any]) -> None:
         """Keep what is no annotation."""
@@ -117,12 +129,16 @@ class Annotations:
     def of_split(self, is_held_out: bool) -> list[Entry]:
         return [each for each in self.entries.values() if each.is_held_out == is_held_out]
 
-    def _write_coco(self, is_held_out: bool, changed: str) -> None:
+    def _write_coco(self, is_held_out: bool, changed: Sequence[str]) -> None:
         place, buffer = self.folder / f"{SPLITS[is_held_out]}.json", io.BytesIO()
         if not self.of_split(is_held_out):  # a COCO file without images is none
             place.unlink(missing_ok=True)
             return
-        info = {"description": MADE_BY, "changed": changed, "reading": self._reading.as_dict()}
+        info = {
+            "description": MADE_BY,
+            "changed": list(changed),
+            "reading": self._reading.as_dict(),
+        }
         file = CocoFile(buffer, info)
         for entry in self.of_split(is_held_out):
             about = {"sample_id": entry.image_id, "status": entry.status}
@@ -162,17 +178,17 @@ class Annotations:
     def _cutout(self, stem: str, made: Accepted) -> Path:
         return self.folder / "cutouts" / f"{stem}_{made.number}.png"
 
-    def _read(self, split: str, is_held_out: bool) -> str:
-        """Read one COCO file; returns the id of the image that it was last written for."""
+    def _read(self, split: str, is_held_out: bool) -> list[str]:
+        """Read one COCO file; returns the ids of the images that it was last written for."""
         place = self.folder / f"{split}.json"
         if not is_file(place):
-            return ""
+            return []
         content = read_json(place)
         try:
             if content["info"]["description"] != MADE_BY:
                 raise KeyError("description")
             self._take(content, is_held_out)
-            return str(content["info"]["changed"])
+            return [str(each) for each in content["info"]["changed"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"{place} was not written by samtune open (it lacks {error}): give another --out"

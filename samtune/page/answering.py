@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from samtune.data.volumes.slices import SliceStack
 from samtune.errors import UserError
@@ -25,7 +24,8 @@ from samtune.models.backend import Sam
 from samtune.models.strength import TunedScale, can_be_scaled
 from samtune.page.state import Accepted, By
 from samtune.page.suggesting import find_everything
-from samtune.types import ImageArray, LabelArray, MaskArray, Prompt
+from samtune.page.truth import iou_with
+from samtune.types import ImageArray, MaskArray, Prompt
 
 # Images whose embeddings are kept, by both contestants.
 _KEPT = 5
@@ -104,6 +104,16 @@ class Answering:
     def can_be_scaled(self) -> bool:
         """Whether the adapter can be applied more or less strongly."""
         return self._scale is not None
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the model before its masks are trusted."""
+        notes = []
+        if self.sam.is_better is False:
+            notes.append("this model was not shown to be better than its base")
+        if self.sam.base.is_random:
+            notes.append("the weights of its base are random: its masks mean nothing")
+        return notes
 
     def set_strength(self, strength: float) -> None:
         """How strongly the adapter is applied from now on: 0 is the base, 1 as it was tuned.
@@ -276,49 +286,3 @@ def _grid_of(hw: tuple[int, int]) -> list[Prompt]:
         for y in shares
         for x in shares
     ]
-
-
-def iou_with(mask: PlacedMask, truth: MaskArray) -> float:
-    """IoU with an (H, W) mask; 1 where both are empty."""
-    hw = (truth.shape[0], truth.shape[1])
-    shared = int(np.count_nonzero(mask.part & truth[mask.window(hw)]))
-    union = mask.area + int(np.count_nonzero(truth)) - shared
-    return shared / union if union else 1.0
-
-
-def object_meant(labels: LabelArray, prompt: Prompt) -> MaskArray | None:
-    """The true object (H, W) that a prompt is for; `None` where there is none.
-
-    That under the first click inside, the smallest where several lie there; or of a box alone the one
-    that it is most tightly around.
-
-    Args:
-        labels: (L, H, W).
-        prompt: original frame.
-    """
-    if prompt.point_coords is not None and prompt.point_labels is not None:
-        inside = prompt.point_coords[prompt.point_labels == 1]
-        if len(inside):
-            x, y = np.clip(np.rint(inside[0]), 0, np.array(labels.shape[:0:-1]) - 1).astype(int)
-            under = [(labels[n] == labels[n, y, x]) for n in np.flatnonzero(labels[:, y, x])]
-            return min(under, key=np.count_nonzero, default=None)
-    if prompt.box_xyxy is None:
-        return None
-    return _tightest(labels, prompt.box_xyxy)
-
-
-def _tightest(labels: LabelArray, box: torch.Tensor | np.ndarray) -> MaskArray | None:
-    from samtune.data.objects import find_objects, object_mask
-    from samtune.masks import box_ious
-
-    places = find_objects(labels)
-    if not places:
-        return None
-    boxes = np.array(
-        [
-            (p.columns.start, p.rows.start, p.columns.stop - 1, p.rows.stop - 1) for p in places
-        ]
-    )  # fmt: skip
-    ious = box_ious(np.asarray(box)[None], boxes)[0]
-    best = int(ious.argmax())
-    return object_mask(labels, places[best]) if ious[best] > 0 else None

@@ -11,9 +11,11 @@ from samtune.data.formats import find_format, open_splits
 from samtune.data.geo.finding import RASTER_SUFFIXES
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.data.source import Joined, Record, Source
-from samtune.data.volumes.voxels import ITK, NIFTI
-from samtune.errors import UserError
+from samtune.data.volumes.tiff_stack import is_stack
+from samtune.data.volumes.voxels import ITK, NIFTI, read_geometry
+from samtune.errors import UserError, require
 from samtune.files import is_file, is_folder
+from samtune.images.dicom import is_dicom
 from samtune.images.naming import distinct_stems, list_images
 from samtune.page.parts import SceneWindows, VolumeSlices
 from samtune.reading import Reading
@@ -92,13 +94,26 @@ def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path]
         UserError: a path does not exist, there are no images, or a data set cannot be read.
     """
     (first, *others) = paths
-    if not others and is_file(first) and (part := _parts_of(first, reading)) is not None:
+    if not others and (part := _parts_of(first, reading)) is not None:
         return Images(part, False)
     kind = None if others or not is_folder(first) else find_format(first)
     if kind is None:
         return Images(Pictures(paths, reading, without), False)
     splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
     return Images(AllSplits(splits), True)
+
+
+def _is_volume(path: Path) -> bool:
+    """Whether it is one: a file, or a folder with the slices of one DICOM series."""
+    if is_file(path) and (path.name.lower().endswith((*NIFTI, *ITK)) or is_stack(path)):
+        return True
+    if not path.exists() or not is_dicom(path):
+        return False
+    try:
+        geometry = read_geometry(path)
+    except UserError:  # single pictures, or several series
+        return False
+    return geometry.frame_axis is not None and geometry.shape[geometry.frame_axis] > 1
 
 
 def _parts_of(file: Path, reading: Reading) -> Source | None:
@@ -108,13 +123,20 @@ def _parts_of(file: Path, reading: Reading) -> Source | None:
         UserError: the volume cannot be read.
     """
     name = file.name.lower()
-    if name.endswith((*NIFTI, *ITK)):
+    if _is_volume(file):
         return VolumeSlices(file, reading)
-    if not name.endswith(RASTER_SUFFIXES) or find_spec("rasterio") is None:
+    if not is_file(file) or not name.endswith(RASTER_SUFFIXES) or find_spec("rasterio") is None:
         return None
     try:
         windows = SceneWindows(file, reading)
     except UserError:  # of the TIFFs of microscopes some are none of a GIS
         return None
     is_large = max(windows.scene.height, windows.scene.width) > _LARGEST_PICTURE
-    return windows if windows.scene.is_placed or is_large else None
+    if not windows.scene.is_placed and not is_large:
+        return None
+    for library in (
+        "shapely",
+        "pyogrio",
+    ):  # that the map is written with: told before anything is done
+        require(library, "geo")
+    return windows

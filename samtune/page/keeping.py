@@ -1,19 +1,20 @@
 """What a session has is on the disk at once, and comes back from there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from samtune.data.source import Source
 from samtune.errors import UserError
 from samtune.images.writing import write_image
 from samtune.page.annotations import Annotations, Entry
-from samtune.page.parts import SceneWindows, write_map
 from samtune.page.remembering import remembered, to_remember
 from samtune.page.rounds import read_rounds
 from samtune.page.state import History, Work
+from samtune.page.wholes import write_whole
 from samtune.reading import Reading
 from samtune.types import Sample
 
+_LONGEST_NAME = 200
 # Of the images with objects one in so many is held out for testing, unless their data set has splits.
 _HELD_OUT_EVERY = 4
 
@@ -62,11 +63,19 @@ class Keeping:
             if entry is not None and work.image_id in self.annotations.unfinished:
                 self.annotations.write_others(entry, self._sample(index).image)
 
-    def write(self, index: int) -> None:
-        """Keep the objects of an image, its status and whether it is held out."""
+    def write(self, indices: Sequence[int]) -> None:
+        """Keep the objects of images, their status and whether they are held out."""
+        places = {self._works[index].image_id: index for index in indices}
+        entries, begun = [], set(self.annotations.entries)
+        for index in indices:
+            entries.append(self._entry(index, len(begun)))
+            begun.add(self._works[index].image_id)
+        self.annotations.write(entries, lambda name: self._sample(places[name]).image)
+
+    def _entry(self, index: int, num_begun: int) -> Entry:
+        """What is to be written of an image, of which there are so many already."""
         work = self._works[index]
         if work.is_held_out is None:
-            num_begun = len(self.annotations.entries)
             split = self._source.records[index].split
             is_drawn = num_begun % _HELD_OUT_EVERY == 1
             work.is_held_out = split != "train" if split else is_drawn
@@ -74,15 +83,12 @@ class Keeping:
         name = known.file_name if known else self._copy_image(index)
         image = self._sample(index).image
         hw, objects = (image.shape[0], image.shape[1]), work.history.state.objects
-        entry = Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
-        self.annotations.write(entry, image)
-        if isinstance(self._source, SceneWindows):
-            placed = [
-                (place, made)
-                for place, each in enumerate(self._works)
-                for made in each.history.state.objects
-            ]
-            write_map(self.out / "objects.gpkg", self._source, placed)
+        return Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
+
+    def write_whole(self) -> None:
+        """Keep the objects of all parts of a scene or of a volume together."""
+        objects = [work.history.state.objects for work in self._works]
+        write_whole(self.out, self._source, objects)
 
     def write_session(self) -> None:
         """Keep prompts that were begun, and classes."""
@@ -94,6 +100,23 @@ class Keeping:
             if not state.is_empty or state.replaces or is_touched or is_done:
                 prompts[work.image_id] = to_remember(state, is_touched or is_done)
         self.annotations.write_session({"classes": self.classes, "prompts": prompts})
+
+    def know_classes(self, names: Iterable[str]) -> None:
+        """Add classes that are not known yet."""
+        self.classes += [name for name in dict.fromkeys(names) if name not in self.classes]
+
+    def class_name(self, name: str) -> str:
+        """A name as a class has it; the first class where it is empty.
+
+        Raises:
+            UserError: it cannot be the name of a class.
+        """
+        name = " ".join(name.split())
+        if len(name) > _LONGEST_NAME or not name.isprintable():
+            raise UserError(
+                f"a class is named by up to {_LONGEST_NAME} characters that can be read"
+            )
+        return name or self.classes[0]
 
     @property
     def trained_on(self) -> set[str]:

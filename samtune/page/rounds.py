@@ -28,6 +28,20 @@ class Reached(msgspec.Struct, frozen=True):
     ci95: tuple[float, float] | None
 
 
+class Start(msgspec.Struct, frozen=True):
+    """What the first round goes on from.
+
+    Attributes:
+        model: a run, or a base.
+        checkpoint: weights of the base, where it is a registry name with a file of its own; or empty.
+        image_size: side of the base's input; 0 is its own.
+    """
+
+    model: str
+    checkpoint: str = ""
+    image_size: int = 0
+
+
 class Round(msgspec.Struct, frozen=True):
     """One round.
 
@@ -40,6 +54,7 @@ class Round(msgspec.Struct, frozen=True):
         seconds: that it took.
         trained_on, held_out: ids of the images.
         present, new: what the model before and after it reach on them.
+        start: what the first round went on from.
     """
 
     number: int
@@ -52,6 +67,7 @@ class Round(msgspec.Struct, frozen=True):
     held_out: list[str]
     present: Reached
     new: Reached
+    start: Start
 
 
 def read_rounds(folder: Path) -> list[Round]:
@@ -69,14 +85,13 @@ def read_rounds(folder: Path) -> list[Round]:
         raise UserError(f"{place} is damaged ({error}): delete it to begin anew") from error
 
 
-def present_model(model: str, rounds: list[Round]) -> str:
+def present_model(start: Start, rounds: list[Round]) -> str:
     """What is used now: what the last round that helped has trained, or the model itself.
 
     Rounds that began with another model do not count.
     """
-    if not rounds or rounds[0].model != model:
-        return model
-    return next((each.run for each in reversed(rounds) if each.is_used), model)
+    own = (each.run for each in reversed(rounds) if each.is_used and each.start == start)
+    return next(own, start.model)
 
 
 def write_rounds(folder: Path, rounds: list[Round]) -> None:
@@ -88,15 +103,15 @@ class Tuning:
 
     Args:
         folder: of the annotations.
-        model: that the first round goes on from.
+        start: what the first round goes on from.
         seconds: that a round may take.
         is_over: called after each round, with it; not after one that failed.
     """
 
     def __init__(
-        self, folder: Path, model: str, seconds: int, is_over: Callable[[Round], None]
+        self, folder: Path, start: Start, seconds: int, is_over: Callable[[Round], None]
     ) -> None:
-        self._folder, self._model, self.seconds, self._is_over = folder, model, seconds, is_over
+        self._folder, self._start, self.seconds, self._is_over = folder, start, seconds, is_over
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._began = 0.0
@@ -111,9 +126,12 @@ class Tuning:
         with self._lock:
             if self._process is not None:
                 raise UserError("a round is running already")
+            start = self._start
             command = [
                 sys.executable, "-m", "samtune.cli", "loop", str(self._folder),
-                "--model", self._model, "--budget", f"{self.seconds}s",
+                "--model", start.model, "--budget", f"{self.seconds}s",
+                *(("--checkpoint", start.checkpoint) if start.checkpoint else ()),
+                *(("--image_size", str(start.image_size)) if start.image_size else ()),
             ]  # fmt: skip
             self._failed, self._began = "", time.monotonic()
             self._process = subprocess.Popen(  # noqa: S603

@@ -22,12 +22,15 @@ from samtune.page.actions import Action, act
 from samtune.page.guard import Guard
 from samtune.page.replies import HANDLERS, plain, read_message, told
 from samtune.page.rounds import Tuning
+from samtune.page.samples import quick_png
 from samtune.page.session import Session
-from samtune.page.told import tell_answers, tell_image, tell_session
+from samtune.page.told import tell_answers, tell_image, tell_plane, tell_session
 
 log = logging.getLogger(__name__)
 # Seconds between looks whether there is something to do ahead.
 _PAUSE = 0.2
+# Seconds without a question after which images are looked at for doubt: a click would wait for that.
+_QUIET = 2.0
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -77,6 +80,8 @@ def build_pages(session: Session, tuning: Tuning | None = None) -> Starlette:
         Route("/api/images/{index:int}/ask", told(pages.ask), methods=["POST"]),
         Route("/api/images/{index:int}/picture.png", told(pages.picture)),
         Route("/api/images/{index:int}/objects/{number:int}.png", told(pages.cutout)),
+        Route("/api/planes/{axis:int}/{number:int}", told(pages.plane)),
+        Route("/api/planes/{axis:int}/{number:int}/picture.png", told(pages.plane_picture)),
         Route("/{name}", pages.file),
     ]
     return Starlette(routes=routes, exception_handlers=HANDLERS)
@@ -135,10 +140,24 @@ class _Pages:
         content = await run_in_threadpool(self._session.picture, request.path_params["index"])
         return Response(content, media_type="image/png")
 
+    async def plane(self, request: Request) -> Response:
+        return await plain(tell_plane, self._session, *_plane_of(request))
+
+    async def plane_picture(self, request: Request) -> Response:
+        def made() -> bytes:
+            return quick_png(self._session.planes.picture(*_plane_of(request)))
+
+        return Response(await run_in_threadpool(made), media_type="image/png")
+
     async def cutout(self, request: Request) -> Response:
         index, number = request.path_params["index"], request.path_params["number"]
         pixels = await run_in_threadpool(self._session.cutout, index, number)
         return Response(to_png(pixels), media_type="image/png")
+
+
+def _plane_of(request: Request) -> tuple[int, int]:
+    """The axis that a plane lies across, and the number of the slice."""
+    return request.path_params["axis"], request.path_params["number"]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -199,10 +218,11 @@ def serve(
 
 
 def _work_ahead(session: Session, tuning: Tuning | None, is_over: threading.Event) -> None:
-    """Make what will be needed, while nobody asks; doubts wait until a round of tuning is over."""
+    """Make what will be needed, while nobody asks; doubts wait for quiet, and until a round is over."""
     while not is_over.is_set():
         try:
-            is_done = session.work_ahead(tuning is None or not tuning.is_running)
+            is_tuning = tuning is not None and tuning.is_running
+            is_done = session.work_ahead(not is_tuning and session.seconds_idle > _QUIET)
         except Exception:  # the page goes on; what fails ahead fails again, and is told, when asked
             log.exception("working ahead failed")
             is_done = False

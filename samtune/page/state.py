@@ -113,29 +113,23 @@ class State:
         """
         return replace(self.cleared(), hand=self.object(number).mask, replaces=number)
 
-    def accepted(self, rle: dict[str, Any], name: str, by: By, score: float | None) -> "State":
-        """With one more object, or another mask of the one that is replaced; the prompt is done."""
-        if self.replaces:
-            changed = replace(self.object(self.replaces), rle=rle, name=name, by=by, score=score)
-            others = [each for each in self.objects if each.number != self.replaces]
-            return replace(self.cleared(), objects=_sorted([*others, changed]))
-        made = Accepted(self._free_number, name, rle, by, score)
-        return replace(self.cleared(), objects=(*self.objects, made))
-
-    @property
-    def _free_number(self) -> int:
-        return 1 + max((each.number for each in self.objects), default=0)
+    def accepted(self, made: Accepted) -> "State":
+        """With one more object, or another mask of the one of its number; the prompt is done."""
+        others = [each for each in self.objects if each.number != made.number]
+        return replace(self.cleared(), objects=_sorted([*others, made]))
 
     def suggesting(self, suggested: Iterable[Accepted]) -> "State":
         """With other suggestions."""
         return replace(self, suggested=tuple(suggested))
 
-    def taking(self, numbers: Collection[int]) -> "State":
-        """With some suggestions as objects."""
-        taken = [each for each in self.suggested if each.number in numbers]
-        first = self._free_number
-        made = [replace(each, number=first + place) for place, each in enumerate(taken)]
-        return replace(self.dropping(numbers), objects=(*self.objects, *made))
+    def those_suggested(self, numbers: Collection[int]) -> list[Accepted]:
+        return [each for each in self.suggested if each.number in numbers]
+
+    def taking(self, numbers: Collection[int], new: Iterable[int]) -> "State":
+        """With some suggestions as objects, which have other numbers from then on."""
+        taken = self.those_suggested(numbers)
+        made = [replace(each, number=own) for each, own in zip(taken, new, strict=True)]
+        return replace(self.dropping(numbers), objects=_sorted([*self.objects, *made]))
 
     def dropping(self, numbers: Collection[int]) -> "State":
         """Without some suggestions."""
@@ -245,3 +239,7 @@ class Work:
     is_held_out: bool | None = None
     doubt: float | None = None
     prelabelled: tuple[Accepted, ...] | None = None
+
+    def copy(self) -> "Work":
+        """The same, which stays as it is when this one changes."""
+        return replace(self, history=self.history.copy())

@@ -8,9 +8,11 @@ from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.page.annotations import SPLITS
 from samtune.page.answering import Candidate
 from samtune.page.mask_message import MaskMessage
-from samtune.page.parts import SceneWindows
+from samtune.page.parts import SceneWindows, VolumeSlices
+from samtune.page.planes import tell_volume
+from samtune.page.questions import Answers
 from samtune.page.rounds import Tuning
-from samtune.page.session import Answers, Session
+from samtune.page.session import Session
 from samtune.page.state import Accepted
 
 Plain = dict[str, Any]
@@ -22,7 +24,8 @@ def tell_mask(mask: PlacedMask) -> Plain:
 
 def tell_session(session: Session, tuning: Tuning | None) -> Plain:
     """Model, classes, rounds, and the images in the order in which they are gone through."""
-    kept = session.kept.annotations
+    kept, source = session.kept.annotations, session.images.source
+    base = session.answering.sam.base
     with_objects = {
         name: sum(bool(each.objects) for each in kept.of_split(is_held_out))
         for is_held_out, name in SPLITS.items()
@@ -36,11 +39,19 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
         "classes": session.kept.classes,
         "folder": str(session.out),
         "hasTruth": session.images.has_truth,
-        "isStack": session.is_stack,
+        "scene": _tell_scene(source) if isinstance(source, SceneWindows) else None,
+        "base": base.checkpoint or base.name,
+        "notes": session.answering.notes,
+        "volume": tell_volume(source.stack) if isinstance(source, VolumeSlices) else None,
         "current": session.current,
         "progress": session.queue.progress(),
         "images": [_tell_work(session, index) for index in session.queue.order()],
     }
+
+
+def _tell_scene(source: SceneWindows) -> Plain:
+    cores = [(c.core.x, c.core.y, c.core.width, c.core.height) for c in source.cells]
+    return {"width": source.scene.width, "height": source.scene.height, "windows": cores}
 
 
 def _tell_work(session: Session, index: int) -> Plain:
@@ -69,8 +80,18 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
     if isinstance(source, SceneWindows) and source.scene.is_placed:
         told["onMap"] = source.corner_to_crs(index)
     if known != objects_number:
-        told["objects"] = [_tell_object(each) for each in state.objects]
-        told["suggested"] = [_tell_object(each) for each in state.suggested]
+        told["objects"] = [
+            {**_tell_object(each), "slices": len(session.slices_of(each.number))}
+            for each in state.objects
+        ]
+        told["beside"] = [
+            {"name": each.name, "mask": tell_mask(each.mask)}
+            for each in session.objects_beside(index)
+        ]
+        told["suggested"] = [
+            {**_tell_object(each), "slices": len(session.suggested_on(each.number))}
+            for each in state.suggested
+        ]
     return told
 
 
@@ -101,3 +122,10 @@ def tell_answers(answers: Answers | None, number: int) -> Plain:
 def _tell_candidate(candidate: Candidate) -> Plain:
     mask = tell_mask(candidate.mask)
     return {"score": candidate.score, "iou": candidate.iou, "mask": mask}
+
+
+def tell_plane(session: Session, axis: int, number: int) -> Plain:
+    """The objects that a slice across an axis of a volume shows."""
+    objects = [work.history.state.objects for work in session.works]
+    cuts = session.planes.cuts(axis, number, objects)
+    return {"objects": [{"name": each.name, "mask": tell_mask(mask)} for each, mask in cuts]}

@@ -1,5 +1,7 @@
 """Whose turn it is to use the network: a person's question goes before all that is made ahead."""
 
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
@@ -12,6 +14,12 @@ class Turns:
         self._changed = Condition()
         self._is_taken = False
         self._num_urgent = 0
+        self._asked = -math.inf
+
+    @property
+    def seconds_idle(self) -> float:
+        """How long ago a person's question was over; never asked is forever."""
+        return time.monotonic() - self._asked
 
     @contextmanager
     def taken(self, is_urgent: bool) -> Iterator[None]:
@@ -28,6 +36,8 @@ class Turns:
         try:
             yield
         finally:
+            if is_urgent:
+                self._asked = time.monotonic()
             with self._changed:
                 self._is_taken = False
                 self._changed.notify_all()

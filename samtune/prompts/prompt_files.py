@@ -17,6 +17,7 @@ import numpy as np
 from samtune.errors import UserError
 from samtune.parsing import read_json
 from samtune.types import Prompt
+from samtune.wording import counted
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ def build_prompt(points: Any, labels: Any, box: Any, where: str) -> Prompt:
     if marks is not None and not np.isin(marks, (0, 1)).all():
         raise UserError(f"{where}: labels are 1 (in the object) and 0 (outside it)")
     if marks is not None and coords is not None and marks.shape != (len(coords),):
-        raise UserError(f"{where}: {len(coords)} points, but {marks.size} labels")
+        raise UserError(
+            f"{where}: {counted(len(coords), 'point')}, but {counted(marks.size, 'label')}"
+        )
     if corners is not None and not (corners[0] <= corners[2] and corners[1] <= corners[3]):
         raise UserError(
             f"{where}: the box {corners.tolist()} is not x0,y0,x1,y1 with x0 <= x1 and y0 <= y1"

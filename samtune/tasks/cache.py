@@ -73,7 +73,7 @@ def cache(
         seed: as of `fit`.
 
     Raises:
-        UserError: the settings keep nothing.
+        UserError: with these settings there is nothing to keep.
     """
     import torch
 

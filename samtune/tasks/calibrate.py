@@ -1,4 +1,4 @@
-"""`calibrate`: make predicted IoU mean what it says."""
+"""`calibrate`: calibrate the scores: make predicted IoU match measured IoU."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, require_tuned
 from samtune.tasks.settings import DataLike
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.models.calibration import Calibration
@@ -43,12 +44,24 @@ class CalibrationResult(Result):
             return (
                 f"nothing was saved: the scores are as good as they are (expected calibration error "
                 f"{self.error_before:.3f}; {self.error_after:.3f} after a map fitted on "
-                f"{its.num_masks:,} masks)"
+                f"{counted(its.num_masks, 'mask')})"
             )
         return (
-            f"{its.method} fit on {its.num_masks:,} masks of the split '{its.split}': expected "
+            f"{its.method} fit on {counted(its.num_masks, 'mask')} of the split "
+            f"'{its.split}': expected "
             f"calibration error {self.error_before:.3f}, on the same masks {self.error_after:.3f} "
-            "after it (samtune evaluate measures it on the test split)"
+            f"after it (samtune evaluate measures it on the test split){self._too_low()}"
+        )
+
+    def _too_low(self) -> str:
+        """A sentence where no threshold was found."""
+        thresholds = self.calibration.thresholds
+        if any(each.score is not None for each in thresholds):
+            return ""
+        least = min(thresholds, key=lambda each: (each.iou, each.share))
+        return (
+            f". No score is high enough to leave masks unreviewed: even of those rated best fewer than "
+            f"{least.share:.0%} have an IoU of {least.iou:.2f}"
         )
 
     @property
@@ -83,7 +96,7 @@ def calibrate(
     image_size: Count = 0,
     device: str = "auto",
 ) -> CalibrationResult:
-    """Make predicted IoU mean what it says, and find thresholds for review queues.
+    """Calibrate the scores: make predicted IoU match measured IoU, and find thresholds for review.
 
     A map from predicted to measured IoU is fitted on validation images and saved beside the tuned
     weights; predictor and predictions use it from then on. Thresholds say from which score on a
@@ -93,7 +106,7 @@ def calibrate(
         model: run folder or adapter folder.
 
     Raises:
-        UserError: the model was not tuned, or there are no such data.
+        UserError: the model was not tuned, or the data cannot be found.
     """
     from samtune.evaluation.calibration import expected_error, fit_calibration
     from samtune.evaluation.comparing import compare

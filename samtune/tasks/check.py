@@ -42,12 +42,14 @@ class Check(Result):
         base_score: mIoU of the base on a sample by protocol, or the `reason` why it is not known.
         input_side: of the model's input, pixels.
         page: with all of it, and pictures of the first batch.
+        epoch: how long one is, in words; empty without training images.
     """
 
     found: CheckResult
     base_score: dict[str, Any]
     input_side: int
     page: Path
+    epoch: str
 
     @property
     def verdict(self) -> str:
@@ -58,7 +60,7 @@ class Check(Result):
     def headline(self) -> str:
         from samtune.evaluation.report.data_page import score_sentence
 
-        return f"{self.verdict}: {score_sentence(self.base_score)}"
+        return f"{self.found.sentence}; {score_sentence(self.base_score)}"
 
     @property
     def findings(self) -> Rows:
@@ -74,7 +76,10 @@ class Check(Result):
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**self.found.as_dict(), "base_score": self.base_score, "page": str(self.page)}
+        return {
+            **self.found.as_dict(), "base_score": self.base_score, "page": str(self.page),
+            "epoch": self.epoch,
+        }  # fmt: skip
 
 
 @task
@@ -129,7 +134,8 @@ def check(
         score, pictures = _shown(opened, base, checkpoint, image_size, max_images)
     place = Path(page) if page else Path("runs") / "checks" / f"{_page_name(path)}.html"
     write_data_page(place, str(opened.path), result, side, score, pictures)
-    return Check(result, score, side, place)
+    epoch = opened.tell_epoch() if opened.split_sizes().get("train") else ""
+    return Check(result, score, side, place, epoch)
 
 
 def check_before_fit(data: SamDataModule, side: int) -> None:
@@ -159,6 +165,7 @@ def check_before_fit(data: SamDataModule, side: int) -> None:
             f"the data: {'; '.join(errors[:3])} (samtune check says more; --check false trains all "
             "the same)"
         )
+    log.info(data.tell_epoch())
 
 
 def _is_config(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
+from samtune.wording import duration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,7 +140,10 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
 
     budget, sam = find_budget(training.trainer), states.sam
     began = time.monotonic()
-    end = began + (_seconds(training) if budget is None else max(budget.left, _LEAST_SECONDS))
+    seconds = _seconds(training) if budget is None else max(budget.left, _LEAST_SECONDS)
+    end = began + seconds
+    limit = "" if seconds == float("inf") else f", about {duration(seconds)}"
+    log.info("choosing what is kept: base, tuned or in between, on validation images%s ...", limit)
     domain, general = questions_of(training.data, sam)
     with states.at("last", 0.0):
         base = list(answers_to(sam, domain, until=began + (end - began) / 5))

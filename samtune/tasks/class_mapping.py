@@ -12,7 +12,7 @@ import numpy as np
 
 from samtune.bars import bar
 from samtune.drawing import to_png
-from samtune.errors import UserError
+from samtune.errors import UnwritableError, UserError
 from samtune.files import is_file, partial_folder, try_writing, write_bytes, write_json
 from samtune.images.naming import distinct_stems, list_images, require_apart
 from samtune.inference.automatic.outputs import pictures_of, tint
@@ -110,6 +110,8 @@ class ClassMapping:
         for name, path in bar(list(named.items()), "segment", "image"):
             try:
                 pixels[name] = self._of_image(store, name, path, stems[path])
+            except UnwritableError:
+                raise
             except UserError as error:
                 failures[name] = str(error)
                 log.warning("left out: %s", error)
@@ -134,19 +136,10 @@ class ClassMapping:
         return found
 
     def of_scene(self, path: Path, settings: SceneSettings) -> ClassSegmentation:
-        """Write a GeoTIFF with numbers of classes, whose tags name them.
-
-        Raises:
-            UserError: another kind of file is wanted.
-        """
+        """Write a GeoTIFF of classes, whose tags name them, or areas with their classes."""
         from samtune.data.geo.raster import open_scene
         from samtune.inference.geo.scenes import map_scene
-        from samtune.inference.geo.writing import RASTERS
 
-        if self.out.suffix.lower() not in RASTERS:
-            raise UserError(
-                f"{self.out} is for objects, and a semantic head gives classes of pixels: give a .tif"
-            )
         scene = open_scene(path, self.mapper.sam.reading)
         causes: dict[str, Any] = {**self.causes, "classes": list(self.classes)}
         pixels = map_scene(scene, self.mapper.labels, self.classes, self.out, settings, causes)

@@ -90,8 +90,9 @@ def compare(
 ) -> Comparison:
     """Rank several models on the same prompts, each tested against the best.
 
-    Runs, checkpoints, adapters and bases. Each model reads the images as it was trained to; data and
-    split are those of the first run, or of config. What one of them was trained on is left out.
+    Runs, checkpoints, adapters and bases. Each model reads the images as it was trained to; data
+    and split are those of the first run, or of config. Images that one of them was trained on are
+    left out.
 
     Args:
         models: run folders, checkpoints, adapters, base models; two or more.
@@ -180,15 +181,24 @@ def _sentence(ranking: dict[str, Rows]) -> str:
     rivals = [place["model"] for place in ranking["all"][1:] if place["verdict"] != "worse"]
     sentence = f"{best['model']} is the best over all protocols ({best['miou']:.3f})"
     if rivals:
-        return f"{sentence}; that it beats {', '.join(rivals)} could not be shown."
-    return f"{sentence}, and surely so."
+        return f"{sentence}; no sure difference to {', '.join(rivals)}."
+    return f"{sentence}, surely better than each of the others."
 
 
 def _write(result: Comparison) -> None:
-    from samtune.evaluation.report.short_page import write_short_page
+    from samtune.evaluation.report.plots import Bar, forest
+    from samtune.evaluation.report.short_page import Chart, write_short_page
     from samtune.files import write_json
 
     content = {"headline": result.sentence, "ranking": result.ranking}
     write_json(result.folder / "comparison.json", content)
     head, lines = cells(result.tables["ranking"])
-    write_short_page(result.page, "Models compared", result.sentence, head, lines, [])
+    behind = "mIoU minus that of the best, with 95% interval"
+    charts = [
+        Chart(
+            forest([Bar(p["model"], p["difference"], p["ci95"]) for p in places[1:]], behind),
+            f"How far behind {places[0]['model']} ({name})",
+        )
+        for name, places in result.ranking.items()
+    ]
+    write_short_page(result.page, "Models compared", result.sentence, head, lines, charts)

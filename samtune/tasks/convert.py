@@ -13,6 +13,7 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_data
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import DataLike, data_of
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
@@ -36,7 +37,7 @@ class Conversion(Result):
     @property
     def headline(self) -> str:
         told = ", ".join(
-            f"{split} {images} images with {objects} objects"
+            f"{split} {counted(images, 'image')} with {counted(objects, 'object')}"
             for split, (images, objects) in self.counts.items()
         )
         return f"{self.folder}: {told}"

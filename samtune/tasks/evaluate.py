@@ -20,6 +20,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, recipe_of, seen_in_training
 from samtune.tasks.settings import DataLike, read_settings
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
@@ -70,7 +71,7 @@ class Evaluation(Result):
         return [{name: text_of_csv(cell) for name, cell in row.items()} for row in rows]
 
     def plot(self) -> Any:
-        """The examples with the largest gains as a picture (PIL), or `None` without pictures."""
+        """The largest gains and losses as a picture (PIL), or `None` without pictures."""
         from PIL import Image
 
         file = self.folder / "examples.png"
@@ -125,33 +126,39 @@ def evaluate(
     """Compare a tuned model with its base on held-out images: same network, same prompts, same images.
 
     The data are those of the run, or of config; any of their settings can be changed. Intervals and
-    tests are over images; where images of one patient, slide, video or scene belong together,
-    data.group_column or data.group_regex makes each of these one unit instead. Interrupted, the same
-    call goes on where it stopped. A base alone is measured without an opponent.
+    tests take each image as independent; where several show one patient, slide, video or scene,
+    name these groups by data.group_column or data.group_regex. If it is interrupted, the same call
+    goes on where it stopped. A base alone is measured, not compared.
 
-    A model with a head (samtune fit --model.head) is judged by what the head finds in whole images,
-    beside what a grid of points finds with the same SAM; what prompts asks it with prompts instead.
+    A model with a head (samtune fit --model.head) is judged by the objects that the head finds in
+    whole images, beside those that the same SAM finds on a grid of points. With what prompts it is
+    judged by prompts, as other models are.
 
     Args:
         model: run folder, checkpoint, adapter, or any base model.
-        data: folder or file instead of the run's own, or settings that are to be otherwise.
-        config: a fit config whose data section to use.
+        data: folder or file to use instead of the run's own, or settings to change.
+        config: a config of `fit`, whose data section is used.
         split: whose images.
         max_images: images at most, with all of their tiles; 0 for all.
         protocols: kinds of prompts: box, box_jitter, point, points_N, clicks_N, box_clicks_N,
             box_jitter_N, box_outward_N, mask_coarse and more; robustness, interactive for several.
         prompts: a file of your own prompts, asked beside the protocols.
         seed: number that fixes the random prompts and the bootstrap.
-        repeats: draws of random prompts.
-        multimask: three masks for a single prompt, the best by predicted IoU taken: always, never;
-            auto: as the tuned model was trained, and for a base always.
+        repeats: how often random prompts are drawn for each object.
+        multimask: whether the model makes three masks for a single prompt, of which the one with the
+            highest predicted IoU is taken: always, never, or auto (as the tuned model was trained; a
+            base always).
         focus: `auto` looks at small objects in a window around them, base and tuned alike; `off` never
             does.
         spacing: distance between rows and between columns, for distances between outlines (default:
             the manifest's columns spacing_row and spacing_column, or 1).
         unit: unit of the spacing (default: the column spacing_unit, mm of volumes, or px).
-        tolerance: distance that surface Dice forgives, in the unit of the spacing.
-        general: where to look for what was forgotten: drawn pictures, a data folder, or none.
+        tolerance: how far outlines may be apart and still count as equal in surface Dice, in the
+            unit of the spacing. Surface Dice and HD95 count pixels of edges, as MONAI does; the
+            package surface-distance weighs pieces of outlines by their length, and its figures for
+            small objects differ.
+        general: other images, to see whether something was forgotten: drawn pictures, a data
+            folder, or none.
         what: what is judged: `prompts`, or `heads`; auto takes heads where there are some.
         against: for heads: a `grid` of points, another model with the same head, or none.
         gallery: how many pictures the report shows at most.
@@ -165,7 +172,7 @@ def evaluate(
         What was found; `None` in all but the first of several processes, which share the images.
 
     Raises:
-        UserError: there are no such model or data, or an argument makes no sense.
+        UserError: the model or the data cannot be found, or an argument makes no sense.
     """
     from samtune.data.datamodule import SamDataModule
     from samtune.tasks.processes import joined
@@ -264,7 +271,7 @@ class _Job:
             log.info("NOTE: packages have changed since the run began: %s", ", ".join(changed))
         most, parts = self.settings.max_images, source.num_of_first(self.settings.max_images)
         whole = self.data.whole_source(self.split).num_of_first(most)
-        told = f"{whole} images" if parts == whole else f"{whole} images ({parts} tiles)"
+        told = counted(whole, "image") + ("" if parts == whole else f" ({counted(parts, 'tile')})")
         log.info("evaluating %s on %s of the split '%s'", self.model, told, self.split)
 
     def _data_warnings(self, domain: Comparison) -> list[str]:

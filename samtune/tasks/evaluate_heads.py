@@ -15,6 +15,7 @@ from samtune.inference.settings import SearchSettings
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows, markdown
 from samtune.tasks.searching import make_finder
+from samtune.wording import counted, signed
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
@@ -160,12 +161,12 @@ def _headline(
     told = f"{what} {own[key]:.3f} on {own['num_images']} whole images"
     if delta is None:
         return told
-    told += f", {against} {scores[against][key]:.3f}: difference {delta['mean']:+.3f}"
+    told += f", {against} {scores[against][key]:.3f}: difference {signed(delta['mean'])}"
     if delta["ci95"] is None:
         return f"{told}, of one group, so that nothing tells how sure it is"
     low, high = delta["ci95"]
     sure = "" if low > 0 or high < 0 else ", which may be chance"
-    return f"{told} (95% interval {low:+.3f} to {high:+.3f}{sure})"
+    return f"{told} (95% interval {signed(low)} to {signed(high)}{sure})"
 
 
 def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
@@ -255,11 +256,13 @@ def _evaluate_classes(job: HeadJob, folder: Path) -> dict[str, Any]:
             doubts = [images[n] for n in doubted(told, truth).tolist()]
     own = scores[HEAD]
     headline = (
-        f"classes: macro-F1 {own['macro_f1']:.3f}, right {own['top1']:.1%} of {own['num_objects']} "
+        f"classes: macro-F1 {own['macro_f1']:.3f}, right {own['top1']:.1%} of "
+        f"{counted(own['num_objects'], 'object')} by "
         f"true masks; probabilities are off by {own['ece']:.3f} on average"
     )
     warnings = [
-        f"{len(doubts)} labels are doubted surely, such as object {doubts[0]['object']} of "
+        f"{counted(len(doubts), 'label is', 'labels are')} almost certainly wrong, such as "
+        f"object {doubts[0]['object']} of "
         f"{doubts[0]['image']}: {doubts[0]['class']}, or {doubts[0]['found']}?"
     ] if doubts else []  # fmt: skip
     return {

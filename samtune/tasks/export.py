@@ -74,10 +74,10 @@ def export(
     overwrite: bool = False,
     checkpoint: str | Path | None = None,
 ) -> Export:
-    """Take a model along: PEFT, transformers, the authors' .pth, ONNX, annotation tools.
+    """Export a model: PEFT, transformers, the authors' .pth, ONNX, annotation tools.
 
-    Everything is loaded again and compared with the model before the folder appears, which holds a
-    model card too.
+    What was written is loaded again and compared with the model before the folder appears. The
+    folder holds a model card too.
 
     Args:
         model: run folder, checkpoint, adapter, or any base model.

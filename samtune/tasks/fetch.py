@@ -68,12 +68,12 @@ def fetch(
     Args:
         name: which data set; without a name the command lists them.
         out: folder to write (default: data/NAME).
-        archives: all archives, or folders they were unpacked to, instead of a download.
+        archives: archives that you downloaded yourself, or folders they were unpacked to.
         overwrite: replace a folder that is there.
         agree: is asked before a download, when the terms have been told; without it they are taken.
 
     Returns:
-        What is there; `None` where `agree` said no.
+        The data set; `None` if its terms were not agreed to.
 
     Raises:
         UserError: the data set is unknown, cannot be fetched, or is not what was published.

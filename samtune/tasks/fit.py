@@ -68,8 +68,8 @@ def fit(
 ) -> Run:
     """Fine-tune a SAM on your images and masks.
 
-    Settings are those of `config`, with what is given laid over them; all of them stand in the run's
-    config.yaml. At the end the weights are kept that help most on the validation images and hurt no
+    Settings are those of `config`, with what is given laid over them; the run's config.yaml holds
+    all of them. At the end the weights are kept that help most on the validation images and hurt no
     kind of prompt; if no weights do, the base is kept (choice.json says why).
 
     Args:
@@ -87,12 +87,12 @@ def fit(
         seed: number that fixes all that is random, unless data.seed says otherwise (default: 0).
         checkpoint: official weights for a registry name, instead of a download.
         image_size: side of the square input; 0 keeps the model's own (1024, nano 256).
-        auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
+        auto: make the steps fit the free memory (fewer objects or images at once, checkpointing);
             data.batch_size stays the number of images behind each step (default: false).
         check: look at some of the data first; stop where they would spoil the result (default: true).
-        choose: at the end ask the last and the best weights at several strengths, and the base, on the
-            validation images, and keep what helps; false keeps the best by validation mIoU (default:
-            true).
+        choose: at the end compare the last and the best weights, at several strengths, with the
+            base on the validation images, and keep what helps; false keeps the best by validation
+            mIoU (default: true).
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
             validation and epoch.
@@ -117,13 +117,13 @@ def fit(
 def resume(run: str | Path, *, trainer: Layer | TrainerSettings | None = None) -> Run:
     """Go on with a run where it stopped; its losses are those of a run that was never interrupted.
 
-    What it learns from stays as it was when the run began: settings, and which images are trained on,
-    though some may have been added since.
+    Settings and training images stay those that the run began with, even if images have been added
+    since.
 
     Args:
         run: folder of the run.
-        trainer: what is to change now in Lightning's Trainer, such as devices or max_epochs;
-            all other settings stay those of the run.
+        trainer: what is to change now in Lightning's Trainer, such as the accelerator or max_epochs;
+            all other settings stay those of the run, and so does the number of processes.
 
     Raises:
         UserError: there is no run, nothing to go on from, or settings in its config.yaml or images
@@ -243,9 +243,10 @@ def train(settings: FitSettings, is_resumed: bool = False) -> Run:
     from samtune.training.checkpoints import Stopped
 
     run = Path(settings.run)
+    if is_first():
+        make_folder(run)  # before its lock, which would make a folder that has vanished anew
     with locked(run) if is_first() else nullcontext():
         if is_first():
-            make_folder(run)
             sweep(run)
             if not is_resumed:
                 _require_free(run)
@@ -300,7 +301,8 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
                 log.info(choose_weights(training, run))
             else:
                 log.info(
-                    "several processes choose nothing at the end: the best by validation is kept"
+                    "with several processes nothing is compared at the end: the weights with the "
+                    "best validation are kept"
                 )
     if is_first():
         record.finish(run)
@@ -349,7 +351,7 @@ def _fit(training: Training, checkpoint: Path | None) -> None:
         if place is None or training.saver.is_begun:
             raise
         raise UserError(
-            f"{place} cannot be gone on from: it does not fit this run ({first_line(error)})"
+            f"{place} cannot be resumed from: it does not fit this run ({first_line(error)})"
         ) from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from samtune.bars import bar
-from samtune.errors import UserError
+from samtune.errors import UnwritableError, UserError
 from samtune.files import is_file, partial_folder, try_writing
 from samtune.images.naming import distinct_stems, list_images, require_apart
 from samtune.inference.automatic.crops import tile_boxes
@@ -40,6 +40,8 @@ class ImageSearch:
         for name, path in bar(list(named.items()), "segment", "image"):
             try:
                 records[name] = self._record(store, name, path, stems[path])
+            except UnwritableError:
+                raise
             except UserError as error:
                 failures[name] = str(error)
                 log.warning("left out: %s", error)

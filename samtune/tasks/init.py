@@ -17,10 +17,12 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import input_side, open_data
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import DataLike, data_of
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.data.checks.choices import Choice
     from samtune.data.checks.survey import Survey
+    from samtune.data.datamodule import SamDataModule
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ def init(
     """
     import torch
 
-    from samtune.data.checks.choices import Choice, choose_data, choose_model, choose_tile
+    from samtune.data.checks.choices import Choice, choose_data, choose_model, choose_scene_tile
     from samtune.data.checks.survey import survey
     from samtune.models.registry import REGISTRY
 
@@ -96,16 +98,15 @@ def init(
     side, known = input_side(base), data_of(source, data)
     given = {name: value for name, value in known.items() if name != "path"}
     opened = open_data(None, data=known)
-    found, chosen = survey(opened, side), list[Choice]()
+    found, chosen = survey(opened), list[Choice]()
     if found.format == "geo" and not opened.tile:  # how many windows there are hangs on their size
-        tile = choose_tile(found, side)
+        tile = choose_scene_tile(found, side)
         chosen = [Choice("data.tile", tile, "windows of the scene, pixels")]
         known["tile"] = tile
         if tile <= opened.tile_overlap:
             chosen.append(Choice("data.tile_overlap", tile // 4, "of neighbouring windows, pixels"))
             known["tile_overlap"] = tile // 4
-        found = survey(open_data(None, data=known), side)
-    _tell(found)
+        found = survey(open_data(None, data=known))
     kept = [Choice(name, value, "as given") for name, value in flat("data", given)]
     choices = [
         Choice("data.path", str(Path(source).resolve()), "your data"),
@@ -115,6 +116,7 @@ def init(
         *choose_model(base, found, torch.cuda.is_available()),
     ]
     write_text(config, config_text(config, found, choices))
+    _tell(found, side, open_data(None, config))
     for choice in choices:
         if choice.is_off:
             setting = f"{choice.name} {choice.value}"
@@ -144,24 +146,43 @@ def _take_default(question: str, answers: list[str], default: str) -> str:
     return default
 
 
-def _tell(found: Survey) -> None:
+def _tell(found: Survey, side: int, data: SamDataModule) -> None:
+    """What was seen, and what of it is unusual.
+
+    Args:
+        found: what was seen.
+        side: of the model's input, pixels.
+        data: as the config has them now.
+    """
     sizes = ", ".join(f"{split} {size}" for split, size in found.sizes.items())
     first = found.seen[0]
-    log.info("format: %s; images: %s%s", found.format, sizes, "" if found.is_split else " (drawn)")
     log.info(
-        "files: %d x %s, %dx%d; kind of images: %s", first.stored.num_channels, first.stored.dtype,
-        *first.hw, found.modality or "unknown",
+        "format: %s; images: %s%s",
+        found.format,
+        sizes,
+        "" if found.grouping.is_split else " (drawn)",
+    )
+    log.info(
+        "the first image: %s of %s, %dx%d pixels; kind of images: %s",
+        counted(first.stored.num_channels, "channel"), first.stored.dtype, *first.hw[::-1],
+        found.modality or "not recognised (data.augment can name it)",
     )  # fmt: skip
-    for note in (*found.notes, *_doubts(found)):
+    if data.split_sizes().get("train"):
+        log.info(data.tell_epoch())
+    for note in (*found.notes, *_doubts(found, side, data.tile)):
         log.info("NOTE: %s", note)
 
 
-def _doubts(found: Survey) -> Iterator[str]:
+def _doubts(found: Survey, side: int, tile: int) -> Iterator[str]:
     """What of the data is unusual, or lacking for training."""
+    from samtune.data.checks.sizes import tell_too_small
+
     if not found.values:
-        yield f"no objects were found in {len(found.seen)} images: are these the right masks?"
+        where = counted(len(found.seen), "image")
+        yield f"no objects were found in {where}: are these the right masks?"
     if found.is_interpolated:
         yield "masks hold grey levels along their outlines (resized? JPEG?): all above 0 is object"
+    yield from tell_too_small("the images that were looked at", found.seen, side, tile)
     if not found.sizes.get("train") or not found.sizes.get("val"):
         number = sum(found.sizes.values())
         yield (

@@ -83,10 +83,10 @@ def learning_curve(
 
     Tunes on 1, 5, 10, ... training images, several times each with other images and another start,
     and evaluates every run on the same test images. All runs take as many steps as the one with all
-    images would, so that sizes differ in nothing but data. A run that is done is not done again: call
-    it anew to go on where it was interrupted, or with more sizes or seeds. Each run keeps its best
-    step by the whole validation split, whatever its size; the interval is over test images, for the
-    mean of the seeds.
+    images would, so that sizes differ in nothing but data. Finished runs are kept: the same call
+    goes on where it was interrupted, or adds sizes or seeds. Each run keeps its best step by the
+    whole validation split, whatever its size; the interval is over test images, for the mean of the
+    seeds.
 
     Args:
         data: as of `fit`.
@@ -262,4 +262,4 @@ def _chart(points: list[CurvePoint]) -> str:
         ),
     ]  # fmt: skip
     ticks = [(place, str(point.num_images)) for place, point in zip(places, points, strict=True)]
-    return line_chart(series, "images", "mIoU", ticks)
+    return line_chart(series, "number of training images", "mIoU", ticks)

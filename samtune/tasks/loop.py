@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
 from samtune.files import make_folder, write_text
+from samtune.ranges import Count
 from samtune.tasks.arguments import task
 from samtune.tasks.fit import fit
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name
 from samtune.tasks.settings import read_settings
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.evaluation.rows import Row
-    from samtune.page.rounds import Reached, Round
+    from samtune.page.rounds import Reached, Round, Start
 
 log = logging.getLogger(__name__)
 # Of a round's time what training gets; the rest is for starting, and for asking both models
@@ -72,40 +74,50 @@ class LoopResult(Result):
 
 @task
 def loop(
-    annotations: str | Path, *, model: str | Path | Run, budget: str = "60s", seed: int = 0
+    annotations: str | Path,
+    *,
+    model: str | Path | Run,
+    budget: str = "60s",
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    image_size: Count = 0,
 ) -> LoopResult:
     """Tune on what was accepted on the page of `samtune open`, from the adapter that is used now.
 
-    What is trained is used only where it is better on the held-out images than what was used before,
-    and no kind of prompt falls there or on general pictures. Images that are held out are never trained
-    on. `rounds.json` in the folder tells of every round.
+    What is trained is used only where it is better on the held-out images than what was used
+    before, and no kind of prompt falls there or on general pictures. Images that are held out are
+    never trained on. `rounds.json` in the folder lists every round.
 
     Args:
         annotations: folder that `samtune open` has written.
-        model: that the first round goes on from: a run, or a base.
+        model: run or base that the first round starts from.
         budget: time for all of the round: 60s, 5m; or steps of its training: 60 steps.
-        seed: of everything that is drawn.
+        seed: number that fixes all that is random.
+        checkpoint: official weights for a registry name.
+        image_size: side of the square input of a base model; 0 takes its own.
 
     Raises:
         UserError: too little was accepted, or the model is none that can be tuned on.
     """
-    from samtune.page.rounds import Round, present_model, read_rounds, write_rounds
+    from samtune.page.rounds import Round, Start, present_model, read_rounds, write_rounds
 
     began, folder = time.monotonic(), Path(annotations)
     rounds = read_rounds(folder)
-    present = present_model(lasting_name(model), rounds)
+    weights = "" if checkpoint is None else str(Path(checkpoint).resolve())
+    start = Start(lasting_name(model), weights, image_size)
+    present = present_model(start, rounds)
     number = len(rounds) + 1
     place = folder / "rounds" / f"{number:03d}"
     trained_on, held_out, reading = _snapshot(folder, place / "data")
     run = fit(
         _data(present, place / "data", reading),
         run=_free(place), budget=_of_training(budget), seed=seed,
-        check=False, choose=False, **_model(present),
+        check=False, choose=False, **_model(present, start),
     )  # fmt: skip
-    sentence, is_used, reached = _judged(present, run, seed)
+    sentence, is_used, reached = _judged(present, start, run, seed)
     made = Round(
         number, str(run.path), present, is_used, sentence, time.monotonic() - began, trained_on,
-        held_out, *reached,
+        held_out, *reached, start,
     )  # fmt: skip
     write_rounds(folder, [*rounds, made])
     return LoopResult([*rounds, made])
@@ -162,7 +174,8 @@ def _snapshot(folder: Path, place: Path) -> tuple[list[str], list[str], dict[str
     train, held_out = (ids[split] for split in SPLITS.values())
     if not train or not held_out:
         raise UserError(
-            f"{len(train)} images to train on and {len(held_out)} held-out ones have objects: a round "
+            f"{counted(len(train), 'image')} to train on and {len(held_out)} held-out ones "
+            "have objects: a round "
             "needs one of each at least; accept objects in more images (every fourth is held out)"
         )
     return train, held_out, reading
@@ -178,12 +191,22 @@ def _data(present: str, place: Path, reading: dict[str, Any]) -> dict[str, Any]:
     return {**first, **kept, **seen, "path": str(place), "format": "coco", "num_workers": 0}
 
 
-def _model(present: str) -> dict[str, Any]:
+def _base(present: str, start: Start) -> dict[str, Any]:
+    """What else says which base is meant, where no round was used yet."""
+    if present != start.model:
+        return {}
+    given = {"checkpoint": start.checkpoint, "image_size": start.image_size}
+    return {name: value for name, value in given.items() if value}
+
+
+def _model(present: str, start: Start) -> dict[str, Any]:
     """Arguments of `fit` for what is trained, from where.
 
     Raises:
         UserError: the model is tuned, but no run, which would know how.
     """
+    from samtune.data.checks.choices import model_of_nano
+
     run = find_run(Path(present))
     if run is not None:
         settings = read_settings(run / "config.yaml")
@@ -196,11 +219,16 @@ def _model(present: str) -> dict[str, Any]:
         found = {name: settings[name] for name in names if settings.get(name)}
         return {**found, "start": present, "model": section}
     if is_tuned(present):
-        raise UserError(f"{present} is no run, which would know how it was trained: open its run")
-    return {"base": present, "model": {"optim": {"lr": 1e-3}} if present == "nano" else {}}
+        raise UserError(
+            f"{present} is no run, and only a run says how it was trained: open its run"
+        )
+    model = model_of_nano() if present == "nano" else {}
+    return {"base": present, "model": model, **_base(present, start)}
 
 
-def _judged(present: str, run: Run, seed: int) -> tuple[str, bool, tuple[Reached, Reached]]:
+def _judged(
+    present: str, start: Start, run: Run, seed: int
+) -> tuple[str, bool, tuple[Reached, Reached]]:
     """Whether what was trained is better on the held-out images than what is used now."""
     from samtune.evaluation.choice import choose, measured
     from samtune.evaluation.contestants import TUNED
@@ -210,14 +238,17 @@ def _judged(present: str, run: Run, seed: int) -> tuple[str, bool, tuple[Reached
     from samtune.tasks.opening import open_data
 
     data = open_data(run.path)
-    before, after = load_model(present).eval(), load_model(run.path).eval()
+    before, after = load_model(present, **_base(present, start)), load_model(run.path)
     domain, general = questions_of(data, after, _IMAGES)
     rows = [list(answers_to(sam, domain)) for sam in (before, after)]
     elsewhere = [list(answers_to(sam, general)) for sam in (before, after)]
     found = measured("new", 1.0, (rows[0], rows[1]), (elsewhere[0], elsewhere[1]), TUNED, seed)
     is_used = choose([found]) is not None and found.gain >= TIE
     images = {row.key.image_id for row in rows[0]}
-    count = f"{len({row.key for row in rows[0]})} objects of {len(images)} held-out images"
+    count = (
+        f"{counted(len({row.key for row in rows[0]}), 'object')} of "
+        f"{counted(len(images), 'held-out image')}"
+    )
     sure = "" if found.is_better or not is_used else ", not for sure,"
     word = "better" if is_used else "not better without a loss"
     sentence = f"{word}{sure} on {count}: {found.sentence}"

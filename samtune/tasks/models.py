@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from samtune.tasks.results import Result, Rows
+from samtune.wording import counted
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Models(Result):
 
     @property
     def headline(self) -> str:
-        return f"{len(self.rows)} models"
+        return f"{counted(len(self.rows), 'model')}"
 
     @property
     def tables(self) -> Mapping[str, Rows]:

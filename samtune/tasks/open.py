@@ -21,10 +21,11 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name
 from samtune.tasks.settings import Layer, reading_of, require_reading
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.page.images import Images
-    from samtune.page.rounds import Round, Tuning
+    from samtune.page.rounds import Round, Start, Tuning
     from samtune.page.session import Session
     from samtune.types import MaskArray
 
@@ -42,7 +43,7 @@ class Opened(Result):
         session: that answers and keeps: without a page too, by `session.click`, `answer`, `accept`.
         host, port: that the page is to listen on.
         no_browser: its address is printed alone.
-        model: that rounds of tuning begin with.
+        start: what rounds of tuning begin with.
         device: that it is on.
     """
 
@@ -50,7 +51,7 @@ class Opened(Result):
     host: str = "127.0.0.1"
     port: int = 0
     no_browser: bool = False
-    model: str = ""
+    start: Start | None = None
     device: str = "auto"
 
     @property
@@ -62,8 +63,11 @@ class Opened(Result):
     def headline(self) -> str:
         objects = [len(work.history.state.objects) for work in self.session.works]
         if not any(objects):
-            return f"{len(objects)} images, no objects yet: {self.session.out}"
-        return f"{sum(objects)} objects in {sum(map(bool, objects))} images: {self.session.out}"
+            return f"{counted(len(objects), 'image')}, no objects yet: {self.session.out}"
+        return (
+            f"{counted(sum(objects), 'object')} in "
+            f"{counted(sum(map(bool, objects)), 'image')}: {self.session.out}"
+        )
 
     @property
     def tables(self) -> Mapping[str, Rows]:
@@ -108,16 +112,19 @@ class Opened(Result):
             return None
         return PageWidget(self.session)._repr_mimebundle_(**how)
 
-    def _tuning(self) -> Tuning:
+    def _tuning(self) -> Tuning | None:
         """Rounds of tuning; what they train is used at once where it helps."""
         from samtune.page.rounds import Tuning, read_rounds
+
+        if self.start is None:
+            return None
 
         def is_over(made: Round) -> None:
             self.session.kept.rounds = read_rounds(self.session.out)
             if made.is_used:
                 self.session.set_model(open_model(made.run, device=self.device), True)
 
-        return Tuning(self.session.out, self.model, _ROUND_SECONDS, is_over)
+        return Tuning(self.session.out, self.start, _ROUND_SECONDS, is_over)
 
 
 @task
@@ -151,36 +158,37 @@ def open(
             and those images come first that review.csv beside it doubts.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training.
-        host: address to listen on; others than this machine's own can be reached from elsewhere.
+        host: network address of the page; the default can be reached from this machine alone.
         port: to listen on; 0 takes a free one.
         no_browser: print the address of the page, and do not open it in the browser.
         checkpoint: official weights for a registry name.
-        image_size: of a base model; 0: its own.
+        image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
 
     Raises:
         UserError: there are no images, or the folder holds something else.
     """
     from samtune.page.images import open_images
-    from samtune.page.rounds import present_model, read_rounds
+    from samtune.page.prelabels import Prelabels
+    from samtune.page.rounds import Start, present_model, read_rounds
     from samtune.page.session import Session
-    from samtune.page.suggesting import Prelabels
 
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
     paths = [Path(image) for image in images]
     folder = _folder(model, paths, out)
     labelled = None if prelabels is None else Prelabels(Path(prelabels))
-    begun = lasting_name(model)
-    present = present_model(begun, read_rounds(folder))
-    if present != begun:
+    weights = "" if checkpoint is None else str(Path(checkpoint).resolve())
+    start = Start(lasting_name(model), weights, image_size)
+    present = present_model(start, read_rounds(folder))
+    seen = sam = open_model(start.model, checkpoint, image_size, device)
+    if present != start.model:
+        # a round may have been trained on pictures of what was read by the first model
         log.info("what round %s has trained is used", Path(present).parent.name)
-    sam = open_model(present, None if present != begun else checkpoint, image_size, device)
-    # a round may have been trained on pictures of what was read by the first model
-    seen = sam if present == begun else open_model(begun, checkpoint, image_size, device)
+        sam = open_model(present, device=device)
     sam.reading = reading_of(seen, reading)
     found = open_images(paths, sam.reading, [folder]) if paths else _of_run(model)
     session = Session(sam, is_tuned(present), found, folder, focus, labelled)
-    return Opened(session, host, port, no_browser, begun, device)
+    return Opened(session, host, port, no_browser, start, device)
 
 
 def _folder(model: str | Path | Run, images: Sequence[Path], out: str | Path | None) -> Path:
@@ -191,7 +199,7 @@ def _folder(model: str | Path | Run, images: Sequence[Path], out: str | Path | N
     """
     run = find_run(Path(model))
     if not images and run is None:
-        raise UserError(f"{model} is no run, which would know its images: name images to open")
+        raise UserError(f"{model} is no run, so name the images to open")
     if out is not None:
         return Path(out)
     if not images:

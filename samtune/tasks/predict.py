@@ -18,6 +18,7 @@ from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
 from samtune.tasks.settings import Layer, reading_of, require_reading
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.coco import CocoFile
@@ -46,7 +47,15 @@ class Predictions(Result):
 
     @property
     def headline(self) -> str:
-        return f"{len(self.objects)} objects in {self.num_images} images: {self.folder}"
+        found = [row for row in self.objects if row["area"]]
+        told = f"{counted(len(found), 'mask')} in {counted(self.num_images, 'image')}"
+        if found:
+            scores = sorted(f"{row['score']:.2f}" for row in found)
+            ends = dict.fromkeys((scores[0], scores[-1]))
+            told += f", rated {' to '.join(ends)} (the IoU that the model expects)"
+        if empty := len(self.objects) - len(found):
+            told += f"; {counted(empty, 'prompt')} without a mask"
+        return f"{told}: {self.folder}"
 
     @property
     def tables(self) -> Mapping[str, Rows]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from samtune.errors import UserError
+from samtune.errors import UnwritableError, UserError
 from samtune.files import is_folder, partial_folder, require_new, try_writing, write_json
 from samtune.inference.settings import Focus, Segmentation
 from samtune.ranges import Count, NotNegative, Share
@@ -97,14 +97,15 @@ def prelabel(
         simplify: how far polygons may leave the pixels' edges, pixels; 0 follows them exactly.
         without_overlap: each pixel goes to the highest score.
         to: also as labelme, yolo, labels: a folder beside the COCO file.
-        accept: IOU SHARE: mark as accepted from the score on that samtune calibrate found for this.
+        accept: IOU SHARE, such as 0.8 0.9: mark objects as accepted whose score is so high that in
+            calibration 90% of such masks had an IoU of 0.8.
         cutouts: folder for an RGBA PNG of each object.
         margin: pixels kept around each cut-out.
         gallery: how many objects review.html shows at most.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training; objects are looked at in
             windows of its tile (0: in the whole image).
-        overwrite: begin anew, whatever is there.
+        overwrite: start again and replace what is there.
         checkpoint: official weights for a registry name.
         image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
@@ -243,6 +244,8 @@ def _segment(
                 if not is_kept(place):
                     store.make(place, image.path, image.detections)
                 done.append((image, place))
+            except UnwritableError:
+                raise
             except UserError as error:
                 failed.append({"image": image.name, "reason": str(error)})
     except KeyboardInterrupt:

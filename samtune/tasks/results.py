@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from samtune.escaping import markdown_table
+from samtune.wording import signed
 
 Rows = list[dict[str, Any]]
 
@@ -78,9 +79,12 @@ def shown(value: Any, name: str = "") -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        sign = "+" if name in _SIGNED else ""
-        is_small = abs(value) < 5e-4 and value and not sign
-        return f"{value:.2g}" if is_small or name in _P_VALUES else f"{value:{sign}.3f}"
+        if name in _SIGNED:
+            return signed(value)
+        is_small = abs(value) < 5e-4 and value
+        return f"{value:.2g}" if is_small or name in _P_VALUES else f"{value:.3f}"
+    if isinstance(value, list | tuple) and len(value) != 2:  # two are an interval
+        return ", ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
     if isinstance(value, list | tuple):
         return " to ".join(shown(each, name) for each in value)
     return str(value)

@@ -81,9 +81,12 @@ def find_run(path: Path) -> Path | None:
 
 
 def lasting_name(model: str | Path | Run) -> str:
-    """What a model is called by whoever loads it from another folder: runs by their whole path."""
-    run = find_run(Path(model))
-    return str(model) if run is None else str(run.resolve())
+    """What a model is called by whoever loads it from elsewhere: runs and files by their whole path."""
+    from samtune.models.registry import REGISTRY
+
+    place = find_run(Path(model)) or Path(model)
+    is_name = str(model) in REGISTRY or not place.exists()
+    return str(model) if is_name else str(place.resolve())
 
 
 def _is_run(folder: Path) -> bool:

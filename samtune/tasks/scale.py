@@ -19,6 +19,7 @@ from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows, cells
 from samtune.tasks.runs import Run, find_run, require_tuned
 from samtune.tasks.settings import DataLike
+from samtune.wording import signed
 
 if TYPE_CHECKING:
     from samtune.data.source import Source
@@ -51,8 +52,8 @@ class ScaleResult(Result):
             return f"the model at scale {self.knee:g} is in {self.model}"
         at = next(point for point in self.points if point.scale == self.knee)
         return (
-            f"The knee is at scale {self.knee:g}: {at.domain_change:+.3f} on the domain, "
-            f"{at.general_change:+.3f} on the general set."
+            f"The knee is at scale {self.knee:g}: {signed(at.domain_change)} on the domain, "
+            f"{signed(at.general_change)} on the general set."
         )
 
     @property
@@ -98,9 +99,9 @@ def scale(
 ) -> ScaleResult:
     """Find how strongly to apply an adapter: gain on your domain against what is forgotten.
 
-    Scale 0 is the base, 1 the model as it was tuned. A smaller scale gives some of the gain on your
-    domain back for what was lost elsewhere; the validation split decides, so that the test split
-    stays untouched.
+    Scale 0 is the base, 1 the model as it was tuned. A smaller scale gives up some of the gain on
+    your images and keeps more of what the base could do; it is chosen on the validation split, so
+    that the test split stays untouched.
 
     Args:
         model: run folder or adapter folder.
@@ -111,7 +112,7 @@ def scale(
         overwrite: replace a model that was saved there.
 
     Raises:
-        UserError: the model was not tuned, its adapter has no scale, or there are no such data.
+        UserError: the model was not tuned, its adapter has no scale, or the data cannot be found.
     """
     from samtune.models.saving import save_tuned
 
@@ -210,7 +211,8 @@ def _chart(points: list[ScalePoint]) -> str:
 
     scales = [point.scale for point in points]
     series = [
-        Series("domain", "tuned", scales, [point.domain for point in points]),
+        Series("your images", "tuned", scales, [point.domain for point in points]),
         Series("general set", "other", scales, [point.general for point in points]),
     ]
-    return line_chart(series, "scale", "mIoU", [(value, f"{value:g}") for value in scales])
+    ticks = [(value, f"{value:g}") for value in scales]
+    return line_chart(series, "scale of the adapter", "mIoU", ticks)

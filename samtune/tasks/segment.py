@@ -18,6 +18,7 @@ from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
 from samtune.tasks.searching import Finder, make_finder, search_settings, way_of
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.inference.geo.scenes import SceneSettings
@@ -61,13 +62,22 @@ class Segmentation(Result):
     def headline(self) -> str:
         if is_scene(self.out):
             if self.num_prompts:
-                return f"{self.num_objects} objects of {self.num_prompts} prompts: {self.out}"
+                return (
+                    f"{counted(self.num_objects, 'object')} of "
+                    f"{counted(self.num_prompts, 'prompt')}: {self.out}"
+                )
             hint = "" if self.num_objects else f" ({self.hint})"
-            return f"{self.num_objects} objects: {self.out}{hint}"
+            return f"{counted(self.num_objects, 'object')}: {self.out}{hint}"
         tiles = f" in tiles of {self.tile} pixels" if self.tile else ""
-        lines = [f"{self.num_objects} masks in {len(self.counts)} images{tiles}: {self.out}"]
+        lines = [
+            f"{counted(self.num_objects, 'mask')} in "
+            f"{counted(len(self.counts), 'image')}{tiles}: {self.out}"
+        ]
         if empty := [name for name, count in self.counts.items() if not count]:
-            lines.append(f"{len(empty)} images have none, such as {empty[0]}: {self.hint}")
+            lines.append(
+                f"{counted(len(empty), 'image has', 'images have')} none, such as "
+                f"{empty[0]}: {self.hint}"
+            )
         return "\n".join(lines)
 
     @property
@@ -95,23 +105,25 @@ def segment(
 ) -> Segmentation | ClassSegmentation:
     """Find the masks of everything in images, or the objects of a scene of any size.
 
-    Of images, writes IMAGE.png (a number for each mask, the best is 1 and lies on top; 0 is
-    background), and predictions.json, a COCO file with the run lengths and scores of all masks, also
-    where they overlap. An image that cannot be read is named, the others are segmented. A run that was
-    trained on tiles looks at tiles of that side here, too, each with its own grid of points
-    (reading.tile 0: at the whole image); an object wider than the overlap that no tile sees whole is
-    not found.
+    For each image it writes IMAGE.png (numbered masks: 1 has the highest score and lies on top, 0
+    is background), and for all predictions.json, a COCO file with the run lengths and scores of all
+    masks, also where they overlap. An image that cannot be read is named, the others are segmented.
+    A run that was trained on tiles looks at tiles of that side here, too, each with its own grid of
+    points (reading.tile 0: at the whole image); an object wider than the overlap that no tile sees
+    whole is not found.
 
     With out FILE.gpkg (.geojson, .shp, .fgb, .tif) a georeferenced scene is segmented window by
     window: an object that reaches over several comes out as one, with score, square metres and
     perimeter; prompts segments what the boxes and points of a vector file show instead (several
     points of one feature are of one object; an area's bounds are its box).
 
-    A model with a head (samtune fit --model.head) looks by it, in views of its own; search.by grid asks
-    SAM on the grid of points instead. A semantic head gives every pixel a class: IMAGE.png holds their
-    numbers, classes.json their names; a scene becomes a GeoTIFF of them.
+    A model with a head (samtune fit --model.head) uses the head; search.by grid asks SAM on a grid
+    of points instead. A semantic head gives every pixel a class: IMAGE.png holds their numbers,
+    classes.json their names; a scene becomes a GeoTIFF of them, or with FILE.gpkg the outlines of
+    connected areas, each with its class. A head for classes names what was found; of an object that
+    lies in several windows, its larger and surer part tells.
 
-    Either way a call that broke off goes on when it is made again.
+    If it is interrupted, the same call goes on where it stopped.
 
     Args:
         model: run folder, checkpoint, adapter, or any base model.
@@ -149,6 +161,7 @@ def segment(
     if source:
         settings = replace(settings, by="grid")
     if way_of(sam, settings) == "semantic":
+        _require_no_class_name(options, "semantic")
         mapping = ClassMapping(sam, settings, place, overlay, overwrite)
         if not is_scene(place):
             return mapping.of_images(paths)
@@ -252,6 +265,19 @@ def _require_scene(
     require_new(out, overwrite)
 
 
+def _require_no_class_name(options: SceneOptions, who: str) -> None:
+    """Refuse one name for all where each has its own.
+
+    Raises:
+        UserError: there is one.
+    """
+    if options.class_name:
+        raise UserError(
+            f"scene.class_name would name all that is found, and the model ({who}) tells of each what "
+            "it is: leave it out"
+        )
+
+
 def _scene_settings(options: SceneOptions, side: int, overlap: int) -> SceneSettings:
     from samtune.inference.geo.scenes import SceneSettings
 
@@ -282,6 +308,8 @@ def _segment_scene(
     from samtune.inference.geo.scenes import find_everything, segment_prompted, segment_scene
 
     sam, hint, about = finder.sam, finder.hint, finder.causes
+    if "classes" in about:
+        _require_no_class_name(options, "classes")
     scene = open_scene(path, sam.reading)
     if prompts is None:
         count = segment_scene(scene, find_everything(finder.search), out, settings, about)

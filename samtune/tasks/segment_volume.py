@@ -19,16 +19,21 @@ from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
-from samtune.tasks.searching import search_settings
+from samtune.tasks.searching import search_settings, way_of
 from samtune.tasks.settings import Layer, build, reading_of, require_reading
+from samtune.wording import counted, duration
 
 if TYPE_CHECKING:
-    from samtune.data.volumes.labels import LabelRules, Labels
+    from samtune.data.volumes.labels import Labels
     from samtune.data.volumes.slices import SliceStack
     from samtune.inference.volumes.carrying import Seed, VolumeObject
     from samtune.models.backend import Sam
+    from samtune.tasks.volume_mapping import VolumeMapping
+    from samtune.tasks.volume_search import VolumeSearch
 
 GROWTH = 0.05
+# Of masks on neighbouring slices, where nothing is prompted
+MIN_IOU, MIN_SLICES = 0.5, 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class VolumeSegmentation(Result):
         objects: what the report tells of each.
         num_slices: of the volume.
         seconds: that it took.
-        tolerance: distance that NSD forgives, mm.
+        tolerance: how far surfaces may be apart and still count as equal in NSD, mm.
         not_written: why there are no labels; empty where there are.
         hint: what to try where nothing was found without a prompt.
         notes: what to know of how the volume was read.
@@ -65,60 +70,14 @@ class VolumeSegmentation(Result):
     def headline(self) -> str:
         place = self.report if self.not_written else self.out
         count = len(self.objects)
-        return f"{count} objects, {self.num_slices} slices, {self.seconds:.1f} s: {place}"
+        return (
+            f"{counted(count, 'object')} in {counted(self.num_slices, 'slice')}, "
+            f"{duration(self.seconds)}: {place}"
+        )
 
     @property
     def tables(self) -> Mapping[str, Rows]:
         return {"objects": self.objects}
-
-
-@dataclass(frozen=True)
-class _Prompts:
-    """Where prompts come from; one way, or none for a search."""
-
-    slice: int | None = None
-    box: Sequence[float] | None = None
-    points: Sequence[Sequence[float]] = ()
-    name: str = ""
-    file: Path | None = None
-    labels: Path | None = None
-
-    def seeds(self, volume: Path, stack: SliceStack, rules: LabelRules) -> list[Seed]:
-        """Objects with their prompts; none without a prompt.
-
-        Raises:
-            UserError: prompts are given in two ways, or make no sense.
-        """
-        from samtune.data.volumes.labels import read_volume_labels
-        from samtune.inference.volumes.seeds import read_seeds, seeds_from_labels
-
-        is_own = self.box is not None or bool(self.points) or self.slice is not None
-        if sum([is_own, self.file is not None, self.labels is not None]) > 1:
-            raise UserError(
-                "give prompts in one way: slice with box or points, a file of prompts, from_labels"
-            )
-        if self.file is not None:
-            return read_seeds(self.file)
-        if self.labels is not None:
-            return seeds_from_labels(read_volume_labels(self.labels, volume, rules), stack.axis)
-        return [self._own()] if is_own else []
-
-    def _own(self) -> Seed:
-        from samtune.inference.volumes.carrying import Seed
-        from samtune.inference.volumes.seeds import require_object
-        from samtune.prompts.prompt_files import build_prompt
-
-        if self.slice is None:
-            raise UserError("box and points lie on a slice: give --slice N")
-        where = f"slice {self.slice}"
-        if any(len(point) not in (2, 3) for point in self.points):
-            raise UserError(f"{where}: a point is X,Y or X,Y,LABEL")
-        labels = [point[2] if len(point) == 3 else 1 for point in self.points]
-        points = [list(point[:2]) for point in self.points] or None
-        box = None if self.box is None else list(self.box)
-        prompt = build_prompt(points, labels if points else None, box, where)
-        require_object(prompt, where)
-        return Seed(1, self.name or "1", self.slice, prompt)
 
 
 @task
@@ -141,8 +100,8 @@ def segment_volume(
     growth: NotNegative = GROWTH,
     largest_part: bool = False,
     search: Layer | SearchSettings | None = None,
-    min_iou: Share = 0.5,
-    min_slices: Positive = 2,
+    min_iou: Share = MIN_IOU,
+    min_slices: Positive = MIN_SLICES,
     focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     segment_code: str = "",
@@ -159,7 +118,8 @@ def segment_volume(
     up and its right on the left; coordinates are pixels of the slice as seen, from the top-left
     corner, x to the right and y down. They are cut and shown as the run was trained. Without a prompt
     everything is looked for on each slice, and masks that overlap on neighbouring slices are one
-    object.
+    object; a model with a semantic head gives every voxel a class instead, and the labels are the
+    numbers of its classes.
 
     Beside the labels lies their name with .json: each object's slices, scores, and on which slice it
     stopped and why. An object's score is the mean over its slices of the IoU that the model expects.
@@ -177,17 +137,22 @@ def segment_volume(
         name: name of the object (default: 1).
         prompts: several objects: a JSON list of {"slice": N, "box": [x0, y0, x1, y1], "points":
             [[x, y], ...], "labels": [1, 0, ...], "name": ..., "id": ...}.
-        from_labels: the box of each label on the slice where it is largest, to measure a model.
-        truth: measure each object against the label of its id: Dice, IoU, NSD, HD95, in space.
+        from_labels: a label file to take prompts from, to measure a model: the box of each object
+            on the slice where it is largest.
+        truth: a label file to compare with, object by object of the same id: Dice, IoU, NSD, HD95
+            in 3D. NSD and HD95 count voxels of surfaces, as MONAI does; the package
+            surface-distance weighs pieces of surfaces by their area, and its figures for small
+            objects differ.
         ignore_values: values of those labels that are no object.
         with_foreign_labels: take DICOM labels also where they say that they belong to another patient,
             study or frame of reference than the volume.
-        tolerance: distance that NSD forgives, mm.
+        tolerance: how far surfaces may be apart and still count as equal in NSD, mm.
         stop: when an object has come to its end.
         growth: how much a box grows on every side before the next slice, as a share of its sides.
         largest_part: keep each object's largest connected part.
         search: without a prompt: grid of points, thresholds and crops.
-        min_iou: without a prompt: masks of neighbouring slices are one object from here.
+        min_iou: without a prompt: masks on neighbouring slices are one object if their IoU is at
+            least this.
         min_slices: without a prompt: objects on fewer slices are left out.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: how slices are cut and shown, where it is to be otherwise than in training.
@@ -206,6 +171,7 @@ def segment_volume(
     from samtune.data.volumes.segment_codes import TISSUE, parse_property
     from samtune.data.volumes.slices import open_stack
     from samtune.data.volumes.voxels import read_volume_notes
+    from samtune.evaluation.metrics.contour import DEFINITION
     from samtune.inference.volumes.carrying import require_inside
     from samtune.inference.volumes.objects import (
         as_written,
@@ -213,7 +179,8 @@ def segment_volume(
         write_objects,
         write_report,
     )
-    from samtune.tasks.volume_search import VolumeSearch
+    from samtune.tasks.volume_mapping import VolumeMapping
+    from samtune.tasks.volume_prompts import VolumePrompts, read_truth
 
     place, source = Path(out), Path(volume)
     files = [Path(file) for file in (prompts, from_labels, truth) if file is not None]
@@ -222,7 +189,7 @@ def segment_volume(
     _require_sense(place, segment_code, rule, growth, tolerance)
     require_reading(reading, ("value_range", "window", "axis", "with_neighbours", "bands"))
     kind = parse_property(segment_code) if segment_code else TISSUE
-    given = _Prompts(
+    given = VolumePrompts(
         slice, box, points, name, _path(prompts), _path(from_labels)
     )  # fmt: skip
     sam = open_model(model, checkpoint, image_size, device)
@@ -232,12 +199,14 @@ def segment_volume(
     settings = search_settings(search, bool(seeds))
     for seed in seeds:
         require_inside(seed, stack)
-    labels = _read_truth(_path(truth), source, rules, seeds)
+    labels = read_truth(_path(truth), source, rules, seeds)
     notes = tuple(read_volume_notes([source], shown.intensity_range is None))
-    finder = None if seeds else VolumeSearch(sam, stack, settings, place, min_iou, min_slices)
+    finder = None if seeds else _finder(sam, stack, settings, place, min_iou, min_slices)
     began = time.perf_counter()
     objects = finder.objects() if finder else _carried(sam, stack, rule, growth, focus, seeds)
-    objects = as_written(objects, stack, place, largest_part, finder is not None)
+    # classes keep their numbers; objects that nobody has named are numbered once they are written
+    is_nameless = finder is not None and not isinstance(finder, VolumeMapping)
+    objects = as_written(objects, stack, place, largest_part, is_nameless)
     seconds = time.perf_counter() - began
     not_written = write_objects(place, source, objects, stack, kind, finder is not None)
     scores = {} if labels is None else _measured(objects, stack, labels, tolerance)
@@ -246,6 +215,7 @@ def segment_volume(
         "labels": None if not_written else place.name, "not_written": not_written or None,
         "rule": None if finder else {**asdict(rule), "growth": growth, "focus": focus},
         "search": finder.causes if finder else None, "tolerance_mm": tolerance,
+        "nsd_hd95": None if truth is None else DEFINITION,
     }  # fmt: skip
     rows = write_report(place, stack, objects, scores, about)
     result = VolumeSegmentation(
@@ -255,6 +225,20 @@ def segment_volume(
     if finder and (result.is_empty or not not_written):  # else another format can still be had
         finder.forget_slices()
     return result
+
+
+def _finder(
+    sam: Sam, stack: SliceStack, settings: SearchSettings, out: Path, min_iou: float,
+    min_slices: int,
+) -> VolumeSearch | VolumeMapping:  # fmt: skip
+    """What looks on each slice without a prompt."""
+    from samtune.tasks.volume_mapping import VolumeMapping, require_usual
+    from samtune.tasks.volume_search import VolumeSearch
+
+    if way_of(sam, settings) != "semantic":
+        return VolumeSearch(sam, stack, settings, out, min_iou, min_slices)
+    require_usual(min_iou=(min_iou, MIN_IOU), min_slices=(min_slices, MIN_SLICES))
+    return VolumeMapping(sam, stack, settings, out)
 
 
 def _path(file: str | Path | None) -> Path | None:
@@ -299,30 +283,6 @@ def _require_sense(
     for name, value in (("growth", growth), ("tolerance", tolerance)):
         if not 0 <= value < math.inf:
             raise UserError(f"{name} is {value:g}: give a number from 0 up")
-
-
-def _read_truth(
-    truth: Path | None, volume: Path, rules: LabelRules, seeds: list[Seed]
-) -> Labels | None:
-    """Labels to measure against.
-
-    Raises:
-        UserError: they lack an object that is asked for.
-    """
-    from samtune.data.volumes.labels import read_volume_labels
-
-    if truth is None:
-        return None
-    if not seeds:
-        raise UserError("truth goes with prompts: objects that are found have numbers of their own")
-    labels = read_volume_labels(truth, volume, rules)
-    missing = [seed.object_id for seed in seeds if not (labels.layers == seed.object_id).any()]
-    if missing:
-        raise UserError(
-            f"{truth} has no label {missing[0]}: give the objects the ids that they have there "
-            "('id' in the file of prompts)"
-        )
-    return labels
 
 
 def _carried(

@@ -105,8 +105,8 @@ def thresholds(
 ) -> ThresholdsResult:
     """Find the thresholds of automatic masks that suit a tuned model.
 
-    A tuned model gives its masks other predicted IoUs than SAM, and other outlines: with SAM's
-    thresholds it often finds nothing. Those with the highest mean segmentation accuracy (mSA) on the
+    A tuned model rates its masks differently from SAM: with SAM's thresholds it often finds nothing.
+    Those with the highest mean segmentation accuracy (mSA) on the
     validation images are saved beside the tuned weights; `AutomaticMaskGenerator` and
     `samtune segment` use them from then on, where they are better than segment_anything's and good
     enough to use. An image without an object counts too: 1 if nothing is found in it, else 0. Where

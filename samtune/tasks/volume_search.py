@@ -38,13 +38,8 @@ class VolumeSearch:
     _finder: Finder = field(init=False)
 
     def __post_init__(self) -> None:
-        stack = self.stack
         self._finder = make_finder(self.sam, self.settings)
-        self.causes = {
-            **self._finder.causes, "axis": AXES[stack.axis],
-            "range": stack.ranges, "with_neighbours": stack.with_neighbours,
-            "slices": _sha256(stack),
-        }  # fmt: skip
+        self.causes = {**self._finder.causes, **causes_of_stack(self.stack)}
         self._progress = Progress(partial_folder(report_path(self.out)), self.causes)
 
     def objects(self) -> list[VolumeObject]:
@@ -73,6 +68,14 @@ class VolumeSearch:
     def hint(self) -> str:
         """What to try where nothing was found."""
         return self._finder.hint
+
+
+def causes_of_stack(stack: SliceStack) -> dict[str, Any]:
+    """All of a volume that what is found on its slices depends on, as JSON can hold it."""
+    return {
+        "axis": AXES[stack.axis], "range": stack.ranges,
+        "with_neighbours": stack.with_neighbours, "slices": _sha256(stack),
+    }  # fmt: skip
 
 
 def _sha256(stack: SliceStack) -> str:

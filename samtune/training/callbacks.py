@@ -11,7 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from samtune.drawing import TRUTH, TUNED, draw_prompt, overlay, side_by_side
@@ -21,7 +21,9 @@ from samtune.training.budget import Budget, find_budget
 from samtune.training.checkpoints import FOLDER, SaveLast
 from samtune.training.heads import HeadTuner
 from samtune.training.module import SamTuner
+from samtune.training.training_bar import TrainingBar
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
+from samtune.wording import duration
 
 # Training mIoU, and for how many steps on end, at which nothing is learned any more
 _COLLAPSED, _COLLAPSE_STEPS = 0.02, 12
@@ -102,7 +104,7 @@ class TellProgress(Callback):
         base = metrics.get("val/base_miou")
         _say(
             trainer,
-            f"{budget.elapsed / 60:.1f} of {budget.seconds / 60:.1f} min, step {trainer.global_step}  "
+            f"{duration(budget.elapsed)} of {duration(budget.seconds)}, step {trainer.global_step}  "
             f"loss {metrics.get('train/loss', float('nan')):.4f}  {_scores(scores)}"
             + (f"  (base miou {base:.3f})" if base is not None else ""),
         )
@@ -126,7 +128,7 @@ class TellProgress(Callback):
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
             f"loss {metrics.get('train/loss', float('nan')):.4f}  {_scores(validation)}"
             + (f"  (base miou {base:.3f})" if base is not None else "")
-            + (f"  about {seconds / 60:.1f} min left" if left > 0 else ""),
+            + (f"  about {duration(seconds)} left" if left > 0 else ""),
         )
 
 
@@ -272,5 +274,5 @@ def build_callbacks(
     if early_stopping:
         callbacks.append(EarlyStopping(monitor, patience=early_stopping, mode="max"))
     if with_progress_bar():
-        callbacks.append(TQDMProgressBar())
+        callbacks.append(TrainingBar())
     return callbacks

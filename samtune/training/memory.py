@@ -1,4 +1,4 @@
-"""What a training step will take, found without taking it, and settings that fit.
+"""How much memory a training step needs, known before the first one, and settings that fit.
 
 The step is run on tensors without contents (torch's fake mode), counting what autograd would keep for
 the backward pass. What is chosen keeps the input size and the number of images behind each step of
@@ -18,6 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.types import Features, Prompts
+from samtune.wording import counted
 
 # Of what is free; the rest is for what the kernels need and for fragmentation
 USABLE_SHARE = 0.8
@@ -138,7 +139,7 @@ def choose_plan(
         taken = found.total(candidate)
         what = "with checkpointing" if candidate.with_checkpointing else "as it is"
         chunk = (
-            f", {candidate.objects_per_chunk} objects at once"
+            f", {counted(candidate.objects_per_chunk, 'object')} at once"
             if candidate.objects_per_chunk
             else ""
         )

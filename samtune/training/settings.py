@@ -60,7 +60,7 @@ class OptimSettings:
         layer_decay: factor on the learning rate for each encoder block further from the output
             (SAM: 0.8).
         muon_lr: peak learning rate of Muon for the matrices of transformer blocks, such as 0.02; 0
-            leaves them to AdamW. For networks that start from nothing; needs torch 2.9.
+            leaves them to AdamW. For networks that start from random weights; needs torch 2.9.
         beta1: AdamW's first beta.
         beta2: AdamW's second beta.
     """
@@ -86,11 +86,11 @@ class ModelSettings:
         decoder: in mode `lora`: `frozen`, `lora`, or `full` for all its weights, which forgets more.
         with_prompt_encoder: train the prompt encoder too.
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
-        with_encoder_warmup: train the encoder alone, to tell each place how far its object reaches;
-            before anything else, for a network that starts from nothing.
+        with_encoder_warmup: first train the encoder alone, to predict at each place how far its
+            object extends; for networks that start from random weights.
         head: `none` trains SAM itself; a head is trained beside a SAM that stays as it is, and answers
             without prompts: `instances` finds all objects, `semantic` gives every pixel a class,
-            `classes` tells of each mask what it is.
+            `classes` names the class of each mask.
         head_lr: peak learning rate of a head.
         head_tile: side of the views in which a head looks at images, pixels; -1 chooses by the size of
             the objects, 0 is the whole image.
@@ -216,11 +216,12 @@ class FitSettings:
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
             validation and epoch.
-        auto: cut the steps to the memory that is free: chunks, checkpointing, images at a time;
+        auto: make the steps fit the free memory (fewer objects or images at once, checkpointing);
             data.batch_size stays the number of images behind each step of the optimizer.
         check: look at some of the data first; stop where they would spoil the result.
-        choose: at the end ask the last and the best weights at several strengths, and the base, on the
-            validation images, and keep what helps; false keeps the best by validation mIoU.
+        choose: at the end compare the last and the best weights, at several strengths, with the
+            base on the validation images, and keep what helps; false keeps the best by validation
+            mIoU.
         data: images and masks.
         model: what is trained, and how.
         trainer: Lightning's Trainer.

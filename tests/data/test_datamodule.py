@@ -1,4 +1,5 @@
 import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -169,7 +170,7 @@ def test_the_state_is_the_number_of_batches_given(data):
     batches = iter(module.train_dataloader())
     next(batches)
     next(batches)
-    assert module.state_dict() == {"num_given": 2}
+    assert module.state_dict() == {"num_given": 2, "num_processes": 1}
 
 
 def test_training_goes_on_where_the_loaded_state_says(data):
@@ -186,7 +187,7 @@ def test_a_state_saved_before_the_first_batch_is_the_one_that_was_loaded(data):
     module = data(test_fraction=0)
     module.load_state_dict({"num_given": 3})
     module.train_dataloader()
-    assert module.state_dict() == {"num_given": 3}
+    assert module.state_dict() == {"num_given": 3, "num_processes": 1}
 
 
 def test_a_loaded_state_does_not_shorten_later_epochs(data):
@@ -195,6 +196,31 @@ def test_a_loaded_state_does_not_shorten_later_epochs(data):
     loader = module.train_dataloader()
     assert [len(list(loader)), len(list(loader))] == [2, 5]
     assert len(list(module.train_dataloader())) == 5
+
+
+def test_an_epoch_counts_tiles_and_windows(data):
+    module = data(test_fraction=0, batch_size=2)
+    assert module.tell_epoch() == "an epoch: 5 images, 3 batches of 2"
+    tiled = data(test_fraction=0, batch_size=2, tile=32, tile_overlap=0)
+    number = len(tiled.source("train"))
+    assert number > 5
+    assert tiled.tell_epoch() == (
+        f"an epoch: 5 images, {number} tiles of them, {-(-number // 2)} batches of 2"
+    )
+    told = data(test_fraction=0, batch_size=2, windows=3).tell_epoch()
+    assert told == "an epoch: 5 images, 15 windows of them, 8 batches of 2"
+
+
+def test_images_without_a_size_are_left_out_if_they_are_to_be_skipped(
+    data, tmp_path, scenes_folder
+):
+    folder = shutil.copytree(scenes_folder, tmp_path / "data")
+    next(iter(sorted((folder / "images").iterdir()))).write_bytes(b"no image")
+    for more in ({"windows": 2}, {"tile": 32, "tile_overlap": 0}):
+        good = {"path": str(folder), "test_fraction": 0, "val_fraction": 0.2, **more}
+        with pytest.raises(UserError, match="no image that can be read"):
+            [data(**good).source(split) for split in ("train", "val")]
+        assert all(len(data(**good, on_error="skip").source(s)) for s in ("train", "val"))
 
 
 class TestWindows:

@@ -135,6 +135,32 @@ def test_coco_files_without_a_train_file_are_named(tmp_path, write):
         opened(tmp_path)
 
 
+def test_coco_files_without_a_split_are_parts_of_one_data_set(tmp_path, write):
+    for part in range(3):
+        names = [f"p{part}_{n}.png" for n in range(4)]
+        write_coco(tmp_path / f"batch_{part}.json", write, names)
+    (tmp_path / "settings.json").write_text(json.dumps({"zoom": 2}))
+    splits = open_splits(
+        tmp_path, "auto", SourceSettings(), SplitSettings(val_fraction=0.25, test_fraction=0.25)
+    )
+    found = sorted(record.image_id for source in splits.values() for record in source.records)
+    assert found == [f"p{part}_{n}.png" for part in range(3) for n in range(4)]
+    assert [len(source) for source in splits.values()] == [6, 3, 3]
+    (note,) = splits["train"].notes
+    assert "1 JSON files without images and annotations are left out" in note
+    assert "settings.json" in note
+
+
+def test_an_image_in_two_coco_files_is_named(tmp_path, write):
+    for name, images in (("a", ["1.png", "2.png"]), ("b", ["2.png", "3.png"])):
+        write_coco(tmp_path / f"{name}.json", write, images)
+    with pytest.raises(UserError, match=r"the image 2\.png is in .*a\.json and in .*b\.json"):
+        opened(tmp_path)
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(UserError, match=r"b\.json cannot be read as JSON"):
+        opened(tmp_path)
+
+
 def test_a_folder_said_to_be_coco_without_a_file_is_named(scenes_folder):
     with pytest.raises(UserError, match="holds no COCO file"):
         opened(scenes_folder, "coco")
@@ -146,12 +172,12 @@ def test_a_folder_said_to_be_coco_without_a_file_is_named(scenes_folder):
 def test_a_split_is_found_in_the_files_name(tmp_path, name):
     (tmp_path / "annotations").mkdir()
     (tmp_path / name).touch()
-    assert coco_files(tmp_path) == {"train": tmp_path / name}
+    assert coco_files(tmp_path) == {"train": [tmp_path / name]}
 
 
 def test_a_word_that_only_holds_a_splits_name_is_none(tmp_path):
     (tmp_path / "training_evaluation.json").touch()
-    assert coco_files(tmp_path) == {"": tmp_path / "training_evaluation.json"}
+    assert coco_files(tmp_path) == {"": [tmp_path / "training_evaluation.json"]}
 
 
 def test_the_instances_of_coco_win_over_its_key_points_and_captions(tmp_path):
@@ -159,8 +185,8 @@ def test_the_instances_of_coco_win_over_its_key_points_and_captions(tmp_path):
         for split in ("train", "val"):
             (tmp_path / f"{kind}_{split}2017.json").touch()
     assert coco_files(tmp_path) == {
-        "train": tmp_path / "instances_train2017.json",
-        "val": tmp_path / "instances_val2017.json",
+        "train": [tmp_path / "instances_train2017.json"],
+        "val": [tmp_path / "instances_val2017.json"],
     }
 
 

@@ -200,20 +200,30 @@ def test_a_resumed_loader_counts_on(scenes_folder):
     resumed.load_state_dict({"num_given": 1})
     batches = iter(resumed)
     next(batches)
-    assert resumed.state_dict() == {"num_given": 2}
+    assert resumed.state_dict() == {"num_given": 2, "num_processes": 1}
 
 
 def test_the_state_before_it_runs_is_the_one_that_was_loaded(scenes_folder):
     resumed = training(scenes_folder)
     resumed.load_state_dict({"num_given": 2})
-    assert resumed.state_dict() == {"num_given": 2}
+    assert resumed.state_dict() == {"num_given": 2, "num_processes": 1}
+
+
+@pytest.mark.parametrize("num_given", [0, 1])
+@pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1), (4, 3)])
+def test_a_state_of_another_number_of_processes_is_refused(scenes_folder, num_given, before, now):
+    """Also where an epoch has just ended: Lightning counts its batches."""
+    state = {"num_given": num_given, "num_processes": before}
+    resumed = BatchLoader(training_data(scenes_folder), 1, 5, 0, rank=0, world=now)
+    with pytest.raises(UserError, match=f"by {before} training processes, and now there are {now}"):
+        resumed.load_state_dict(state)
 
 
 def test_the_state_after_an_epoch_is_the_beginning_of_the_next(scenes_folder):
     loader = training(scenes_folder)
-    assert loader.state_dict() == {"num_given": 0}
+    assert loader.state_dict() == {"num_given": 0, "num_processes": 1}
     list(loader)
-    assert loader.state_dict() == {"num_given": 0}
+    assert loader.state_dict() == {"num_given": 0, "num_processes": 1}
 
 
 def test_an_epoch_left_in_the_middle_does_not_shorten_the_next(scenes_folder):

@@ -6,7 +6,14 @@ import pytest
 
 from samtune.data.settings import SplitSettings
 from samtune.data.source import Record, Source
-from samtune.data.splits import SPLITS, divide_as_before, split_folders, split_source, splits_in
+from samtune.data.splits import (
+    SPLITS,
+    divide_as_before,
+    split_folders,
+    split_source,
+    splits_in,
+    with_groups,
+)
 from samtune.errors import UserError
 
 
@@ -448,3 +455,42 @@ def test_names_that_are_there_twice_cannot_be_divided_as_before():
     now = {"train": Named("a", "b"), "val": Named("a")}
     with pytest.raises(UserError, match="several images have the same name"):
         divide_as_before(now, {"train": ["a"], "val": ["b"]})
+
+
+class TestCopies:
+    """Roboflow's augmented copies of one picture, which share its name but for a hash."""
+
+    def source(self, folder, count=12, copies=3):
+        names = [
+            f"img{n:02d}_jpg.rf.{100 * n + c:032x}"
+            for n in range(count) for c in range(copies)
+        ]  # fmt: skip
+        return Listed([Record(name, folder / f"{name}.jpg") for name in names])
+
+    def test_fall_into_one_split(self, tmp_path):
+        for seed in range(5):
+            drawn = split_source(self.source(tmp_path), SplitSettings(seed=seed))
+            where = {}
+            for split, source in drawn.items():
+                for record in source.records:
+                    where.setdefault(record.image_id.split("_jpg.rf.")[0], set()).add(split)
+                    assert record.group == record.image_id.split(".rf.")[0]
+            assert len(where) == 12
+            assert all(len(splits) == 1 for splits in where.values())
+            assert {split for splits in where.values() for split in splits} == set(drawn)
+
+    def test_a_picture_alone_is_its_own_group(self, tmp_path):
+        (splits,) = [split_source(self.source(tmp_path, copies=1), SplitSettings())]
+        records = [record for source in splits.values() for record in source.records]
+        assert all(record.group == record.image_id for record in records)
+
+    def test_copies_in_two_named_splits_are_of_one_group(self, tmp_path):
+        names = [f"{split}/a_jpg.rf.{n:032x}.jpg" for n, split in enumerate(("train", "val"))]
+        sources = {
+            split: Listed([Record(name, tmp_path / name, split)])
+            for name, split in zip(names, ("train", "val"), strict=True)
+        }
+        groups = {
+            r.group for s in with_groups(sources, SplitSettings()).values() for r in s.records
+        }
+        assert groups == {"a_jpg"}

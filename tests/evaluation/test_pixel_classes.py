@@ -57,6 +57,22 @@ def test_by_class_over_pixels_and_by_image():
     assert rows["road"]["images"] == 1
 
 
+def test_outlines_by_class():
+    from samtune.evaluation.metrics.contour import contour_scores
+
+    rows = {row["class"]: row for row in by_class(MAPPED, "one", CLASSES)}
+    truth, found = np.zeros((8, 8), bool), np.ones((8, 8), bool)
+    truth[:4], found[7] = True, False  # what is ignored is background to both
+    expected = contour_scores(found, truth, tolerance=2)
+    # the other image has none of it, and all of it was found
+    assert rows["crop"]["boundary IoU"] == pytest.approx(expected.boundary_iou / 2)
+    assert rows["crop"]["NSD (2 px)"] == pytest.approx(expected.surface_dice / 2)
+    assert rows["road"]["NSD (2 px)"] == 0
+    assert rows["background"]["NSD (2 px)"] is None
+    right = {row["class"]: row for row in by_class(MAPPED, "two", CLASSES)}
+    assert right["crop"]["boundary IoU"] == right["road"]["NSD (2 px)"] == 1
+
+
 def test_an_image_without_a_class_is_right_where_nothing_is_found():
     assert image_ious(MAPPED, "two").tolist() == [1, 1]
     assert image_ious(MAPPED, "one") == pytest.approx([(32 / 56 + 0) / 2, 0])

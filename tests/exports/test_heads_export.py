@@ -18,7 +18,13 @@ from samtune.models.loading import load_model
 pytest.importorskip("onnxruntime")
 
 
-@pytest.fixture(params=["sam", "sam2", "sam_hq"])
+@pytest.fixture(
+    params=[
+        "sam",
+        pytest.param("sam2", marks=pytest.mark.slow),
+        pytest.param("sam_hq", marks=pytest.mark.slow),
+    ]
+)
 def headed(make_tuned, request):
     sam = make_tuned(request.param)
     torch.manual_seed(4)

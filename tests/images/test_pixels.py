@@ -167,6 +167,18 @@ def test_values_that_are_not_finite_are_black_and_do_not_spread(tmp_path, stretc
     assert (image > 120).sum() > 500
 
 
+def test_a_band_without_values_is_told_where_it_is_shown(tmp_path, caplog):
+    values = np.random.default_rng(0).random((4, 4, 4)).astype(np.float32)
+    values[..., 1] = np.nan
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    read_image(path, bands=(0, 2, 3))
+    assert not caplog.messages
+    assert not read_image(path, bands=(0, 2, 1))[..., 2].any()
+    (told,) = caplog.messages
+    assert "a.tif holds no values, only NaN or infinity, in blue of 3: seen as black" in told
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("how", [{}, {"stretch": "percentile"}, {"value_range": (0, 9)}])
 def test_an_image_without_values_is_refused(tmp_path, value, how):

@@ -5,10 +5,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-DATASETS = (ROOT / "datasets" / "README.md").read_text()
-# Written by hand; docs/reference/formats.md repeats datasets/README.md
 DOCS = {
     str(file.relative_to(ROOT)): file.read_text() for file in sorted((ROOT / "docs").rglob("*.md"))
+}
+RECIPES = {
+    str(file.relative_to(ROOT)): file.read_text()
+    for file in sorted(ROOT.glob("configs/*/README.md"))
 }
 
 

@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from samtune.cli import main
-from samtune.tasks import bench
-from samtune.tasks.bench import extra_memory
+from samtune.tasks import benching
+from samtune.tasks.bench import advice
+from samtune.tasks.benching import extra_memory
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def in_this_process(monkeypatch, capsys):
     """What would have a process of its own, without the seconds that it takes to start one."""
 
     def run(command, **_):
-        assert command[:3] == [sys.executable, "-m", "samtune.tasks.bench"]
-        code = bench._measure_alone(*command[3:])
+        assert command[:3] == [sys.executable, "-m", "samtune.tasks.benching"]
+        code = benching._measure_alone(*command[3:])
         return subprocess.CompletedProcess(command, code, *capsys.readouterr())
 
     monkeypatch.setattr("samtune.tasks.bench.subprocess.run", run)
@@ -41,7 +42,8 @@ def test_each_model_has_a_row_and_its_figures(discs, lora_run, tmp_path, capsys)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("| model | parameters | input |")
     assert lines[2].startswith("| nano | 3806080 | 256 |")
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert lines[4].startswith("Take nano, the largest")
     figures = json.loads(out.read_text())
     for values in figures.values():
         assert values["images_per_second"] > 0
@@ -71,7 +73,7 @@ def test_a_model_that_is_not_there_is_named(discs, capsys):
 
 MEASURE = """
 import time
-from samtune.tasks.bench import extra_memory
+from samtune.tasks.benching import extra_memory
 
 def take():
     block = bytearray(200 * 2**20)
@@ -97,3 +99,35 @@ def test_a_call_that_fails_leaves_no_thread_behind():
     with pytest.raises(RuntimeError):
         extra_memory(fail, "cpu")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("Thread-")]
+
+
+def figures(**seconds):
+    return {
+        model: {
+            "step_seconds": value, "step_mb": 2048.0, "parameters": float(len(model)),
+            "encode_seconds": 0.5, "click_seconds": 0.04,
+        }
+        for model, value in seconds.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (
+            {"a": 0.1, "large": 1.0, "largest": 10.0},
+            "Take large, the largest of these that tunes within an hour here: a tuning on 100 "
+            "images, each seen 20 times, takes about 33 min and 2.0 GB beyond the model; opening an "
+            "image takes "
+            "0.5 s, a click in it 0.04 s.",
+        ),
+        ({"a": 0.01}, "With a, a tuning on 100 images, each seen 20 times, takes about 20 s and"),
+        (
+            {"a": 9.0, "b": 4.0},
+            "None of these tunes 100 images within an hour here: with b, the quickest, a tuning",
+        ),
+        ({"a": None}, "A training step fits with none of these models"),
+    ],
+)
+def test_it_ends_in_advice(seconds, text):
+    assert advice(figures(**seconds), 100).startswith(text)

@@ -217,7 +217,7 @@ class TestCheck:
     def test_good_data_end_with_ok(self, flat, capsys):
         assert main(["check", str(flat)]) == 0
         told = capsys.readouterr().out.splitlines()
-        assert told[-1] == "ok"
+        assert told[-1] == "nothing was found that would spoil a training"
         assert [line.split("|")[1].strip() for line in told[2:5]] == ["train", "val", "test"]
 
     def test_a_leak_ends_with_code_1_and_json_says_it(self, flat, tmp_path, capsys):
@@ -227,7 +227,7 @@ class TestCheck:
         found = json.loads(capsys.readouterr().out)
         assert found["verdict"] == "errors"
         assert (
-            "1 images lie in two splits, such as 0 (train) and 2 (test)"
+            "1 image lies in two splits, such as 0 (train) and 2 (test)"
             in found["findings"][0]["text"]
         )
 
@@ -238,7 +238,7 @@ class TestCheck:
         assert "too small at 64 px" in capsys.readouterr().out
 
     def test_drawn_scenes_need_none(self, capsys, request):
-        config = request.config.rootpath / "configs" / "nano" / "pretrain.yaml"
+        config = request.config.rootpath / "configs" / "pretraining" / "prompts.yaml"
         assert main(["check", str(config)]) == 2
         assert "drawn pictures need no check" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from tests.integration.documents import DOCS, ROOT
 
 PAGES = sorted(
     file
-    for pattern in ("*.md", "docs/**/*.md", "datasets/*.md", "samtune/**/README.md")
+    for pattern in ("*.md", "docs/**/*.md", "configs/*/README.md", "samtune/**/README.md")
     for file in ROOT.glob(pattern)
 )
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -1,4 +1,4 @@
-"""Commands of README.md, docs/ and datasets/README.md are understood, and are the calls they should be.
+"""Commands of README.md, docs/ and the recipes are understood, and are the calls they should be.
 
 They are read by samtune's own parser, and each has to become the call that stands in `CALLS`; nothing
 is run for that.
@@ -18,7 +18,7 @@ from samtune.cli import COMMANDS, main
 from samtune.commands.flags import parse
 from samtune.errors import UserError
 from samtune.tasks.fit import gather
-from tests.integration.documents import DATASETS, DOCS, README, ROOT, blocks, commands
+from tests.integration.documents import DOCS, README, RECIPES, ROOT, blocks, commands
 
 IMAGES = ["my_data/images"]
 FETCH_CONFIG = "data/dsb2018/config.yaml"
@@ -35,18 +35,18 @@ CALLS = {
         "predict",
         {"model": "runs/mine", "images": IMAGES, "points": [[30, 40]], "out": "predictions"},
     ),
-    "samtune fit --config configs/nano/SET.yaml --data.path SET --run runs/SET": (
-        "fit", {"config": "configs/nano/SET.yaml", "data": {"path": "SET"}, "run": "runs/SET"},
+    "samtune fit --config configs/DOMAIN/SET_nano.yaml --data.path SET --run runs/SET": (
+        "fit", {"config": "configs/DOMAIN/SET_nano.yaml", "data": {"path": "SET"}, "run": "runs/SET"},
     ),
     "samtune evaluate runs/SET --protocols box point": (
         "evaluate", {"model": "runs/SET", "protocols": ["box", "point"]},
     ),
     "samtune bench nano mobile_sam_random sam2.1_tiny_random --images my_data/images "
-    "--max_images 4": (
+    "--max_images 1": (
         "bench",
         {
             "models": ["nano", "mobile_sam_random", "sam2.1_tiny_random"],
-            "images": "my_data/images", "max_images": 4,
+            "images": "my_data/images", "max_images": 1,
         },
     ),
     "samtune bench nano --images my_data/images --max_images 4": (
@@ -223,6 +223,17 @@ CALLS |= {
     "samtune open runs/mine my_data/images": (
         "open", {"model": "runs/mine", "images": ["my_data/images"]},
     ),
+    "samtune open runs/mine ct.nii.gz": ("open", {"model": "runs/mine", "images": ["ct.nii.gz"]}),
+    "samtune open runs/mine scene.tif": ("open", {"model": "runs/mine", "images": ["scene.tif"]}),
+    "samtune loop my_data/images-annotated --model runs/mine": (
+        "loop", {"annotations": "my_data/images-annotated", "model": "runs/mine"},
+    ),
+    "samtune fit --data.path my_data/images-annotated --run runs/next": (
+        "fit", {"data": {"path": "my_data/images-annotated"}, "run": "runs/next"},
+    ),
+    "samtune fit --data.path ct-annotated/volume --run runs/next": (
+        "fit", {"data": {"path": "ct-annotated/volume"}, "run": "runs/next"},
+    ),
     "samtune fit --config nuclei.yaml --run runs/NAME ...": (
         "fit", {"data": "...", "run": "runs/NAME", "config": "nuclei.yaml"},
     ),
@@ -251,8 +262,37 @@ for name in ("cells", "ct", "frames", "city", "land"):  # what each page of docs
     )  # fmt: skip
     CALLS[f"samtune evaluate runs/{name}"] = ("evaluate", {"model": f"runs/{name}"})
 
+for domain, name in (("microscopy", "nuclei"), ("endoscopy", "polyps"), ("aerial", "buildings")):
+    grouped = {"group_column": "sequence"} if name == "polyps" else {}
+    flag = " --data.group_column sequence" if grouped else ""
+    config = f"configs/{domain}/{name}_nano.yaml"
+    CALLS[f"samtune fit --config {config} --data.path FOLDER{flag} --run runs/{name}"] = (
+        "fit", {"config": config, "data": {"path": "FOLDER", **grouped}, "run": f"runs/{name}"},
+    )  # fmt: skip
+    CALLS[f"samtune evaluate runs/{name} --protocols box point"] = (
+        "evaluate", {"model": f"runs/{name}", "protocols": ["box", "point"]},
+    )  # fmt: skip
+CALLS["samtune fit --config configs/DOMAIN/RECIPE.yaml --data.path FOLDER --run runs/RECIPE"] = (
+    "fit",
+    {"config": "configs/DOMAIN/RECIPE.yaml", "data": {"path": "FOLDER"}, "run": "runs/RECIPE"},
+)
+CALLS["samtune evaluate runs/RECIPE --protocols box point"] = (
+    "evaluate", {"model": "runs/RECIPE", "protocols": ["box", "point"]},
+)  # fmt: skip
+
+_ALL = "configs/microscopy/nuclei_instances.yaml"
+CALLS |= {
+    f"samtune fit --config {_ALL} --data.path my_data --run runs/all": (
+        "fit", {"config": _ALL, "data": {"path": "my_data"}, "run": "runs/all"},
+    ),
+    "samtune segment runs/all my_data/images --out all": (
+        "segment", {"model": "runs/all", "images": IMAGES, "out": "all"},
+    ),
+    "samtune evaluate runs/all": ("evaluate", {"model": "runs/all"}),
+}  # fmt: skip
+
 LIST = "samtune fetch"  # calls nothing
-PAGES = [README, *DOCS.values(), DATASETS]
+PAGES = [README, *DOCS.values(), *RECIPES.values()]
 LINES = [
     line
     for line in dict.fromkeys(line for page in PAGES for line in commands(page))
@@ -283,7 +323,7 @@ def test_a_command_of_the_pages_is_a_call(line):
 
 
 def test_fetch_without_a_name_lists_the_data_sets(capsys):
-    assert LIST in commands(DATASETS)
+    assert LIST in commands(DOCS["docs/reference/formats.md"])
     assert main(LIST.split()[1:]) == 0
     told = capsys.readouterr().out
     assert all(name in told for name in ("dsb2018", "drive", "licence", "size"))
@@ -302,8 +342,8 @@ def test_commands_are_found_in_blocks_of_any_kind():
 
 
 FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
-# of scripts/benchmark, of torchrun, of sbatch and of cvat-cli
-OTHERS = {"--threads", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
+# of scripts/benchmark and scripts/click_latency, of torchrun, of sbatch and of cvat-cli
+OTHERS = {"--threads", "--clicks", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
           "--ntasks", "--gpus", "--minutes", "--function", "--help", "--help-all"}  # fmt: skip
 
 
@@ -319,9 +359,9 @@ def known_flags():
 CARD = "samtune/assets/README.md"
 FILES = {
     "README.md": README,
-    "datasets/README.md": DATASETS,
     CARD: (ROOT / CARD).read_text(),
     **DOCS,
+    **RECIPES,
 }
 
 

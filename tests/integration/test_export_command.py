@@ -80,7 +80,7 @@ def test_int8_is_measured_on_the_run_s_validation_split(evaluated, tmp_path, cap
         == 0
     )
     told = capsys.readouterr().out
-    assert "on 1 images of the validation split: mIoU" in told
+    assert "on 1 image of the validation split: mIoU" in told
     assert "int8" in (tmp_path / "out" / "README.md").read_text()
 
 

@@ -207,6 +207,7 @@ class TestClasses:
             labels = np.asarray(Image.open(tmp_path / "out/8.png"))
             truth = np.asarray(Image.open(folder / "test/masks/8.png"))
             assert np.median(labels[truth == 1]) == found.classes.index("lamp")
+            self.check_volume(run, folder, tmp_path)
         else:
             assert scores["top1"] == 1
             assert scores["num_objects"] == 4
@@ -215,6 +216,30 @@ class TestClasses:
                 out=tmp_path / "predicted",
             )  # fmt: skip
             assert all(row["class"] in ("lamp", "hole") for row in masks.tables["objects"])
+
+    def check_volume(self, run, folder, tmp_path):
+        """The same pictures as slices: labels are the numbers of the classes, in the volume's frame."""
+        import nibabel
+
+        def stack(kind):
+            files = sorted((folder / "test" / kind).glob("*.png"))
+            return np.stack([np.asarray(Image.open(f).convert("L"))[::-1].T for f in files], axis=2)
+
+        affine = np.diag([-1.0, 1.0, 1.0, 1.0])
+        nibabel.save(nibabel.Nifti1Image(stack("images"), affine), tmp_path / "lamps.nii.gz")
+        out = tmp_path / "classes.nii.gz"
+        found = samtune.segment_volume(
+            run, tmp_path / "lamps.nii.gz", out=out, reading={"value_range": (0, 255)}
+        )
+        assert [each["name"] for each in found.tables["objects"]] == ["hole", "lamp"]
+        labels, truth = np.asarray(nibabel.load(out).dataobj), stack("masks")
+        for value, name in ((1, "lamp"), (2, "hole")):
+            its = labels == next(e["id"] for e in found.tables["objects"] if e["name"] == name)
+            shared = np.count_nonzero(its & (truth == value))
+            assert shared / np.count_nonzero(its | (truth == value)) > 0.5
+        other = tmp_path / "no.nii.gz"
+        with pytest.raises(UserError, match="min_slices is of objects"):
+            samtune.segment_volume(run, tmp_path / "lamps.nii.gz", out=other, min_slices=3)
 
     def test_objects_of_one_class_cannot_be_told_apart(self, discs, tmp_path):
         with pytest.raises(UserError, match="nothing to tell apart"):

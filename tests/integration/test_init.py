@@ -1,6 +1,7 @@
 """`samtune init`: a config for data of every kind, which fit takes as it is."""
 
 import json
+import re
 import shlex
 
 import nibabel as nib
@@ -238,7 +239,9 @@ def test_images_to_be_skipped_are_skipped(tmp_path, capsys):
         "data"
     ]
     assert (data["on_error"], data["labels"]) == ("skip", "binary")
-    assert "cannot be read and are left out" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "cannot be read and are left out" in told
+    assert re.search(r"an epoch: \d+ images, \d+ windows of them, \d+ batches of 4", told)
 
 
 def test_nested_settings_make_one_mapping(tmp_path, discs):

@@ -102,7 +102,7 @@ def test_log_curve_and_card_come_with_it():
     assert len(rows) > 300
     assert (ASSETS / "nano_training.svg").read_text().startswith("<svg")
     card = (ASSETS / "README.md").read_text()
-    for word in ("Apache-2.0", "configs/nano/pretrain_encoder.yaml", "seed", "zero-shot"):
+    for word in ("Apache-2.0", "configs/pretraining/encoder.yaml", "seed", "zero-shot"):
         assert word in card
 
 
@@ -123,6 +123,7 @@ def test_more_clicks_do_not_hurt(on_scenes):
     assert on_scenes["clicks_5"]["base"]["miou"] > on_scenes["point"]["base"]["miou"]
 
 
+@pytest.mark.slow
 def test_tuning_beats_the_base_on_a_small_task(tuned, tmp_path):
     results = evaluate(tuned, tmp_path, "--protocols", "box", "point")
     # a box shows the cell, which leaves little to gain; a point in the nucleus does not
@@ -139,6 +140,7 @@ def test_the_same_seed_gives_the_same_numbers(tuned, cells, tmp_path):
     assert evaluate(tuned, tmp_path / "b", *arguments) == first
 
 
+@pytest.mark.slow
 def test_other_seeds_give_other_prompts(tuned, tmp_path):
     arguments = ["--protocols", "box_jitter", "--max_images", "2"]
     first = evaluate(tuned, tmp_path / "a", *arguments, "--seed", "1")

@@ -89,6 +89,15 @@ class TestTraining:
         asked = ["--general", "none", "--protocols", "box", "--device", "cpu"]
         assert main(["evaluate", str(together[0]), *asked]) == 0
 
+    def test_one_process_does_not_go_on_where_two_have_stopped(self, together, capsys):
+        """Batches are counted, and those of one process are other images than those of two."""
+        before = (together[0] / "checkpoints" / "last.ckpt").read_bytes()
+        alone = ["--trainer.devices", "1", "--trainer.strategy", "auto"]
+        assert main(["resume", str(together[0]), *alone, "--trainer.max_epochs", "3"]) == 2
+        told = capsys.readouterr().err
+        assert "was saved by 2 training processes, and now there are 1" in told
+        assert (together[0] / "checkpoints" / "last.ckpt").read_bytes() == before
+
 
 def test_several_processes_must_be_told_the_folder(uneven, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -57,7 +57,7 @@ STEPS = ["--trainer.max_epochs", "-1", "--trainer.max_steps", "10"]
 GENERAL = ["--model.loss.general", "0.5", "--data.batch_size", "2", "--checkpoint_steps", "1"]
 CASES = [
     ("a validation that was cut off", "validation", 8, ["--checkpoint_steps", "4"], False),
-    ("epochs cut short", "training", 4, LIMIT, False),
+    ("epochs cut short", "training", 4, LIMIT, True),
     ("general pictures, in the middle of an epoch", "training", 3, GENERAL, False),
     ("steps instead of epochs", "training", 6, STEPS, True),
     ("validations within epochs", "validation", 6, ["--trainer.val_check_interval", "2"], True),

@@ -8,16 +8,18 @@ import torch
 from samtune.cli import main
 from samtune.models.loading import load_model
 
-BUDGET = [
-    "--base", "nano", "--image_size", "128", "--data.num_workers", "0", "--budget", "6s",
-    "--trainer.accelerator", "cpu", "--data.max_objects", "3", "--check", "false",
+FLAGS = [
+    "--base", "nano", "--image_size", "64", "--data.num_workers", "0", "--check", "false",
+    "--trainer.accelerator", "cpu", "--data.max_objects", "3",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run(discs, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "timed"
-    assert main(["fit", "--data.path", str(discs), "--run", str(run), *BUDGET]) == 0
+    assert (
+        main(["fit", "--data.path", str(discs), "--run", str(run), *FLAGS, "--budget", "6s"]) == 0
+    )
     return run
 
 
@@ -26,7 +28,7 @@ def test_it_validates_and_saves_at_its_end(run):
     assert "val/box_miou" in lines[0]
     assert (run / "checkpoints" / "last.ckpt").exists()
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] > 1
+    assert checkpoint["global_step"] >= 1
     assert checkpoint["callbacks"]["Budget"]["elapsed"] > 3
 
 
@@ -58,15 +60,10 @@ def test_the_model_knows_whether_it_was_found_better_and_says_so(run, discs, cap
 
 def test_a_budget_of_steps_takes_just_these_and_chooses_too(discs, tmp_path):
     run = tmp_path / "steps"
-    flags = [
-        *BUDGET[: BUDGET.index("--budget")],
-        "--budget",
-        "7 steps",
-        *BUDGET[BUDGET.index("--budget") + 2 :],
-    ]
+    flags = [*FLAGS, "--budget", "5 steps"]
     assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == 7
+    assert checkpoint["global_step"] == 5
     asked = {
         each["weights"] for each in json.loads((run / "choice.json").read_text())["candidates"]
     }
@@ -81,7 +78,7 @@ def test_a_budget_that_is_no_time_is_refused_before_anything_is_loaded(discs, tm
 
 def test_an_adapter_that_has_no_strengths_is_compared_with_the_base_too(discs, tmp_path):
     run = tmp_path / "dora"
-    flags = [*BUDGET, "--model.lora.with_dora", "true"]
+    flags = [*FLAGS, "--budget", "3 steps", "--model.lora.with_dora", "true"]
     assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
     candidates = json.loads((run / "choice.json").read_text())["candidates"]
     assert {each["strength"] for each in candidates} == {1.0}
@@ -90,5 +87,5 @@ def test_an_adapter_that_has_no_strengths_is_compared_with_the_base_too(discs, t
 
 def test_several_processes_have_no_budget_of_time(discs, tmp_path, capsys):
     more = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--run", str(tmp_path / "x")]
-    assert main(["fit", "--data.path", str(discs), *BUDGET, *more]) == 2
+    assert main(["fit", "--data.path", str(discs), *FLAGS, "--budget", "6s", *more]) == 2
     assert "a budget of time is for one process" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_models_are_keyed_by_their_own_names():
 
 
 def test_only_nano_needs_no_download():
-    names = ["nano", "nano_random", "mobile_sam_random", "sam2.1_tiny_random"]
+    names = ["nano", "nano_random", "vit_b_random", "mobile_sam_random", "sam2.1_tiny_random"]
     assert [name for name, spec in REGISTRY.items() if spec.origin != "hub"] == names
     assert [name for name, spec in REGISTRY.items() if not (spec.hub_id or spec.url)] == names
 

@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from samtune.inference.predictor import SamPredictor
+from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.masks import rle_to_mask
+from tests.conftest import draw_discs
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium to open the page in")
@@ -109,23 +112,173 @@ def test_a_person_opens_clicks_compares_accepts_and_loses_nothing(
 
 
 def assert_it_comes_back(page, session, mask):
-    from samtune.page.server import build_server, listen
-
     assert np.array_equal(session.masks_of(0)[1], mask)
-    listening = listen("127.0.0.1", 0)
-    server = build_server(session, listening, "again")
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/again/")
+    with serving(session) as address:
+        page.goto(address)
         page.locator("#objects .number", has_text="1").wait_for()
         page.locator("#images button", has_text="p1").click()
         page.locator("#image-name", has_text="p1").wait_for()
         answered(page)  # the box that was drawn before the end
         assert session.state(1).box == pytest.approx([20, 15, 70, 55], abs=1.01)
+
+
+@contextmanager
+def serving(session):
+    """The address of the page of a session that is open here."""
+    from samtune.page.server import build_server, listen
+
+    listening = listen("127.0.0.1", 0)
+    server = build_server(session, listening, "here")
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/here/"
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def served(page, open_it):
+    """A session whose page is open."""
+    session = open_it(focus="off")
+    with serving(session) as address:
+        page.goto(address)
+        page.locator("#image-name", has_text="p0").wait_for()
+        yield session
+
+
+def test_a_polygon_adds_to_the_mask_and_takes_away_from_it(page, served):
+    expected = np.zeros((90, 120), np.bool_)
+
+    def corners(*places):
+        for x, y in places:  # at the corner of a pixel: half a pixel before its middle
+            page.mouse.click(*place_of(page, x - 0.5, y - 0.5))
+
+    def mended():
+        page.locator("#take-away").wait_for(state="hidden")
+        page.locator("#accept:not([disabled])", has_text="Accept").wait_for()
+        return served.state(0).hand.whole((90, 120))
+
+    page.keyboard.press("l")
+    corners((10, 10), (50, 10), (50, 40), (90, 80))
+    page.keyboard.press("z")  # the last corner, which comes back, and goes again
+    page.keyboard.press("Shift+Z")
+    page.keyboard.press("z")
+    corners((10, 40))
+    page.keyboard.press("Enter")
+    expected[10:40, 10:50] = True
+    assert np.array_equal(mended(), expected)
+    corners((20, 20), (30, 20), (30, 30))
+    x, y = place_of(page, 19.5, 29.5)
+    page.keyboard.down("Alt")
+    page.mouse.dblclick(x, y)
+    page.keyboard.up("Alt")
+    expected[20:30, 20:30] = False
+    mended()
+    page.keyboard.press("Enter")
+    page.locator("#objects .number", has_text="1").wait_for()
+    assert np.array_equal(served.masks_of(0)[1], expected)
+    assert served.state(0).objects[0].by == "hand"
+
+
+def test_a_polygon_is_drawn_by_keys_alone_and_dropped(page, served):
+    page.locator(".pane.tuned .overlay").focus()
+    page.keyboard.press("l")
+    for key in ("ArrowLeft", "ArrowDown", "ArrowRight"):
+        page.keyboard.press(f"Shift+{key}")
+        page.keyboard.press(".")
+    page.locator("#take-away").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#take-away").wait_for(state="hidden")
+    assert served.state(0).is_empty
+    for key in ("ArrowUp", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(f"Shift+{key}")
+        page.keyboard.press(".")
+    page.keyboard.press("Enter")
+    page.locator("#accept:not([disabled])", has_text="Accept").wait_for()
+    assert served.state(0).hand.area > 0
+
+
+def test_a_click_in_one_plane_of_a_volume_shows_that_place_in_the_others(page, tuned, tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    from samtune.page.images import open_images
+    from samtune.page.session import Session
+
+    voxels = np.random.default_rng(0).integers(0, 255, (40, 30, 12)).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1, 1, 2.5, 1])), tmp_path / "v.nii.gz")
+    found = open_images([tmp_path / "v.nii.gz"], tuned.reading)
+    session = Session(tuned, True, found, tmp_path / "kept")
+    with serving(session) as address:
+        page.goto(address)
+        page.locator("#image-name", has_text="axial0006").wait_for()
+        sagittal, coronal = (page.locator(".pane.plane").nth(n) for n in range(2))
+        sagittal.locator(".fact", has_text="21 of 40").wait_for()
+        # 30 x 12 pixels of 1 x 2.5 mm: 30 x 30 in the middle of the room
+        room = sagittal.locator(".overlay").bounding_box()
+        scale = min(room["width"], room["height"]) / 30
+        left = room["x"] + (room["width"] - 30 * scale) / 2
+        top = room["y"] + (room["height"] - 30 * scale) / 2
+        # the third column from the front (voxel 27), the second row from the head (slice 10)
+        page.mouse.click(left + 2.5 * scale, top + 2.5 * 1.5 * scale)
+        page.locator("#image-name", has_text="axial0010").wait_for()
+        coronal.locator(".fact", has_text="28 of 30").wait_for()
+        # what is clicked on in the axial slice is asked, and shown in the others
+        page.locator(".pane.tuned .overlay").click()
+        answered(page)
+        coronal.locator(".fact", has_text="28 of 30").wait_for(state="detached")
+        assert len(session.state(10).clicks) == 1
+
+
+def test_the_map_of_a_scene_leads_to_the_window_beside(page, tuned, tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    pytest.importorskip("pyogrio")
+    from samtune.page.images import open_images
+    from samtune.page.session import Session
+
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 1000, 1500), dtype=np.uint8)
+    with rasterio.open(
+        tmp_path / "s.tif", "w", driver="GTiff", height=1000, width=1500, count=3, dtype="uint8",
+        crs="EPSG:32633", transform=rasterio.transform.from_origin(600000, 5000000, 0.5, 0.5),
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    found = open_images([tmp_path / "s.tif"], tuned.reading)
+    session = Session(tuned, True, found, tmp_path / "kept", "off")
+    with serving(session) as address:
+        page.goto(address)
+        page.locator("#image-name", has_text="s@0,0").wait_for()
+        session.mend(0, PlacedMask(100, 600, np.ones((20, 30), np.bool_)))
+        session.accept(0, "roof")
+        # the map is as wide as the scene: three quarters to the right lies the second window
+        room = page.locator("#scene-map").bounding_box()
+        page.mouse.click(room["x"] + 0.75 * room["width"], room["y"] + 0.5 * room["height"])
+        page.locator("#image-name", has_text="s@476,0").wait_for()
+        page.locator(".pane.tuned .overlay").hover(position={"x": 5, "y": 5})
+        # the object of the first window is seen there, and is none of the second
+        assert page.locator("#objects .number").count() == 0
+        assert [each.mask.left for each in session.objects_beside(1)] == [600 - 476]
+
+
+@pytest.mark.slow
+def test_a_round_is_tuned_from_the_page_and_is_known_after_kill(page, pictures, open_it, tmp_path):
+    session, out = open_it(), tmp_path / "kept"
+    for number in range(3):
+        labels = draw_discs((90, 120), 3, number)[1]
+        for value in np.unique(labels)[1:]:
+            session.mend(number, PlacedMask.of(labels == value))
+            session.accept(number, "cell")
+    for is_first in (True, False):
+        running, address = begin("nano", pictures, out)
+        try:
+            page.goto(address)
+            if is_first:
+                page.locator("#tune").click()
+                page.locator("#stop-tuning").wait_for()
+            page.locator("#round-said", has_text="Round 1 is").wait_for(timeout=400_000)
+            assert page.locator("#curve circle").count() == 2
+        finally:
+            running.send_signal(signal.SIGKILL)
+            running.wait()
 
 
 NOTEBOOK = """

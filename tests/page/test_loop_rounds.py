@@ -5,15 +5,28 @@ import time
 import msgspec
 import pytest
 
+import samtune
+from samtune.commands.flags import parse
 from samtune.errors import UserError
-from samtune.page.rounds import Reached, Round, Tuning, present_model, read_rounds, write_rounds
+from samtune.page.rounds import (
+    Reached,
+    Round,
+    Start,
+    Tuning,
+    present_model,
+    read_rounds,
+    write_rounds,
+)
+
+NANO = Start("nano")
 
 
-def made(number, is_used, model="nano"):
+def made(number, is_used, model="nano", start=NANO):
     new = Reached(0.7, (0.6, 0.8))
     return Round(
-        number, f"runs/{number}", model, is_used, "said", 1.0, ["a"], ["b"], Reached(0.6, None), new
-    )
+        number, f"runs/{number}", model, is_used, "said", 1.0, ["a"], ["b"], Reached(0.6, None), new,
+        start,
+    )  # fmt: skip
 
 
 def test_rounds_are_read_back(tmp_path):
@@ -28,11 +41,15 @@ def test_rounds_are_read_back(tmp_path):
 
 def test_the_last_round_that_helped_is_used():
     rounds = [made(1, True), made(2, True, "runs/1"), made(3, False, "runs/2")]
-    assert present_model("nano", rounds) == "runs/2"
-    assert present_model("nano", rounds[2:]) == "nano"
-    assert present_model("nano", []) == "nano"
-    # another model is not that which the rounds went on from
-    assert present_model("vit_b", rounds) == "vit_b"
+    assert present_model(NANO, rounds) == "runs/2"
+    assert present_model(NANO, rounds[2:]) == "nano"
+    assert present_model(NANO, []) == "nano"
+    # another model, or other weights of it, are not what the rounds went on from
+    assert present_model(Start("vit_b"), rounds) == "vit_b"
+    assert present_model(Start("nano", "/weights.pth"), rounds) == "nano"
+    both = [*rounds, made(4, True, "nano", Start("nano", "/weights.pth"))]
+    assert present_model(NANO, both) == "runs/2"
+    assert present_model(Start("nano", "/weights.pth"), both) == "runs/4"
 
 
 @pytest.fixture
@@ -43,7 +60,7 @@ def tune(tmp_path, monkeypatch):
     def tuned(code):
         command = [sys.executable, "-c", code, str(tmp_path)]
         monkeypatch.setattr(subprocess, "Popen", lambda _, **more: real(command, **more))
-        tuning = Tuning(tmp_path, "nano", 60, found.append)
+        tuning = Tuning(tmp_path, NANO, 60, found.append)
         tuning.start()
         return tuning
 
@@ -83,3 +100,21 @@ def test_one_round_runs_at_a_time_and_can_be_stopped(tune):
     tuning.stop()
     assert wait(tuning)["failed"] == "the round was stopped"
     assert found == []
+
+
+def test_a_round_is_told_the_weights_and_the_size_of_its_base(tmp_path, monkeypatch):
+    real, asked = subprocess.Popen, []
+
+    def popen(command, **more):
+        asked.append(command)
+        return real([sys.executable, "-c", "raise SystemExit(1)"], **more)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    tuning = Tuning(tmp_path, Start("mobile_sam", "/weights.pt", 512), 60, lambda _: None)
+    tuning.start()
+    wait(tuning)
+    arguments = parse(samtune.loop, "loop", asked[0][4:], {})
+    assert arguments == {
+        "annotations": str(tmp_path), "model": "mobile_sam", "budget": "60s",
+        "checkpoint": "/weights.pt", "image_size": 512,
+    }  # fmt: skip

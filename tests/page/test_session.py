@@ -12,10 +12,10 @@ from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
-from samtune.page.answering import iou_with, object_meant
 from samtune.page.images import open_images
+from samtune.page.prelabels import Prelabels
 from samtune.page.session import Session
-from samtune.page.suggesting import Prelabels
+from samtune.page.truth import iou_with, object_meant
 from samtune.page.turns import Turns
 from samtune.types import Prompt
 from tests.conftest import write_discs
@@ -285,7 +285,7 @@ def test_what_was_trained_on_is_never_held_out(open_it, square):
     row = {
         "number": 1, "run": "r", "model": "nano", "is_used": True, "sentence": "", "seconds": 1.0,
         "trained_on": ["p0"], "held_out": ["p1"], "present": {"miou": 0.5, "ci95": None},
-        "new": {"miou": 0.6, "ci95": [0.5, 0.7]},
+        "new": {"miou": 0.6, "ci95": [0.5, 0.7]}, "start": {"model": "nano"},
     }  # fmt: skip
     (session.out / "rounds.json").write_text(json.dumps([row]))
     session = open_it()
@@ -475,6 +475,20 @@ def test_a_base_model_has_no_other_to_be_compared_with(tuned, pictures, tmp_path
     session.click(0, 10, 10)
     with pytest.raises(UserError, match="no strengths"):
         session.answer(0, strength=0.5)
+
+
+def test_what_takes_long_waits_until_nobody_has_asked_for_a_while(open_it):
+    session = open_it()
+    before = session.seconds_idle
+    while session.work_ahead(with_doubts=False):
+        pass
+    # what is made ahead is nobody's question
+    between = session.seconds_idle
+    assert between > before
+    session.click(0, 40, 30)
+    session.answer(0)
+    assert session.seconds_idle < between
+    assert {work.doubt for work in session.works} == {None}
 
 
 def test_questions_go_before_what_is_made_ahead():

@@ -1,7 +1,7 @@
 import pytest
 
 from samtune.errors import UserError
-from samtune.page.state import Click, History, State
+from samtune.page.state import Accepted, Click, History, State
 
 
 def test_the_prompt_is_all_clicks_and_the_box():
@@ -44,9 +44,10 @@ def test_undo_and_redo_go_through_every_state():
 
 def test_objects_are_numbered_replaced_named_and_removed():
     rle = {"size": [2, 2], "counts": "04"}
-    state = State().accepted(rle, "a", "tuned", 0.5).accepted(rle, "b", "base", 0.4)
+    first, second = Accepted(1, "a", rle, "tuned", 0.5), Accepted(2, "b", rle, "base", 0.4)
+    state = State().accepted(first).accepted(second)
     assert [(each.number, each.name) for each in state.objects] == [(1, "a"), (2, "b")]
-    again = state.editing(1).accepted(rle, "c", "hand", None)
+    again = state.editing(1).accepted(Accepted(1, "c", rle, "hand"))
     assert [(each.number, each.name, each.by) for each in again.objects] == [
         (1, "c", "hand"), (2, "b", "base"),
     ]  # fmt: skip
@@ -60,5 +61,6 @@ def test_the_number_of_objects_changes_with_them_alone():
     history = History()
     history.change(history.state.clicked(Click(1, 1)))
     assert history.objects_number == 0
-    history.change(history.state.accepted({"size": [1, 1], "counts": "01"}, "a", "hand", None))
+    made = Accepted(1, "a", {"size": [1, 1], "counts": "01"}, "hand")
+    history.change(history.state.accepted(made))
     assert history.objects_number == 2

@@ -204,7 +204,7 @@ class TestErrors:
             ({"points": [["x", "y"]]}, "points are"),
             ({"points": "here"}, "points are"),
             ({"points": [[1, 2], [3]]}, "points are"),
-            ({"points": [[1, 2], [3, 4]], "labels": [1]}, "2 points, but 1 labels"),
+            ({"points": [[1, 2], [3, 4]], "labels": [1]}, "2 points, but 1 label"),
             ({"points": [[1, 2]], "labels": ["inside"]}, "points are"),
             ({"points": [[1, 2]], "labels": [2]}, "entry 1"),
             ({"points": [[1, 2]], "labels": [-1]}, "entry 1"),

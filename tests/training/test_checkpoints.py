@@ -90,4 +90,4 @@ def test_a_whole_state_that_does_not_fit_is_a_line(lora_run, tmp_path, capsys):
     content = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     torch.save(content | {"loops": {"fit_loop": 3}}, run / "checkpoints" / "last.ckpt")
     assert main(["resume", str(run), "--trainer.max_epochs", "3"]) == 2
-    assert "cannot be gone on from" in capsys.readouterr().err
+    assert "cannot be resumed from" in capsys.readouterr().err

@@ -1,14 +1,13 @@
 """A look at the data before training: what is there, and what would spoil the result."""
 
 import itertools
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from samtune.bars import bar
+from samtune.bars import limited_bar
 from samtune.data.checks.findings import (
     Finding,
     Level,
@@ -16,8 +15,10 @@ from samtune.data.checks.findings import (
     facts_of,
     findings_of_alignment,
     findings_of_numbers,
+    findings_of_sizes,
     findings_of_splits,
 )
+from samtune.data.checks.grouping import find_untied
 from samtune.data.checks.leaks import find_leaks, find_torn_groups
 from samtune.data.checks.look import Seen, look_at
 from samtune.data.geo.shared_ground import find_meeting
@@ -25,6 +26,7 @@ from samtune.data.settings import OnError
 from samtune.data.source import Source, notes_of
 from samtune.data.splits import SPLITS
 from samtune.errors import UserError
+from samtune.wording import counted
 
 # Of images that cannot be read, so many are named.
 _SHOWN = 3
@@ -43,9 +45,24 @@ class CheckResult:
         levels = {finding.level for finding in self.findings}
         return "errors" if "error" in levels else "warnings" if levels else "ok"
 
+    @property
+    def sentence(self) -> str:
+        """What follows for a training."""
+        levels = [finding.level for finding in self.findings]
+        errors, warnings = levels.count("error"), len(levels) - levels.count("error")
+        more = f"; {counted(warnings, 'warning')} beside" if warnings else ""
+        if errors:
+            return f"{counted(errors, 'error')} to put right before training{more}"
+        if warnings:
+            return (
+                f"{counted(warnings, 'warning')}: you can train, but read what may spoil the result"
+            )
+        return "nothing was found that would spoil a training"
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "verdict": self.verdict,
+            "sentence": self.sentence,
             "splits": {split: asdict(facts) for split, facts in self.splits.items()},
             "findings": [asdict(finding) for finding in self.findings],
         }
@@ -77,28 +94,29 @@ def check(
     unreadable: list[str] = []
     findings = [Finding("warning", note) for note in notes_of(sources.values())]
     for split, source in sources.items():
-        cut = 0 if source.is_tiled else tile
-        started = time.monotonic()
-        for index in bar(_chosen(source, most), f"check {split}", "image"):
-            if seconds and time.monotonic() - started > seconds:
-                break
+        for index in limited_bar(_chosen(source, most), f"check {split}", "image", seconds):
             try:
-                seen.append(look_at(split, source, index, input_side, min_area, cut))
+                seen.append(look_at(split, source, index, min_area))
             except UserError as error:
                 unreadable.append(str(error))
     findings += _of_unreadable(unreadable, on_error)
+    # windows of a scene are no larger than its tiles
     facts = {
-        split: facts_of([i for i in seen if i.split == split], len(sources.get(split, ())))
+        split: facts_of(
+            [i for i in seen if i.split == split], len(sources.get(split, ())), input_side, tile
+        )
         for split in SPLITS
     }
     groups = {s: [r.group or r.image_id for r in source.records] for s, source in sources.items()}
     told = [
-        *findings_of_splits(facts, stretch, tile),
+        *findings_of_splits(facts, stretch),
+        *findings_of_sizes(seen, input_side, tile),
         *findings_of_alignment(seen),
         *findings_of_numbers(seen),
         *find_leaks(seen),
         *find_shared_ground(sources),
         *find_torn_groups(groups),
+        *find_untied(sources),
     ]
     findings += [Finding(level, text) for level, text in told]
     findings.sort(key=lambda finding: finding.level != "error")
@@ -110,7 +128,7 @@ def _of_unreadable(errors: list[str], on_error: OnError) -> list[Finding]:
     if not errors:
         return []
     told = "; ".join(errors[:_SHOWN])
-    told = f"{len(errors)} images, such as {told}" if len(errors) > _SHOWN else told
+    told = f"{counted(len(errors), 'image')}, such as {told}" if len(errors) > _SHOWN else told
     if on_error == "skip":
         return [Finding("warning", f"cannot be read, and will be left out: {told}")]
     advice = "data.on_error: skip leaves such images out"

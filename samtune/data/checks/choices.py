@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from samtune.data.augment.presets import PRESETS
+from samtune.data.checks.sizes import are_too_small, choose_tile, typical_side
 from samtune.data.checks.survey import Survey
 from samtune.data.splits import SPLITS
 from samtune.images.intensity import WINDOWS
+from samtune.windows import LEAST_TILE
+from samtune.wording import counted
 
 # (question, possible answers, what is taken without one) -> answer
 Ask = Callable[[str, list[str], str], str]
@@ -18,8 +21,6 @@ _DARK = 40.0
 _BUDGETS = {"nano": "5m", "gpu": "15m", "cpu": "2h"}
 # An object has this many separate parts on average, where each may be one of its own.
 _PARTS = 1.5
-# Side of a token of the input, and how many of them a typical object covers in a tile; the least tile
-_TOKEN, _TOKENS, _LEAST_TILE = 16, 3, 64
 # The augmentation that does no harm whatever the pictures are.
 _ANY = "light"
 # A raster with more values has numbers of objects: legends of land cover have up to some fifty classes.
@@ -104,7 +105,8 @@ def _meaning_in_scenes(found: Survey, ask: Ask) -> str:
     if found.values > _MOST_CLASSES:
         return "instances"
     question = (
-        f"The label rasters hold {found.values} values, each in {found.num_components:.1f} separate "
+        f"The label rasters hold {counted(found.values, 'value')}, each in "
+        f"{found.num_components:.1f} separate "
         "parts of a window on average: is a value a class or one object?"
     )
     answer = ask(question, ["class", "object"], "class" if is_parted else "object")
@@ -118,7 +120,9 @@ def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     is_unnamed = not found.are_bands_told
     if stored.num_channels > 3 and (found.format != "geo" or is_unnamed):
         answers = ["0,1,2", "2,1,0"]
-        question = f"{stored.num_channels} bands: which are red, green, blue (counted from 0)?"
+        question = (
+            f"{counted(stored.num_channels, 'band')}: which are red, green, blue (counted from 0)?"
+        )
         bands = [int(part) for part in ask(question, answers, answers[0]).split(",")]
         yield Choice("data.bands", bands, "red, green, blue among the bands")
     elif is_unnamed:
@@ -146,34 +150,30 @@ def _window(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
 
 
 def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
-    longest = max(max(image.hw) for image in found.seen)
-    areas = [area for image in found.seen for area in image.areas]
-    if found.format == "geo" or not areas:
+    if found.format == "geo" or not (tile := choose_tile(found.seen, side)):
         return
-    # the diameter of a disc of that area
-    typical = float(np.median(np.sqrt(np.array(areas) * 4 / np.pi)))
-    tile = max(_LEAST_TILE, 16 * round(typical * side / _TOKEN / _TOKENS / 16))
-    if tile <= longest / 2:
-        reason = (
-            f"objects are about {typical:.0f} pixels across: {_TOKENS} tokens of the input then"
-        )
-        yield Choice("data.tile", tile, reason)
-        if tile <= 64:  # the usual overlap
-            yield Choice("data.tile_overlap", tile // 4, "of neighbouring tiles, pixels")
+    typical = typical_side([area for image in found.seen for area in image.areas])
+    seen = typical * side / tile
+    reason = f"objects are about {typical:.0f} pixels across, {seen:.0f} at the model's input then"
+    yield Choice("data.tile", tile, reason)
+    if tile <= 64:  # the usual overlap
+        yield Choice("data.tile_overlap", tile // 4, "of neighbouring tiles, pixels")
 
 
 def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
-    if found.is_split:
+    tie = found.grouping
+    if tie.is_split:
         yield from _groups_of_splits(found, ask)
-    elif found.group_column:
-        are_few = found.num_groups < len(SPLITS)
+    elif tie.column:
+        are_few = tie.num_groups < len(SPLITS)
         reason = "what belongs together stays in one split"
         if are_few:
             reason = (
-                f"if nothing of it may lie in two splits; {found.num_groups} values make no three"
+                "if nothing of it may lie in two splits; "
+                f"{counted(tie.num_groups, 'value makes', 'values make')} no three"
             )
-        yield Choice("data.group_column", found.group_column, reason, are_few)
-    elif found.group_regex:
+        yield Choice("data.group_column", tie.column, reason, are_few)
+    elif tie.regex:
         question = (
             "File names seem to say which images belong together (one patient, slide or video): "
             f"{found.seen[0].image_id}. Keep such images in one split?"
@@ -181,19 +181,20 @@ def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
         if ask(question, ["yes", "no"], "yes") == "yes":
             yield Choice(
                 "data.group_regex",
-                found.group_regex,
+                tie.regex,
                 "images that share this stay together",
             )
 
 
 def _groups_of_splits(found: Survey, ask: Ask) -> Iterator[Choice]:
     """Where splits are named, groups say what counts as independent: wrong ones do harm, too."""
-    if found.is_grouped or not (found.group_column or found.group_regex):
+    tie = found.grouping
+    if tie.is_grouped or not (tie.column or tie.regex):
         return
-    name, value = "data.group_regex", found.group_regex
+    name, value = "data.group_regex", tie.regex
     what = f"names such as {found.seen[0].image_id}"
-    if found.group_column:
-        name, value = "data.group_column", found.group_column
+    if tie.column:
+        name, value = "data.group_column", tie.column
         what = f"the manifest's column {value}"
     question = (
         f"Can {what} say which images are of one patient, slide or video, so that evaluate must not "
@@ -220,18 +221,37 @@ def _augment(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     yield Choice("data.augment", preset, reason)
 
 
-def choose_tile(found: Survey, side: int) -> int:
-    """Side of a scene's windows: the model's input, less where the scene would give too few."""
+def choose_scene_tile(found: Survey, side: int) -> int:
+    """Side of a scene's windows: the model's input, less where the scene would give too few.
+
+    Finer still where too many objects would be too small.
+    """
     longest = max(max(image.hw) for image in found.seen)
     is_small = len(found.sizes) < len(SPLITS) or sum(found.sizes.values()) < _FEW_WINDOWS
-    return max(64, longest // 4) if is_small else min(max(side, 256), 1024)
+    tile = max(LEAST_TILE, longest // 4) if is_small else min(max(side, 256), 1024)
+    if are_too_small(found.seen, side, tile):
+        return min(tile, choose_tile(found.seen, side) or tile)
+    return tile
 
 
 # What suits `nano` alone
 OF_NANO = [
     Choice("model.optim.lr", 1e-3, "a small model learns faster"),
+    Choice("model.lora.rank", 32, "and has room to learn yours beside what it knows"),
+    Choice("model.lora.alpha", 64, "twice the rank"),
+    Choice("model.lora.targets", "all", "layers of the encoder"),
     Choice("data.target_side", 64, "nano's own grid of masks"),
 ]
+
+
+def model_of_nano() -> dict[str, dict[str, Any]]:
+    """The settings of the model among `OF_NANO`, as `fit` takes them."""
+    found: dict[str, dict[str, Any]] = {}
+    for choice in OF_NANO:
+        section, _, name = choice.name.removeprefix("model.").partition(".")
+        if choice.name.startswith("model."):
+            found.setdefault(section, {})[name] = choice.value
+    return found
 
 
 def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
@@ -252,4 +272,6 @@ def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     if fills and (fill := float(np.median(fills))) < _THIN:
         reason = f"objects fill {fill:.0%} of their boxes: lines come out empty with a plain loss"
         choices.append(Choice("model.loss.pixel_loss", "balanced_bce", reason))
+        held = "which teaches much, so that what the base could do is held more"
+        choices.append(Choice("model.loss.general", 2.0, held))
     return choices

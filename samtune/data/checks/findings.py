@@ -8,7 +8,9 @@ from typing import Literal
 import numpy as np
 
 from samtune.data.checks.alignment import find_common_step
-from samtune.data.checks.look import SMALLEST_SIDE, Seen, are_numbered
+from samtune.data.checks.look import Seen, are_numbered
+from samtune.data.checks.sizes import num_too_small, tell_too_small
+from samtune.wording import counted
 
 Level = Literal["error", "warning"]
 _DARK = 40.0
@@ -29,6 +31,8 @@ class SplitFacts:
 
     Objects below `data.min_area` are counted as left out, and in nothing else.
 
+    `num_too_small` are so at the model's input, in the tiles that are set.
+
     `values` are channels, dtype and range of the files, with how many images have them; quantiles
     are the smallest, the quartiles and the largest.
     """
@@ -39,6 +43,7 @@ class SplitFacts:
     num_without_objects: int = 0
     num_flat: int = 0
     num_not_finite: int = 0
+    num_with_empty_band: int = 0
     num_left_out: int = 0
     num_too_small: int = 0
     num_touching: int = 0
@@ -51,8 +56,15 @@ class SplitFacts:
     mean_brightness: float = 0.0
 
 
-def facts_of(seen: list[Seen], num_images: int) -> SplitFacts:
-    """Sum up the images of one split that were looked at."""
+def facts_of(seen: list[Seen], num_images: int, input_side: int, tile: int = 0) -> SplitFacts:
+    """Sum up the images of one split that were looked at.
+
+    Args:
+        seen: these.
+        num_images: of the split.
+        input_side: of the model's square input, pixels.
+        tile: side of the tiles that images are cut into; 0 for none.
+    """
     areas = [area for image in seen for area in image.areas]
     counts = [len(image.areas) for image in seen]
     return SplitFacts(
@@ -62,8 +74,9 @@ def facts_of(seen: list[Seen], num_images: int) -> SplitFacts:
         num_without_objects=sum(count == 0 for count in counts),
         num_flat=sum(image.is_flat and image.stored.is_finite for image in seen),
         num_not_finite=sum(not image.stored.is_finite for image in seen),
+        num_with_empty_band=sum(i.stored.is_finite and i.stored.has_empty_band for i in seen),
         num_left_out=sum(image.num_left_out for image in seen),
-        num_too_small=sum(image.num_too_small for image in seen),
+        num_too_small=num_too_small(seen, input_side, tile),
         num_touching=sum(image.num_touching for image in seen),
         num_interpolated=sum(image.is_interpolated for image in seen),
         classes=_counted([name for image in seen for name in image.classes]),
@@ -102,16 +115,14 @@ _NO_IMAGES = {
 }
 
 
-def findings_of_splits(
-    facts: dict[str, SplitFacts], stretch: str, tile: int
-) -> Iterator[tuple[Level, str]]:
+def findings_of_splits(facts: dict[str, SplitFacts], stretch: str) -> Iterator[tuple[Level, str]]:
     """What the splits tell, each alone and next to the training images."""
     for split, its in facts.items():
         if not its.num_images:
             level: Level = "warning" if split == "test" else "error"
             yield level, f"{split} has no images: {_NO_IMAGES[split]}"
             continue
-        yield from _findings_of(split, its, stretch, tile)
+        yield from _findings_of(split, its, stretch)
         if new := sorted(set(its.classes) - set(facts["train"].classes)):
             yield "warning", f"{split} has classes that train lacks: {', '.join(new[:_SHOWN])}"
     kinds = {kind.split(",")[0] for its in facts.values() for kind in its.values}
@@ -123,9 +134,7 @@ def findings_of_splits(
         )
 
 
-def _findings_of(
-    split: str, its: SplitFacts, stretch: str, tile: int
-) -> Iterator[tuple[Level, str]]:
+def _findings_of(split: str, its: SplitFacts, stretch: str) -> Iterator[tuple[Level, str]]:
     """What one split with images tells alone."""
     every = its.num_objects + its.num_left_out
     if its.num_looked_at and not its.num_objects:
@@ -133,12 +142,13 @@ def _findings_of(
         why = few if every else "its masks are empty"
         yield "error", f"{split} has no objects: {why}"
     elif its.num_without_objects > its.num_looked_at / 5:
-        number = f"{its.num_without_objects} of {its.num_looked_at}"
-        yield "warning", f"{number} images of {split} have no object: nothing is learned from them"
+        number = f"{its.num_without_objects} of {counted(its.num_looked_at, 'image')}"
+        yield "warning", f"{number} of {split} without an object: nothing is learned there"
     if its.num_interpolated:
         yield (
             "warning",
-            f"{its.num_interpolated} masks of {split} hold grey levels along their outlines, as after "
+            f"{counted(its.num_interpolated, 'mask')} of {split} with grey levels along "
+            "their outlines, as after "
             "resizing or JPEG, and each would be an object: set data.labels binary, or write them anew",
         )
     elif its.num_left_out > every / 100 and its.num_objects:
@@ -149,20 +159,31 @@ def _findings_of(
             "image_size, to see them well)",
         )
     if its.num_flat:
-        yield "warning", f"{its.num_flat} images of {split} are of one colour: nothing is in them"
-    if its.num_not_finite:
-        number = f"{its.num_not_finite} images of {split}"
-        yield "warning", f"{number} hold nothing but NaN or infinity, and are seen as black"
-    if its.num_too_small > its.num_objects / 10:
-        advice = "a smaller data.tile" if tile else "data.tile, or a larger image_size"
         yield (
             "warning",
-            f"{its.num_too_small} of {its.num_objects} objects of {split} are narrower than "
-            f"{SMALLEST_SIDE:g} pixels at the model's input, too small to be seen: set {advice}",
+            f"{counted(its.num_flat, 'image')} of {split} of one colour alone: nothing can "
+            "be seen in it",
+        )
+    if its.num_not_finite:
+        number = f"{counted(its.num_not_finite, 'image')} of {split}"
+        yield "warning", f"{number} with nothing but NaN or infinity, seen as black"
+    if its.num_with_empty_band:
+        yield (
+            "warning",
+            f"{counted(its.num_with_empty_band, 'image')} of {split} with a band of nothing but NaN or "
+            "infinity, which is seen as black: leave it out of data.bands",
         )
     if its.num_looked_at and its.mean_brightness < _DARK and stretch == "none":
         brightness = f"mean {its.mean_brightness:.0f} of 255"
         yield "warning", f"the images of {split} are dark ({brightness}): set data.stretch auto"
+
+
+def findings_of_sizes(seen: list[Seen], input_side: int, tile: int) -> Iterator[tuple[Level, str]]:
+    """Objects of each split that are too small to be seen."""
+    for split in dict.fromkeys(image.split for image in seen):
+        its = [image for image in seen if image.split == split]
+        for text in tell_too_small(split, its, input_side, tile):
+            yield "warning", text
 
 
 def findings_of_alignment(seen: list[Seen]) -> Iterator[tuple[Level, str]]:

@@ -9,13 +9,19 @@ from numpy.typing import NDArray
 
 from samtune.data.checks.findings import Level
 from samtune.data.checks.look import Seen
+from samtune.types import FloatArray
+from samtune.wording import counted
 
 # Bits of 64 in which the fingerprints of near-duplicates differ at most.
-_MOST_BITS = 2
+_MOST_BITS = 3
 # Correlation of the thumbnails of near-duplicates at least.
 _LEAST_LIKENESS = 0.97
 # And of their details, where both have some.
 _LEAST_DETAILS_LIKENESS = 0.85
+# That of what is left of their details without what all images have in common, unless they are nearly
+# equal as they are; of fewer images that cannot be told.
+_LEAST_REST_LIKENESS, _EQUAL = 0.6, 0.95
+_LEAST_IMAGES = 16
 # Of slices that all look alike there would be millions.
 _MOST_PAIRS = 1000
 # Images that are compared with all others at once.
@@ -30,11 +36,12 @@ def find_leaks(seen: list[Seen]) -> Iterator[tuple[Level, str]]:
     if across:
         yield (
             "error",
-            f"{len(across)} images lie in two splits, such as {_named(across[0])}: results on them are "
+            f"{counted(len(across), 'image lies', 'images lie')} in two splits, such as "
+            f"{_named(across[0])}: results on them are "
             "worth nothing",
         )
     if within:
-        number = f"{len(within)} images are there twice within a split"
+        number = f"{counted(len(within), 'image is', 'images are')} there twice within a split"
         yield "warning", f"{number}, such as {_named(within[0])}"
     yield from _near_findings(seen)
 
@@ -60,7 +67,7 @@ def find_torn_groups(groups: dict[str, list[str]]) -> Iterator[tuple[Level, str]
         for name in names:
             splits[name].add(split)
     if torn := sorted(group for group, its in splits.items() if len(its) > 1):
-        number = f"{len(torn)} groups lie in two splits"
+        number = f"{counted(len(torn), 'group lies', 'groups lie')} in two splits"
         yield "error", f"{number}, such as {torn[0]}: what belongs together must stay together"
 
 
@@ -74,7 +81,7 @@ def _pairs(seen: list[Seen]) -> list[tuple[Seen, Seen]]:
 def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
     """Pairs whose fingerprints differ in few bits and whose thumbnails and details are alike.
 
-    One of three parts of such fingerprints is the same. Pairs are of two splits, or else of one
+    One of four parts of such fingerprints is the same. Pairs are of two splits, or else of one
     split and of two groups: slices of one volume, frames of one video are alike by nature.
     """
     kept = [image for image in seen if image.fingerprint is not None]
@@ -88,6 +95,7 @@ def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
     thumbnails = np.stack([image.thumbnail for image in kept])
     details = np.stack([image.details for image in kept])
     has_details = np.asarray(details.any(axis=1))
+    rests = _without_common(details, has_details)
     found: set[tuple[int, int]] = set()
     for members in _same_parts(prints):
         for start in range(0, len(members) - 1, _BLOCK):
@@ -102,7 +110,10 @@ def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
             if is_wanted.any():  # nor have pictures of one kind like details
                 both = has_details[ones, None] & has_details[others]
                 parts = details[ones].astype(np.float32), details[others].astype(np.float32)
-                is_wanted &= ~both | (parts[0] @ parts[1].T >= _LEAST_DETAILS_LIKENESS)
+                likeness = parts[0] @ parts[1].T
+                is_wanted &= ~both | (likeness >= _LEAST_DETAILS_LIKENESS)
+                rest = rests[ones].astype(np.float32) @ rests[others].astype(np.float32).T
+                is_wanted &= ~both | (likeness >= _EQUAL) | (rest >= _LEAST_REST_LIKENESS)
             for row, column in np.argwhere(np.triu(is_wanted, 1)):
                 pair = (int(ones[row]), int(others[column]))
                 one, other = kept[pair[0]], kept[pair[1]]
@@ -111,10 +122,19 @@ def _near(seen: list[Seen], is_across: bool) -> Iterator[tuple[Seen, Seen]]:
                     yield one, other
 
 
+def _without_common(details: FloatArray, has_details: NDArray[np.bool_]) -> FloatArray:
+    """(N, D) details without what all images have in common (the edge of a disc, say), of length 1."""
+    if np.count_nonzero(has_details) < _LEAST_IMAGES:
+        return details
+    rests = details - details[has_details].mean(axis=0, dtype=np.float32)
+    lengths = np.linalg.norm(rests, axis=1, keepdims=True)
+    return np.asarray(rests / np.maximum(lengths, 1e-3), np.float16)
+
+
 def _same_parts(prints: NDArray[np.uint64]) -> Iterator[NDArray[np.intp]]:
-    """Places of fingerprints that have a third of their bits in common."""
-    for part in range(3):
-        bits = (prints >> np.uint64(22 * part)) & np.uint64(2**22 - 1)
+    """Places of fingerprints that have a quarter of their bits in common."""
+    for part in range(_MOST_BITS + 1):
+        bits = (prints >> np.uint64(16 * part)) & np.uint64(2**16 - 1)
         order = np.argsort(bits, kind="stable")
         yield from np.split(order, np.flatnonzero(np.diff(bits[order])) + 1)
 

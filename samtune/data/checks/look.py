@@ -13,9 +13,6 @@ from samtune.data.objects import ObjectPlace, find_objects
 from samtune.data.source import Source
 from samtune.types import FloatArray, ImageArray, LabelArray, Sample
 
-# An object whose sides are shorter than this at the model's input covers less than two cells of its
-# masks (S / 4) each way.
-SMALLEST_SIDE = 8.0
 # A picture whose values lie this close together has nothing in it.
 _FLAT = 2
 # A mask with fewer grey levels may as well hold classes or objects.
@@ -28,18 +25,20 @@ _LEAST_DETAIL = 1.0
 
 @dataclass(frozen=True)
 class Stored:
-    """Values of an image as its file has them; it may have none but NaN and infinity."""
+    """Values of an image as its file has them; all of them, or of a band, may be NaN and infinity."""
 
     num_channels: int
     dtype: str
     lowest: float
     highest: float
     is_finite: bool = True
+    has_empty_band: bool = False
 
 
 @dataclass
 class Seen:
-    """One image as it was looked at. Areas are pixels of the original image, fills shares of boxes.
+    """One image as it was looked at. Areas are pixels of the original image, sides those of the
+    shorter way across an object, fills shares of boxes.
 
     `num_left_out` are objects below `data.min_area`, of which nothing else is noted.
     """
@@ -53,9 +52,9 @@ class Seen:
     details: FloatArray
     hw: tuple[int, int]
     areas: list[int]
+    sides: list[int]
     fills: list[float]
     num_left_out: int
-    num_too_small: int
     num_touching: int
     classes: list[str]
     brightness: float
@@ -66,16 +65,12 @@ class Seen:
     is_in_order: bool = False
 
 
-def look_at(
-    split: str, source: Source, index: int, input_side: int, min_area: int, tile: int
-) -> Seen:
+def look_at(split: str, source: Source, index: int, min_area: int) -> Seen:
     """Read one image and note what `Seen` holds.
 
     Args:
         split, source, index: which image.
-        input_side: of the model's square input, pixels.
         min_area: smaller objects are left out, pixels.
-        tile: side of the tiles that images are cut into; 0 for none.
 
     Raises:
         UserError: the image or its objects cannot be read.
@@ -94,9 +89,9 @@ def look_at(
         details=details(sample.image),
         hw=hw,
         areas=[place.area for place in places],
+        sides=[min(_sides(place)) for place in places],
         fills=[_fill(place) for place in places],
         num_left_out=len(everything) - len(places),
-        num_too_small=_num_too_small(places, hw, input_side, tile),
         num_touching=_num_touching(sample, places),
         classes=[sample.classes.get(place.object_id, "") for place in places],
         brightness=float(sample.image.mean()),
@@ -110,15 +105,23 @@ def look_at(
 
 def _fill(place: ObjectPlace) -> float:
     """Share of its box that an object covers."""
-    height, width = (part.stop - part.start for part in (place.rows, place.columns))
+    height, width = _sides(place)
     return float(place.area / max(1, height * width))
+
+
+def _sides(place: ObjectPlace) -> tuple[int, int]:
+    """Height and width of an object's box, pixels."""
+    return place.rows.stop - place.rows.start, place.columns.stop - place.columns.start
 
 
 def _stored(source: Source, index: int) -> Stored:
     values = source.stored(index)
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return Stored(values.shape[2], str(values.dtype), low, high, finite.size > 0)
+    is_there = np.isfinite(values).any(axis=(0, 1))
+    return Stored(
+        values.shape[2], str(values.dtype), low, high, bool(is_there.any()), not is_there.all()
+    )
 
 
 def is_interpolated(labels: LabelArray) -> bool:
@@ -169,16 +172,6 @@ def _is_in_order(labels: LabelArray, places: list[ObjectPlace]) -> bool:
             return False
         firsts.append((place.rows.start, place.columns.start + int(mask[0].argmax())))
     return firsts == sorted(firsts)
-
-
-def _num_too_small(
-    places: list[ObjectPlace], hw: tuple[int, int], input_side: int, tile: int
-) -> int:
-    scale = input_side / (tile if 0 < tile < max(hw) else max(hw))
-    sides = [
-        min(p.rows.stop - p.rows.start, p.columns.stop - p.columns.start) * scale for p in places
-    ]
-    return sum(side < SMALLEST_SIDE for side in sides)
 
 
 def _num_touching(sample: Sample, places: list[ObjectPlace]) -> int:

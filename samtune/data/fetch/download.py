@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 from samtune.bars import bar, byte_bar
 from samtune.data.fetch.recipe import Archive
 from samtune.data.fetch.wheels import download_wheel
-from samtune.errors import UserError, first_line
+from samtune.errors import UserError, first_line, require_room
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0  # seconds without a byte
@@ -116,6 +116,7 @@ def download(url: str, target: Path, is_shown: bool = True) -> None:
             return _rename(part, version, target) if part.exists() else download(url, target)
         raise UserError(_refused(url, error)) from error
     except (URLError, HTTPException, OSError) as error:
+        require_room(error)
         raise UserError(f"{url} could not be fetched ({_reason(error)}): try again later; what has "
                         "come is kept, or use --archives with your own copy") from error  # fmt: skip
     if total is not None and part.stat().st_size != total:

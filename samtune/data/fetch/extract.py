@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from samtune.bars import bar
-from samtune.errors import UserError
+from samtune.errors import UserError, require_room
 
 # An archive of images grows little; one that grows more than this is made to fill the disk.
 _GROWTH = 100
@@ -73,6 +73,7 @@ def extract(
     except UserError:
         raise
     except _DAMAGED as error:
+        require_room(error)  # the archive may be sound
         reason = str(error) or type(error).__name__
         raise UserError(
             f"{archive} cannot be unpacked ({reason}): delete it and fetch it again"

@@ -11,7 +11,9 @@ import msgspec
 
 from samtune.errors import UserError
 
-Kind = Literal["binary", "classes", "colours", "objects", "volumes", "geo", "nuclei", "brain"]
+Kind = Literal[
+    "binary", "classes", "colours", "objects", "volumes", "geo", "nuclei", "brain", "brain_pairs"
+]
 
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,7 +16,13 @@ from samtune.images.intensity import to_uint8
 BANDS = {"train": (0, 272), "val": (304, 384), "test": (416, 512)}
 TILE, STEP = 128, 96
 # Slabs of the brain from bottom to top, in slices of 1 mm, with 8 mm between them.
-SLABS = {"train": (20, 100), "val": (108, 124), "test": (132, 160)}
+SLABS = {"train": [(20, 100)], "val": [(108, 124)], "test": [(132, 160)]}
+# Thin ones: pairs of slices with 2 mm or more between them, and 6 mm between the splits.
+PAIRS = {
+    "train": [(z, z + 2) for z in range(20, 66, 4)],
+    "val": [(z, z + 2) for z in range(72, 90, 4)],
+    "test": [(z, z + 2) for z in range(96, 147, 5)],
+}
 
 
 def nuclei(folders: list[Path], out: Path) -> dict[str, int]:
@@ -49,9 +55,29 @@ def _starts(first: int, end: int) -> list[int]:
 
 
 def brain(folders: list[Path], out: Path) -> dict[str, int]:
-    """nilearn's MNI template as three slabs; more likely than not (above 127 of 255) is a tissue.
+    """nilearn's MNI template as three slabs; see `brain_parts`."""
+    return brain_parts(folders, out, SLABS)
 
-    Grey matter is class 1, white matter class 2.
+
+def brain_pairs(folders: list[Path], out: Path) -> dict[str, int]:
+    """The same as pairs of slices."""
+    return brain_parts(folders, out, PAIRS)
+
+
+def brain_parts(
+    folders: list[Path], out: Path, parts: dict[str, list[tuple[int, int]]]
+) -> dict[str, int]:
+    """Write axial parts of nilearn's MNI template, each a volume and a group of its own.
+
+    More likely than not (above 127 of 255) is a tissue: grey matter is class 1, white matter class 2.
+
+    Args:
+        folders: of what was fetched.
+        out: where images/, labels/ and manifest.csv go.
+        parts: of each split, first slices and the ones after the last.
+
+    Returns:
+        Slices of each split.
     """
     nibabel = require("nibabel", "medical")
     place = "nilearn/datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
@@ -63,13 +89,15 @@ def brain(folders: list[Path], out: Path) -> dict[str, int]:
     classes[np.asarray(white.dataobj) > 127] = 2
     labels = nibabel.Nifti1Image(classes, image.affine)
     rows = ["id,split,group"]
-    for split, (bottom, top) in SLABS.items():
-        for kind, volume in (("images", image), ("labels", labels)):
-            (out / kind).mkdir(exist_ok=True)
-            nibabel.save(volume.slicer[..., bottom:top], out / kind / f"mni152_{split}.nii.gz")
-        rows.append(f"mni152_{split},{split},mni152_{split}")
+    for split, spans in parts.items():
+        for bottom, top in spans:
+            name = f"mni152_{split}" + (f"_{bottom:03d}" if len(spans) > 1 else "")
+            for kind, volume in (("images", image), ("labels", labels)):
+                (out / kind).mkdir(exist_ok=True)
+                nibabel.save(volume.slicer[..., bottom:top], out / kind / f"{name}.nii.gz")
+            rows.append(f"{name},{split},{name}")
     (out / "manifest.csv").write_text("\n".join(rows) + "\n")
-    return {split: top - bottom for split, (bottom, top) in SLABS.items()}
+    return {split: sum(top - low for low, top in spans) for split, spans in parts.items()}
 
 
 def _find(name: str, folders: list[Path]) -> Path:
@@ -79,4 +107,6 @@ def _find(name: str, folders: list[Path]) -> Path:
     raise UserError(f"there is no {name} in what was fetched or named with --archives")
 
 
-MAKERS: dict[str, Callable[[list[Path], Path], dict[str, int]]] = {"nuclei": nuclei, "brain": brain}
+MAKERS: dict[str, Callable[[list[Path], Path], dict[str, int]]] = {
+    "nuclei": nuclei, "brain": brain, "brain_pairs": brain_pairs,
+}  # fmt: skip

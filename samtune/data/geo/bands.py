@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from samtune.errors import UserError
 from samtune.types import ImageArray
+from samtune.wording import counted
 
 _COLOURS = ("red", "green", "blue")
 # Red, green and blue of Sentinel-2, and of the harmonised Landsat (HLS): "User Guide", band tables
@@ -43,7 +44,9 @@ def choose_bands(file: Any, bands: Sequence[int | str] | None, path: Path) -> tu
             raise UserError(f"{path} has no band {band}: choose from {listed}")
         chosen.append(list(known).index(found) + 1)
     if len(chosen) not in (1, 3):
-        raise UserError(f"data.bands names {len(chosen)} bands: give one (grey) or three")
+        raise UserError(
+            f"data.bands names {counted(len(chosen), 'band')}: give one (grey) or three"
+        )
     return tuple(chosen)
 
 

@@ -93,9 +93,9 @@ def open_scene(path: Path, reading: Reading) -> Scene:
             told_flat(
                 np.concatenate([p.ravel() for p in _probe(file, chosen)]), str(path), value_range
             )
-        if any(np.issubdtype(dtype, np.floating) for dtype in file.dtypes):
-            _told_empty(file, chosen, path)
         flags = {flag.name for number in chosen for flag in file.mask_flag_enums[number - 1]}
+        if "all_valid" not in flags or any(np.dtype(dtype).kind == "f" for dtype in file.dtypes):
+            _told_empty(file, chosen, path)
         return Scene(
             path, file.height, file.width, file.crs.to_wkt() if file.crs else "",
             tuple(file.transform)[:6], chosen, value_range, "all_valid" not in flags,
@@ -160,9 +160,18 @@ def _require_place(file: Any, path: Path) -> None:
 
 
 def _told_empty(file: Any, bands: tuple[int, ...], path: Path) -> None:
-    """Warn of a scene that is a hole: nothing will be found in it, and that is no answer."""
-    if not any(np.isfinite(part).any() for part in _probe(file, bands)):
-        log.warning("%s holds no values where it was looked at, only gaps, NaN or infinity", path)
+    """Warn of a scene, or a band of it, that is a hole: what is found in it is no answer."""
+    empty = [
+        number
+        for number in dict.fromkeys(bands)
+        if not any(np.isfinite(part).any() for part in _probe(file, (number,)))
+    ]
+    if empty:
+        numbers = ", ".join(str(number - 1) for number in empty)  # as `bands` counts them
+        which = "" if set(empty) == set(bands) else f"in band {numbers} "
+        log.warning(
+            "%s holds no values %swhere it was looked at, only gaps, NaN or infinity", path, which
+        )
 
 
 def _is_to_be_stretched(file: Any, bands: tuple[int, ...], stretch: Stretch) -> bool:

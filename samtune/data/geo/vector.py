@@ -16,6 +16,7 @@ from samtune.data.geo.features import column_names, find_layer_of, read_stored
 from samtune.data.geo.layers import CHUNK, COLLECTION, only_areas
 from samtune.errors import UserError, require
 from samtune.ranges import MOST
+from samtune.wording import counted
 
 
 @dataclass
@@ -83,13 +84,20 @@ def read_polygons(
         shapes[part], places[part] = _bounds_and_points(shapes[part], with_points)
     is_good = np.isfinite(places).all(1)
     if len(shapes) and not is_good.any():
-        raise UserError(f"{path} holds no polygons ({len(shapes)} features)")
-    notes = [] if is_good.all() else [f"{(~is_good).sum()} features of {path} are no polygons"]
+        raise UserError(f"{path} holds no polygons ({counted(len(shapes), 'feature')})")
+    notes = (
+        []
+        if is_good.all()
+        else [f"{counted(int((~is_good).sum()), 'feature')} of {path} with no polygon"]
+    )
     names = np.full(is_good.sum(), "", object)
     if column and stored.column is not None:
         names = class_names(stored.column[is_good], stored.dtype)
         if unnamed := int((names == "").sum()):
-            notes.append(f"{unnamed} polygons of {path} have no '{column}', and so no class")
+            notes.append(
+                f"{counted(int(unnamed), 'polygon')} of {path} without '{column}', and so "
+                "without a class"
+            )
     places = places[is_good]
     return Polygons(
         path, stored.crs, shapes[is_good], places[:, :4], places[:, 4:], names,

@@ -7,6 +7,7 @@ of its making) are those of a manifest. Only the places of annotations in the fi
 millions of objects fit in memory and are handed to worker processes cheaply.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from samtune.data.coco_annotations import (
     marked_are_objects,
     objects_among,
 )
-from samtune.data.json_index import decode_json, find_spans, read_spans
+from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
 from samtune.data.left_out import LeftOut
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings, SplitSettings
-from samtune.data.source import Record, Source
+from samtune.data.source import Joined, Record, Source
 from samtune.data.splits import split_folders, split_source, splits_in, with_groups, words_for
 from samtune.errors import UserError
 from samtune.files import is_file
@@ -129,14 +130,16 @@ class Coco(Reader):
         files = coco_files(path)
         if not files:
             raise UserError(f"{path} holds no COCO file (*.json)")
-        if list(files) == [""]:
-            return split_source(cls(files[""], settings), splits)
-        sources = {name: cls(file, settings, name) for name, file in files.items() if name}
+        rest = (file.name for file in _json_files(path) if file not in set().union(*files.values()))
         left_out = LeftOut()
-        left_out.add_all(
-            "JSON files that are called as no split are",
-            (file.name for file in _json_files(path) if file not in files.values()),
-        )
+        if "" in files:
+            left_out.add_all("JSON file", "without images and annotations", rest)
+            parts = [cls(file, settings) for file in files[""]]
+            parts[0]._notes += left_out.notes(path)
+            _require_distinct(parts)
+            return split_source(parts[0] if len(parts) == 1 else Joined(parts), splits)
+        left_out.add_all("JSON file", "named after no split", rest)
+        sources = {name: cls(file, settings, name) for name, (file,) in files.items()}
         for source in sources.values():
             source._notes += left_out.notes(path)
         if "train" not in sources:
@@ -178,16 +181,16 @@ class Coco(Reader):
         """What is left out, and how what is marked as crowds is read where no setting says it."""
         left_out = LeftOut()
         left_out.add(
-            "annotations without an outline, with a box at most (samtune prelabel makes masks for "
-            "boxes), are",
+            "annotation",
+            "without an outline, with a box at most (samtune prelabel makes masks for boxes)",
             number=num_boxes,
         )
         left_out.add(
-            "annotations of images that it does not name are", number=int((owners < 0).sum())
+            "annotation", "of images that it does not name", number=int((owners < 0).sum())
         )
         if not self._with_marked:
             left_out.add(
-                "annotations with iscrowd 1 (data.crowds objects reads them) are", number=len(marks)
+                "annotation", "with iscrowd 1 (data.crowds objects reads them)", number=len(marks)
             )
         notes = left_out.notes(self.file)
         if marks and self._with_marked and self.settings.crowds == "auto":
@@ -296,11 +299,24 @@ def _folders_in(folder: Path) -> list[Path]:
     return sorted(each for each in folder.glob("*") if each.is_dir())
 
 
-def coco_files(folder: Path) -> dict[str, Path]:
-    """COCO files of a folder by split; the key is empty for a single file without a split.
+def _require_distinct(parts: Sequence[Coco]) -> None:
+    """Refuse images that several files hold: which objects they have could not be told."""
+    files: dict[str, Path] = {}
+    for part in parts:
+        for record in part.records:
+            if (first := files.setdefault(record.image_id, part.file)) != part.file:
+                raise UserError(
+                    f"the image {record.image_id} is in {first} and in {part.file}: these are no parts "
+                    "of one data set: take one of them away, or name the file as data.path"
+                )
+
+
+def coco_files(folder: Path) -> dict[str, list[Path]]:
+    """COCO files of a folder by split, one each; or all of them under an empty key.
 
     Found are `train.json`, `annotations/instances_train2017.json` and `train/_annotations.coco.json`.
-    COCO's own files of captions, keypoints and stuff hold no instances and are passed over.
+    COCO's own files of captions, keypoints and stuff hold no instances and are passed over. Where no
+    name mentions a split, files are parts of one data set, such as the batches of a labelling tool.
 
     Raises:
         UserError: two files claim one split.
@@ -318,8 +334,20 @@ def coco_files(folder: Path) -> dict[str, Path]:
         if split:
             by_split[split] = file
     if by_split:
-        return by_split
-    return {"": files[0]} if len(files) == 1 else {}
+        return {split: [file] for split, file in by_split.items()}
+    parts = files if len(files) == 1 else [file for file in files if _has_images(file)]
+    return {"": parts} if parts else {}
+
+
+def _has_images(file: Path) -> bool:
+    """Whether a JSON file holds images and annotations; of a damaged one whoever reads it says so."""
+    try:
+        decode_json(file, _Content)
+    except msgspec.ValidationError:
+        return False
+    except UserError:
+        return first_character(file) == "{"
+    return True
 
 
 def _json_files(folder: Path) -> list[Path]:

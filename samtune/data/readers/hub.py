@@ -158,15 +158,17 @@ def _open(path: Path) -> dict[str, Any]:
 
 def _choose_columns(features: Any, path: Path) -> tuple[str, str]:
     """Names of the column of images and of that of masks."""
-    singles = [name for name, feature in features.items() if _is_image(feature)]
+    singles = [name for name, feature in features.items() if _is_image(feature, name)]
     lists = [
-        name for name, feature in features.items() if _is_image(getattr(feature, "feature", None))
+        name
+        for name, feature in features.items()
+        if _is_image(getattr(feature, "feature", None), name)
     ]
     images = _named(singles, _IMAGES)
     others = [name for name in (*singles, *lists) if name not in images[:1]]
     labels = _named(others, (*_OBJECTS, *_CLASSES)) or (others if len(others) == 1 else [])
     if not images or not labels:
-        found = ", ".join(f"{name} ({_kind(feature)})" for name, feature in features.items())
+        found = ", ".join(f"{name} ({_kind(feature, name)})" for name, feature in features.items())
         raise UserError(
             f"{path} has no columns of images and masks that can be told by name: found {found}; "
             "rename them to image and mask (or instances) with `rename_column`"
@@ -179,16 +181,21 @@ def _named(columns: list[str], names: tuple[str, ...]) -> list[str]:
     return [column for name in names for column in columns if column.lower() == name]
 
 
-def _is_image(feature: Any) -> bool:
-    """An Image, or what is left of one in parquet without the library's own description."""
+def _is_image(feature: Any, column: str) -> bool:
+    """An Image, or what is left of one in parquet without the library's own description.
+
+    That may be bytes alone, which are one by the name of their column.
+    """
     is_struct = isinstance(feature, dict) and set(feature) == {"bytes", "path"}
-    return type(feature).__name__ == "Image" or is_struct
+    is_bytes = "binary" in str(getattr(feature, "dtype", ""))
+    is_called = column.lower() in (*_IMAGES, *_OBJECTS, *_CLASSES)
+    return type(feature).__name__ == "Image" or is_struct or (is_bytes and is_called)
 
 
-def _kind(feature: Any) -> str:
-    return (
-        "Image" if _is_image(feature) else getattr(feature, "dtype", None) or type(feature).__name__
-    )
+def _kind(feature: Any, column: str) -> str:
+    if _is_image(feature, column):
+        return "Image"
+    return getattr(feature, "dtype", None) or type(feature).__name__
 
 
 def _plain_columns(rows: Any) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Label Studio's JSON export: a list of tasks, each of images with the results of its annotators.
 
-PATH/NAME.json      polygons, rectangles and ellipses (turned or not) in percent, and brush strokes
+PATH/NAME.json      polygons, rectangles and ellipses (turned or not) in percent; brush strokes, areas
+                    of the magic wand, and bitmasks
 PATH/images/...     the images under their own names; or beside the JSON
 PATH/config.xml     optional: the labelling configuration, where names do not tell which of the
                     several images of a task a result is of
@@ -9,7 +10,8 @@ Of each task the starred annotation is read (ground truth), or else the first th
 Images of one task, and its pages, belong together. What is not read, such as key points and tasks
 without an annotation, is counted.
 What else a task's `data` holds becomes columns, so that `split` or `patient` can be named there.
-Formats: https://labelstud.io/guide/export, https://labelstud.io/tags/brushlabels
+Formats: https://labelstud.io/guide/export, https://labelstud.io/tags/brushlabels,
+https://labelstud.io/tags/bitmasklabels
 """
 
 import re
@@ -28,11 +30,10 @@ from samtune.data.annotation_shapes import (
     fill,
     rotated,
 )
-from samtune.data.brush_code import decode_brush
+from samtune.data.brush_code import decode_bitmask, decode_brush
 from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
 from samtune.data.label_studio_file import (
     AREAS,
-    UNREADABLE,
     Annotation,
     Link,
     Task,
@@ -112,7 +113,7 @@ class LabelStudio(Reader):
         """The images that results are of."""
         heads = [heads_of(annotation.result) for _, annotation in chosen]
         links = [links_of(task) for task, _ in chosen]
-        names = [str(h.to_name) for its in heads for h in its if h.kind in (*AREAS, *UNREADABLE)]
+        names = [str(h.to_name) for its in heads for h in its if h.kind in AREAS]
         keys = [link.key for its in links for link in its]
         keys.sort(key=lambda key: key != "image")
         by_name = keys_of_names(names, keys, self.file) if keys else {}
@@ -132,7 +133,7 @@ class LabelStudio(Reader):
                 for head in heads[number]:
                     place = page_of(head.item_index, head.to_name, len(its))
                     if head.kind in AREAS and place not in pages:
-                        self._left_out.add("results of pages that their task lacks are", place)
+                        self._left_out.add("result", "of a page that its task lacks", place)
         return pictures
 
     def _records(self, tasks: list[Task]) -> list[Record]:
@@ -216,8 +217,6 @@ def _objects(
         kind = _type(result).removesuffix("labels")
         if not _is_of(result, picture):
             continue
-        if kind in UNREADABLE:
-            raise UserError(f"{where}, result {number} is a {kind}: expected {', '.join(AREAS)}")
         if kind in AREAS:
             names = result["value"].get(f"{kind}labels") or apart.get(result.get("id")) or [""]
             name = ", ".join(map(str, names)) if isinstance(names, list) else str(names)
@@ -248,8 +247,10 @@ def _mask(kind: str, result: dict[str, Any], hw: tuple[int, int], where: str) ->
     if result.get("image_rotation"):
         raise UserError(f"{where} was drawn on an image turned in Label Studio: turn it back there")
     try:
-        if kind == "brush":
+        if kind in ("brush", "magicwand"):
             return decode_brush(result["value"]["rle"], hw)
+        if kind == "bitmask":
+            return decode_bitmask(result["value"]["imageDataURL"], hw)
         corners = _corners(kind, result["value"], hw)
     except KeyError as error:
         raise UserError(f"{where} lacks {error}") from error

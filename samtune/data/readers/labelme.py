@@ -38,7 +38,7 @@ from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import is_file
-from samtune.images.pixels import IMAGE_SUFFIXES, EncodedImage, ImageFile, read_labels
+from samtune.images.pixels import EncodedImage, ImageFile, is_picture, read_labels
 from samtune.parsing import read_json
 from samtune.types import MaskArray
 
@@ -75,16 +75,16 @@ class Labelme(Reader):
             prefix = f"{file.parent.name}/" if file.parent != path else ""
             split, content = splits.get(file.parent, ""), read_json(file)
             for shape in content["shapes"]:
-                if isinstance(shape, dict) and (reason := _why_left_out(shape)):
-                    self._left_out.add(reason, file.name)
+                if isinstance(shape, dict) and (why := _why_left_out(shape)):
+                    self._left_out.add("shape", why, file.name)
             image = _find_image(file, str(content.get("imagePath") or ""), path) or file
             self.records.append(
                 manifest.record(f"{prefix}{file.stem}", image, split, name=file.stem)
             )
 
-        self._left_out.add_all("images without a JSON file are", self._without_json(path))
+        self._left_out.add_all("image", "without a JSON file", self._without_json(path))
         self._left_out.add_all(
-            "other JSON files, or in folders that are no splits, are", _others(path, self.files)
+            "other JSON file", "(or in a folder that is no split)", _others(path, self.files)
         )
 
     def _without_json(self, path: Path) -> Iterator[str]:
@@ -92,7 +92,7 @@ class Labelme(Reader):
         named = {record.path for record in self.records}
         for folder in sorted({each.parent for each in (*self.files, *named)}):
             for file in sorted(folder.iterdir()):
-                if file.suffix.lower() in IMAGE_SUFFIXES and file not in named:
+                if is_picture(file) and file not in named:
                     yield file.relative_to(path).as_posix()
 
     @classmethod
@@ -178,9 +178,9 @@ def _find_image(file: Path, named: str, folder: Path) -> Path | None:
 def _why_left_out(shape: dict[str, Any]) -> str:
     """Why a shape is no object; empty where it is one."""
     if _kind(shape) in _NO_AREAS:
-        return f"shapes without an area, of the kind {_kind(shape)}, are"
+        return f"without an area, of the kind {_kind(shape)},"
     label = str(shape.get("label") or "")
-    return f"shapes of the reserved label {label} are" if _RESERVED.fullmatch(label) else ""
+    return f"of the reserved label {label}" if _RESERVED.fullmatch(label) else ""
 
 
 def _kind(shape: dict[str, Any]) -> str:

@@ -49,7 +49,8 @@ class MaskFolder(Reader):
             left_out += self._add_folder(folder, split, rows)
         self._notes = list(self._compare(rows.rows, left_out))
         without = LeftOut()
-        without.add_all("masks without an image are", self._masks_alone(left_out))
+        without.add_all("mask", "without an image", self._masks_alone(left_out))
+        without.add_all("file", "among the images that is none", self._no_images())
         self._notes += without.notes(path)
 
     @classmethod
@@ -100,6 +101,13 @@ class MaskFolder(Reader):
             for file in sorted(folder.iterdir()):
                 is_mask = file.is_dir() or file.suffix.lower() in MASK_SUFFIXES
                 if is_mask and file.stem not in stems and file.name not in stems:
+                    yield file.relative_to(self.path).as_posix()
+
+    def _no_images(self) -> Iterator[str]:
+        """Files where images lie, but those that their owner does not see."""
+        for folder in sorted({record.path.parent for record in self.records}):
+            for file in sorted(folder.iterdir()):
+                if file.is_file() and not file.name.startswith(".") and not is_picture(file):
                     yield file.relative_to(self.path).as_posix()
 
     @property

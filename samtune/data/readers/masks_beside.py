@@ -22,7 +22,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES, read_labels
+from samtune.images.pixels import is_picture, picture_id, read_labels
 from samtune.parsing import read_lines
 
 # What the name of a mask has more than its image's, and what its values usually are.
@@ -81,13 +81,13 @@ class MasksBeside(Reader):
                 self.records.append(manifest.record(name, files[0], split))
                 self._masks.append(pairs[stem][0])
                 self._left_out.add_all(
-                    "second masks of an image are", (m for m, _ in pairs[stem][1:])
+                    "second mask", "of an image", (m for m, _ in pairs[stem][1:])
                 )
             elif (folder / f"{stem}{_PICKLE}").exists():
-                reason = f"images with {_PICKLE} alone (a pickle, not opened: {_SAVE_MASKS}) are"
-                self._left_out.add(reason, files[0])
+                why = f"with {_PICKLE} alone (a pickle, not opened: {_SAVE_MASKS})"
+                self._left_out.add("image", why, files[0])
             elif files[0] not in masks:
-                self._left_out.add_all("images without a mask are", files)
+                self._left_out.add_all("image", "without a mask", files)
 
     @property
     def notes(self) -> list[str]:
@@ -106,8 +106,8 @@ def _images_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Pictures of a folder, masks among them."""
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in IMAGE_SUFFIXES:
-            found.setdefault(file.stem, []).append(file)
+        if is_picture(file):
+            found.setdefault(picture_id(file), []).append(file)
     return found
 
 

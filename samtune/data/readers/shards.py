@@ -24,12 +24,19 @@ from samtune.data.coco_annotations import (
     objects_among,
 )
 from samtune.data.label_maps import LabelKind, check_size, interpret_labels
+from samtune.data.left_out import LeftOut
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES, EncodedImage, read_labels
+from samtune.images.pixels import (
+    IMAGE_SUFFIXES,
+    LONGEST_BEGINNING,
+    EncodedImage,
+    content_suffix,
+    read_labels,
+)
 from samtune.types import LabelArray
 
 # Ends of names, the longer before the shorter; of those of one image the first is its partner.
@@ -52,7 +59,8 @@ class Shards(Reader):
     """
 
     def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
-        self.settings = settings or SourceSettings()
+        self.path, self.settings = path, settings or SourceSettings()
+        self._left_out = LeftOut()
         files = [path] if path.is_file() else shard_files(path)
         if not files:
             raise UserError(f"{path} holds no shards *.tar")
@@ -62,7 +70,7 @@ class Shards(Reader):
         for file, split in zip(files, file_splits(path, files), strict=True):
             folder = "" if file.parent in (path, path.parent) else file.parent.name
             shard = f"{folder}/{file.stem}".removeprefix("/")
-            for key, parts in sorted(_index(file).items()):
+            for key, parts in sorted(self._index(file).items()):
                 image, labels = _pair(key, list(parts), file)
                 self.records.append(Record(f"{shard}/{key}", file, split))
                 self._names.append((f"{key}{image}", f"{key}{labels}"))
@@ -74,6 +82,23 @@ class Shards(Reader):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         return path.suffix.lower() == ".tar" if path.is_file() else bool(shard_files(path))
+
+    def _index(self, file: Path) -> dict[str, dict[str, _Span]]:
+        """Places of images and labels by their name and its ending."""
+        found: dict[str, dict[str, _Span]] = {}
+        for name, span in _walk(file):
+            ending = next((e for e in (*_LABELS, *IMAGE_SUFFIXES) if name.lower().endswith(e)), "")
+            if name.rpartition("/")[2].startswith("."):  # macOS adds ._NAME for each NAME
+                continue
+            if ending:
+                found.setdefault(name[: -len(ending)].removeprefix("./"), {})[ending] = span
+            elif content_suffix(_read(file, (span[0], min(span[1], LONGEST_BEGINNING)))):
+                self._left_out.add("image", "whose name does not end as images do", name)
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        return self._left_out.notes(self.path)
 
     def load(self, index: int) -> Loaded:
         settings = self.settings
@@ -96,30 +121,23 @@ class Shards(Reader):
     def _member(self, index: int, part: int) -> EncodedImage:
         """The image (0) or its labels (1)."""
         record, (start, size) = self.records[index], self._spans[index, part].tolist()
-        try:
-            with record.path.open("rb") as file:
-                file.seek(start)
-                content = file.read(size)
-        except OSError as error:
-            raise UserError(f"{record.path} cannot be read: {error}") from error
+        content = _read(record.path, (start, size))
         return EncodedImage(f"{record.path}, {self._names[index][part]}", content)
+
+
+def _read(file: Path, span: _Span) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            stream.seek(span[0])
+            return stream.read(span[1])
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
 
 
 def shard_files(folder: Path) -> list[Path]:
     """Tars of a folder, or of its folders by split."""
     places = (folder, *split_folders(folder))
     return [file for place in places for file in sorted(place.glob("*.tar")) if file.is_file()]
-
-
-def _index(file: Path) -> dict[str, dict[str, _Span]]:
-    """Places of images and labels by their name and its ending."""
-    found: dict[str, dict[str, _Span]] = {}
-    for name, span in _walk(file):
-        ending = next((e for e in (*_LABELS, *IMAGE_SUFFIXES) if name.lower().endswith(e)), "")
-        is_hidden = name.rpartition("/")[2].startswith(".")  # macOS adds ._NAME for each NAME
-        if ending and not is_hidden:
-            found.setdefault(name[: -len(ending)].removeprefix("./"), {})[ending] = span
-    return found
 
 
 def _walk(file: Path) -> Iterator[tuple[str, _Span]]:

@@ -10,6 +10,7 @@ Masks have palettes, or are coloured as palettes would show them; 255 is void, a
 Format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_called
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES, read_labels, read_pixels
+from samtune.images.pixels import is_picture, picture_id, read_labels, read_pixels
 from samtune.parsing import read_lines
 from samtune.types import ImageArray, LabelArray
 
@@ -66,7 +67,7 @@ class Voc(Reader):
         if not self._objects and not self._kinds:
             raise UserError(f"{self.path} has no masks *.png in {' or '.join(_KINDS)}")
         self._names = _read_names(self.path)
-        images = _by_id(self.path / "JPEGImages", IMAGE_SUFFIXES)
+        images = _by_id(self.path / "JPEGImages", is_picture)
         manifest = Manifest(self.path)
         self.records: list[Record] = []
         for name, split in self._listed() or [(name, "") for name in images if self._has(name)]:
@@ -76,10 +77,10 @@ class Voc(Reader):
         self._left_out = LeftOut()
         named = {record.image_id for record in self.records}
         for name in (name for name in images if name not in named):
-            reason = "are in no list" if self._has(name) else "have no mask"
-            self._left_out.add(f"images that {reason} are", name)
+            why = "in no list" if self._has(name) else "without a mask"
+            self._left_out.add("image", why, name)
         alone = sorted({*self._objects, *self._kinds} - images.keys())
-        self._left_out.add_all("masks without an image are", alone)
+        self._left_out.add_all("mask", "without an image", alone)
         if not self.records:
             raise UserError(f"no image of {self.path / 'JPEGImages'} has a mask of its name")
 
@@ -153,14 +154,18 @@ def _mask_folders(path: Path, *kinds: str) -> list[Path]:
 
 def _mask_files(path: Path, kind: str) -> dict[str, Path]:
     return {
-        k: v for folder in _mask_folders(path, kind) for k, v in _by_id(folder, (".png",)).items()
+        k: v for folder in _mask_folders(path, kind) for k, v in _by_id(folder, _is_png).items()
     }
 
 
-def _by_id(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _is_png(file: Path) -> bool:
+    return file.suffix.lower() == ".png"
+
+
+def _by_id(folder: Path, is_wanted: Callable[[Path], bool]) -> dict[str, Path]:
     """Files by their path in the folder, without suffix."""
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in suffixes)
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+    files = sorted(file for file in folder.rglob("*") if is_wanted(file))
+    return {(f.relative_to(folder).parent / picture_id(f)).as_posix(): f for f in files}
 
 
 def _read_names(path: Path) -> _Names:

@@ -7,9 +7,10 @@ PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series, at any depth
 PATH/images/ID.nii.gz     PATH/labels/ID/*.nii.gz   a file for each structure, which gives it its name
 PATH/ID_image.nii.gz      PATH/ID_label.nii.gz      the same side by side
 PATH/imagesTr/ID_0000.*   PATH/labelsTr/ID.*        nnU-Net's: ID_0001, ... are other channels, and
-                                                    dataset.json names the classes; imagesTs with
-                                                    labelsTs is the test split
-PATH/ID/ct.nii.gz         PATH/ID/segmentations/*   TotalSegmentator's: a file for each structure
+                                                    dataset.json names classes or regions; imagesTs
+                                                    with labelsTs is the test split
+PATH/ID/ct.nii.gz         PATH/ID/segmentations/*   TotalSegmentator's: a file for each structure;
+                                                    meta.csv has a row for each ID
 PATH/manifest.csv         optional: a row for each ID, with a split or group column
 
 Suffixes: .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .dcm; DICOM is known by its content, segmentations of
@@ -101,7 +102,7 @@ class Volumes(Reader):
             raise UserError(
                 f"{path} holds no volumes: expected images/ID.nii.gz with labels/ID.nii.gz"
             )
-        manifest = Manifest(path)
+        manifest = Manifest(path, self._set.table)
         names = [files.volume_id for files in self.files]
         geometries = [read_geometry(files.image) for files in self.files]
         for files, geometry in zip(self.files, geometries, strict=True):
@@ -178,7 +179,7 @@ class Volumes(Reader):
         labels = np.stack(seen).astype(np.int32)
         is_ignored = np.isin(labels, settings.ignore_values)
         labels = np.where(is_ignored, np.int32(0), labels)
-        names = self._set.class_names | volume.labels.names | dict(settings.class_names)
+        names = self._set.about.class_names | volume.labels.names | dict(settings.class_names)
         classes = {int(v): names.get(int(v), str(v)) for v in np.unique(labels) if v}
         if settings.labels == "binary":
             labels = (labels.max(axis=0, keepdims=True) > 0).astype(np.int32)
@@ -213,6 +214,8 @@ class Volumes(Reader):
 
     def _read_labels(self, number: int) -> Labels:
         files, settings = self.files[number], self.settings
-        ignored = (*settings.ignore_values, *self._set.ignored)
-        rules = LabelRules(ignored, settings.with_foreign_labels)
+        about = self._set.about
+        rules = LabelRules(
+            (*settings.ignore_values, *about.ignored), settings.with_foreign_labels, about.regions
+        )
         return read_volume_labels(files.labels, files.image, rules, self._set.structures)

@@ -24,7 +24,7 @@ from samtune.data.source import Record
 from samtune.data.splits import SPLITS, split_called
 from samtune.errors import UserError
 from samtune.files import find_file, is_file, is_folder, plain_parts
-from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.images.pixels import is_picture
 from samtune.parsing import read_lines, read_yaml
 from samtune.types import MaskArray
 
@@ -82,7 +82,8 @@ class Yolo(Reader):
         folders = sorted({file.parent for file in labels})
         found = (file for folder in folders for file in sorted(folder.glob("*.txt")))
         left_out.add_all(
-            "label files without an image are",
+            "label file",
+            "without an image",
             (file.name for file in found if file not in labels and file.name not in _NO_LABELS),
         )
         yield from left_out.notes(self.file)
@@ -163,7 +164,7 @@ def _image_files(root: Path, places: Any, file: Path, split: str) -> list[Path]:
             place = root / str(entry)[3:]  # Roboflow writes ../train/images
         if is_folder(place):
             files = sorted(place.rglob("*"))
-            found += [each for each in files if each.suffix.lower() in IMAGE_SUFFIXES]
+            found += [each for each in files if is_picture(each)]
         elif is_file(place):
             found += [_listed(line, place.parent) for line in read_lines(place)]
         elif split != "test":

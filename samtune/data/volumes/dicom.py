@@ -26,7 +26,7 @@ _ROUNDED = 1e-3
 
 
 @dataclass(frozen=True)
-class _Plane:
+class Plane:
     """Where one slice lies, in millimetres to the left, back and head.
 
     Attributes:
@@ -87,7 +87,7 @@ def _stack(datasets: list[Any], path: Path) -> tuple[Geometry, NDArray[np.intp]]
     """The geometry, and (slices, times) which of all frames, in the order of files, lies there."""
     frames = [(dataset, n) for dataset in datasets for n in range(num_frames(dataset))]
     first, is_colour = datasets[0], is_coloured(datasets[0])
-    planes = [plane for frame in frames if (plane := _plane(*frame)) is not None]
+    planes = [plane for frame in frames if (plane := frame_plane(*frame)) is not None]
     if len(datasets) == 1 and len(frames) > 1 and not planes:
         order = np.arange(len(frames))[:, None]
         affine, is_measured = _film(first)
@@ -107,7 +107,7 @@ def _stack(datasets: list[Any], path: Path) -> tuple[Geometry, NDArray[np.intp]]
     return Geometry(shape, LPS_TO_RAS @ affine, _FRAMES, is_measured, channels, is_colour), order
 
 
-def _order(planes: list[_Plane], numbers: list[int]) -> NDArray[np.intp]:
+def _order(planes: list[Plane], numbers: list[int]) -> NDArray[np.intp]:
     """(slices, times) planes along their normal, those of one place in the order of their numbers.
 
     Where places were not all taken equally often, each plane is a slice of its own.
@@ -123,7 +123,7 @@ def _order(planes: list[_Plane], numbers: list[int]) -> NDArray[np.intp]:
 
 
 def _placed(
-    planes: list[_Plane], header: Any, path: Path
+    planes: list[Plane], header: Any, path: Path
 ) -> tuple[NDArray[np.float64], tuple[bool, bool, bool]]:
     """The affine of planes in their order, in millimetres as DICOM counts; what is measured."""
     step, is_known = _step(planes, header, path)
@@ -133,7 +133,7 @@ def _placed(
     return affine, (is_known, True, True)
 
 
-def _plane(dataset: Any, frame: int) -> _Plane | None:
+def frame_plane(dataset: Any, frame: int) -> Plane | None:
     """Where a frame lies; `None` where it does not say."""
     is_film = num_frames(dataset) > 1
     names = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
@@ -142,10 +142,10 @@ def _plane(dataset: Any, frame: int) -> _Plane | None:
     if not all(values) or (is_film and values[0] is dataset.get(names[0])):
         return None
     position, directions, sizes = (np.array(value, float) for value in values)
-    return _Plane(position, directions[:3], directions[3:], sizes)
+    return Plane(position, directions[:3], directions[3:], sizes)
 
 
-def _require_parallel(planes: list[_Plane], path: Path) -> None:
+def _require_parallel(planes: list[Plane], path: Path) -> None:
     first = planes[0]
     for plane in planes:
         turned = max(
@@ -158,7 +158,7 @@ def _require_parallel(planes: list[_Plane], path: Path) -> None:
             )
 
 
-def _step(planes: list[_Plane], first: Any, path: Path) -> tuple[NDArray[np.float64], bool]:
+def _step(planes: list[Plane], first: Any, path: Path) -> tuple[NDArray[np.float64], bool]:
     """(3,) from each slice to the next one, in their order, and whether the files say how long it is.
 
     Raises:

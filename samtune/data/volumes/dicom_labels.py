@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.data.objects import stack_layers
+from samtune.data.volumes.dicom import Plane, frame_plane
 from samtune.data.volumes.placement import LPS_TO_RAS, Geometry
 from samtune.errors import UserError, require
 from samtune.images.dicom import reading_dicom
+from samtune.images.dicom_values import frame_value, num_frames
 from samtune.masks import polygons_to_mask
 from samtune.types import MaskArray
 
-# How far from a slice, in slices, the points of a contour may lie that belongs to it.
+# How far from a slice, in slices, the points of a contour may lie that belongs to it; and from a voxel,
+# in voxels, the pixels of a frame.
 _NEAR = 0.2
 _SEG, _RTSTRUCT = "SEG", "RTSTRUCT"
 # Kinds of contours with an area; those of both are combined by even and odd crossings (DICOM PS3.3,
@@ -92,27 +95,86 @@ def _region_names(dataset: Any) -> dict[int, str]:
 
 
 def _segments(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[MaskArray]]:
-    """Names of the segments by number, and their masks; fractions above one half count."""
-    if image.is_sheared:
-        raise UserError(
-            f"{dataset.filename} is DICOM SEG of an image that was taken with a tilted gantry, whose "
-            "slices are no box: give labels as NIfTI or RTSTRUCT"
-        )
+    """Names of the segments by number, and their masks; fractions above one half count.
+
+    Each frame goes where its own position says, so that slices may be shifted against each other.
+    """
     highdicom = require("highdicom", "medical")
     segmentation = highdicom.seg.Segmentation.from_dataset(dataset, copy=False)
-    stored = highdicom.VolumeGeometry(
-        LPS_TO_RAS @ image.affine, image.shape, coordinate_system="PATIENT"
-    )
-    dtype = np.uint8 if dataset.SegmentationType == "BINARY" else np.float32
+    is_map = dataset.SegmentationType == "LABELMAP"
+    frames = range(num_frames(dataset))
+    owners = [
+        None if is_map else frame_value(dataset, n, "ReferencedSegmentNumber") for n in frames
+    ]
+    most = int(dataset.get("MaximumFractionalValue") or 1)
 
     def masks() -> Iterator[MaskArray]:
-        for number in segmentation.segment_numbers:
-            volume = segmentation.get_volume(segment_numbers=[number], dtype=dtype)
-            yield volume.match_geometry(stored).array.reshape(image.shape) > 0.5
+        for number in names:
+            mask = np.zeros(image.shape, np.bool_)
+            for frame in (n for n in frames if owners[n] in (None, number)):
+                values = segmentation.get_stored_frame(frame, as_index=True)
+                is_inside = values == number if is_map else values > most / 2
+                _lay(
+                    mask,
+                    is_inside,
+                    frame_plane(dataset, frame),
+                    image,
+                    f"{dataset.filename}: frame {frame}",
+                )
+            yield mask
 
     describe = segmentation.get_segment_description
     names = {int(n): str(describe(n).segment_label) for n in segmentation.segment_numbers}
+    _require_same_distance(dataset, image)
     return names, masks()
+
+
+def _lay(
+    mask: MaskArray, frame: MaskArray, plane: Plane | None, image: Geometry, owner: str
+) -> None:
+    """Lay a frame (rows, columns) on the voxels of a mask; what is beyond them is cut off.
+
+    Raises:
+        UserError: its pixels lie between voxels, or it does not say where they lie.
+    """
+    if plane is None:
+        raise UserError(
+            f"{owner} does not say where it lies in the body: save it with its positions"
+        )
+    to_index = np.linalg.inv(LPS_TO_RAS @ image.affine)
+    steps = np.stack([plane.down * plane.sizes[0], plane.across * plane.sizes[1]])
+    exact = np.vstack(
+        [to_index[:3, :3] @ plane.position + to_index[:3, 3], steps @ to_index[:3, :3].T]
+    )
+    whole = np.rint(exact)
+    # how far the last pixel may be off, after so many steps
+    off = np.abs(exact - whole).T @ [1, *frame.shape]
+    if not (off <= _NEAR).all() or not (np.abs(whole[1:]).sum(axis=1) == 1).all():
+        raise UserError(
+            f"{owner} lies between the voxels of its image, or has pixels of another size: segments "
+            "drawn on another series cannot be read; give the series they were drawn on"
+        )
+    places = whole[0].astype(int) + np.argwhere(frame) @ whole[1:].astype(int)
+    is_there = ((places >= 0) & (places < mask.shape)).all(axis=1)
+    mask[tuple(places[is_there].T)] = True
+
+
+def _require_same_distance(dataset: Any, image: Geometry) -> None:
+    """Refuse frames that are as thick as several slices: those between would stay empty."""
+    distance = frame_value(dataset, 0, "SpacingBetweenSlices")
+    plane = frame_plane(dataset, 0)
+    if not distance or plane is None:
+        return
+    steps = LPS_TO_RAS[:3, :3] @ image.affine[:3, :3]
+    upright = np.abs(plane.normal @ steps)
+    axis = int(np.argmax(upright / np.linalg.norm(steps, axis=0)))
+    # of shifted slices some files say how far apart their middles are, others their planes
+    sizes = (upright[axis], float(np.linalg.norm(steps[:, axis])))
+    if not any(abs(float(distance) - size) <= _NEAR * size for size in sizes):
+        raise UserError(
+            f"{dataset.filename} has frames {float(distance):.4g} mm apart, its image slices "
+            f"{sizes[0]:.4g} mm: give the series that they were drawn on"
+        )
 
 
 def _regions(dataset: Any, image: Geometry) -> tuple[dict[int, str], Iterator[MaskArray]]:

@@ -6,15 +6,15 @@ Besides samtune's own two layouts these are known: nnU-Net's and the Medical Seg
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from samtune.data.volumes.dataset_json import DatasetJson, read_dataset_json
 from samtune.data.volumes.labels import structure_files
 from samtune.data.volumes.tiff_stack import STACKS, is_stack
 from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
 from samtune.errors import UserError
 from samtune.images.dicom import is_dicom
-from samtune.parsing import read_json
 
 # Folders of images and of their labels, and the split that they are of where there are several.
 _FOLDERS = (
@@ -25,7 +25,8 @@ _FOLDERS = (
 _STRUCTURES = "segmentations"
 # nnU-Net's channels: ID_0000, ID_0001, ...
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
-_IGNORED = "ignore"
+# TotalSegmentator's table of patients, with their splits and kinds of studies
+_TABLE = "meta.csv"
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ class VolumeSet:
 
     Attributes:
         files: of each.
-        class_names: of label values, as a dataset.json beside them says.
-        ignored: label values that it says are to be left out.
+        about: what a dataset.json beside them says.
         structures: names of all that have files of their own, in the order of their numbers from 1.
+        table: with a row for each, where the layout has one of its own.
     """
 
     files: list[VolumeFiles]
-    class_names: dict[int, str] = field(default_factory=dict)
-    ignored: tuple[int, ...] = ()
+    about: DatasetJson
     structures: tuple[str, ...] = ()
+    table: Path | None = None
 
 
 def find_volumes(path: Path) -> VolumeSet:
@@ -73,14 +74,15 @@ def find_volumes(path: Path) -> VolumeSet:
     Raises:
         UserError: a volume lacks its labels, or a folder of one holds several DICOM series or images.
     """
-    files = [*_beside(path), *_by_patient(path)]
+    by_patient = list(_by_patient(path))
+    files = [*_beside(path), *by_patient]
     if not files:
         images = [file for file in _volumes(path) if volume_stem(file).endswith("_image")]
         files = list(_paired(images, path, "_label"))
-    names, ignored = _class_names(path / "dataset.json")
     folders = [each.labels for each in files if _holds_structures(each.labels)]
     structures = sorted({name for folder in folders for name in structure_files(folder)})
-    return VolumeSet(files, names, ignored, tuple(structures))
+    table = path / _TABLE if by_patient and (path / _TABLE).is_file() else None
+    return VolumeSet(files, read_dataset_json(path), tuple(structures), table)
 
 
 def holds_volumes(path: Path) -> bool:
@@ -90,6 +92,12 @@ def holds_volumes(path: Path) -> bool:
             is_told = all(entry.is_dir() or is_dicom(entry) for entry in inside)
             return not is_told or bool(_label_places(path / labels, ""))
     return bool(_volumes(path)) or any(map(_holds_structures, path.glob(f"*/{_STRUCTURES}")))
+
+
+def channel_number(file: Path) -> int:
+    """Which channel a file ID_0001 holds; 0 of one that does not say."""
+    match = _CHANNEL.fullmatch(volume_stem(file))
+    return 0 if match is None else int(match[2])
 
 
 def channel_files(volume: Path) -> list[Path]:
@@ -132,7 +140,20 @@ def _paired(
             raise UserError(f"{files[0]} has no labels: expected {expected}, .nrrd, .mha or .dcm")
         if len(files) > 1 and not all(_CHANNEL.fullmatch(volume_stem(file)) for file in files):
             raise UserError(f"{files[0]} and {files[1]} share a name and so labels: rename one")
+        _require_all_channels(files)
         yield VolumeFiles(name, tuple(files), places[name], split)
+
+
+def _require_all_channels(files: list[Path]) -> None:
+    """Refuse channels with a gap: those behind it would be taken for others."""
+    matches = [_CHANNEL.fullmatch(volume_stem(file)) for file in files]
+    numbers = [int(match[2]) for match in matches if match]
+    if len(files) > 1 and numbers != list(range(len(files))):
+        lacking = next(n for n in range(len(files)) if n not in numbers)
+        raise UserError(
+            f"{files[0]} and its other channels are numbered {', '.join(f'{n:04d}' for n in numbers)}: "
+            f"channel {lacking:04d} is missing"
+        )
 
 
 def _label_places(folder: Path, ending: str) -> dict[str, Path]:
@@ -178,23 +199,6 @@ def _by_patient(path: Path) -> Iterator[VolumeFiles]:
 
 def _holds_structures(folder: Path) -> bool:
     return folder.is_dir() and bool(structure_files(folder))
-
-
-def _class_names(file: Path) -> tuple[dict[int, str], tuple[int, ...]]:
-    """Names of label values, and those to be left out, of nnU-Net's (or the Decathlon's) dataset.json.
-
-    It maps names to values, or values to names; a region of several values names none of them.
-    """
-    content = read_json(file) if file.is_file() else {}
-    labels = content.get("labels") if isinstance(content, dict) else None
-    names: dict[int, str] = {}
-    for key, value in labels.items() if isinstance(labels, dict) else ():
-        if isinstance(value, int):
-            names[value] = str(key)
-        elif key.isdigit() and isinstance(value, str):
-            names[int(key)] = value
-    ignored = tuple(value for value, name in names.items() if name.lower() == _IGNORED)
-    return {v: name for v, name in names.items() if v and v not in ignored}, ignored
 
 
 def _only_series(folder: Path) -> Path:

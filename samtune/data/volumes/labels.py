@@ -37,11 +37,14 @@ class LabelRules:
 
     Attributes:
         ignore_values: that are no object.
+        regions: values that make up an object each, numbered from 1; they may overlap. Without them a
+            value is an object.
         with_foreign: also DICOM that says it belongs to another patient, study or frame of reference.
     """
 
     ignore_values: tuple[int, ...] = ()
     with_foreign: bool = False
+    regions: tuple[tuple[int, ...], ...] = ()
 
 
 _PLAIN = LabelRules()
@@ -98,6 +101,8 @@ def read_volume_labels(
         _require_fit(path, image)
         layers, names = _whole(_single(path), path)[None], {}
     layers = _without(layers, rules.ignore_values)
+    if rules.regions:
+        layers = _in_regions(layers, rules.regions, path)
     if layers.min(initial=0) < 0 or layers.max(initial=0) >= 2**31:
         wrong = layers.min() if layers.min() < 0 else layers.max()
         raise UserError(
@@ -143,6 +148,22 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
 
 def _without(layers: NDArray[Any], ignored: Sequence[int]) -> NDArray[Any]:
     return np.where(np.isin(layers, ignored), 0, layers) if ignored else layers
+
+
+def _in_regions(layers: NDArray[Any], regions: Sequence[Sequence[int]], path: Path) -> NDArray[Any]:
+    """Regions, numbered from 1, of the values that they are made of."""
+    known = {0, *(value for region in regions for value in region)}
+    if unknown := set(np.unique(layers).tolist()) - known:
+        raise UserError(
+            f"{path} holds the value {min(unknown)}, which dataset.json has in no region: expected "
+            f"{', '.join(map(str, sorted(known)))}"
+        )
+    masks = (
+        (number, np.asarray(np.isin(layers, region).any(axis=0)))
+        for number, region in enumerate(regions, start=1)
+    )
+    shape = layers.shape[1:]
+    return stack_layers(masks, (shape[0], shape[1], shape[2]), np.min_scalar_type(len(regions)))
 
 
 def _read_structures(

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.volumes.dataset_json import channel_names
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.voxels import read_geometry, read_voxels, read_window
 from samtune.errors import UserError
-from samtune.images.intensity import find_range, require_values, to_grey
+from samtune.images.intensity import find_range, require_values, to_grey, told_holes
 from samtune.reading import Reading
 from samtune.types import ImageArray
+from samtune.wording import counted
 
 AXES = ("sagittal", "coronal", "axial")
 _AXIAL = AXES.index("axial")
@@ -91,6 +93,9 @@ def open_stack(files: Sequence[Path], reading: Reading) -> SliceStack:
     (axis,) = choose_axes(reading.axis, [geometry])
     voxels = _read_channels(files, geometry, reading)
     require_values(voxels, files[0])
+    slices = [f"{AXES[axis]} slice {number}" for number in range(voxels.shape[axis])]
+    for values, name in _channels_of(voxels, files[0]):
+        told_holes(values, axis, slices, name)
     ranges = _ranges(files[0], voxels, geometry.is_coloured, reading)
     return SliceStack(voxels, axis, ranges, geometry.spacing, reading.with_neighbours)
 
@@ -124,14 +129,18 @@ def choose_channels(files: Sequence[Path], geometry: Geometry, reading: Reading)
     count = geometry.num_channels if len(files) == 1 else len(files)
     is_coloured = geometry.is_coloured and len(files) == 1
     if bands is None and count > 1 and not is_coloured:
+        names = channel_names(path)
+        listed = ", ".join(f"{n}: {names[n]}" for n in range(count) if n in names)
         raise UserError(
-            f"{path} has {count} values a voxel (channels or times): choose with bands, [0] for the "
-            f"first, or two or three that become red, green and blue (0 to {count - 1})"
+            f"{path} has {counted(count, 'value')} a voxel (channels or times): choose with "
+            "bands, [0] for the first, or two or three that become red, green and blue "
+            f"({listed or f'0 to {count - 1}'})"
         )
     chosen = list(range(min(count, 3))) if bands is None else list(bands)
     if len(chosen) > 3 or not all(band in range(count) for band in chosen):
         raise UserError(
-            f"bands {chosen} do not fit {path}, which has {count} values a voxel: give one to three "
+            f"bands {chosen} do not fit {path}, which has {counted(count, 'value')} a "
+            "voxel: give one to three "
             f"numbers from 0 to {count - 1}"
         )
     if reading.with_neighbours and len(chosen) > 1:
@@ -146,6 +155,15 @@ def _require_same_grid(channel: Path, first: Path) -> None:
     own = read_geometry(channel)
     if own.num_channels != 1 or not own.fits(read_geometry(first)):
         raise UserError(f"{channel} lies elsewhere than {first}, the first channel of its volume")
+
+
+def _channels_of(voxels: NDArray[Any], path: Path) -> list[tuple[NDArray[Any], str]]:
+    """Each channel with a name for messages."""
+    if voxels.ndim == 3:
+        return [(voxels, str(path))]
+    return [
+        (voxels[..., n], f"{path}, channel {n} of those shown,") for n in range(voxels.shape[3])
+    ]
 
 
 def _ranges(

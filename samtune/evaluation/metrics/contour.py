@@ -16,6 +16,12 @@ from scipy.spatial import cKDTree
 from samtune.evaluation.metrics.window import common_window
 from samtune.types import MaskArray
 
+# For whoever reads the numbers: packages call different things by these names.
+DEFINITION = (
+    "Surface Dice (NSD) and HD95 count pixels (voxels) of edges, each the same, as MONAI does; the "
+    "package surface-distance weighs pieces of the surface by their size, and its figures for small "
+    "objects differ"
+)
 # Share of the image's diagonal that the band of boundary IoU is wide (arXiv 2103.16562, section 5).
 BAND = 0.02
 

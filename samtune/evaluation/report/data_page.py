@@ -18,6 +18,7 @@ from samtune.evaluation.report.page import template
 from samtune.files import write_text
 from samtune.models.backend import Sam
 from samtune.types import ImageArray, InputFrame
+from samtune.wording import counted
 
 # Images of the first batch are shown at this size at most, pixels.
 _SIDE = 512
@@ -46,7 +47,10 @@ def draw_batch(data: SamDataModule, sam: Sam, count: int) -> list[BatchPicture]:
 def _told(item: Item) -> str:
     prompts = [prompt for values in item.prompts.values() for prompt in values]
     boxes = sum(prompt.box_xyxy is not None for prompt in prompts)
-    return f"{len(item.keys)} objects, {boxes} with a box, {len(prompts) - boxes} with points"
+    return (
+        f"{counted(len(item.keys), 'object')}, {boxes} with a box, "
+        f"{len(prompts) - boxes} with points"
+    )
 
 
 def _picture(item: Item, frame: InputFrame) -> ImageArray:
@@ -105,7 +109,8 @@ def score_sentence(score: dict[str, Any]) -> str:
         return f"the base was not scored: {score['reason']}"
     reached = ", ".join(f"{name} {value:.3f}" for name, value in score["miou"].items())
     return (
-        f"{score['model']} as it is, on {score['num_objects']} objects in {score['num_images']} images "
+        f"{score['model']} as it is, on {counted(score['num_objects'], 'object')} in "
+        f"{counted(score['num_images'], 'image')} "
         f"of {score['split']}: mIoU {reached or '-'}"
     )
 
@@ -118,7 +123,7 @@ def write_data_page(
     head, lines = facts_table(result, side)
     classes = {split: its.classes for split, its in result.splits.items() if any(its.classes)}
     page = template("data_page.html.j2").render(
-        title=f"Data: {name}", verdict=result.verdict, findings=result.findings, head=head,
+        title=f"Data: {name}", verdict=result.sentence, findings=result.findings, head=head,
         lines=lines, classes=classes, score=score_sentence(score),
         pictures=[{"src": to_data_uri(p.image), "caption": p.caption} for p in pictures],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The objects of a report that are shown: the largest gains and losses, and others by chance."""
+"""The objects of a report that are shown: the largest gains and losses, and others drawn by lot."""
 
 import base64
 import io
@@ -55,7 +55,7 @@ class Gallery:
         side: of each panel, pixels.
     """
 
-    def __init__(self, size: int = 120, side: int = 128) -> None:
+    def __init__(self, size: int = 120, side: int = 160) -> None:
         self.size, self.side = size, side
         third = size // 3
         self._gains, self._losses = _Best(third), _Best(third)
@@ -106,6 +106,21 @@ class Gallery:
         everything = self._gains.pictures + self._losses.pictures + self._drawn.pictures
         rows = {(p.row.protocol, p.row.key, p.row.repeat): p for p in everything}
         return list(rows.values())
+
+    @property
+    def groups(self) -> dict[str, list[Picture]]:
+        """All that is kept by the heading it stands under, each row once; empty ones are left out."""
+        pictures = self.pictures
+        if not any(TUNED in picture.row.scores for picture in pictures):
+            worst_first = sorted(pictures, key=lambda picture: difference(picture.row))
+            return {"Lowest IoU first": worst_first} if pictures else {}
+        gains, losses = self.gains, self.losses
+        shown = {id(picture.row) for picture in gains + losses}
+        others = [picture for picture in pictures if id(picture.row) not in shown]
+        groups = {
+            "Largest gains": gains, "Largest losses": losses, "Others, at random": others,
+        }  # fmt: skip
+        return {name: its for name, its in groups.items() if its}
 
 
 class _Best:

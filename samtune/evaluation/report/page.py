@@ -9,21 +9,29 @@ from markupsafe import Markup
 
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
+from samtune.evaluation.metrics.contour import DEFINITION
+from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.report.gallery import Gallery, Picture, difference
 from samtune.evaluation.report.plots import Bar, Series, forest, histogram, line_chart
 from samtune.evaluation.report.tables import (
+    MAIN_HEAD,
+    MEASURES_HEAD,
     breakdown_lines,
-    difference_cells,
+    filled,
+    main_lines,
     metrics_lines,
     noc_lines,
-    trivial_cell,
 )
 from samtune.evaluation.rows import Row
+from samtune.wording import counted, signed
 
-_MAIN = ["protocol", "without a network", "base mIoU", "tuned mIoU", "difference", "95% interval",
-         "p (Holm)", "verdict", "could show", "gained / tied / lost", "objects", "images"]  # fmt: skip
-_PART = ["by", "part", *_MAIN[2:8], "objects"]
+_PART = ["part", *MAIN_HEAD[2:6], "verdict", "objects"]
 _NAMES = {BASE: "base", TUNED: "tuned", "calibrated": "tuned, calibrated"}
+# What the panels of a picture show, and the colour of the mask in it.
+PANELS = (
+    ("prompt", ""), ("truth", "#009e73"), ("base", "#e69f00"), ("tuned", "#0072b2"),
+    ("change", "linear-gradient(90deg, #0072b2 50%, #d55e00 50%)"),
+)  # fmt: skip
 _STYLES = {BASE: "base", TUNED: "tuned", "calibrated": "other"}
 
 
@@ -38,47 +46,60 @@ def render(rows: list[Row], results: dict[str, Any], gallery: Gallery) -> str:
     summaries = results["protocols"]
     is_compared = TUNED in rows[0].scores
     first = next(iter(summaries.values()))
-    pictures = gallery.pictures
-    general = results["general"]
+    groups = gallery.groups
+    pictures = [picture for its in groups.values() for picture in its]
+    head, sections = _main(summaries, results["general"])
     return template("page.html.j2").render(
         title="Base against tuned" if is_compared else "The base alone",
+        subtitle=_subtitle(results["about"]),
         headline=results["headline"],
+        steps=next_steps(results),
         warnings=results["warnings"],
-        main={"head": _MAIN, "lines": _main_lines(summaries)},
-        clusters=f"{first['num_clusters']} images or groups of images",
-        general=general and {"name": general["name"], "lines": _main_lines(general["protocols"])},
+        head=head,
+        sections=sections,
+        num_clusters=counted(first["num_clusters"], "independent image"),
         focus=results["focus"] and {"head": FOCUS_HEAD, "lines": focus_lines(results["focus"])},
-        charts=_charts(summaries),
-        breakdown=_breakdown(summaries) if is_compared else [],
+        charts=[*_histograms(rows, is_compared), *_charts(summaries)],
+        breakdown=_breakdown(summaries, is_compared),
         is_compared=is_compared,
-        histograms=_histograms(rows, list(summaries), is_compared),
-        metrics=metrics_lines(summaries) + noc_lines(summaries),
+        metrics=dict(
+            zip(("head", "lines"), filled(MEASURES_HEAD, _measures(summaries)), strict=True)
+        ),
         measure_note=_measure_note(results["about"]),
         calibration_split=results["calibrated_on"],
         review=_review(results["review"]),
         orders=_orders(is_compared),
         protocols=list(summaries),
         classes=sorted({picture.row.key.class_name for picture in pictures}),
-        pictures=[_figure(picture) for picture in pictures],
-        shown=f"{len(pictures)} pictures of {len(rows):,} answers; all numbers are in objects.csv.",
+        panels=PANELS if is_compared else PANELS[:3],
+        groups={name: [_figure(picture) for picture in its] for name, its in groups.items()},
+        shown=f"{counted(len(pictures), 'picture')} of {counted(len(rows), 'answer')}",
         about=[[name, _plain(value)] for name, value in results["about"].items()],
     )
 
 
-def _main_lines(summaries: dict[str, Any]) -> list[list[str]]:
-    lines = []
-    for name, summary in summaries.items():
-        delta, smallest = summary["delta"], "-"
-        counts = "-"
-        if delta is not None:
-            counts = f"{delta['num_gained']} / {delta['num_tied']} / {delta['num_lost']}"
-            if delta["smallest_detectable"] is not None:
-                smallest = f"{delta['smallest_detectable']:.3f}"
-        numbers = [str(summary["num_objects"]), str(summary["num_images"])]
-        lines.append(
-            [name, trivial_cell(summary), *difference_cells(summary), smallest, counts, *numbers]
-        )
-    return lines
+def _subtitle(about: dict[str, Any]) -> str:
+    """What was evaluated on what, as far as it is known."""
+    named = (("model", ""), ("data", "on "), ("split", "split "))
+    return ", ".join(f"{word}{about[name]}" for name, word in named if name in about)
+
+
+def _main(
+    summaries: dict[str, Any], general: dict[str, Any] | None
+) -> tuple[list[str], list[tuple[str, list[list[str]]]]]:
+    """Head of the one table, and its sections by name."""
+    lines = main_lines(summaries)
+    count = len(lines)
+    if general is None:
+        head, lines = filled(MAIN_HEAD, lines)
+        return head, [("", lines)]
+    head, lines = filled(MAIN_HEAD, lines + main_lines(general["protocols"]))
+    elsewhere = f"was anything lost elsewhere? general set: {general['name']}"
+    return head, [("your held-out images", lines[:count]), (elsewhere, lines[count:])]
+
+
+def _measures(summaries: dict[str, Any]) -> list[list[str]]:
+    return metrics_lines(summaries) + noc_lines(summaries)
 
 
 def _charts(summaries: dict[str, Any]) -> list[dict[str, Any]]:
@@ -87,9 +108,9 @@ def _charts(summaries: dict[str, Any]) -> list[dict[str, Any]]:
         if summary["clicks"] is not None:
             charts.append(_chart(_clicks(summary["clicks"]), f"IoU after each prompt ({name})"))
     for name, summary in summaries.items():
-        charts.append(
-            _chart(_calibration(summary["calibration"]), f"predicted and measured IoU ({name})")
-        )
+        calibration = summary["calibration"]
+        caption = f"Predicted and measured IoU ({name}), {_masks_a_point(calibration)}"
+        charts.append(_chart(_calibration(calibration), caption))
     return charts
 
 
@@ -100,8 +121,8 @@ def _chart(svg: str, caption: str) -> dict[str, Any]:
 def _robustness(summaries: dict[str, Any]) -> list[dict[str, Any]]:
     """mIoU by how much boxes are off, where at least two such protocols were asked."""
     charts = []
-    for prefix, unit in (("box_jitter_", "box sides moved by up to %"),
-                         ("box_outward_", "box grown by pixels")):  # fmt: skip
+    for prefix, unit in (("box_jitter_", "sides of the box moved by up to (% of its size)"),
+                         ("box_outward_", "box grown on each side (px)")):  # fmt: skip
         found = {
             int(match[1]): summary
             for name, summary in summaries.items()
@@ -118,7 +139,7 @@ def _robustness(summaries: dict[str, Any]) -> list[dict[str, Any]]:
             if found[levels[0]][who] is not None
         ]
         svg = line_chart(series, unit, "mIoU", [(level, str(level)) for level in levels])
-        charts.append(_chart(svg, f"robustness: mIoU, {unit}"))
+        charts.append(_chart(svg, f"With a worse box: {unit}"))
     return charts
 
 
@@ -127,49 +148,65 @@ def _clicks(clicks: dict[str, Any]) -> str:
     for who, its in clicks.items():
         numbers = list(range(1, len(its["iou"]) + 1))
         series.append(Series(_NAMES[who], _STYLES[who], numbers, its["iou"]))
-    return line_chart(series, "prompts", "mIoU", [(n, str(n)) for n in series[0].x])
+    return line_chart(series, "number of prompts", "mIoU", [(n, str(n)) for n in series[0].x])
 
 
 def _calibration(calibration: dict[str, Any]) -> str:
     series = [
         Series(
-            f"{_NAMES[who]} (ECE {its['ece']:.3f})", _STYLES[who],
+            f"{_NAMES[who]}, off by {its['ece']:.3f}", _STYLES[who],
             [each["predicted"] for each in its["bins"]],
             [each["measured"] for each in its["bins"]],
+            notes=[counted(each["num_masks"], "mask") for each in its["bins"]],
         )
         for who, its in calibration.items()
     ]  # fmt: skip
     values = [value for line in series for value in (*line.x, *line.y)]
     bounds = (min(0.0, *values), max(1.0, *values))
-    return line_chart(series, "predicted", "measured IoU", y_range=bounds, with_diagonal=True)
+    return line_chart(series, "predicted IoU", "measured IoU", y_range=bounds, with_diagonal=True)
 
 
-def _breakdown(summaries: dict[str, Any]) -> list[dict[str, Any]]:
+def _masks_a_point(calibration: dict[str, Any]) -> str:
+    counts = [each["num_masks"] for each in calibration[BASE]["bins"]]
+    least, most = min(counts), max(counts)
+    return f"{counted(most, 'mask') if least == most else f'{least:,} to {most:,} masks'} a point"
+
+
+def _breakdown(summaries: dict[str, Any], is_compared: bool) -> list[dict[str, Any]]:
     parts = []
     for name, summary in summaries.items():
-        if not summary["breakdown"]:
-            continue
-        bars = [
-            Bar(
-                f"{way} {part}", its["delta"]["miou"],
-                None if its["delta"]["ci95"] is None else tuple(its["delta"]["ci95"]),
-            )
-            for way, values in summary["breakdown"].items()
-            for part, its in values.items()
-        ]  # fmt: skip
-        lines = [line[1:] for line in breakdown_lines({name: summary})]
-        svg = Markup(forest(bars))  # noqa: S704 (made by plots.py, which escapes)
-        parts.append({"protocol": name, "svg": svg, "head": _PART, "lines": lines})
+        lines = [
+            [f"{way} {part}", *(cells[n] for n in (0, 1, 2, 3, 5)), objects]
+            for _, way, part, *cells, objects in breakdown_lines({name: summary})
+        ]
+        if lines:
+            head, lines = filled(_PART, lines)
+            svg = _forest(summary["breakdown"]) if is_compared else ""
+            parts.append({"protocol": name, "svg": svg, "head": head, "lines": lines})
     return parts
 
 
-def _histograms(rows: list[Row], names: list[str], is_compared: bool) -> list[dict[str, Any]]:
-    low = -1.0 if is_compared else 0.0
-    values: dict[str, list[float]] = {name: [] for name in names}
+def _forest(breakdown: dict[str, Any]) -> Markup:
+    bars = [
+        Bar(
+            f"{way} {part}", its["delta"]["miou"],
+            None if its["delta"]["ci95"] is None else tuple(its["delta"]["ci95"]),
+        )
+        for way, values in breakdown.items()
+        for part, its in values.items()
+    ]  # fmt: skip
+    label = "mIoU of tuned minus base, with 95% interval"
+    return Markup(forest(bars, label))  # noqa: S704 (made by plots.py, which escapes)
+
+
+def _histograms(rows: list[Row], is_compared: bool) -> list[dict[str, Any]]:
+    values: dict[str, list[float]] = {}
     for row in rows:
-        values[row.protocol].append(difference(row))
+        values.setdefault(row.protocol, []).append(difference(row))
+    label = "IoU of tuned minus base" if is_compared else "IoU"
+    what = "Gain or loss of each object" if is_compared else "IoU of each object"
     return [
-        {"name": name, "svg": _chart(histogram(part, low), name)["svg"]}
+        _chart(histogram(part, label, "number of objects", is_compared), f"{what} ({name})")
         for name, part in values.items()
     ]
 
@@ -179,6 +216,7 @@ def _measure_note(about: dict[str, Any]) -> str:
     return (
         f"Distances are in {unit}; surface Dice has a tolerance of {about.get('tolerance', 2)} {unit}. "
         "AP, mSA and PQ count each prompt's mask as one found instance, scored by its predicted IoU. "
+        f"{DEFINITION}. An IoU that is a threshold exactly is a hit. "
         "An empty prediction has IoU 0, surface Dice 0 and the image's diagonal as HD95."
     )
 
@@ -207,6 +245,10 @@ def _figure(picture: Picture) -> dict[str, Any]:
     row = picture.row
     last = row.scores.get(TUNED, row.scores[BASE])
     height, width = picture.hw
+    numbers, what = told(row)
+    style = ""
+    if TUNED in row.scores and difference(row):
+        style = "better" if difference(row) > 0 else "worse"
     return {
         "gain": f"{difference(row):.4f}",
         "iou": f"{last.iou:.4f}",
@@ -217,17 +259,20 @@ def _figure(picture: Picture) -> dict[str, Any]:
         "width": width,
         "height": height,
         "src": picture.data_uri,
-        "caption": _caption(row),
+        "style": style,
+        "numbers": numbers,
+        "what": what,
     }
 
 
-def _caption(row: Row) -> str:
+def told(row: Row) -> tuple[str, str]:
+    """The numbers, and what they are of."""
     name = f"{row.key.image_id}, object {row.key.object_id} {row.key.class_name}".strip()
-    base = row.scores[BASE].iou
+    base, what = row.scores[BASE].iou, f"{row.protocol}, {name}"
     if TUNED not in row.scores:
-        return f"{name}, {row.protocol}: IoU {base:.3f}"
+        return f"IoU {base:.3f}", what
     tuned = row.scores[TUNED].iou
-    return f"{name}, {row.protocol}: IoU {base:.3f} to {tuned:.3f} ({tuned - base:+.3f})"
+    return f"{signed(tuned - base)} (IoU {base:.3f} to {tuned:.3f})", what
 
 
 def _plain(value: Any) -> str:

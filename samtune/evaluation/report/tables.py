@@ -9,8 +9,16 @@ from samtune.escaping import csv_text, markdown_table, markdown_text
 from samtune.evaluation.contestants import BASE, TUNED
 from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
 from samtune.evaluation.metrics.table import METRICS
+from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.rows import Row, Score
+from samtune.wording import signed
 
+MAIN_HEAD = [
+    "protocol", "without a network", "base mIoU", "tuned mIoU", "difference", "95% interval",
+    "p (Holm)", "verdict", "gained / tied / lost", "objects", "images",
+]  # fmt: skip
+PARTS_HEAD = ["protocol", "by", "part", *MAIN_HEAD[2:8], "objects"]
+MEASURES_HEAD = ["protocol", "measure", "base", "tuned"]
 # Fields of a score in objects.csv, before and behind its measures.
 _OVERLAPS = ("iou", "dice", "predicted_iou", "oracle_iou")
 _AREA = "predicted_area"
@@ -42,7 +50,7 @@ def difference_cells(summary: dict[str, Any]) -> list[str]:
         interval, p = delta["ci95"], delta["p_holm"]
         cells[1:] = [
             f"{summary['tuned']['miou']:.3f}",
-            f"{delta['miou']:+.3f}",
+            f"{signed(delta['miou'])}",
             interval_text(interval),
             "-" if p is None else f"{p:.2g}",
             VERDICTS[delta["verdict"]],
@@ -57,26 +65,33 @@ def trivial_cell(summary: dict[str, Any]) -> str:
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
-    return f"{interval[0]:+.3f} to {interval[1]:+.3f}" if interval else "one image or group"
+    return f"{signed(interval[0])} to {signed(interval[1])}" if interval else "one image or group"
+
+
+def main_lines(summaries: dict[str, Any]) -> list[list[str]]:
+    """Lines of the main table, under `MAIN_HEAD`."""
+    return [_main_line(*each) for each in summaries.items()]
+
+
+def _main_line(name: str, summary: dict[str, Any]) -> list[str]:
+    delta, changes = summary["delta"], "-"
+    if delta is not None:
+        changes = f"{delta['num_gained']} / {delta['num_tied']} / {delta['num_lost']}"
+    counts = [f"{summary['num_objects']:,}", f"{summary['num_images']:,}"]
+    return [name, trivial_cell(summary), *difference_cells(summary), changes, *counts]
+
+
+def filled(
+    head: Sequence[str], lines: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Head and lines without the columns in which every line has a dash."""
+    kept = [n for n in range(len(head)) if any(line[n] != "-" for line in lines)]
+    return [head[n] for n in kept], [[line[n] for n in kept] for line in lines]
 
 
 def to_markdown(summaries: dict[str, Any]) -> str:
     """The main table, for the terminal and `report.md`."""
-    head = [
-        "protocol", "without a network", "base mIoU", "tuned mIoU", "difference", "95% interval",
-        "p (Holm)", "verdict", "objects", "images",
-    ]  # fmt: skip
-    lines = [
-        [
-            name,
-            trivial_cell(each),
-            *difference_cells(each),
-            str(each["num_objects"]),
-            str(each["num_images"]),
-        ]
-        for name, each in summaries.items()
-    ]
-    return markdown_table(head, lines)
+    return markdown_table(*filled(MAIN_HEAD, main_lines(summaries)))
 
 
 def metrics_lines(summaries: dict[str, Any]) -> list[list[str]]:
@@ -127,7 +142,8 @@ def noc_lines(summaries: dict[str, Any]) -> list[list[str]]:
 def full_markdown(results: dict[str, Any]) -> str:
     """`report.md`: the sentence and all tables."""
     summaries = results["protocols"]
-    parts = [markdown_text(results["headline"]), to_markdown(summaries)]
+    steps = "\n".join(f"- {markdown_text(str(step))}" for step in next_steps(results))
+    parts = [markdown_text(results["headline"]), steps, to_markdown(summaries)]
     if results["warnings"]:
         parts.append("\n".join(f"- WARNING: {markdown_text(each)}" for each in results["warnings"]))
     if results["general"]:
@@ -137,11 +153,9 @@ def full_markdown(results: dict[str, Any]) -> str:
         parts.append("What focus brings, on the first images:")
         parts.append(markdown_table(FOCUS_HEAD, focus_lines(results["focus"])))
     if lines := breakdown_lines(summaries):
-        head = ["protocol", "by", "part", "base mIoU", "tuned mIoU", "difference", "95% interval",
-                "p (Holm)", "verdict", "objects"]  # fmt: skip
-        parts.append(markdown_table(head, lines))
+        parts.append(markdown_table(*filled(PARTS_HEAD, lines)))
     metrics = metrics_lines(summaries) + noc_lines(summaries)
-    parts.append(markdown_table(["protocol", "measure", "base", "tuned"], metrics))
+    parts.append(markdown_table(*filled(MEASURES_HEAD, metrics)))
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,11 +4,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from samtune.drawing import side_by_side, to_png
+from samtune.drawing import below, caption, side_by_side, to_png
+from samtune.evaluation.contestants import TUNED
 from samtune.evaluation.report.gallery import Gallery
-from samtune.evaluation.report.page import render
+from samtune.evaluation.report.page import PANELS, render, told
 from samtune.evaluation.report.tables import full_markdown, to_csv
 from samtune.evaluation.rows import Row
 from samtune.files import write_bytes, write_json, write_text
@@ -42,14 +41,22 @@ def write_report(
     return results
 
 
-def examples_picture(gallery: Gallery, size: int = 5) -> ImageArray | None:
-    """The largest gains below one another, as one picture; `None` without any."""
-    chosen = [picture.image for picture in (gallery.gains or gallery.losses)[:size]]
-    if not chosen:
-        return None
-    width = max(image.shape[1] for image in chosen)
-    rows = [
-        np.pad(image, ((0, 4), (0, width - image.shape[1]), (0, 0)), constant_values=255)
-        for image in chosen
-    ]
-    return side_by_side([np.concatenate(rows)])
+def examples_picture(gallery: Gallery, size: int = 3) -> ImageArray | None:
+    """The first objects of the gallery's first two groups, with numbers; `None` without any.
+
+    Of a comparison these are the largest gains and the largest losses.
+    """
+    rows: list[ImageArray] = []
+    for name, pictures in list(gallery.groups.items())[:2]:
+        shown = [picture.image for picture in pictures[:size]]
+        width = max(image.shape[1] for image in shown)
+        is_compared = TUNED in pictures[0].row.scores
+        rows += [caption(name, width, 24), _head(is_compared, width)]
+        for picture, image in zip(pictures, shown, strict=False):
+            rows += [image, caption(", ".join(told(picture.row)), width)]
+    return below(rows) if rows else None
+
+
+def _head(is_compared: bool, width: int) -> ImageArray:
+    names = [name for name, _ in (PANELS if is_compared else PANELS[:3])]
+    return side_by_side([caption(name, width // len(names) - 4) for name in names])

@@ -1,9 +1,9 @@
 """Segmenting a scene of any size: window by window, resumable, as polygons or labels."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from samtune.files import partial_folder, try_writing
 from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.geo.grid import inside, make_grid
 from samtune.inference.geo.outlining import Traced, trace_objects
+from samtune.inference.geo.patches import Patches, as_bytes
 from samtune.inference.geo.polygons import measure_on_ground, on_the_map
 from samtune.inference.geo.prompted import PromptedObjects, ScenePrompts
 from samtune.inference.geo.seams import Seams
@@ -30,9 +31,29 @@ from samtune.inference.geo.writing import (
 from samtune.models.backend import Sam
 from samtune.progress import Progress, stamp
 from samtune.types import ImageArray, Window
+from samtune.wording import counted
 
-# (H, W, 3) RGB of a window -> (H, W) labels, 0 or 1 to N, and the (N,) scores of the objects
-FindObjects = Callable[[ImageArray], tuple[NDArray[np.int32], NDArray[np.float32]]]
+
+class FoundObjects(NamedTuple):
+    """Objects of a window.
+
+    Attributes:
+        labels: (H, W), 0 or the number of an object from 1 to N.
+        scores: (N,) predicted IoU of each.
+        classes: (N,) names, where somebody tells them.
+        class_scores: (N,) how likely they are.
+    """
+
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.str_] | None = None
+    class_scores: NDArray[np.float32] | None = None
+
+
+# (H, W, 3) RGB of a window -> its objects
+FindObjects = Callable[[ImageArray], FoundObjects]
+# The same -> (H, W) numbers of classes, and how likely each pixel's is
+MapClasses = Callable[[ImageArray], tuple[NDArray[np.int32], NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -61,12 +82,17 @@ class SceneSettings:
 def find_everything(search: Callable[[ImageArray], Sequence[Candidate]]) -> FindObjects:
     """Masks of a window that were not asked for; where they overlap, the better one is seen."""
 
-    def find(image: ImageArray) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    def find(image: ImageArray) -> FoundObjects:
         found = sorted(search(image), key=lambda one: one.predicted_iou)
         labels = np.zeros(image.shape[:2], np.int32)
         for number, candidate in enumerate(found, start=1):
             labels[candidate.window][candidate.cropped()] = number
-        return labels, np.array([one.predicted_iou for one in found], np.float32)
+        scores = np.array([one.predicted_iou for one in found], np.float32)
+        if not any(one.class_name for one in found):
+            return FoundObjects(labels, scores)
+        names = np.array([one.class_name for one in found], np.str_)
+        sure = np.array([one.class_score for one in found], np.float32)
+        return FoundObjects(labels, scores, names, sure)
 
     return find
 
@@ -98,18 +124,26 @@ def segment_scene(
         if not store.is_done(cell):
             store.write(cell, _found_in(scene, cell.window, find, settings.min_area))
     seams = Seams(cells, store, settings.min_area)
-    classes = np.full(len(seams.areas), settings.class_name, object)
+    about: dict[str, NDArray[Any]] = {
+        "class": np.full(len(seams.areas), settings.class_name, object), "score": seams.scores,
+    }  # fmt: skip
+    if seams.classes is not None:
+        about |= {"class": seams.classes, "class_score": seams.class_scores}
     parts = ((cell.core, seams.core_labels(cell)) for cell in cells)
-    _write(scene, out, parts, seams.last, {"class": classes, "score": seams.scores}, settings)
+    _write(scene, out, parts, seams.last, about, settings)
     store.remove()
     return len(seams.areas)
 
 
 def map_scene(
-    scene: Scene, find: FindObjects, classes: Sequence[str], out: Path, settings: SceneSettings,
+    scene: Scene, find: MapClasses, classes: Sequence[str], out: Path, settings: SceneSettings,
     provenance: dict[str, Any],
 ) -> dict[str, int]:  # fmt: skip
-    """Give every pixel of a scene a class, as a GeoTIFF; what has no data is background.
+    """Give every pixel of a scene a class; what has no data is background.
+
+    A GeoTIFF holds the numbers of the classes. Other formats hold the outlines of connected areas,
+    each with its class and how likely that is; background has none, and areas below
+    `settings.min_area` are left out.
 
     Windows overlap, and of each the core counts. Goes on where it stopped, as `segment_scene`.
 
@@ -117,8 +151,8 @@ def map_scene(
         scene: what is mapped.
         find: gives the numbers of classes of a window, and how likely each pixel's is.
         classes: names of the numbers.
-        out: the GeoTIFF.
-        settings: see `SceneSettings`; of objects nothing counts here.
+        out: file to write; its suffix is the format.
+        settings: see `SceneSettings`.
         provenance: what else the results of a window depend on.
 
     Returns:
@@ -129,19 +163,18 @@ def map_scene(
     pixels = np.zeros(len(classes), np.int64)
     for cell in bar(cells, f"windows of {scene.path.name}", "window"):
         if not store.is_done(cell):
-            labels = np.zeros(cell.window.hw, np.int32)
-            if has_data(scene, cell.window):
-                image, is_valid = read_window(scene, cell.window)
-                labels = np.where(is_valid, find(image)[0], np.int32(0))
-            store.write(cell, {"labels": labels, "scores": np.zeros(0, np.float32)})
-
-    def cores() -> Iterator[tuple[Window, NDArray[np.int32]]]:
-        for cell in cells:
-            core = store.read(cell)["labels"][inside(cell.core, cell.window)]
-            np.add(pixels, np.bincount(core.ravel(), minlength=len(classes)), out=pixels)
-            yield cell.core, core
-
-    write_labels(out, scene, cores(), settings.is_cog, classes)
+            store.write(cell, _mapped_in(scene, cell.window, find))
+        core = store.read(cell)["labels"][inside(cell.core, cell.window)]
+        pixels += np.bincount(core.ravel(), minlength=len(classes))
+    if out.suffix.lower() in RASTERS:
+        cores = ((c.core, store.read(c)["labels"][inside(c.core, c.window)]) for c in cells)
+        write_labels(out, scene, cores, settings.is_cog, classes)
+    else:
+        patches = Patches(cells, store, settings.min_area)
+        names = np.array(classes, object)[patches.classes]
+        parts = ((cell.core, patches.core_labels(cell)) for cell in cells)
+        about = {"class": names, "score": patches.scores}
+        _write(scene, out, parts, patches.last, about, settings)
     store.remove()
     return dict(zip(classes, pixels.tolist(), strict=True))
 
@@ -177,7 +210,8 @@ def segment_prompted(
     store.remove()
     if found.num_cut:
         features.notes.append(
-            f"{found.num_cut} objects reach the edge of what was looked at: they may be larger"
+            f"{counted(found.num_cut, 'object reaches', 'objects reach')} the edge of what "
+            "was looked at and may be larger"
         )
     return len(found.features)
 
@@ -199,12 +233,25 @@ def _found_in(
     scene: Scene, window: Window, find: FindObjects, min_area: int
 ) -> dict[str, NDArray[Any]]:
     """Nothing is looked for where there is no data, and nothing found there."""
-    labels, scores = np.zeros((window.height, window.width), np.int32), np.zeros(0, np.float32)
+    if not has_data(scene, window):
+        labels = np.zeros((window.height, window.width), np.int32)
+        return {"labels": labels, "scores": np.zeros(0, np.float32)}
+    image, is_valid = read_window(scene, window)
+    found = find(image)
+    labels = without_specks(np.where(is_valid, found.labels, np.int32(0)), min_area)
+    told = found._replace(labels=labels)._asdict()
+    return {name: values for name, values in told.items() if values is not None}
+
+
+def _mapped_in(scene: Scene, window: Window, find: MapClasses) -> dict[str, NDArray[Any]]:
+    """What has no data is background for sure."""
+    labels = np.zeros((window.height, window.width), np.int32)
+    sure = np.ones((window.height, window.width), np.float32)
     if has_data(scene, window):
         image, is_valid = read_window(scene, window)
-        labels, scores = find(image)
-        labels = without_specks(np.where(is_valid, labels, np.int32(0)), min_area)
-    return {"labels": labels, "scores": scores}
+        found, likely = find(image)
+        labels, sure = np.where(is_valid, found, labels), np.where(is_valid, likely, sure)
+    return {"labels": labels, "sure": as_bytes(sure)}
 
 
 def _write(
@@ -224,7 +271,8 @@ def _on_map(scene: Scene, traced: Traced, about: dict[str, NDArray[Any]]) -> Map
     areas, perimeters, unit = measure_on_ground(scene, traced.outlines, traced.simple)
     columns: dict[str, NDArray[Any]] = {"id": traced.numbers}
     columns |= {name: values[traced.numbers - 1] for name, values in about.items()}
-    columns["score"] = np.round(columns["score"].astype(np.float64), 4)
+    for name in columns.keys() & {"score", "class_score"}:
+        columns[name] = np.round(columns[name].astype(np.float64), 4)
     columns["area_m2" if unit == "m" else "area_px"] = np.round(areas, 2)
     columns[f"perim_{unit}"] = np.round(perimeters, 2)
     return MapObjects(on_the_map(scene, traced.simple), columns)

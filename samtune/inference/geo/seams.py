@@ -16,19 +16,38 @@ _MOSTLY = 0.5
 _LATER = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
+def are_one(
+    overlaps: NDArray[np.int64], sizes: NDArray[np.int64], other_sizes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether objects of two windows are the same, by their pixels where both windows see them.
+
+    Args:
+        overlaps: (N,) pixels that both have, at least one.
+        sizes, other_sizes: (N,) pixels of each.
+    """
+    return np.asarray(overlaps >= _SAME * (sizes + other_sizes - overlaps))
+
+
 class Seams:
     """Which objects of all windows are one object of the scene.
 
     Args:
         cells: of the grid.
-        store: with `labels` (H, W), 0 or the number of an object from 1, and `scores` (N,) of each.
+        store: with `labels` (H, W), 0 or the number of an object from 1, and `scores` (N,) of each;
+            where they have classes, `classes` (N,) names and `class_scores` (N,).
         min_area: objects of the scene with fewer pixels are left out.
 
     Attributes:
         areas: (N,) pixels of the objects of the scene.
         scores: (N,) predicted IoU, the mean over their parts by pixels.
         last: (N,) a row of pixels in the last core that holds a part of each.
+        classes: (N,) names: of several parts the one with most pixels, weighed by how likely it is;
+            `None` where nobody told any.
+        class_scores: (N,) how likely they are: its share of the object's pixels, so weighed.
     """
+
+    classes: NDArray[np.object_] | None = None
+    class_scores: NDArray[np.float64]
 
     def __init__(self, cells: list[Cell], store: WindowStore, min_area: int = 1) -> None:
         self._store = store
@@ -65,7 +84,7 @@ class Seams:
         pairs = a[is_both].astype(np.int64) * len(sizes_b) + b[is_both]
         pairs, overlaps = np.unique(pairs, return_counts=True)
         in_a, in_b = np.divmod(pairs, len(sizes_b))
-        is_same = overlaps >= _SAME * (sizes_a[in_a] + sizes_b[in_b] - overlaps)
+        is_same = are_one(overlaps, sizes_a[in_a], sizes_b[in_b])
         for x, y in zip(in_a[is_same].tolist(), in_b[is_same].tolist(), strict=True):
             self._unite(self._start[one] + x - 1, self._start[other] + y - 1)
 
@@ -86,19 +105,39 @@ class Seams:
         self._roots = np.array([self._root(n) for n in range(count)], np.int64)
         self._is_kept = np.concatenate([np.zeros(0, np.bool_), *map(self._kept_of, cells)])
         scores = np.concatenate([np.zeros(0), *map(self._scores, cells)])
+        names, kinds, sure = self._told(cells)
         areas, weights, last = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64)
+        votes = np.zeros((count, len(names)), np.float32)
         for cell in cells:
             found, sizes = np.unique(self._painted(cell), return_counts=True)
             found, sizes = found[found > 0] - 1, sizes[found > 0]
             np.add.at(areas, self._roots[found], sizes)
             np.add.at(weights, self._roots[found], sizes * scores[found])
             last[self._roots[found]] = cell.core.y
+            if len(names):
+                np.add.at(votes, (self._roots[found], kinds[found]), sizes * sure[found])
         kept = np.flatnonzero(areas >= max(1, min_area))
         numbers = np.zeros(count, np.int32)
         numbers[kept] = np.arange(1, len(kept) + 1)
         self._numbers = np.concatenate([np.zeros(1, np.int32), numbers[self._roots]])
         self.areas, self.last = areas[kept], last[kept]
         self.scores = weights[kept] / areas[kept]
+        if len(names):
+            self.classes = names[votes[kept].argmax(1)].astype(object)
+            self.class_scores = votes[kept].max(1) / areas[kept]
+
+    def _told(
+        self, cells: list[Cell]
+    ) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.float64]]:
+        """Names of classes, and of the objects of all windows the number of its name and how likely."""
+        told, sure = [np.zeros(0, np.str_)], [np.zeros(0, np.float32)]
+        for cell in cells:  # one in memory at a time: their labels are large
+            found = self._store.read(cell)
+            if "classes" in found:
+                told.append(found["classes"])
+                sure.append(found["class_scores"])
+        names, kinds = np.unique(np.concatenate(told), return_inverse=True)
+        return names, kinds, np.concatenate(sure).astype(np.float64)
 
     def _own(self, cell: Cell) -> slice:
         """Where the objects of a window are among those of all windows."""

@@ -8,6 +8,7 @@ from samtune.inference.prelabel.detections import Detections, Rejected
 from samtune.inference.prelabel.labelling import ImagePrelabels
 from samtune.inference.prelabel.review import ACCEPT, ReviewRow
 from samtune.models.calibration import Calibration, Threshold
+from samtune.wording import counted
 
 
 class Summary:
@@ -52,15 +53,27 @@ class Summary:
         if self.calibration is None:
             return "predicted IoU, not calibrated"
         its = self.calibration
-        return f"predicted IoU, calibrated on {its.num_masks:,} masks of the split '{its.split}'"
+        return (
+            f"predicted IoU, calibrated on {counted(its.num_masks, 'mask')} of the split "
+            f"'{its.split}'"
+        )
 
     @property
     def headline(self) -> str:
         """In a sentence or two."""
         total, accepted = self._decisions.total(), self._decisions[ACCEPT]
-        told = f"{total - self._num_empty:,} objects in {self._num_images:,} images."
-        if self.threshold is None or self.accept_from is None:
-            return f"{told} All are to be reviewed."
+        told = (
+            f"{counted(total - self._num_empty, 'object')} in {counted(self._num_images, 'image')}."
+        )
+        if self.threshold is None:
+            return f"{told} All are to be reviewed, since the scores are not calibrated."
+        if self.accept_from is None:
+            its = self.threshold
+            return (
+                f"{told} All are to be reviewed, since no score is high enough: in calibration even of "
+                f"the masks rated best fewer than {its.share:.0%} had an IoU of {its.iou:.2f} (a lower "
+                "--accept asks for less)."
+            )
         return (
             f"{told} {accepted:,} score {self.accept_from:.3f} or more without a reason for doubt and "
             f"are marked accept (of all masks with such a score {self.threshold.share:.0%} had an IoU "
@@ -73,7 +86,9 @@ class Summary:
         """What else is to be known, worst first."""
         notes = [f"cannot be used: {each['image']}: {each['reason']}" for each in self.failed[:5]]
         if len(self.failed) > 5:
-            notes.append(f"and {len(self.failed) - 5:,} more images (rejected.json has all)")
+            notes.append(
+                f"and {counted(len(self.failed) - 5, 'more image')} (rejected.json has all)"
+            )
         if self.rejected:
             reasons = Counter(each.reason for each in self.rejected).most_common()
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
@@ -82,16 +97,18 @@ class Summary:
             notes.append(f"{self._num_empty:,} without a mask: in review.csv, not in the COCO file")
         if self._num_cut:
             notes.append(
-                f"{self._num_cut:,} boxes reached over the edge of their image and were cut"
+                f"{counted(self._num_cut, 'box', 'boxes')} reached over the edge of the "
+                "image and were cut"
             )
         if self.num_older_cutouts:
-            notes.append(f"{self.num_older_cutouts:,} older files stay among the cut-outs")
+            notes.append(
+                f"{counted(self.num_older_cutouts, 'older file stays', 'older files stay')} "
+                "among the cut-outs"
+            )
         if self.found.num_below:
-            notes.append(f"{self.found.num_below:,} detections left out by --min_score")
+            notes.append(f"{counted(self.found.num_below, 'detection')} left out by --min_score")
         if self.calibration is None:
             notes.append(
-                "scores are not calibrated: samtune calibrate RUN makes them mean what they say"
+                "samtune calibrate RUN makes the scores of a tuned model mean what they say"
             )
-        elif self.accept_from is None:
-            notes.append("no score is high enough to accept masks unseen: try a lower --accept")
         return notes

@@ -36,11 +36,12 @@ class StopRule:
     own.
 
     Attributes:
-        min_contrast: what is left of the contrast on the prompted slice is at least this share; 0
-            does not look at it.
-        min_score: the IoU that the model expects is at least this.
-        max_change: the area grows or shrinks by this factor at most, from a slice to the next.
-        min_overlap: IoU with the mask of the slice before is at least this.
+        min_contrast: stop where less than this share of the prompted slice's contrast is left; 0
+            ignores contrast.
+        min_score: stop where the predicted IoU is below this.
+        max_change: stop where the area grows or shrinks by more than this factor from a slice to
+            the next.
+        min_overlap: stop where the IoU with the mask of the slice before is below this.
     """
 
     min_contrast: float = 0.3

@@ -26,5 +26,7 @@ export const api = {
   act: (index, action, known) => ask(`api/images/${index}/act?known=${known}`, action),
   ask: (index, question) => ask(`api/images/${index}/ask`, question),
   picture: async (index) => createImageBitmap(await request(`api/images/${index}/picture.png`)),
+  plane: (axis, number) => ask(`api/planes/${axis}/${number}`),
+  planePicture: async (axis, number) => createImageBitmap(await request(`api/planes/${axis}/${number}/picture.png`)),
   cutout: (index, number) => request(`api/images/${index}/objects/${number}.png`),
 };

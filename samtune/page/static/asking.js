@@ -7,9 +7,9 @@
 import { api } from "./api.js";
 
 export class Asking {
-  // `does` shows: image(told), answers(told or null), waiting(bool), failed(error).
-  constructor(does) {
-    this.does = does;
+  // `does`, set by whoever shows it: image(told), answers(told or null), waiting(bool), failed(error).
+  constructor() {
+    this.does = null;
     this.image = null;
     this.answers = null;
     this.strength = 1;
@@ -44,6 +44,7 @@ export class Asking {
     if (this.image?.index !== image.index) return true;
     told.objects ??= this.image.objects;
     told.suggested ??= this.image.suggested;
+    told.beside ??= this.image.beside;
     this.image = told;
     if (this.answers && this.answers.number !== told.number) this.answers = null;
     this.does.image(told);

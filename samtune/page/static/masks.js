@@ -145,6 +145,25 @@ export function without(one, other) {
   return new Mask(one.top, one.left, one.height, one.width, data);
 }
 
+// Set or clear what a polygon, [[x, y], ...] in the frame of corners, goes around: pixels whose middle it
+// holds; where it crosses itself, those that lie in an odd number of its rounds.
+export function fillPolygon(mask, corners, value) {
+  const { height, width, data } = mask, rows = corners.map(([, y]) => y);
+  const y0 = Math.max(0, Math.floor(Math.min(...rows))), y1 = Math.min(height - 1, Math.ceil(Math.max(...rows)));
+  for (let row = y0; row <= y1; row++) {
+    const middle = row + 0.5, crossings = [];
+    corners.forEach(([x, y], place) => {
+      const [nextX, nextY] = corners[(place + 1) % corners.length];
+      if ((y <= middle) !== (nextY <= middle)) crossings.push(x + ((middle - y) / (nextY - y)) * (nextX - x));
+    });
+    crossings.sort((one, other) => one - other);
+    for (let n = 0; n + 1 < crossings.length; n += 2) {
+      const start = Math.max(0, Math.ceil(crossings[n] - 0.5)), end = Math.min(width, Math.ceil(crossings[n + 1] - 0.5));
+      if (start < end) data.fill(value, row * width + start, row * width + end);
+    }
+  }
+}
+
 // Set or clear a round spot of a mask of the whole image.
 export function dab(mask, x, y, radius, value) {
   const { height, width, data } = mask;

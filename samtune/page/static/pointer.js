@@ -1,7 +1,8 @@
 // Mouse, pen and fingers on a pane, told as what a person means.
 //
 // Mouse: left is inside, right or Alt outside, dragging a box, the middle button or the space bar moves,
-// the wheel zooms. Touch: a tap clicks, one finger moves (or draws, by the mode), two zoom.
+// the wheel zooms; while a polygon is made, a click sets a corner and dragging moves. Touch: a tap clicks, one
+// finger moves (or draws, by the mode), two zoom.
 
 const FAR = 5;
 
@@ -18,6 +19,7 @@ export function listen(element, viewport, mode, does) {
     const chosen = mode();
     if (event.button === 1 || does.isSpaceHeld() || chosen === "move") return "move";
     if (chosen === "brush" || chosen === "erase") return event.button === 2 ? "" : "stroke";
+    if (chosen === "polygon") return event.button === 2 ? "" : "corner";
     return "click";
   }
 
@@ -54,6 +56,7 @@ export function listen(element, viewport, mode, does) {
       const isTouch = event.pointerType === "touch" && mode() !== "box";
       kind = isTouch || event.buttons === 2 ? "move" : "box";
     }
+    if (kind === "corner" && Math.hypot(now[0] - start[0], now[1] - start[1]) > FAR) kind = "move";
     if (kind === "box") does.boxing([start, now]);
     if (kind === "move") does.move(now[0] - last[0], now[1] - last[1]);
     if (kind === "stroke") does.stroke(now, isErasing(event));
@@ -70,6 +73,7 @@ export function listen(element, viewport, mode, does) {
     }
     if (kind === "stroke") does.strokeEnd();
     if (!isLost && kind === "box") does.box([start, place(event)]);
+    if (!isLost && kind === "corner") does.corner(start, event.altKey);
     if (!isLost && kind === "click" && mode() !== "box") {
       does.click(start, !(event.button === 2 || event.altKey || mode() === "outside"));
     }

@@ -1,8 +1,8 @@
 // Rounds of tuning: the button, how far one is, and what each has brought on the held-out images.
 
 import { find, share } from "./dom.js";
+import { drawSvg as draw } from "./svg.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [240, 96, 30, 16];
 
 export function showRounds(session) {
@@ -32,6 +32,7 @@ function noteOf(tuning, { train, val }, canTune) {
 function drawCurve(rounds) {
   const svg = find("curve");
   svg.toggleAttribute("hidden", !rounds.length);
+  find("curve-note").hidden = !rounds.length;
   if (!rounds.length) return;
   const points = [{ ...rounds[0].present, isUsed: true, name: "before" }];
   for (const each of rounds) points.push({ ...each.new, isUsed: each.is_used, name: `round ${each.number}` });
@@ -54,11 +55,4 @@ function drawCurve(rounds) {
   });
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.replaceChildren(...parts);
-}
-
-function draw(tag, attributes, text) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
 }

@@ -1,7 +1,10 @@
 // Panes that show one image at the same zoom and place, each with its own masks.
 //
-// Pixels of the screen are image pixels times `scale`, plus an offset. Coordinates of prompts are those of
-// pixel centres: (0, 0) is the middle of the top-left pixel, half a pixel inside the image's corner.
+// Pixels of the screen are image pixels times `scale` and the sides of an image pixel, plus an offset.
+// Coordinates of prompts are those of pixel centres: (0, 0) is the middle of the top-left pixel, half a pixel
+// inside the image's corner.
+
+import { HAND, css } from "./colours.js";
 
 const MOST = 64;
 
@@ -11,19 +14,29 @@ export class Viewport {
     this.x = 0;
     this.y = 0;
     this.size = [1, 1];
+    this.pixel = [1, 1];
     this.room = [1, 1];
     this.isFitted = true;
   }
 
+  // Width and height of the image at the scale 1, and of one of its pixels as it is shown.
+  get extent() {
+    return [this.size[0] * this.pixel[0], this.size[1] * this.pixel[1]];
+  }
+
+  get steps() {
+    return [this.scale * this.pixel[0], this.scale * this.pixel[1]];
+  }
+
   get least() {
-    return Math.min(1, this.room[0] / this.size[0], this.room[1] / this.size[1]) / 2;
+    return Math.min(1, this.room[0] / this.extent[0], this.room[1] / this.extent[1]) / 2;
   }
 
   fit() {
     const [width, height] = this.room;
-    this.scale = Math.min(width / this.size[0], height / this.size[1]);
-    this.x = (width - this.size[0] * this.scale) / 2;
-    this.y = (height - this.size[1] * this.scale) / 2;
+    this.scale = Math.min(width / this.extent[0], height / this.extent[1]);
+    this.x = (width - this.extent[0] * this.scale) / 2;
+    this.y = (height - this.extent[1] * this.scale) / 2;
     this.isFitted = true;
   }
 
@@ -46,17 +59,17 @@ export class Viewport {
   // Some of the image stays in sight.
   _keep() {
     const clamp = (place, length, room) => Math.max(40 - length, Math.min(room - 40, place));
-    this.x = clamp(this.x, this.size[0] * this.scale, this.room[0]);
-    this.y = clamp(this.y, this.size[1] * this.scale, this.room[1]);
+    this.x = clamp(this.x, this.extent[0] * this.scale, this.room[0]);
+    this.y = clamp(this.y, this.extent[1] * this.scale, this.room[1]);
   }
 
   // From the screen to the image's corners.
   corner(x, y) {
-    return [(x - this.x) / this.scale, (y - this.y) / this.scale];
+    return [(x - this.x) / this.steps[0], (y - this.y) / this.steps[1]];
   }
 
   toScreen(x, y) {
-    return [(x + 0.5) * this.scale + this.x, (y + 0.5) * this.scale + this.y];
+    return [(x + 0.5) * this.steps[0] + this.x, (y + 0.5) * this.steps[1] + this.y];
   }
 }
 
@@ -85,13 +98,13 @@ export class Pane {
   }
 
   // Draw the image where the viewport says; only after it was moved.
-  drawPicture(bitmap, viewport, filter) {
+  drawPicture(bitmap, viewport, filter, isQuick = false) {
     const context = this._ready(this.picture, viewport);
     this.picture.style.filter = filter;
     if (!bitmap) return;
     this._place(context, viewport);
     context.imageSmoothingEnabled = viewport.scale * devicePixelRatio < 2;
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = isQuick ? "low" : "high";
     context.drawImage(bitmap, 0, 0);
   }
 
@@ -99,27 +112,31 @@ export class Pane {
     const context = this._ready(this.overlay, viewport);
     this._place(context, viewport);
     context.imageSmoothingEnabled = false;
-    const unit = 1 / viewport.scale;
     for (const { mask, colour, opacity, weight = 2, dash = [] } of layers) {
       context.globalAlpha = opacity;
       context.drawImage(mask.tint(colour), mask.left, mask.top);
       context.globalAlpha = 1;
+      // lines are drawn on the screen: as wide across as down, whatever the sides of a pixel
+      const outline = new Path2D(), onScreen = context.getTransform();
+      outline.addPath(mask.outline(), new DOMMatrix([onScreen.a, 0, 0, onScreen.d, onScreen.e, onScreen.f]).scaleSelf(1 / devicePixelRatio, 1 / devicePixelRatio));
+      context.save();
       context.lineCap = "square";
-      context.setLineDash([]);
+      context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
       context.strokeStyle = "rgba(0, 0, 0, 0.55)";
-      context.lineWidth = (weight + 1.5) * unit;
-      context.stroke(mask.outline());
-      context.setLineDash(dash.map((length) => length * unit));
-      context.strokeStyle = `rgb(${colour.join()})`;
-      context.lineWidth = weight * unit;
-      context.stroke(mask.outline());
+      context.lineWidth = weight + 1.5;
+      context.stroke(outline);
+      context.setLineDash(dash);
+      context.strokeStyle = css(colour);
+      context.lineWidth = weight;
+      context.stroke(outline);
+      context.restore();
     }
-    context.setLineDash([]);
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     this._drawMarks(context, viewport, marks);
   }
 
-  _drawMarks(context, viewport, { clicks, box, cursor, brush }) {
+  _drawMarks(context, viewport, { clicks = [], box, cursor, brush, polygon, lines }) {
+    if (lines) this._drawLines(context, viewport, lines);
     if (box) {
       const [x0, y0] = viewport.toScreen(box[0] - 0.5, box[1] - 0.5);
       const [x1, y1] = viewport.toScreen(box[2] + 0.5, box[3] + 0.5);
@@ -130,15 +147,35 @@ export class Pane {
       }
     }
     for (const [x, y, isInside] of clicks) this._drawClick(context, ...viewport.toScreen(x, y), isInside);
+    if (polygon?.corners.length) this._drawPolygon(context, viewport, polygon);
     if (cursor) this._drawCross(context, ...viewport.toScreen(...cursor));
     if (brush) {
       context.strokeStyle = "rgba(255, 255, 255, 0.9)";
       context.lineWidth = 1.5;
       context.beginPath();
-      context.arc(brush.x, brush.y, brush.radius * viewport.scale, 0, 2 * Math.PI);
+      context.ellipse(brush.x, brush.y, ...viewport.steps.map((step) => step * brush.radius), 0, 0, 2 * Math.PI);
       context.stroke();
       context.strokeStyle = "rgba(0, 0, 0, 0.8)";
       context.lineWidth = 0.75;
+      context.stroke();
+    }
+  }
+
+  // Where other planes cut this one: all along, or at the edges alone.
+  _drawLines(context, viewport, { x, y, areShort }) {
+    const [across, down] = viewport.toScreen(x, y), [width, height] = viewport.room, length = areShort ? 12 : Infinity;
+    context.beginPath();
+    for (const [from, to] of [[0, Math.min(width, length)], [Math.max(0, width - length), width]]) {
+      context.moveTo(from, down);
+      context.lineTo(to, down);
+    }
+    for (const [from, to] of [[0, Math.min(height, length)], [Math.max(0, height - length), height]]) {
+      context.moveTo(across, from);
+      context.lineTo(across, to);
+    }
+    for (const [colour, weight] of [["rgba(0, 0, 0, 0.5)", 3], ["#ffe119", 1]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = weight;
       context.stroke();
     }
   }
@@ -160,6 +197,28 @@ export class Pane {
       context.lineTo(x, y + 3.5);
     }
     context.stroke();
+  }
+
+  _drawPolygon(context, viewport, { corners, next }) {
+    const places = [...corners, ...next].map(([x, y]) => viewport.toScreen(x - 0.5, y - 0.5));
+    context.beginPath();
+    for (const place of places) context.lineTo(...place);
+    context.fillStyle = `rgba(${HAND.join()}, 0.25)`;
+    context.fill("evenodd");
+    for (const [colour, width] of [["rgba(0, 0, 0, 0.6)", 4], [css(HAND), 2]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.stroke();
+    }
+    places.slice(0, corners.length).forEach(([x, y], place) => {
+      context.beginPath();
+      context.arc(x, y, place ? 3.5 : 5.5, 0, 2 * Math.PI);
+      context.fillStyle = "#fff";
+      context.fill();
+      context.lineWidth = 2;
+      context.strokeStyle = css(HAND);
+      context.stroke();
+    });
   }
 
   _drawCross(context, x, y) {
@@ -189,7 +248,7 @@ export class Pane {
   }
 
   _place(context, viewport) {
-    const factor = viewport.scale * devicePixelRatio;
-    context.setTransform(factor, 0, 0, factor, viewport.x * devicePixelRatio, viewport.y * devicePixelRatio);
+    const [across, down] = viewport.steps.map((step) => step * devicePixelRatio);
+    context.setTransform(across, 0, 0, down, viewport.x * devicePixelRatio, viewport.y * devicePixelRatio);
   }
 }

@@ -1,9 +1,12 @@
 """What a look at the data finds before training."""
 
+import io
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,9 +74,9 @@ def test_the_same_image_in_two_splits_is_an_error_and_twice_in_one_a_warning():
     result = looked([sample(1), sample(1, "again")], [sample(2)], [sample(1, "leak")])
     assert result.verdict == "errors"
     (error,) = texts(result, "error")
-    assert error.startswith("1 images lie in two splits, such as 1 (train) and leak (test)")
+    assert error.startswith("1 image lies in two splits, such as 1 (train) and leak (test)")
     (warning,) = texts(result, "warning")
-    assert warning.startswith("1 images are there twice within a split, such as 1 (train)")
+    assert warning.startswith("1 image is there twice within a split, such as 1 (train)")
 
 
 def test_nearly_the_same_image_is_found_brighter_resized_and_saved_anew(tmp_path):
@@ -148,9 +151,83 @@ def test_pictures_of_one_kind_are_not_nearly_the_same_but_those_of_one_patient_a
     assert text.startswith("1 pairs of images in two splits are nearly the same")
 
 
+def vessel(rng, image, place, angle, width, length, depth):
+    """A vessel that bends and forks, drawn into a picture."""
+    points = [place]
+    for _ in range(int(length)):
+        angle += rng.normal(0, 0.06)
+        points.append(points[-1] + 2 * np.array([np.cos(angle), np.sin(angle)]))
+    line = np.rint(np.array(points) * 16).astype(np.int32)
+    cv2.polylines(image, [line], False, 35.0, max(1, round(width)), cv2.LINE_AA, 4)
+    for side in (-1, 1) if depth else ():
+        turned = angle + side * rng.uniform(0.25, 0.7)
+        vessel(rng, image, points[-1], turned, 0.7 * width, 0.75 * length, depth - 1)
+
+
+def retina(patient, side=256):
+    """A fundus photograph as cameras make it: disc, fovea and light where they always are."""
+    rng = np.random.default_rng(patient)
+    rows, columns = np.mgrid[:side, :side] / side - 0.5
+    distance = rows**2 + columns**2
+    green = 120 + rng.normal(0, 8) - 255 * distance + rng.normal(0, 12) * columns
+    y, x = rng.normal(0, 0.012), 0.17 + rng.normal(0, 0.01)
+    green += 70 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 0.002)
+    green -= 30 * np.exp(-(rows**2 + (columns + 0.05) ** 2) / 0.005)
+    vessels = np.zeros((side, side), np.float32)
+    for angle in np.repeat((-2.2, -1.2, 1.2, 2.2), 2):
+        start = (np.array([x, y]) + 0.5) * side
+        vessel(rng, vessels, start, angle + rng.normal(0, 0.25), side / 90, side / 10, 3)
+    green = green - cv2.GaussianBlur(vessels, (0, 0), 1)
+    image = np.where(
+        (distance < 0.235)[..., None], np.dstack([1.5 * green, green, 0.45 * green]), 4
+    )
+    return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+
+
+def of_retina(image, name):
+    labels = np.zeros((1, *image.shape[:2]), np.uint16)
+    labels[0, 80:120, 80:120] = 1
+    return Sample(name, image, labels)
+
+
+def saved_anew(image, quality):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def resized(image, share):
+    side = round(image.shape[0] * share)
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
+
+
+def cropped(image, share):
+    edge = round(image.shape[0] * share)
+    return image[edge:-edge, edge:-edge]
+
+
+def test_photographs_of_retinas_are_told_apart_and_copies_are_found():
+    """Discs with other vessels are no duplicates; what was saved anew, resized or cut slightly is."""
+    images = [retina(patient) for patient in range(36)]
+    changes = [
+        lambda image: saved_anew(image, 50), lambda image: resized(image, 0.4),
+        lambda image: resized(image, 1.5), lambda image: cropped(image, 0.01),
+        lambda image: cropped(image, 0.015),
+        lambda image: saved_anew(resized(cropped(image, 0.01), 0.6), 70),
+        lambda image: np.clip(image * 1.1 + 5.0, 0, 255).astype(np.uint8),
+    ]  # fmt: skip
+    train = [of_retina(image, f"p{n}") for n, image in enumerate(images[:28])]
+    others = [of_retina(image, f"q{n}") for n, image in enumerate(images[28:])]
+    copies = [of_retina(changes[n % 7](images[n]), f"c{n}") for n in range(28)]
+    found = looked(train, copies, others)
+    told = [text for text in texts(found, "warning") if "nearly the same" in text]
+    assert len(told) == 1
+    assert told[0].startswith("28 pairs of images in two splits are nearly the same")
+
+
 def test_thousands_of_like_images_are_not_all_counted():
     """Slices of one region: the same bits, some of them alike, some not."""
-    first = look_at("train", Pictures(sample(1)), 0, 64, 1, 0)
+    first = look_at("train", Pictures(sample(1)), 0, 1)
     rng = np.random.default_rng(0)
 
     def seen(number, spread):
@@ -183,7 +260,49 @@ def test_like_bits_alone_make_no_duplicates():
 
 def test_groups_in_two_splits_are_an_error():
     result = looked([sample(1, group="p1")], [sample(2, group="p2")], [sample(3, group="p1")])
-    assert texts(result, "error")[0].startswith("1 groups lie in two splits, such as p1")
+    assert texts(result, "error")[0].startswith("1 group lies in two splits, such as p1")
+
+
+def with_column(name, values, split="train"):
+    pictures = Pictures(*(sample(hash_of(split) + n, f"{split}{n}") for n in range(len(values))))
+    pictures.records = [
+        replace(record, split=split, columns=((name, value),))
+        for record, value in zip(pictures.records, values, strict=True)
+    ]
+    return pictures
+
+
+def hash_of(split):
+    return {"train": 0, "val": 100, "test": 200}[split]
+
+
+@pytest.mark.parametrize(
+    ("column", "in_test", "told"),
+    [
+        ("Patient", ["p1", "p3"], "(3 values) can say .* 1 of them, such as p1, lie in two splits; set "
+         "data.group_column Patient"),
+        ("slide", ["p3", "p3"], "images that share one are counted as independent; set"),
+        ("site", ["p1", "p2"], ""),  # kinds, which all splits should have
+        ("colour", ["p1", "p3"], ""),
+    ],
+)  # fmt: skip
+def test_a_column_that_no_setting_names_is_told(column, in_test, told):
+    sources = {
+        "train": with_column(column, ["p1", "p1", "p2"]), "test": with_column(column, in_test, "test")
+    }  # fmt: skip
+    found = [text for text in texts(check(sources, 64, "none", 1), "warning") if "column" in text]
+    assert len(found) == bool(told)
+    assert not told or re.search(told.replace("(3 values)", r"\(3 values\)"), found[0])
+
+
+def test_a_column_of_groups_that_are_kept_together_already_is_not_told():
+    sources = {
+        "train": with_column("patient", ["p1", "p1", "p2"]),
+        "val": with_column("patient", ["p3"], "val"),
+    }
+    for source in sources.values():
+        source.records = [replace(r, group=dict(r.columns)["patient"]) for r in source.records]
+    assert not any("column" in text for text in texts(check(sources, 64, "none", 1), "warning"))
 
 
 def test_small_objects_are_judged_at_the_model_s_input():
@@ -192,7 +311,9 @@ def test_small_objects_are_judged_at_the_model_s_input():
     assert looked(train, *rest, side=512).findings == []
     (warning,) = texts(looked(train, *rest, side=64), "warning")
     assert warning.startswith("2 of 2 objects of train are narrower than 8 pixels")
-    assert "set data.tile" in warning
+    assert warning.endswith("set data.tile 64")
+    warning = texts(looked(train, *rest, side=20, tile=64), "warning")[0]
+    assert warning.endswith("set a larger image_size")
     assert looked(train, *rest, side=64, tile=64).findings == []
 
 
@@ -241,12 +362,14 @@ def test_images_without_a_finite_value_are_told_apart_from_flat_ones(tmp_path):
     assert result.splits["train"].num_flat == 1
     assert any("0.tif holds no values, only NaN or infinity" in t for t in texts(result, "error"))
     told = texts(result, "warning")
-    assert "1 images of train are of one colour: nothing is in them" in told
+    assert "1 image of train of one colour alone: nothing can be seen in it" in told
 
 
 def test_flat_images_are_counted_and_are_no_duplicates():
     result = looked([sample(n, value=90) for n in range(3)], [sample(3)], [sample(4)])
-    assert texts(result, "warning") == ["3 images of train are of one colour: nothing is in them"]
+    assert texts(result, "warning") == [
+        "3 images of train of one colour alone: nothing can be seen in it"
+    ]
     assert result.splits["train"].num_flat == 3
 
 
@@ -264,6 +387,13 @@ def test_values_that_are_not_finite_do_not_hide_the_range():
     floats.stored = lambda index: np.array([[[np.nan], [2.5], [np.inf]]], np.float32)
     result = check({"train": floats}, 64, "none", 1)
     assert list(result.splits["train"].values) == ["1 x float32, 2.5 to 2.5"]
+
+
+def test_images_with_a_band_that_holds_nothing_are_counted():
+    floats = Pictures(sample(1))
+    floats.stored = lambda index: np.dstack([np.full((4, 4), np.nan), np.eye(4)]).astype(np.float32)
+    told = texts(check({"train": floats}, 64, "none", 1), "warning")
+    assert any("1 images of train have a band that holds nothing but NaN" in text for text in told)
 
 
 def test_objects_that_touch_or_overlap_are_counted():
@@ -318,7 +448,7 @@ def test_a_short_check_reads_some_images_and_compares_all_groups():
         {"train": Pictures(*samples), "val": Pictures(samples[17])}, 64, "none", 1, most=5
     )
     assert (result.splits["train"].num_images, result.splits["train"].num_looked_at) == (40, 5)
-    assert any("groups lie in two splits, such as g17" in text for text in texts(result, "error"))
+    assert any("group lies in two splits, such as g17" in text for text in texts(result, "error"))
 
 
 def test_empty_splits_empty_masks_and_unknown_classes():
@@ -329,7 +459,7 @@ def test_empty_splits_empty_masks_and_unknown_classes():
     result = looked([sample(1), empty], [], [])
     assert [finding.level for finding in result.findings] == ["error", "warning", "warning"]
     assert texts(result, "error") == ["val has no images: the best step cannot be chosen"]
-    assert "1 of 2 images of train have no object" in texts(result, "warning")[0]
+    assert "1 of 2 images of train without an object" in texts(result, "warning")[0]
 
 
 def test_what_cannot_be_read_is_an_error_and_the_rest_is_looked_at():

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtune.data.checks.choices import choose_data, choose_model
+from samtune.data.checks.choices import choose_data, choose_model, choose_scene_tile
+from samtune.data.checks.grouping import Grouping
 from samtune.data.checks.look import Seen, Stored
+from samtune.data.checks.sizes import are_too_small, choose_tile, tell_too_small
 from samtune.data.checks.survey import Survey
 
 
@@ -15,17 +17,18 @@ def seen(**more):
         "split": "train", "image_id": "p1_a", "group": "", "digest": "d", "fingerprint": None,
         "thumbnail": np.zeros((2, 2), np.float32), "details": np.zeros(2, np.float16),
         "hw": (200, 200), "areas": [500] * 10, "fills": [0.8] * 10,
-        "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
+        "num_left_out": 0, "num_touching": 0, "classes": [],
         "brightness": 90.0, "is_flat": False, "alignment": None,
         "stored": Stored(3, "uint8", 0.0, 255.0, True),
     }  # fmt: skip
-    return Seen(**{**values, **more})
+    values |= more
+    return Seen(sides=[int(area**0.5) for area in values["areas"]], **values)
 
 
 PLAIN = Survey(
-    format="mask_folder", sizes={"train": 9}, is_split=False, seen=[seen()], modality="microscopy",
-    num_components=1.0, values=12, are_numbered=False, is_interpolated=False, columns=(),
-    group_column="", group_regex="", num_groups=0, is_grouped=False, has_label_raster=False,
+    format="mask_folder", sizes={"train": 9}, seen=[seen()], modality="microscopy",
+    num_components=1.0, values=12, are_numbered=False, is_interpolated=False,
+    grouping=Grouping(), has_label_raster=False,
     are_bands_told=True, has_window=False, notes=(),
 )  # fmt: skip
 
@@ -84,15 +87,48 @@ def test_the_tile_is_such_that_an_object_covers_several_tokens():
     assert "data.tile" not in chosen(large)
 
 
+def test_tiles_are_finer_where_too_many_objects_would_be_too_small():
+    """A quarter of the objects is 3 pixels wide: what init writes is what check would ask for."""
+    images = [seen(hw=(1000, 1000), areas=[900] * 9 + [9] * 3)]
+    assert are_too_small(images, 256, 176)  # in which typical objects cover three tokens
+    tile = chosen(replace(PLAIN, seen=images))["data.tile"]
+    assert tile == 96
+    assert not are_too_small(images, 256, tile)
+    assert list(tell_too_small("train", images, 256, tile)) == []
+    (told,) = tell_too_small("train", images, 256, 0)
+    assert told.startswith("12 of 12 objects of train are narrower than 8 pixels")
+    assert told.endswith("set data.tile 96")
+
+
+def test_no_tile_is_finer_than_typical_objects_fit_in():
+    images = [seen(hw=(1000, 1000), areas=[10_000] * 9 + [9] * 3)]
+    assert choose_tile(images, 256) == 0
+    (told,) = tell_too_small("train", images, 256, 0)
+    assert told.endswith("set a larger image_size")
+
+
+def test_windows_of_a_scene_are_finer_where_objects_are_too_small():
+    found = replace(
+        PLAIN,
+        format="geo",
+        sizes={"train": 20, "val": 3, "test": 3},
+        seen=[seen(hw=(1024, 1024), areas=[900] * 9)],
+    )
+    assert choose_scene_tile(found, 1024) == 1024
+    assert (
+        choose_scene_tile(replace(found, seen=[seen(hw=(1024, 1024), areas=[36] * 9)]), 1024) == 144
+    )
+
+
 def test_very_small_objects_have_a_tile_that_is_not_below_its_overlap():
     tiny = chosen(replace(PLAIN, seen=[seen(hw=(1000, 1000), areas=[20] * 9)]))
     assert (tiny["data.tile"], tiny["data.tile_overlap"]) == (64, 16)
 
 
 def test_what_belongs_together_stays_together():
-    grouped = replace(PLAIN, group_column="patient", num_groups=5)
+    grouped = replace(PLAIN, grouping=Grouping("patient", 5))
     assert chosen(grouped)["data.group_column"] == "patient"
-    by_name = replace(PLAIN, group_regex="(p.)_")
+    by_name = replace(PLAIN, grouping=Grouping(regex="(p.)_"))
     assert chosen(by_name)["data.group_regex"] == "(p.)_"
     assert "data.group_regex" not in chosen(by_name, answers={"belong together": "no"})
 

@@ -12,23 +12,26 @@ def seen(areas=(50, 60), **more):
     values = {
         "split": "train", "image_id": "a", "group": "", "digest": "d", "fingerprint": None,
         "thumbnail": np.zeros((2, 2), np.float32), "details": np.zeros(2, np.float16),
-        "hw": (40, 50), "areas": list(areas), "fills": [0.8] * len(areas),
-        "num_left_out": 0, "num_too_small": 0, "num_touching": 0, "classes": [],
+        "hw": (40, 50), "areas": list(areas), "sides": [int(area**0.5) for area in areas],
+        "fills": [0.8] * len(areas),
+        "num_left_out": 0, "num_touching": 0, "classes": [],
         "brightness": 90.0, "is_flat": False, "alignment": None, "stored": stored,
     }  # fmt: skip
     return Seen(**{**values, **more})
 
 
-def told(facts, stretch="none", tile=0):
-    return [text for _, text in findings_of_splits(facts, stretch, tile)]
+def told(facts, stretch="none"):
+    return [text for _, text in findings_of_splits(facts, stretch)]
 
 
-GOOD = facts_of([seen()] * 10, 10)
+GOOD = facts_of([seen()] * 10, 10, 256)
 
 
 def test_facts_are_sums_over_the_images_that_were_looked_at():
     facts = facts_of(
-        [seen(classes=["cell"]), seen((), hw=(20, 20)), seen((7,), num_left_out=2)], num_images=9
+        [seen(classes=["cell"]), seen((), hw=(20, 20)), seen((7,), num_left_out=2)],
+        num_images=9,
+        input_side=256,
     )
     assert (facts.num_images, facts.num_looked_at) == (9, 3)
     assert (facts.num_objects, facts.num_without_objects, facts.num_left_out) == (3, 1, 2)
@@ -48,7 +51,7 @@ def test_of_good_data_there_is_nothing_to_say():
 )
 def test_a_split_without_images_is_said(split, level):
     facts = {"train": GOOD, "val": GOOD, "test": GOOD} | {split: SplitFacts()}
-    ((its_level, text),) = findings_of_splits(facts, "none", 0)
+    ((its_level, text),) = findings_of_splits(facts, "none")
     assert its_level == level
     assert text.startswith(f"{split} has no images: ")
 
@@ -58,26 +61,25 @@ def test_a_split_without_images_is_said(split, level):
     [
         ([seen(())] * 4, "train has no objects: its masks are empty"),
         ([seen((), num_left_out=3)], "train has no objects: all 3 have fewer pixels than"),
-        ([seen(), seen(()), seen(())], "2 of 3 images of train have no object"),
+        ([seen(), seen(()), seen(())], "2 of 3 images of train without an object"),
         ([seen(num_left_out=1)], "1 of 3 objects of train are smaller than data.min_area"),
-        ([seen(is_interpolated=True)], "1 masks of train hold grey levels along their outlines"),
-        ([seen(is_flat=True)], "1 images of train are of one colour"),
-        ([seen(num_too_small=2)], "2 of 2 objects of train are narrower than"),
+        ([seen(is_interpolated=True)], "1 mask of train with grey levels along their outlines"),
+        ([seen(is_flat=True)], "1 image of train of one colour"),
     ],
 )
 def test_what_spoils_a_training_is_said(images, text):
-    facts = {"train": facts_of(images, len(images)), "val": GOOD, "test": GOOD}
+    facts = {"train": facts_of(images, len(images), 256), "val": GOOD, "test": GOOD}
     assert any(each.startswith(text) for each in told(facts))
 
 
 def test_classes_that_are_not_learned_are_said():
-    other = facts_of([seen(classes=["dog"])], 1)
-    facts = {"train": facts_of([seen(classes=["cat"])], 1), "val": other, "test": other}
+    other = facts_of([seen(classes=["dog"])], 1, 256)
+    facts = {"train": facts_of([seen(classes=["cat"])], 1, 256), "val": other, "test": other}
     assert "val has classes that train lacks: dog" in told(facts)
 
 
 def test_images_of_several_kinds_are_said():
-    deep = facts_of([seen(stored=Stored(1, "uint16", 0.0, 4000.0, True))], 1)
+    deep = facts_of([seen(stored=Stored(1, "uint16", 0.0, 4000.0, True))], 1, 256)
     assert any("of several kinds" in each for each in told({"train": GOOD, "val": deep}))
 
 

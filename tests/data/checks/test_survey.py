@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtune.data.checks.survey import find_group_regex, survey
+from samtune.data.checks.grouping import find_group_regex
+from samtune.data.checks.survey import survey
 from samtune.data.datamodule import SamDataModule
 from samtune.data.settings import DataSettings
 
@@ -17,7 +18,7 @@ def save(folder, images, labels, kind="labels"):
 
 
 def looked(folder, **settings):
-    return survey(SamDataModule(DataSettings(path=str(folder), **settings)), 256)
+    return survey(SamDataModule(DataSettings(path=str(folder), **settings)))
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_objects_and_parts_are_counted(tmp_path, squares):
     assert found.values == 2
     assert found.num_components == 1.5
     assert found.sizes == {"train": 8, "val": 2, "test": 2}
-    assert not found.is_split
+    assert not found.grouping.is_split
 
 
 def test_the_manifest_tells_groups_and_splits(tmp_path, squares):
@@ -92,8 +93,8 @@ def test_the_manifest_tells_groups_and_splits(tmp_path, squares):
     rows = "".join(f"{n:02d},p{n // 3},{'train' if n < 9 else 'test'}\n" for n in range(12))
     (tmp_path / "manifest.csv").write_text("id,patient,split\n" + rows)
     found = looked(tmp_path)
-    assert found.is_split
-    assert (found.group_column, found.columns) == ("patient", ("patient",))
+    assert found.grouping.is_split
+    assert found.grouping.column == "patient"
 
 
 @pytest.mark.parametrize(

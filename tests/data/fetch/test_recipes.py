@@ -11,7 +11,7 @@ from samtune.errors import UserError
 from tests.commands.planning import planned
 from tests.data.fetch import published
 
-SAMPLES = ("brain_sample", "buildings_sample", "nuclei_sample")
+SAMPLES = ("brain_sample", "brain_slices", "buildings_sample", "nuclei_sample")
 # name of the layout -> images of train, val and test (of volumes: volumes)
 SPLITS = {
     "dsb2018": (6, 2, 2),
@@ -202,6 +202,7 @@ def test_the_folder_that_a_pattern_begins_with_can_be_named(tmp_path):
     assert len(list((given / "images").iterdir())) == 4  # the user's own files stay
 
 
+@pytest.mark.slow
 def test_the_config_trains(fetched, tmp_path):
     """On the small model, a step of each split."""
     config = fetched("kvasir_seg") / "config.yaml"

@@ -123,7 +123,7 @@ def test_classes_and_pixels_of_qupath_s_export(tmp_path, write, suffix):
     expected = np.zeros((20, 30), bool)
     expected[5:10, 4:14] = True
     np.testing.assert_array_equal(sample.labels[0] > 0, expected)
-    assert any("1 polygons of" in n and "no 'classification'" in n for n in source.notes)
+    assert any("1 polygon of" in n and "without 'classification'" in n for n in source.notes)
 
 
 def test_a_column_that_is_only_called_as_qupath_s_names_no_class(tmp_path):

@@ -36,9 +36,20 @@ def test_a_scene_without_values_is_told(write_scene, caplog, reading):
     assert not is_valid.any()
     assert "a.tif holds no values where it was looked at" in caplog.text
     caplog.clear()
-    values[0, 2, 3] = 5
+    values[:, 2, 3] = 5
     open_scene(write_scene("b.tif", values), reading)
     assert "holds no values" not in caplog.text
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [(np.float32, None), (np.int16, -9999)])
+def test_a_band_without_values_is_told(write_scene, caplog, dtype, nodata):
+    values = np.ones((3, 6, 8), dtype)
+    values[1] = np.nan if nodata is None else nodata
+    path = write_scene("a.tif", values, nodata=nodata)
+    open_scene(path, Reading(bands=(0, 2, 2)))
+    assert "holds no values" not in caplog.text
+    open_scene(path, Reading())
+    assert "a.tif holds no values in band 1 where it was looked at" in caplog.text
 
 
 @pytest.mark.parametrize(

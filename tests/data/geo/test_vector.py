@@ -249,7 +249,7 @@ class TestFiles:
             polygons = read_polygons(path, "kind")
             assert polygons.classes[[0, 2]].tolist() == [expected[0], expected[2]]
         assert polygons.classes.tolist() == expected
-        assert polygons.notes == [f"1 polygons of {path} have no 'kind', and so no class"]
+        assert polygons.notes == [f"1 polygon of {path} without 'kind', and so without a class"]
 
     def test_an_unknown_attribute_is_refused_with_those_there_are(self, write_polygons):
         path = write_polygons("a.gpkg", [box(0, 0, 3, 3)], kind=["a"], owner=["b"])
@@ -281,7 +281,7 @@ class TestFiles:
         halves = shapely.GeometryCollection([box(2, 12, 6, 15), box(4, 12, 9, 15), line])
         mixed = [deep, halves, shapely.GeometryCollection([line]), box(2, 2, 4, 4)]
         polygons = read_polygons(write_polygons("a.gpkg", mixed))
-        assert polygons.notes == [f"1 features of {polygons.path} are no polygons"]
+        assert polygons.notes == [f"1 feature of {polygons.path} with no polygon"]
         labels, _ = drawn(polygons, scene)
         assert [int((labels == number).sum()) for number in (1, 2, 3)] == [18, 21, 4]
 
@@ -323,6 +323,6 @@ def test_polygons_with_a_corner_that_is_nowhere_are_counted_as_none(scene, write
     corners[2, 1] = value
     polygons = read_polygons(write_polygons("a.gpkg", [shapely.Polygon(corners), good]))
     assert len(polygons) == 1
-    assert polygons.notes == [f"1 features of {polygons.path} are no polygons"]
+    assert polygons.notes == [f"1 feature of {polygons.path} with no polygon"]
     labels, _ = draw(polygons, np.arange(1), scene, WHOLE)
     assert (labels > 0).sum() == 36

@@ -336,8 +336,8 @@ def test_what_is_left_out_is_told_by_number(coco):
     assert list(masks_of(source.read(0))) == [5]
     outlines, lost, crowds = (note.partition(": ")[2] for note in source.notes)
     assert outlines.startswith("3 annotations without an outline, with a box at most")
-    assert lost == "1 annotations of images that it does not name are left out"
-    assert crowds.startswith("1 annotations with iscrowd 1 ")
+    assert lost == "1 annotation of images that it does not name left out"
+    assert crowds.startswith("1 annotation with iscrowd 1 ")
     assert coco([annotation(5, shape)]).notes == []
 
 
@@ -423,9 +423,7 @@ def test_files_that_are_no_split_beside_some_that_are_are_told(tmp_path):
     lay_out(tmp_path, ["images/train"], ["a.png", "b.png", "c.png"], "instances_train")
     lay_out(tmp_path, ["images/more"], ["d.png"], "instances_more")
     (found,) = Coco.open(tmp_path, SourceSettings(), SplitSettings())["train"].notes
-    assert found.endswith(
-        "1 JSON files that are called as no split are left out, such as instances_more.json"
-    )
+    assert found.endswith("1 JSON file named after no split left out, such as instances_more.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"images": [', b"[" * 100_000, b"\xff\xd8\xff"])

@@ -137,8 +137,8 @@ def test_what_has_no_area_is_left_out_and_told(cvat):
     source = cvat(*shapes, polygon(SQUARE), shapes[0])
     assert len(source.read(0).classes) == 1
     assert [note.partition(": ")[2] for note in source.notes] == [
-        "2 shapes without an area, of the kind polyline, are left out, such as a.png",
-        "1 shapes without an area, of the kind skeleton, are left out, such as a.png",
+        "2 shapes without an area, of the kind polyline, left out, such as a.png",
+        "1 shape without an area, of the kind skeleton, left out, such as a.png",
     ]
 
 
@@ -255,7 +255,7 @@ def test_a_video_has_an_object_for_each_track_that_a_frame_shows(tmp_path, write
     np.testing.assert_array_equal(second.labels[0] == 2, window(slice(2, 6), slice(20, 24)))
     assert not third.labels.any()
     (note,) = source.notes
-    assert "1 shapes without an area, of the kind points, are left out" in note
+    assert "1 shape without an area, of the kind points, left out" in note
 
 
 def test_frames_of_a_video_that_are_not_there_are_told(tmp_path, write):
@@ -263,7 +263,7 @@ def test_frames_of_a_video_that_are_not_there_are_told(tmp_path, write):
     video(tmp_path, *TRACKS)
     source = Cvat(tmp_path)
     assert len(source.read(0).classes) == 2
-    assert "1 frames with shapes have no image and are left out, such as 0" in source.notes[0]
+    assert "1 frame with shapes but without an image left out, such as 0" in source.notes[0]
 
 
 def test_frames_of_another_size_than_the_video_are_said(tmp_path, write):

@@ -1,5 +1,7 @@
 """Label Studio's export, and mistakes in it."""
 
+import base64
+import io
 import json
 from contextlib import suppress
 from itertools import pairwise
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from samtune.data.brush_code import decode_brush, encode_brush
 from samtune.data.formats import open_splits, recognise
@@ -38,6 +41,14 @@ def polygon(*corners, **more):
 def task(*results, image="/data/upload/1/0a1b2c3d-a.png", **more):
     annotations = [{"id": 1, "was_cancelled": False, "result": list(results)}]
     return {"id": 7, "data": {"image": image}, "annotations": annotations, "predictions": []} | more
+
+
+def bitmask(mask):
+    """A mask as Label Studio saves it: black pixels on a transparent picture, as an address."""
+    pixels = np.dstack([np.zeros((*mask.shape, 3), np.uint8), mask.astype(np.uint8) * 255])
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 @pytest.fixture
@@ -172,9 +183,9 @@ def test_the_first_annotation_that_was_not_cancelled_counts(exported):
     assert source.read(0).classes == {1: "y"}
     assert source.read(1).classes == {}
     further, skipped, bare = (note.partition(": ")[2] for note in source.notes)
-    assert further.startswith("1 further annotations, of tasks that have several")
-    assert skipped == "1 tasks that were skipped are left out, such as task 7"
-    assert bare == "1 tasks that have no annotation are left out, such as task 7"
+    assert further.startswith("1 further annotation of tasks that have several")
+    assert skipped == "1 task marked as skipped left out, such as task 7"
+    assert bare == "1 task without an annotation left out, such as task 7"
 
 
 def test_the_starred_annotation_counts_and_a_prediction_does_not(exported):
@@ -184,7 +195,7 @@ def test_the_starred_annotation_counts_and_a_prediction_does_not(exported):
     guess = task(annotations=[], predictions=[{"result": [polygon(label="p")]}])
     source = exported(task(annotations=[cancelled, first, starred]), guess)
     assert [source.read(n).classes for n in range(len(source))] == [{1: "z"}]
-    assert any("have no annotation (but predictions) are left out" in note for note in source.notes)
+    assert any("without an annotation (but predictions) left out" in note for note in source.notes)
 
 
 def of(name, *results, **more):
@@ -248,7 +259,7 @@ def test_pages_have_their_own_results(exported, tmp_path, write, is_repeated):
     source = exported(task(*results, data={"pages": pages}))
     assert [source.read(n).classes for n in range(2)] == [{1: "a"}, {1: "b"}]
     (note,) = source.notes
-    assert note.endswith("1 results of pages that their task lacks are left out, such as 5")
+    assert note.endswith("1 result of a page that its task lacks left out, such as 5")
 
 
 @pytest.mark.parametrize("link", [
@@ -288,16 +299,45 @@ def test_results_without_an_area_are_left_out_and_counted(exported):
     source = exported(task(*points, polygon()), task(result("vector", vertices=[])))
     np.testing.assert_array_equal(source.read(0).labels[0] > 0, window(slice(5, 10), slice(5, 15)))
     assert [note.partition(": ")[2] for note in source.notes] == [
-        "2 results without an area, of the kind keypoint, are left out, such as task 7",
-        "1 results without an area, of the kind vector, are left out, such as task 7",
+        "2 results without an area, of the kind keypoint, left out, such as task 7",
+        "1 result without an area, of the kind vector, left out, such as task 7",
     ]
     assert exported(polygon()).notes == []
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_bitmasks_and_areas_of_the_magic_wand_are_read(exported, is_split):
+    first, second = window(slice(2, 9), slice(3, 11)), window(slice(12, 18), slice(20, 33))
+    first[4, 5] = False  # every pixel counts
+    shapes = [
+        result("bitmask", is_split=is_split, imageDataURL=bitmask(first)),
+        result("magicwand", is_split=is_split, format="rle", rle=brush_code(stroke(second))),
+    ]
+    for number, shape in enumerate(shapes):
+        shape["id"] = f"r{number}"
+    apart = [
+        {"id": f"r{n}", "type": "labels", "value": {"labels": ["cell"]}, "to_name": "image"}
+        for n in range(2)
+    ]
+    source = exported(*shapes, *(apart if is_split else []))
+    sample = source.read(0)
+    assert source.notes == []
+    assert list(sample.classes.values()) == ["cell", "cell"]
+    for number, mask in enumerate((first, second), start=1):
+        np.testing.assert_array_equal((sample.labels == number).any(axis=0), mask)
 
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (result("bitmask", imageDataURL="x"), "is a bitmask: expected polygon, rectangle"),
+        (result("bitmask", imageDataURL="x"), "is no PNG, but 'x'"),
+        (result("bitmask", imageDataURL="data:image/png;base64,?"), "is damaged"),
+        (
+            result("bitmask", imageDataURL=bitmask(np.ones((3, 4), bool))),
+            "is 4x3 pixels, not 40x20",
+        ),
+        (result("bitmask", imageDataURL=bitmask(np.ones(HW, bool))[:-80]), "cut off"),
+        (result("bitmask"), "lacks 'imageDataURL'"),
         (polygon((1, 1), (2, 2)), "has 2 corners"),
         (polygon((1, 1), (2, float("nan")), (3, 3)), "not finite"),
         (polygon((1, 1), (2, 1e12), (3, 3)), "far outside"),

@@ -109,8 +109,8 @@ def test_points_and_lines_are_left_out_and_counted(labelme):
     source = labelme(shape([[1, 1]], kind="point"), shape(SQUARE), *lines)
     np.testing.assert_array_equal(source.read(0).labels[0], window(slice(5, 10), slice(5, 15)))
     assert [note.partition(": ")[2] for note in source.notes] == [
-        "1 shapes without an area, of the kind point, are left out, such as a.json",
-        "2 shapes without an area, of the kind line, are left out, such as a.json",
+        "1 shape without an area, of the kind point, left out, such as a.json",
+        "2 shapes without an area, of the kind line, left out, such as a.json",
     ]
     assert labelme(shape(SQUARE)).notes == []
 
@@ -189,7 +189,7 @@ def test_a_label_that_the_tools_reserve_is_no_object(labelme, label):
     np.testing.assert_array_equal(sample.labels[0], window(slice(5, 10), slice(5, 15)))
     assert sample.classes == {1: "cell"}
     (note,) = source.notes
-    assert note.endswith(f"1 shapes of the reserved label {label} are left out, such as a.json")
+    assert note.endswith(f"1 shape of the reserved label {label} left out, such as a.json")
 
 
 def test_images_and_files_that_are_not_read_are_told(labelme, tmp_path, write):
@@ -198,7 +198,7 @@ def test_images_and_files_that_are_not_read_are_told(labelme, tmp_path, write):
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "c.json").write_text(json.dumps({"shapes": []}))
     images, files = (note.partition(": ")[2] for note in labelme(shape(SQUARE)).notes)
-    assert images == "1 images without a JSON file are left out, such as b.png"
+    assert images == "1 image without a JSON file left out, such as b.png"
     assert files == (
-        "2 other JSON files, or in folders that are no splits, are left out, such as config.json"
+        "2 other JSON files (or in a folder that is no split) left out, such as config.json"
     )

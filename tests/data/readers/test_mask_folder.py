@@ -321,4 +321,4 @@ def test_masks_of_no_image_are_told(tmp_path, write):
     for name in ("a", "b", "c", "d"):
         write(tmp_path / "labels" / f"{name}.png", np.ones((4, 5), np.uint8))
     (note,) = MaskFolder(tmp_path).notes
-    assert note.endswith("2 masks without an image are left out, such as labels/c.png")
+    assert note.endswith("2 masks without an image left out, such as labels/c.png")

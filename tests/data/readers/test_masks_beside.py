@@ -54,10 +54,10 @@ def test_what_is_no_pair_is_counted(tmp_path, write):
     source = MasksBeside(tmp_path)
     assert len(source) == 1
     told = {note.partition(": ")[2].partition(" left out")[0] for note in source.notes}
-    reason = "(a pickle, not opened: in cellpose save the masks as PNG or TIFF) are"
+    reason = "(a pickle, not opened: in cellpose save the masks as PNG or TIFF)"
     assert told == {
-        "1 second masks of an image are", "1 images without a mask are",
-        f"1 images with _seg.npy alone {reason}",
+        "1 second mask of an image", "1 image without a mask",
+        f"1 image with _seg.npy alone {reason}",
     }  # fmt: skip
 
 

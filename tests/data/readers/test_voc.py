@@ -194,7 +194,7 @@ def test_images_and_masks_that_are_not_read_are_told(folder, write):
     save(folder, "SegmentationClass", "gone", KINDS)
     listed(folder, train=["2007_1", "2007_2"])
     assert [note.partition(": ")[2] for note in Voc(folder).notes] == [
-        "1 images that are in no list are left out, such as 2007_3",
-        "1 images that have no mask are left out, such as bare",
-        "1 masks without an image are left out, such as gone",
+        "1 image in no list left out, such as 2007_3",
+        "1 image without a mask left out, such as bare",
+        "1 mask without an image left out, such as gone",
     ]

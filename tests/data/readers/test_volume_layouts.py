@@ -70,6 +70,47 @@ class TestNnunet:
         assert sample.classes == {1: "organ"}
         np.testing.assert_array_equal(sample.labels[0], seen(LABELS == 1, 2))
 
+    def test_regions_are_objects_that_overlap(self, tmp_path):
+        """BraTS's way: the whole is made of its parts, and each is an object."""
+        values = LABELS.copy()
+        values[5, 7, 2] = 3
+        values[2, 3, 2] = 4
+        labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3, "ignore": 4}
+        self.write(tmp_path, labels, ("a",), values=values)
+        sample = opened(tmp_path).read(1)
+        assert sample.classes == {1: "whole", 2: "core", 3: "enhancing"}
+        for number, its in ((1, [1, 2, 3]), (2, [2, 3]), (3, [3])):
+            found = (sample.labels == number).any(axis=0)
+            np.testing.assert_array_equal(found, seen(np.isin(values, its), 2))
+
+    def test_a_value_of_no_region_is_refused(self, tmp_path):
+        self.write(tmp_path, {"background": 0, "whole": [1, 3], "part": [3]}, ("a",))
+        with pytest.raises(
+            UserError, match=r"holds the value 2, .* in no region: expected 0, 1, 3"
+        ):
+            opened(tmp_path)
+
+    @pytest.mark.parametrize("value", [1.5, "one", [], [1, "2"], True, None])
+    def test_a_label_that_is_no_number_is_refused(self, tmp_path, value):
+        self.write(tmp_path, {"background": 0, "organ": value}, ("a",))
+        with pytest.raises(UserError, match=r"dataset\.json gives the label 'organ' as"):
+            opened(tmp_path)
+
+    def test_channels_are_named_by_their_numbers(self, tmp_path):
+        self.write(tmp_path, {"background": 0, "organ": 1, "tumour": 2}, ("a",), channels=3)
+        for key in ("channel_names", "modality"):
+            content = json.loads((tmp_path / "dataset.json").read_text())
+            names = {"2": "FLAIR", "0": "T1", "1": "T2"}  # in any order
+            (tmp_path / "dataset.json").write_text(json.dumps({**content, key: names}))
+            with pytest.raises(UserError, match=r"\(0: T1, 1: T2, 2: FLAIR\)"):
+                opened(tmp_path)
+
+    def test_a_channel_that_is_missing_is_said(self, tmp_path):
+        self.write(tmp_path, {"background": 0, "organ": 1, "tumour": 2}, channels=3)
+        (tmp_path / "imagesTr" / "b_0001.nii.gz").unlink()
+        with pytest.raises(UserError, match=r"numbered 0000, 0002: channel 0001 is missing"):
+            opened(tmp_path, (0, 1))
+
     def test_several_channels_are_a_choice(self, tmp_path):
         self.write(tmp_path, {"background": 0, "organ": 1, "tumour": 2}, channels=4)
         with pytest.raises(UserError, match=r"a_0000\.nii\.gz has 4 values a voxel .* bands"):
@@ -130,6 +171,34 @@ class TestStructures:
         both = samples["s1/axial0002"]
         assert both.classes == {1: "liver", 2: "spleen"}
         np.testing.assert_array_equal(both.labels.max(axis=0), seen(LABELS, 2))
+
+    def write_patients(self, folder):
+        for case in ("s0000", "s0001", "s0002", "s0003"):
+            save(folder / case / "ct.nii.gz", IMAGE)
+            save(folder / case / "segmentations" / "liver.nii.gz", (LABELS > 0).astype(np.uint8))
+        return folder
+
+    @pytest.mark.parametrize("comma", [";", ","])
+    def test_the_table_says_splits_and_kinds_of_studies(self, tmp_path, comma):
+        rows = [
+            "image_id;age;gender;study_type;split", "s0001;40;f;ct thorax;val",
+            "s0000;61;m;ct abdomen-pelvis;train", "s0002;;m;ct thorax;test",
+            "s0003;22;f;ct head;train", "s0999;22;f;ct head;train",
+        ]  # fmt: skip
+        text = "\n".join(rows).replace(";", comma)
+        (self.write_patients(tmp_path) / "meta.csv").write_text(text)
+        splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
+        found = {name: {r.group for r in source.records} for name, source in splits.items()}
+        assert found == {"train": {"s0000", "s0003"}, "val": {"s0001"}, "test": {"s0002"}}
+        columns = dict(splits["val"].records[0].columns)
+        assert (columns["study_type"], columns["gender"]) == ("ct thorax", "f")
+
+    def test_a_manifest_goes_before_the_table(self, tmp_path):
+        self.write_patients(tmp_path)
+        (tmp_path / "meta.csv").write_text("image_id;split\ns0000;test\n")
+        (tmp_path / "manifest.csv").write_text("id,split\ns0001,test\n")
+        splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
+        assert {r.group for r in splits["test"].records} == {"s0001"}
 
     def test_two_images_of_a_patient_are_said(self, tmp_path):
         for name in ("ct", "mri", "segmentations/liver"):
@@ -205,7 +274,7 @@ def test_dicom_whose_names_say_nothing_is_found(tmp_path, write_slices):
     source = opened(tmp_path)
     assert len(source) == 10
     (note,) = source.notes
-    assert "2 files beside slices are passed over, such as" in note
+    assert "2 files beside slices left out, such as" in note
 
 
 def test_single_dicom_pictures_whose_names_say_nothing_are_images(tmp_path, write_slices, write):

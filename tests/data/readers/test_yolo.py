@@ -150,9 +150,7 @@ def test_label_files_of_no_image_are_told(folder):
     (folder / "labels" / "train" / "gone.txt").write_text("0 0 0 0.1 0 0.1 0.2\n")
     (folder / "labels" / "train" / "classes.txt").write_text("cell\nroof\n")
     assert (
-        Yolo(folder)
-        .notes[-1]
-        .endswith("1 label files without an image are left out, such as gone.txt")
+        Yolo(folder).notes[-1].endswith("1 label file without an image left out, such as gone.txt")
     )
 
 

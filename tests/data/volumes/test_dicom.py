@@ -14,6 +14,7 @@ from samtune.data.volumes.voxels import read_geometry, read_volume_notes, read_v
 from samtune.errors import UserError
 from samtune.images.dicom import is_dicom, read_dicom_window
 from samtune.images.pixels import read_image, read_pixels
+from tests.data.volumes.dicom_files import in_order, write_seg
 
 highdicom = pytest.importorskip("highdicom")
 
@@ -137,7 +138,7 @@ class TestEnhanced:
         """A series as one file, its frames in another order than that of their places."""
         uid = pydicom.uid.generate_uid
         file = highdicom.legacy.LegacyConvertedEnhancedCTImage(
-            datasets(folder), uid(), 1, uid(), 1
+            in_order(folder), uid(), 1, uid(), 1
         )  # fmt: skip
         groups = file.PerFrameFunctionalGroupsSequence
         file.PerFrameFunctionalGroupsSequence = [groups[number] for number in order]
@@ -255,29 +256,6 @@ class TestFilms:
         del dataset.SliceThickness
         dataset.save_as(file)
         np.testing.assert_allclose(read_geometry(folder).spacing, (0.5, 0.8, np.nan))
-
-
-def datasets(folder):
-    found = [pydicom.dcmread(file) for file in folder.iterdir()]
-    return sorted(found, key=lambda dataset: dataset.InstanceNumber)
-
-
-def write_seg(path, folder, masks):
-    """A SEG file of boolean (slices, rows, columns) masks by name, written by highdicom."""
-    code = pydicom.sr.codedict.codes
-    descriptions = [
-        highdicom.seg.SegmentDescription(
-            number, name, code.SCT.Tissue, code.SCT.Tissue,
-            highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
-        )
-        for number, name in enumerate(masks, start=1)
-    ]  # fmt: skip
-    highdicom.seg.Segmentation(
-        datasets(folder), np.stack(list(masks.values()), -1).astype(np.uint8), "BINARY",
-        descriptions, pydicom.uid.generate_uid(), 2, pydicom.uid.generate_uid(), 1, "samtune",
-        "test", "1", "0",
-    ).save_as(path)  # fmt: skip
-    return path
 
 
 class TestSegmentations:

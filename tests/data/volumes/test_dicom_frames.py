@@ -15,9 +15,19 @@ from samtune.images.dicom import read_dicom_window
 from samtune.images.intensity import find_range, to_grey
 from samtune.images.pixels import read_image, read_labels, read_pixels
 from samtune.reading import Reading
+from tests.data.volumes.dicom_files import write_seg
 
 pytest.importorskip("highdicom")
 sitk = pytest.importorskip("SimpleITK")
+
+
+def changed(path, alter):
+    """A copy of a file, altered."""
+    dataset = pydicom.dcmread(path)
+    alter(dataset)
+    copy = path.with_name(f"{alter.__name__}.dcm")
+    dataset.save_as(copy)
+    return copy
 
 
 def in_body_order(values):
@@ -282,6 +292,40 @@ class TestTilt:
         found = read_volume_labels(path, folder).layers[0]
         np.testing.assert_array_equal(found > 0, in_body_order(expected))
 
+    @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+    def test_segments_lie_where_their_frames_say(self, tmp_path, write_slices, values, kind):
+        folder = self.tilted(write_slices, values)
+        mask = values > np.median(values)
+        mask[1] = False  # a frame that files leave out
+        path = write_seg(tmp_path / "seg.dcm", folder, {"a": mask}, kind)
+        found = read_volume_labels(path, folder)
+        assert found.names == {1: "a"}
+        np.testing.assert_array_equal(found.layers[0] > 0, in_body_order(mask))
+
+    def test_segments_of_other_slices_are_refused(self, tmp_path, write_slices, values):
+        folder = self.tilted(write_slices, values)
+        path = write_seg(tmp_path / "seg.dcm", folder, {"a": values > 0})
+
+        def between(dataset):
+            for frame in dataset.PerFrameFunctionalGroupsSequence:
+                place = frame.PlanePositionSequence[0]
+                place.ImagePositionPatient = [*place.ImagePositionPatient[:2], 31.5]
+
+        def finer(dataset):
+            dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [
+                0.4,
+                0.25,
+            ]
+
+        def thicker(dataset):
+            measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+            measures.SpacingBetweenSlices = 6
+
+        for alter, told in ((between, "lies between the voxels"), (finer, "pixels of another size"),
+                            (thicker, "frames 6 mm apart, its image slices 3 mm")):  # fmt: skip
+            with pytest.raises(UserError, match=told):
+                read_volume_labels(changed(path, alter), folder)
+
     def test_slices_that_lie_twice_are_said(self, write_slices, values):
         def alter(dataset, number):
             dataset.ImagePositionPatient = [10, 20, 30 + 3 * (number // 2)]
@@ -289,6 +333,43 @@ class TestTilt:
         folder = change(write_slices("s", values), alter)
         with pytest.raises(UserError, match="2 lie where another one lies"):
             read_geometry(folder)
+
+
+class TestOblique:
+    """Slices across no axis of the body."""
+
+    ACROSS, DOWN = (0.8, 0.36, 0.48), (-0.6, 0.48, 0.64)
+
+    @pytest.fixture
+    def folder(self, write_slices, values):
+        normal = np.cross(self.ACROSS, self.DOWN)
+
+        def alter(dataset, number):
+            dataset.ImageOrientationPatient = [*self.ACROSS, *self.DOWN]
+            place = np.array([10, 20, 30]) + 3 * number * normal
+            dataset.ImagePositionPatient = place.round(6).tolist()
+
+        return change(write_slices("s", values), alter)
+
+    def expected(self, folder, mask):
+        return read_geometry(folder).turn(mask)
+
+    def test_segments_lie_where_they_were_drawn(self, tmp_path, folder, values):
+        mask = values > np.median(values)
+        found = read_volume_labels(write_seg(tmp_path / "seg.dcm", folder, {"a": mask}), folder)
+        np.testing.assert_array_equal(found.layers[0] > 0, self.expected(folder, mask))
+
+    def test_contours_are_filled_on_their_slice(self, tmp_path, folder, write_rtstruct, values):
+        mask = np.zeros(values.shape, bool)
+        mask[2, 1:4, 1:4] = True
+        across, down = np.array(self.ACROSS) * 0.5, np.array(self.DOWN) * 0.8
+        corner = np.array([10, 20, 30]) + 6 * np.cross(self.ACROSS, self.DOWN)
+        ring = [
+            (corner + x * across + y * down).tolist()
+            for x, y in ((0.5, 0.5), (3.5, 0.5), (3.5, 3.5), (0.5, 3.5))
+        ]
+        found = read_volume_labels(write_rtstruct(tmp_path / "rt.dcm", {"a": [ring]}), folder)
+        np.testing.assert_array_equal(found.layers[0] > 0, self.expected(folder, mask))
 
 
 class TestDecoders:

@@ -49,6 +49,37 @@ def test_a_volume_without_values_is_refused(folder, value, reading):
         open_stack([file], reading)
 
 
+def test_slices_without_values_are_told_once(tmp_path, caplog):
+    file = tmp_path / "a.nii.gz"
+    values = np.ones((7, 6, 9), np.float32)
+    values[..., 3] = np.nan
+    values[..., 5] = -np.inf
+    values[2:, :, 6] = np.nan  # the rest of it is there
+    nib.save(nib.Nifti1Image(values, np.eye(4)), file)
+    for _ in range(2):
+        assert not open_stack([file], Reading()).picture(3).any()
+    (told,) = caplog.messages
+    assert (
+        "a.nii.gz holds no values, only NaN or infinity, in axial slice 3, axial slice 5 of 9"
+        in told
+    )
+    caplog.clear()
+    open_stack([file], Reading(axis="coronal"))
+    assert not caplog.messages
+
+
+def test_a_slice_without_values_in_one_channel_is_told(tmp_path, caplog):
+    values = np.ones((7, 6, 9, 2), np.float32)
+    values[..., 4, 1] = np.nan
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii.gz")
+    open_stack([tmp_path / "a.nii.gz"], Reading(bands=(0,)))
+    assert not caplog.messages
+    open_stack([tmp_path / "a.nii.gz"], Reading(bands=(0, 1)))
+    (told,) = caplog.messages
+    assert "a.nii.gz, channel 1 of those shown, holds no values" in told
+    assert "in axial slice 4 of 9" in told
+
+
 @pytest.mark.parametrize("axis", range(3))
 def test_what_is_written_to_a_slice_is_in_the_volume(axis):
     volume = np.zeros((3, 4, 5), np.int32)

@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from samtune.evaluation.metrics.contour import contour_scores
+from samtune.evaluation.metrics.contour import DEFINITION, contour_scores
 
 
 def square(hw, rows, columns):
@@ -95,3 +95,14 @@ class TestEmptyMasks:
         whole = np.ones((6, 6), np.bool_)
         part = square((6, 6), slice(0, 6), slice(0, 3))
         assert contour_scores(whole, part).hd95 == 3.0
+
+
+def test_the_definition_is_the_one_that_is_told():
+    """Of a corner 3 x 3 against 3 x 1 pixels: edges of 8 and 3 pixels, each counting the same."""
+    first, second = np.zeros((2, 8, 8), bool)
+    first[2:5, 2:5] = True
+    second[2:5, 2] = True
+    found = contour_scores(first, second, tolerance=1.0)
+    # of the 8 pixels three lie on the line and two beside it
+    assert found.surface_dice == pytest.approx((5 + 3) / (8 + 3))
+    assert "count pixels (voxels) of edges, each the same" in DEFINITION

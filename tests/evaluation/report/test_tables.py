@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from samtune.evaluation.report.tables import (
     breakdown_lines,
+    filled,
     markdown_table,
     metrics_lines,
     noc_lines,
@@ -23,23 +24,30 @@ class TestMarkdown:
     def test_a_comparison(self, rows):
         head, rule, row = to_markdown(summarise(rows)).splitlines()
         cells = cells_of(row)
-        assert cells[:5] == ["box", "-", "0.500", "0.600", "+0.100"]
-        assert " to " in cells[5]
-        assert cells[6:] == ["1", "too few images", "3", "2"]
+        assert cells[:4] == ["box", "0.500", "0.600", "+0.100"]
+        assert " to " in cells[4]
+        assert cells[5:] == ["1", "too few images", "2 / 1 / 0", "3", "2"]
         assert head.count("|") == rule.count("|") == row.count("|") == 11
 
     def test_what_needs_no_network_stands_beside_it(self, make_row):
         row = replace(make_row("a", 0.5, 0.6), trivial={"ellipse": 0.7, "box filled": 0.4})
         assert cells_of(to_markdown(summarise([row])).splitlines()[2])[1] == "0.700 (ellipse)"
 
-    def test_one_image_and_a_base_alone(self, make_row):
-        one = to_markdown(summarise([make_row("a", 0.5, 0.6)])).splitlines()[2]
+    def test_what_is_not_known_of_any_line_has_no_column(self, make_row):
+        head, _, one = to_markdown(summarise([make_row("a", 0.5, 0.6)])).splitlines()
         assert cells_of(one) == [
-            "box", "-", "0.500", "0.600", "+0.100", "one image or group", "-", "too few images",
+            "box", "0.500", "0.600", "+0.100", "one image or group", "too few images", "1 / 0 / 0",
             "1", "1",
         ]  # fmt: skip
-        alone = to_markdown(summarise([make_row("a", 0.5)])).splitlines()[2]
-        assert cells_of(alone) == ["box", "-", "0.500", "-", "-", "-", "-", "-", "1", "1"]
+        assert "p (Holm)" not in head
+        head, _, alone = to_markdown(summarise([make_row("a", 0.5)])).splitlines()
+        assert cells_of(head) == ["protocol", "base mIoU", "objects", "images"]
+        assert cells_of(alone) == ["box", "0.500", "1", "1"]
+
+    def test_a_column_stays_where_one_line_has_something(self):
+        assert filled(["a", "b", "c"], [["1", "-", "-"], ["2", "-", "3"]]) == (
+            ["a", "c"], [["1", "-"], ["2", "3"]],
+        )  # fmt: skip
 
     def test_bars_in_names_do_not_break_it(self):
         assert markdown_table(["a|b"], [["c|d"]]).splitlines()[2] == "| c\\|d |"

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from samtune.data.geo.raster import open_scene
+from samtune.inference.geo.scenes import FoundObjects
 from samtune.reading import Reading
 
 rasterio = pytest.importorskip("rasterio")
@@ -13,7 +14,7 @@ pytest.importorskip("shapely")
 
 def find_bright(image):
     labels, count = ndimage.label(image[..., 0] > 128)
-    return labels.astype(np.int32), np.linspace(0.6, 0.9, count).astype(np.float32)
+    return FoundObjects(labels.astype(np.int32), np.linspace(0.6, 0.9, count).astype(np.float32))
 
 
 DISCS = [

@@ -1,5 +1,7 @@
 """Heads on scenes: what reaches over several windows is one polygon, and no seam shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,31 @@ def test_objects_become_valid_polygons_across_windows(sam, make_scene, discs_ima
     assert sorted(areas) == pytest.approx(expected, rel=0.15)
 
 
+def test_objects_have_the_classes_that_somebody_tells(sam, make_scene, discs_image, tmp_path):
+    def size_of(each):
+        return "large" if each.cropped().sum() > 900 else "small"
+
+    def named(image):
+        found = InstanceFinder(sam).search(image)
+        return [
+            replace(
+                each,
+                class_name="large" if each.cropped().sum() > 900 else "small",
+                class_score=0.75,
+            )
+            for each in found
+        ]
+
+    out = tmp_path / "o.gpkg"
+    segment_scene(make_scene(discs_image), find_everything(named), out, WINDOWS, {})
+    meta, _, _, columns = raw.read(out)
+    told = dict(zip(meta["fields"], columns, strict=True))
+    is_large = np.isin(told["class"], "large")
+    assert is_large.sum() == sum(np.pi * radius**2 > 900 for _, _, radius in DISCS)
+    assert (told["area_m2"][is_large] > told["area_m2"][~is_large].max()).all()
+    assert told["class_score"].tolist() == pytest.approx([0.75] * len(DISCS))
+
+
 def test_classes_become_a_raster_with_names(sam, make_scene, discs_image, tmp_path):
     scene, out, mapper = make_scene(discs_image), tmp_path / "o.tif", ClassMapper(sam)
     pixels = map_scene(scene, mapper.labels, mapper.classes, out, WINDOWS, {})
@@ -67,6 +94,19 @@ def test_classes_become_a_raster_with_names(sam, make_scene, discs_image, tmp_pa
     assert ((labels == 1) & truth).sum() / ((labels == 1) | truth).sum() > 0.95
     assert pixels == {"background": int((labels == 0).sum()), "silo": int((labels == 1).sum())}
     assert (tags["class_0"], tags["class_1"]) == ("background", "silo")
+
+
+def test_classes_become_areas_with_outlines(sam, make_scene, discs_image, tmp_path):
+    scene, mapper = make_scene(discs_image), ClassMapper(sam)
+    pixels = map_scene(scene, mapper.labels, mapper.classes, tmp_path / "o.gpkg", WINDOWS, {})
+    meta, _, shapes, columns = raw.read(tmp_path / "o.gpkg")
+    told = dict(zip(meta["fields"], columns, strict=True))
+    assert set(told["class"]) == {"silo"}
+    assert shapely.is_valid(shapely.from_wkb(shapes)).all()
+    # each disc is one area, though several reach over windows
+    assert len(told["area_m2"]) == len(DISCS)
+    assert sum(told["area_m2"]) / 4 == pytest.approx(pixels["silo"], abs=60)
+    assert (told["score"] > 0.5).all()
 
 
 def test_an_empty_picture(sam):

@@ -20,17 +20,38 @@ CELLS = [
 def lay_down(tmp_path):
     """A function from boxes (columns from, to) of each window, in the scene, to seams."""
 
-    def lay(left, right):
+    def lay(left, right, classes=None):
         store = WindowStore(Progress(tmp_path / "done", {}))
-        for cell, boxes in zip(CELLS, (left, right), strict=True):
+        for side, (cell, boxes) in enumerate(zip(CELLS, (left, right), strict=True)):
             labels = np.zeros((10, 20), np.int32)
             for number, (begin, end) in enumerate(boxes, start=1):
                 labels[2:6, begin - cell.window.x : end - cell.window.x] = number
             scores = np.full(len(boxes), 0.9, np.float32)
-            store.write(cell, {"labels": labels, "scores": scores})
+            told = {} if classes is None else _told(classes[side])
+            store.write(cell, {"labels": labels, "scores": scores, **told})
         return Seams(CELLS, store)
 
     return lay
+
+
+def _told(pairs):
+    names, sure = [name for name, _ in pairs], [each for _, each in pairs]
+    return {"classes": np.array(names, np.str_), "class_scores": np.array(sure, np.float32)}
+
+
+def test_of_two_parts_the_class_of_the_larger_and_surer_is_taken(lay_down):
+    # of 14 columns 6 lie in the left core and 8 in the right one
+    found = lay_down([(10, 20)], [(12, 24)], [[("barn", 0.9)], [("house", 0.8)]])
+    assert found.classes.tolist() == ["house"]
+    assert found.class_scores.tolist() == pytest.approx([0.8 * 8 / 14])
+    found = lay_down([(10, 20)], [(12, 24)], [[("barn", 0.9)], [("house", 0.6)]])
+    assert found.classes.tolist() == ["barn"]
+    found = lay_down([(10, 20)], [(12, 24)], [[("barn", 0.9)], [("barn", 0.6)]])
+    assert found.class_scores.tolist() == pytest.approx([(0.9 * 6 + 0.6 * 8) / 14])
+
+
+def test_where_nobody_tells_classes_there_are_none(lay_down):
+    assert lay_down([(10, 20)], [(12, 24)]).classes is None
 
 
 def test_what_both_windows_see_alike_is_one_object(lay_down):

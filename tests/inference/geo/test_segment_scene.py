@@ -16,7 +16,12 @@ from samtune.errors import UserError
 from samtune.inference.geo import scenes
 from samtune.inference.geo.grid import common, make_grid
 from samtune.inference.geo.prompted import without_overlaps
-from samtune.inference.geo.scenes import SceneSettings, segment_prompted, segment_scene
+from samtune.inference.geo.scenes import (
+    FoundObjects,
+    SceneSettings,
+    segment_prompted,
+    segment_scene,
+)
 from samtune.models.loading import load_model
 from samtune.reading import Reading
 from samtune.types import Features, InputFrame, MaskPrediction, Window
@@ -94,9 +99,10 @@ class TestSeams:
         image[40:60, 60:90] = 255  # the seam of two windows of 100 is at 80
 
         def left_only(picture):
-            labels, scores = find_bright(picture)
-            is_left = labels[:, 0:1].size and labels[50, 65] > 0 and labels[50, 35] == 0
-            return (labels, scores) if is_left else (np.zeros_like(labels), scores[:0])
+            found = find_bright(picture)
+            is_left = found.labels[50, 65] > 0 and found.labels[50, 35] == 0
+            nothing = FoundObjects(np.zeros_like(found.labels), found.scores[:0])
+            return found if is_left else nothing
 
         settings = SceneSettings(side=100, overlap=40)
         assert segment_scene(make_scene(image), left_only, tmp_path / "a.tif", settings, {}) == 1
@@ -236,7 +242,7 @@ class TestNodata:
         scene = make_scene(image, nodata=0)
 
         def everything(picture):
-            return np.ones(picture.shape[:2], np.int32), np.ones(1, np.float32)
+            return FoundObjects(np.ones(picture.shape[:2], np.int32), np.ones(1, np.float32))
 
         segment_scene(scene, everything, tmp_path / "a.tif", SMALL, {})
         np.testing.assert_array_equal(labels_of(tmp_path / "a.tif") > 0, image > 0)
@@ -322,7 +328,7 @@ class TestSplinters:
         image[20:40, 20:40], image[60, 60:63] = 255, 255
 
         def as_one(picture):
-            return (picture[..., 0] > 0).astype(np.int32), np.ones(1, np.float32)
+            return FoundObjects((picture[..., 0] > 0).astype(np.int32), np.ones(1, np.float32))
 
         segment_scene(make_scene(image), as_one, tmp_path / "a.tif", SMALL, {})
         found = labels_of(tmp_path / "a.tif")
@@ -519,7 +525,7 @@ class TestPrompts:
         huge = SceneSettings(side=20, overlap=5, tolerance=0)
         segment_prompted(scene, sam, features, tmp_path / "b.gpkg", huge, {})
         assert features.notes == [
-            "1 objects reach the edge of what was looked at: they may be larger"
+            "1 object reaches the edge of what was looked at and may be larger"
         ]
 
     @pytest.mark.parametrize("with_multimask", [False, True])

@@ -26,6 +26,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before(tiny_spe
     assert equal_weights(first, build_random(tiny_spec, seed=7))
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_weight(nano):
     torch.set_num_threads(2)
     with_two = build_random(REGISTRY["nano"], seed=0)
