@@ -31,10 +31,11 @@ from samtune.errors import UserError
 from samtune.files import make_folder, write_text
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.models.backend import Sam
-from samtune.page.answering import Answering, iou_with
+from samtune.page.answering import Answering
 from samtune.page.images import open_images
 from samtune.page.rounds import Round
 from samtune.page.session import Session
+from samtune.page.truth import iou_with
 from samtune.prompts.correction import correction_click
 from samtune.prompts.seeding import object_rng
 from samtune.tasks.loop import loop
