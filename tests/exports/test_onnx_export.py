@@ -146,7 +146,10 @@ def test_int8_is_smaller_and_its_loss_is_measured(make_tuned, out, discs):
     assert any(each.data_type == onnx.TensorProto.INT8 for each in weights)
     sentence = exported.checks[-1]
     num_objects = sum(len(np.unique(source.read(n).labels)) - 1 for n in range(2))
-    assert f"{2 * num_objects} boxes and points on 2 images of the validation split" in sentence
+    assert (
+        f"{2 * num_objects} prompts (boxes and points) on 2 images of the validation split"
+        in sentence
+    )
 
 
 class _Constant:
