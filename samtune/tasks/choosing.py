@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PROTOCOLS = ("box", "point", "clicks_3")
-# Objects of an image that are asked, images at most, and general pictures
-_OBJECTS, _IMAGES, _GENERAL = 6, 60, 20
+# Objects of an image that are asked, and images at most
+_OBJECTS, _IMAGES = 6, 60
+# General pictures and objects of each: with fewer a fall of 0.02 cannot be told from chance
+_GENERAL, _GENERAL_OBJECTS = 20, 10
 # Candidates that are asked though time is over, while none of them may be kept
 _MOST_IN_VAIN = 3
 # Seconds for choosing where a training has no budget
@@ -199,8 +201,9 @@ def questions_of(
     general = replace(
         settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), spacing=None, tile=0
     )
-    pictures = FewObjects(DrawnPictures("val", num_pictures=_GENERAL), _OBJECTS, data.seed)
-    return Questions(chosen, settings), Questions(pictures, general)
+    pictures = DrawnPictures("val", num_pictures=_GENERAL)
+    drawn = FewObjects(pictures, _GENERAL_OBJECTS, data.seed)
+    return Questions(chosen, settings), Questions(drawn, general)
 
 
 def answers_to(

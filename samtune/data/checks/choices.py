@@ -272,6 +272,4 @@ def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     if fills and (fill := float(np.median(fills))) < _THIN:
         reason = f"objects fill {fill:.0%} of their boxes: lines come out empty with a plain loss"
         choices.append(Choice("model.loss.pixel_loss", "balanced_bce", reason))
-        held = "which teaches much, so that what the base could do is held more"
-        choices.append(Choice("model.loss.general", 2.0, held))
     return choices
