@@ -1,4 +1,4 @@
-"""The main job, start to end, on slices of a brain MR: what `scripts/demo` runs after its set-up."""
+"""The main job, start to end, on a real satellite image: what `scripts/demo` runs after its set-up."""
 
 import argparse
 import shutil
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "demo")
-    parser.add_argument("--budget", default="", help="of tuning, such as 30s (default: 200 steps)")
+    parser.add_argument("--budget", default="", help="of tuning, such as 30s (default: 150 steps)")
     options = parser.parse_args()
     data, run = options.out / "data", options.out / "run"
     if code := _make_data(data):
@@ -24,7 +24,7 @@ def main() -> int:
 
 def _make_data(data: Path) -> int:
     if not data.exists():
-        return samtune(["fetch", "brain_slices", "--out", str(data), "--yes"])
+        return samtune(["fetch", "buildings_sample", "--out", str(data), "--yes"])
     return 0
 
 
@@ -32,13 +32,13 @@ def _run_steps(data: Path, run: Path, budget: str) -> int:
     config = ["--config", str(data / "config.yaml")]
     protocols = ["--protocols", "box", "point", "clicks_3"]
     steps = {
-        "1. what the base model does on the held-out slices": [
+        "1. what the base model does on the held-out blocks": [
             "evaluate", "nano", *config, *protocols, "--out", str(run.parent / "base"),
         ],
         "2. fine-tuning": [
             "fit", *config, "--run", str(run), *(["--budget", budget] if budget else []),
         ],
-        "3. base against tuned on the held-out slices": ["evaluate", str(run), *protocols],
+        "3. base against tuned on the held-out blocks": ["evaluate", str(run), *protocols],
     }  # fmt: skip
     for title, arguments in steps.items():
         print(f"\n== {title}\n$ samtune {' '.join(arguments)}")
@@ -46,8 +46,8 @@ def _run_steps(data: Path, run: Path, budget: str) -> int:
         if code := samtune(arguments):
             return code
     print(
-        "\nThe slices are of one average brain: this shows how samtune works and measures, and says "
-        "nothing about patients."
+        "\nThe blocks are of one scene: this shows how samtune works and measures, and what a few "
+        "labelled buildings bring for the rest of that scene."
     )
     return 0
 

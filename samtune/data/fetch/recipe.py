@@ -11,9 +11,7 @@ import msgspec
 
 from samtune.errors import UserError
 
-Kind = Literal[
-    "binary", "classes", "colours", "objects", "volumes", "geo", "nuclei", "brain", "brain_pairs"
-]
+Kind = Literal["binary", "classes", "colours", "objects", "volumes", "geo", "nuclei", "brain"]
 
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,13 +16,7 @@ from samtune.images.intensity import to_uint8
 BANDS = {"train": (0, 272), "val": (304, 384), "test": (416, 512)}
 TILE, STEP = 128, 96
 # Slabs of the brain from bottom to top, in slices of 1 mm, with 8 mm between them.
-SLABS = {"train": [(20, 100)], "val": [(108, 124)], "test": [(132, 160)]}
-# Thin ones: pairs of slices with 2 mm or more between them, and 6 mm between the splits.
-PAIRS = {
-    "train": [(z, z + 2) for z in range(20, 66, 4)],
-    "val": [(z, z + 2) for z in range(72, 90, 4)],
-    "test": [(z, z + 2) for z in range(96, 147, 5)],
-}
+SLABS = {"train": (20, 100), "val": (108, 124), "test": (132, 160)}
 
 
 def nuclei(folders: list[Path], out: Path) -> dict[str, int]:
@@ -55,49 +49,27 @@ def _starts(first: int, end: int) -> list[int]:
 
 
 def brain(folders: list[Path], out: Path) -> dict[str, int]:
-    """nilearn's MNI template as three slabs; see `brain_parts`."""
-    return brain_parts(folders, out, SLABS)
+    """nilearn's MNI template as three slabs; more likely than not (above 127 of 255) is a tissue.
 
-
-def brain_pairs(folders: list[Path], out: Path) -> dict[str, int]:
-    """Pairs of slices of it, with grey matter alone."""
-    return brain_parts(folders, out, PAIRS, ("gm",))
-
-
-def brain_parts(
-    folders: list[Path], out: Path, parts: dict[str, list[tuple[int, int]]],
-    tissues: tuple[str, ...] = ("gm", "wm"),
-) -> dict[str, int]:  # fmt: skip
-    """Write axial parts of nilearn's MNI template, each a volume and a group of its own.
-
-    More likely than not (above 127 of 255) is a tissue: the first one is class 1, and so on.
-
-    Args:
-        folders: of what was fetched.
-        out: where images/, labels/ and manifest.csv go.
-        parts: of each split, first slices and the ones after the last.
-        tissues: those that are labelled, by their names in the wheel.
-
-    Returns:
-        Slices of each split.
+    Grey matter is class 1, white matter class 2.
     """
     nibabel = require("nibabel", "medical")
     place = "nilearn/datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-    image, *maps = (nibabel.load(_find(place.format(kind), folders)) for kind in ("t1", *tissues))
+    image, grey, white = (
+        nibabel.load(_find(place.format(kind), folders)) for kind in ("t1", "gm", "wm")
+    )
     classes = np.zeros(image.shape, np.uint8)
-    for number, tissue in enumerate(maps, start=1):
-        classes[np.asarray(tissue.dataobj) > 127] = number
+    classes[np.asarray(grey.dataobj) > 127] = 1
+    classes[np.asarray(white.dataobj) > 127] = 2
     labels = nibabel.Nifti1Image(classes, image.affine)
     rows = ["id,split,group"]
-    for split, spans in parts.items():
-        for bottom, top in spans:
-            name = f"mni152_{split}" + (f"_{bottom:03d}" if len(spans) > 1 else "")
-            for kind, volume in (("images", image), ("labels", labels)):
-                (out / kind).mkdir(exist_ok=True)
-                nibabel.save(volume.slicer[..., bottom:top], out / kind / f"{name}.nii.gz")
-            rows.append(f"{name},{split},{name}")
+    for split, (bottom, top) in SLABS.items():
+        for kind, volume in (("images", image), ("labels", labels)):
+            (out / kind).mkdir(exist_ok=True)
+            nibabel.save(volume.slicer[..., bottom:top], out / kind / f"mni152_{split}.nii.gz")
+        rows.append(f"mni152_{split},{split},mni152_{split}")
     (out / "manifest.csv").write_text("\n".join(rows) + "\n")
-    return {split: sum(top - low for low, top in spans) for split, spans in parts.items()}
+    return {split: top - bottom for split, (bottom, top) in SLABS.items()}
 
 
 def _find(name: str, folders: list[Path]) -> Path:
@@ -107,6 +79,4 @@ def _find(name: str, folders: list[Path]) -> Path:
     raise UserError(f"there is no {name} in what was fetched or named with --archives")
 
 
-MAKERS: dict[str, Callable[[list[Path], Path], dict[str, int]]] = {
-    "nuclei": nuclei, "brain": brain, "brain_pairs": brain_pairs,
-}  # fmt: skip
+MAKERS: dict[str, Callable[[list[Path], Path], dict[str, int]]] = {"nuclei": nuclei, "brain": brain}

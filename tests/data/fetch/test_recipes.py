@@ -11,7 +11,7 @@ from samtune.errors import UserError
 from tests.commands.planning import planned
 from tests.data.fetch import published
 
-SAMPLES = ("brain_sample", "brain_slices", "buildings_sample", "nuclei_sample")
+SAMPLES = ("brain_sample", "buildings_sample", "nuclei_sample")
 # name of the layout -> images of train, val and test (of volumes: volumes)
 SPLITS = {
     "dsb2018": (6, 2, 2),
