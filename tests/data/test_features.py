@@ -114,7 +114,7 @@ class TestLimit:
 
     def test_what_it_will_take_is_told(self, store):
         assert store.entry_bytes == 2 * 84
-        assert "1000 images of 0.0 MB take 0.00 GB" in store.tell(1000)
+        assert "1,000 images of 0.0 MB take 0.00 GB" in store.tell(1000)
         assert "the limit leaves room for 5952" in store.tell(10**6)
 
 

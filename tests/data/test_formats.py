@@ -147,7 +147,7 @@ def test_coco_files_without_a_split_are_parts_of_one_data_set(tmp_path, write):
     assert found == [f"p{part}_{n}.png" for part in range(3) for n in range(4)]
     assert [len(source) for source in splits.values()] == [6, 3, 3]
     (note,) = splits["train"].notes
-    assert "1 JSON files without images and annotations are left out" in note
+    assert "1 JSON file without images and annotations left out" in note
     assert "settings.json" in note
 
 

@@ -34,6 +34,7 @@ CALLS: dict[str, list[str]] = {
         "--out", "out/curve",
     ],
     "open": ["run", "pictures", "--no_browser", "--out", "out/open"],
+    "serve": ["run", "--images", "pictures"],
     "loop": ["annotated", "--model", "nano", "--budget", "1s"],
     "predict": ["run", "pictures", "--boxes", "8,8,40,40", "--out", "out/predict"],
     "segment": ["run", "pictures", "--out", "out/segment"],

@@ -358,7 +358,7 @@ def test_a_film_has_no_millimetres(write_slices, tmp_path, capsys):
     assert entry["millilitres"] is entry["truth"]["hd95"] is None
     assert entry["truth"]["dice"] == 1
     told = capsys.readouterr().out
-    assert f"{entry['num_voxels']} voxels" in told
+    assert f"{entry['num_voxels']:,} voxels" in told
     assert "nan" not in told
 
 

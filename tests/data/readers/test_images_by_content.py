@@ -86,7 +86,7 @@ def test_what_is_none_among_images_is_told(tmp_path):
     put(tmp_path / "labels" / "a.png", encoded(LABELS))
     splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     (note,) = splits["train"].notes
-    assert "1 files among the images that are none are left out, such as images/b.gif" in note
+    assert "1 file among the images that is none left out, such as images/b.gif" in note
 
 
 def test_images_of_shards_with_other_names_are_counted(tmp_path):
@@ -100,7 +100,7 @@ def test_images_of_shards_with_other_names_are_counted(tmp_path):
             tar.addfile(member, io.BytesIO(content))
     splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     (note,) = splits["train"].notes
-    assert "1 images whose names do not end as images do are left out, such as b.scan" in note
+    assert "1 image whose name does not end as images do left out, such as b.scan" in note
 
 
 class TestDicomInsideOthers:

@@ -83,7 +83,7 @@ class TestSeries:
         assert is_dicom(folder)
         np.testing.assert_array_equal(read_voxels(folder), in_body_order(values))
         (note,) = read_volume_notes([folder], True)
-        assert f"{name}: they are no DICOM pictures" in note
+        assert f"{name}: no DICOM pictures" in note
 
     def test_an_index_of_the_folder_is_no_slice(self, write_slices, values):
         folder = write_slices("s", values)
