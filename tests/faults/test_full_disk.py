@@ -39,7 +39,8 @@ def files_end_at(size):
 def call(command):
     out, err = io.StringIO(), io.StringIO()
     # what was opened would be served until somebody closes it
-    page, tools = patch("samtune.tasks.open.Opened.serve"), patch("samtune.tasks.serve.Served.serve")
+    page = patch("samtune.tasks.open.Opened.serve")
+    tools = patch("samtune.tasks.serve.Served.serve")
     with redirect_stdout(out), redirect_stderr(err), page, tools:
         code = main(words_of(command))
     return code, out.getvalue(), err.getvalue()
