@@ -89,7 +89,8 @@ def _few_general_pictures():
     from samtune.tasks import choosing
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choosing, "_GENERAL", 2)
+        for name in ("_GENERAL", "_GENERAL_OBJECTS", "_OBJECTS"):
+            patch.setattr(choosing, name, 2)
         yield
 
 

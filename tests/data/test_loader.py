@@ -238,7 +238,7 @@ def test_a_broken_image_stops_the_loader_with_its_name(broken_folder, num_worker
         list(training(broken_folder, num_workers=num_workers))
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_broken_image_can_be_passed_over(broken_folder, num_workers):
     batches = list(validation(broken_folder, 2, num_workers, on_error="skip"))
     assert images_of(batches) == [["s0"], ["s2", "s3"]]

@@ -29,7 +29,9 @@ NAME = r"[A-Za-z0-9._-]+"
 TYPES = {name: family.tool_type for name, family in FAMILIES.items() if family.tool_type}
 
 
-@pytest.fixture(params=list(TYPES))
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name != "sam")) for name in TYPES]
+)
 def kind(request):
     return request.param
 

@@ -18,6 +18,7 @@ def test_what_differs_in_the_end_is_found():
     assert Killing._differences(expected, expected.same | {"out/log": b"later"}) == ""
 
 
+@pytest.mark.slow
 def test_a_process_is_killed_at_work_and_started_again(tmp_path, monkeypatch):
     """A call that takes a second and says how often it was begun."""
     script = "import pathlib, time; f = pathlib.Path('out/times'); f.parent.mkdir(exist_ok=True); "

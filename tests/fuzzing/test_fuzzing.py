@@ -33,7 +33,7 @@ def greedy(folder):
         (lambda folder: [1.5, {"a": np.array([1, np.nan])}], "NaN or infinite"),
         (lambda folder: 1 / 0, "ZeroDivisionError at test_fuzzing.py"),
         (greedy, "MemoryError"),
-        (endless, "no answer within 1 s"),
+        pytest.param(endless, "no answer within 1 s", marks=pytest.mark.slow),
         (lambda folder: os.kill(os.getpid(), signal.SIGSEGV), "the process ended with -11"),
     ],
     ids=["refused", "read", "nan", "traceback", "memory", "hang", "abort"],

@@ -25,6 +25,7 @@ def in_this_process(monkeypatch, capsys):
     monkeypatch.setattr("samtune.tasks.bench.subprocess.run", run)
 
 
+@pytest.mark.slow
 def test_a_model_is_measured_in_a_process_of_its_own(discs, capsys):
     image = discs / "test" / "images" / "0.png"
     assert (

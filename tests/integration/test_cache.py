@@ -88,6 +88,7 @@ def copied(built, tmp_path):
     shutil.copytree(built[0] / "cache", tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_while_it_is_built_losses_are_those_without_and_each_image_is_computed_once(built, plain):
     folder, losses, passes = built
     assert losses == pytest.approx(plain, rel=1e-5)

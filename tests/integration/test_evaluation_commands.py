@@ -446,6 +446,7 @@ class TestInterrupted:
 
         return run
 
+    @pytest.mark.slow
     def test_evaluate(self, run, tmp_path, broken_off, monkeypatch):
         monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
         out = tmp_path / "out"

@@ -67,6 +67,7 @@ def test_the_adapter_is_that_of_the_base_and_the_head_lies_beside_it(tuned, head
     assert sam.base == load_model(tuned.path).base
 
 
+@pytest.mark.slow
 def test_a_head_on_a_plain_base_carries_no_weights_of_it(discs, tmp_path):
     run = train(discs, tmp_path / "run", choose=False)
     names = {file.name for file in (run.path / "model").rglob("*") if file.is_file()}
@@ -78,6 +79,7 @@ def test_a_head_on_a_plain_base_carries_no_weights_of_it(discs, tmp_path):
     assert len(sam.heads) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_ends_as_one_that_never_stopped(discs, tmp_path):
     def go(name, epochs):
         trainer = {"max_epochs": epochs, "accelerator": "cpu"}

@@ -161,6 +161,7 @@ def test_fit(tuned, place, capsys):
     assert result.load().image_size == 64
 
 
+@pytest.mark.slow
 def test_resume(copied, capsys):
     result = samtune.resume(copied, trainer={"max_steps": 2})
     require_result(result, capsys, "metrics")
@@ -215,6 +216,7 @@ def test_thresholds(copied, capsys):
     assert [row["split"] for row in result.tables["thresholds"]] == ["val", "val", "test", "test"]
 
 
+@pytest.mark.slow
 def test_scale(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
     settings = {"scales": [0.5], "protocols": ["box"], "max_images": 1}

@@ -58,7 +58,7 @@ GENERAL = ["--model.loss.general", "0.5", "--data.batch_size", "2", "--checkpoin
 CASES = [
     ("a validation that was cut off", "validation", 8, ["--checkpoint_steps", "4"], False),
     ("epochs cut short", "training", 4, LIMIT, True),
-    ("general pictures, in the middle of an epoch", "training", 3, GENERAL, False),
+    ("general pictures, in the middle of an epoch", "training", 3, GENERAL, True),
     ("steps instead of epochs", "training", 6, STEPS, True),
     ("validations within epochs", "validation", 6, ["--trainer.val_check_interval", "2"], True),
     ("accumulated batches", "training", 3,

@@ -76,6 +76,7 @@ def test_a_budget_that_is_no_time_is_refused_before_anything_is_loaded(discs, tm
     assert "give a time, such as 90s, 5m or 1.5h" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_adapter_that_has_no_strengths_is_compared_with_the_base_too(discs, tmp_path):
     run = tmp_path / "dora"
     flags = [*FLAGS, "--budget", "3 steps", "--model.lora.with_dora", "true"]

@@ -61,6 +61,7 @@ def test_a_run_logs_metrics_panels_and_the_adapter_offline(nobody, discs, fast):
     assert list(run.rglob("events.out.tfevents*"))
 
 
+@pytest.mark.slow
 def test_evaluation_is_logged_to_the_same_run(nobody, discs, fast):
     pytest.importorskip("wandb")
     run = nobody / "run"

@@ -29,6 +29,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_it_tells_bright_from_dark(classifier, folder, capsys):
     arguments = ["--data.path", str(folder), "--data.labels", "semantic", "--minutes", "0.1"]
     assert classifier.main(**parse(classifier.main, "crop_classifier", arguments, {})) == 0

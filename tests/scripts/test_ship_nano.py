@@ -26,6 +26,7 @@ def write_run(folder, rows):
     return folder
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_the_run_with_its_adapter_merged(
     ship, lora_run, tmp_path, monkeypatch
 ):

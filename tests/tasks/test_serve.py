@@ -38,6 +38,7 @@ def test_folders_and_addresses_are_looked_at_first(tmp_path):
         samtune.serve("nano", label_studio="localhost:8080")
 
 
+@pytest.mark.slow
 def test_it_answers_until_it_is_interrupted(tmp_path):
     command = [sys.executable, "-u", "-m", "samtune.cli", "serve", "nano", "--port", "0"]
     process = subprocess.Popen(

@@ -58,6 +58,7 @@ def test_every_id_lies_on_one_layer(samples):
         assert not found[GROUP] & (found[WHOLE] | found[PART])
 
 
+@pytest.mark.slow
 def test_sizes_reach_from_a_few_pixels_to_more_than_a_third_of_the_picture():
     source = DrawnPictures("train", seed=1)
     areas = np.array(

@@ -25,6 +25,12 @@ def huge_png():
 
 
 EVERY = pytest.mark.parametrize("written", FORMATS, indirect=True)
+# The hub's files are opened in a process of their own, each damage anew
+MANY_TIMES = pytest.mark.parametrize(
+    "written",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "hub")) for name in FORMATS],
+    indirect=True,
+)
 FILES = (
     "*.png", "*.jpg", "*.json", "*.geojson", "*.txt", "*.yaml", "*.xml", "*.csv", "*.tar", "*.gz",
     "*.tif", "*.arrow",
@@ -137,7 +143,7 @@ def test_files_that_are_none_are_said(written, damage):
         file.write_bytes(content)
 
 
-@EVERY
+@MANY_TIMES
 def test_files_that_are_cut_off_are_said_or_read(written):
     folder, name = written
     for file in files_of(folder):
@@ -148,7 +154,7 @@ def test_files_that_are_cut_off_are_said_or_read(written):
         file.write_bytes(content)
 
 
-@EVERY
+@MANY_TIMES
 @settings(max_examples=60, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(place=st.integers(0, 999), value=st.integers(0, 255), number=st.integers(0, 30))

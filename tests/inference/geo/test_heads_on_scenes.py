@@ -142,7 +142,9 @@ def test_answers_that_are_no_numbers(sam):
         InstanceFinder(sam).labels(np.zeros((64, 64, 3), np.uint8))
 
 
-@pytest.mark.parametrize(("radius", "tile"), [(6, 64), (40, 448), (0, 64)])
+@pytest.mark.parametrize(
+    ("radius", "tile"), [(6, 64), (40, 448), pytest.param(0, 64, marks=pytest.mark.slow)]
+)
 def test_views_become_as_large_as_the_objects_want_it(sam, radius, tile):
     """Objects are to have 10 of the input's 64 pixels: of a radius of 6 they nearly do at first."""
     image = np.zeros((600, 600, 3), np.uint8)
