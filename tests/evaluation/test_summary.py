@@ -160,6 +160,7 @@ class TestCorrection:
         part = box["breakdown"]["patient"]["q"]
         assert (part["num_clusters"], part["delta"]["verdict"]) == (12, "worse")
 
+    @pytest.mark.slow
     def test_parts_of_all_protocols_are_one_family(self, make_row, monkeypatch):
         """On data without any difference, few reports warn of a part that fell."""
         monkeypatch.setattr(statistics, "NUM_RESAMPLES", 500)

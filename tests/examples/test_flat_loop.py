@@ -34,6 +34,7 @@ def write_squares(folder, count, seed):
         Image.fromarray(labels).save(folder / "labels" / f"{number}.png")
 
 
+@pytest.mark.slow
 def test_the_loop_learns_and_leaves_an_adapter(loop, tmp_path, capsys):
     for offset, (split, count) in enumerate((("train", 6), ("val", 1), ("test", 4))):
         write_squares(tmp_path / "data" / split, count, seed=100 * offset)

@@ -115,6 +115,7 @@ def test_a_damaged_entry_is_made_again(fit, cached, calls, tmp_path, plain):
     assert len(entries(tmp_path)) == 6
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_is_not_run_at_all(fit, cached, calls):
     flags = ["--model.mode", "decoder", *cached]
     plain = fit("first", *flags)

@@ -90,6 +90,7 @@ def test_an_identical_model_differs_by_exactly_nothing_and_says_so(discs, tmp_pa
     assert "the difference is exactly 0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_own_prompts_are_asked_beside_the_protocols(run, discs, tmp_path, capsys):
     image = discs / "test" / "images" / "0.png"
     file = tmp_path / "prompts.json"
@@ -469,6 +470,7 @@ class TestInterrupted:
         broken_off(command, num_left=1)
         assert not list(run.rglob("*.partial"))
 
+    @pytest.mark.slow
     def test_scale(self, run, broken_off, monkeypatch):
         monkeypatch.setattr("samtune.evaluation.forgetting.NUM_GENERAL", 1)
         command = ["scale", str(run), "--protocols", "box", "--scales", "0", "1"]

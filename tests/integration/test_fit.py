@@ -108,7 +108,8 @@ def test_same_seed_same_losses(discs, tmp_path, fast):
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
 
 
-@pytest.mark.parametrize("workers", [pytest.param("0", marks=pytest.mark.slow), "1"])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_run_that_broke_off_goes_on_as_if_it_had_not(
     discs, tmp_path, fast, lora_run, monkeypatch, workers
 ):

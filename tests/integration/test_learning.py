@@ -129,6 +129,7 @@ def test_a_killed_process_goes_on_to_the_same_losses(discs, tmp_path, fast):
     assert set(found) <= set(expected)
 
 
+@pytest.mark.slow
 def test_tuning_goes_on_from_the_result_of_a_run(lora_run, discs, tmp_path, fast):
     run = tmp_path / "second"
     arguments = ["fit", "--data.path", str(discs), "--run", str(run), *fast]

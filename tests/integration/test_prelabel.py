@@ -259,6 +259,7 @@ def test_what_is_above_the_threshold_is_accepted(place, calibrated, capsys):
     assert "choose from 0.8 0.9, 0.9 0.95" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_objects_are_looked_at_in_tiles_as_the_model_was_trained(
     calibrated, place, tmp_path, monkeypatch
 ):

@@ -156,6 +156,7 @@ class TestComposition:
         assert gaps[1] < 1.5 * gaps[0] + 1e-3
         assert all(torch.isfinite(p.grad).all() for p in fast.parameters())
 
+    @pytest.mark.slow
     def test_with_torch_compile_without_a_break(self, layer):
         use_exact_attention(layer)
         values = torch.randn(1, 6, 6, 24)

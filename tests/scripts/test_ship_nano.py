@@ -42,6 +42,7 @@ def test_the_weights_are_those_of_the_run_with_its_adapter_merged(
     assert torch.equal(state[frozen].float(), before[frozen])
 
 
+@pytest.mark.slow
 def test_a_weight_that_does_not_fit_half_precision_is_refused(ship, lora_run, monkeypatch):
     sam = load_model("nano")
     sam.core.mask_decoder.iou_token.weight.data[0, 0] = 1e6

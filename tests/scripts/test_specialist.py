@@ -29,6 +29,7 @@ def test_a_crop_lies_around_its_box(specialist, discs):
     assert corner == pytest.approx([columns.min() - 0.5, rows.min() - 0.5], abs=1)
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_measured_on_the_test_images(specialist, discs, capsys):
     arguments = ["--data.path", str(discs), "--minutes", "0.05"]
     assert specialist.main(**parse(specialist.main, "specialist", arguments, {})) == 0

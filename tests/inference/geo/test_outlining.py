@@ -51,6 +51,7 @@ def traced(labels, side, tolerance):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([16, 25, 40]), st.sampled_from([0.0, 1.0, 3.0]))
 def test_row_by_row_or_at_once_is_the_same(seed, side, tolerance):
