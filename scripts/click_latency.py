@@ -71,6 +71,7 @@ def _measured(session: Session, num_clicks: int) -> dict[str, list[float]]:
         for index in range(len(session.works)):
             while session.work_ahead() and session.works[index].doubt is None:
                 pass  # what a person's looking at the image before leaves time for
+            asking.hang_up()  # as the server does with who says nothing for some seconds
             began = time.perf_counter()
             asking.get(f"images/{index}")
             asking.get(f"images/{index}/picture.png")
@@ -91,6 +92,10 @@ class _Asking:
     def __init__(self, port: int, token: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
         self._prefix = f"/{token}/api/"
+
+    def hang_up(self) -> None:
+        """The next request opens a connection again."""
+        self._connection.close()
 
     def get(self, path: str) -> bytes:
         self._connection.request("GET", self._prefix + path)
