@@ -13,25 +13,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.heads.head import Batched, DenseHead, Targets
+from samtune.heads.head import Batched, NamingHead, Targets
 from samtune.heads.instances import flattened
 from samtune.types import FloatArray, LabelArray, MaskArray
 
 
-class ClassHead(DenseHead):
+class ClassHead(NamingHead):
     """Classes of objects; the settings name them, and say how sure the probabilities may be."""
 
     name: ClassVar[str] = "classes"
     meaning: ClassVar[str] = "what each cell says for each class, to be averaged under a mask"
-
-    @property
-    def classes(self) -> list[str]:
-        """By number from 0."""
-        return list(self.settings["classes"])
-
-    @property
-    def num_maps(self) -> int:
-        return len(self.classes)
 
     @classmethod
     def targets(

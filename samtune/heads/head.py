@@ -93,3 +93,16 @@ class DenseHead(nn.Module, ABC):
         """The same head with other settings of its decoding, in place."""
         self.settings |= settings
         return self
+
+
+class NamingHead(DenseHead):
+    """A head with a map for each class; the settings name them in their order."""
+
+    @property
+    def classes(self) -> list[str]:
+        """By number of their map."""
+        return list(self.settings["classes"])
+
+    @property
+    def num_maps(self) -> int:
+        return len(self.classes)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from samtune.heads.head import Batched, DenseHead, Targets
+from samtune.heads.head import Batched, NamingHead, Targets
 from samtune.heads.losses import dice_loss, mean_over
 from samtune.types import UNNAMED_CLASS, FloatArray, LabelArray
 
@@ -17,20 +17,11 @@ from samtune.types import UNNAMED_CLASS, FloatArray, LabelArray
 _MOST = 10.0
 
 
-class SemanticHead(DenseHead):
+class SemanticHead(NamingHead):
     """Classes of pixels; the settings name them in order, background first."""
 
     name: ClassVar[str] = "semantic"
     meaning: ClassVar[str] = "how likely each class is"
-
-    @property
-    def classes(self) -> list[str]:
-        """By number; 0 is background."""
-        return list(self.settings["classes"])
-
-    @property
-    def num_maps(self) -> int:
-        return len(self.classes)
 
     @classmethod
     def targets(
