@@ -7,7 +7,6 @@ did not simulate.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from samtune.evaluation.choice import MOST_LOST
 from samtune.prompts.protocols import Protocol, Recipe, trained_parts
 from samtune.wording import counted, signed
 
@@ -43,10 +42,7 @@ def mark_trained(
 def losses_of(
     summaries: dict[str, Any], general: dict[str, Any] | None, general_name: str
 ) -> list[Loss]:
-    """What fell for sure: prompts not trained, parts of the data, the general set by above `MOST_LOST`.
-
-    A smaller fall on the general set stands in its table, and is not told as a loss.
-    """
+    """What fell for sure: prompts not trained, parts of the data, the general set."""
     losses = [
         Loss(
             "forgotten",
@@ -60,7 +56,7 @@ def losses_of(
         text = f"worse for some: {part} ({counted(num_objects, 'object')}): {', '.join(fallen)}"
         losses.append(Loss("part", text))
     for name, summary in (general or {}).items():
-        if _is_worse(summary) and summary["delta"]["miou"] < -MOST_LOST:
+        if _is_worse(summary):
             delta = summary["delta"]
             text = (
                 f"forgotten: on the general set ({general_name}) '{name}' prompts fell by "
