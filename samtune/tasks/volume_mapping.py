@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class VolumeMapping:
         }
         for slice_number in slice_bar(range(len(self.stack))):
             place = self._progress.place(slice_number)
-            for kind, rle, score in self._progress.kept(place, lambda n=slice_number: self._map(n)):  # type: ignore[misc]
+            for kind, rle, score in self._progress.kept(place, partial(self._map, slice_number)):
                 found[kind].masks[slice_number] = rle
                 found[kind].scores[slice_number] = score
         return [each for each in found.values() if each.masks]

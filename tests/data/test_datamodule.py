@@ -259,3 +259,13 @@ class TestWindows:
         general = 256  # pictures that hold what the base could do
         assert module.num_kept() == 5 * 3 * 2 + module.num_items("val") + general
         assert data(windows=3, cache=CacheSettings("fp16")).views == 1
+
+    def test_general_pictures_are_asked_with_points_and_boxes_for_ten_objects(self, data):
+        module = data(test_fraction=0, windows=-1)
+        dataset = module.general_dataset(module.trainer.lightning_module)
+        items = [dataset[number, 0] for number in range(12)]
+        prompts = [prompt for item in items for prompt in item.prompts["first"]]
+        assert max(len(item.prompts["first"]) for item in items) == 10
+        kinds = [(p.point_coords is not None, p.box_xyxy is not None) for p in prompts]
+        assert set(kinds) == {(True, False), (False, True)}
+        assert 0.4 < sum(is_point for is_point, _ in kinds) / len(kinds) < 0.8

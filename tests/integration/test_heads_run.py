@@ -239,6 +239,10 @@ class TestClasses:
             its = labels == next(e["id"] for e in found.tables["objects"] if e["name"] == name)
             shared = np.count_nonzero(its & (truth == value))
             assert shared / np.count_nonzero(its | (truth == value)) > 0.5
+        with pytest.raises(UserError, match=r"scene\.class_name would name all"):
+            samtune.segment(
+                run, [tmp_path / "scene.tif"], out=tmp_path / "no.gpkg", scene={"class_name": "x"}
+            )
         other = tmp_path / "no.nii.gz"
         with pytest.raises(UserError, match="min_slices is of objects"):
             samtune.segment_volume(run, tmp_path / "lamps.nii.gz", out=other, min_slices=3)

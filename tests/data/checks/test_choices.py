@@ -5,7 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtune.data.checks.choices import choose_data, choose_model, choose_scene_tile
+from samtune.data.checks.choices import (
+    choose_data,
+    choose_model,
+    choose_scene_tile,
+    model_of_nano,
+)
 from samtune.data.checks.grouping import Grouping
 from samtune.data.checks.look import Seen, Stored
 from samtune.data.checks.sizes import are_too_small, choose_tile, tell_too_small
@@ -48,6 +53,16 @@ def test_plain_pictures_need_little():
     assert chosen(PLAIN) == {
         "data.format": "mask_folder", "data.labels": "instances", "data.augment": "microscopy",
     }  # fmt: skip
+
+
+def test_nano_has_a_rate_and_room_of_its_own():
+    found = {each.name: each.value for each in choose_model("nano", PLAIN, False)}
+    assert found["model.optim.lr"] == 1e-3
+    assert (found["model.lora.rank"], found["model.lora.targets"]) == (32, "all")
+    assert model_of_nano() == {
+        "optim": {"lr": 1e-3}, "lora": {"rank": 32, "alpha": 64, "targets": "all"},
+    }  # fmt: skip
+    assert "model.lora.rank" not in {each.name for each in choose_model("vit_b", PLAIN, True)}
 
 
 def test_what_is_given_is_not_chosen():
