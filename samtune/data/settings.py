@@ -15,7 +15,7 @@ Format = Literal[
     "label_studio", "shards", "hub", "masks_beside", "drawn",
 ]  # fmt: skip
 Labels = Literal["auto", "instances", "semantic", "binary"]
-RecipeName = Literal["mixed", "sam", "sam2", "medsam", "points", "boxes"]
+RecipeName = Literal["mixed", "sam", "sam2", "medsam", "micro_sam", "samed", "points", "boxes"]
 # What annotations that COCO files mark as crowds are
 Crowds = Literal["auto", "objects", "left_out"]
 OnError = Literal["fail", "skip"]

@@ -43,6 +43,22 @@ def correction_click(
     return _thickest_error(truth & ~prediction, prediction & ~truth)
 
 
+def correction_pair(
+    truth: MaskArray, prediction: MaskArray, rng: np.random.Generator
+) -> list[tuple[tuple[float, float], int]]:
+    """Two clicks for an object, both masks (H, W) in the same frame, as micro-sam trains with.
+
+    The positive one lies in what was missed, or else in the truth; the negative one in what was wrongly
+    taken, or else beside the truth. A truth that fills everything has no negative one.
+
+    Returns:
+        xy in the masks' frame, and the label (1 positive, 0 negative).
+    """
+    missed, wrong = truth & ~prediction, prediction & ~truth
+    regions = (missed if missed.any() else truth, 1), (wrong if wrong.any() else ~truth, 0)
+    return [(uniform_point(region, rng), label) for region, label in regions if region.any()]
+
+
 def _click_without_error(
     truth: MaskArray, rng: np.random.Generator
 ) -> tuple[tuple[float, float], int]:

@@ -1,7 +1,8 @@
 """Named ways to prompt: protocols (one kind of prompt) and recipes (what training draws from).
 
 Numbers of the recipes: SAM arXiv 2304.02643 appendix A, SAM 2 arXiv 2408.00714 appendix D, MedSAM
-doi 10.1038/s41467-024-44824-z and its repository.
+doi 10.1038/s41467-024-44824-z and its repository, micro-sam doi 10.1038/s41592-024-02580-4 and its
+repository, SAMed arXiv 2304.13785.
 """
 
 import re
@@ -94,6 +95,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("box_jitter", box="uniform"),
         Protocol("box_gaussian", box="gaussian"),
         Protocol("box_outward", box="outward"),
+        Protocol("box_margin", box="margin", box_scale=0.025),
         Protocol("point", num_positive=1, placing="centre"),
         Protocol("point_uniform", num_positive=1),
         Protocol("points_uniform", num_positive=3),
@@ -150,6 +152,8 @@ class Recipe:
         num_refinements: rounds with the mask prompt and no new click; one falls at a random place
             among the corrections, the rest at the end.
         correction_from_truth: probability that a click comes from the truth instead.
+        with_pairs: a correction is two clicks: one in what was missed, one in what was wrongly taken.
+        mask_share: of the objects that a round hands their previous mask to, as mask prompt.
         with_multimask: a single prompt is answered by three masks, the best of which is trained.
         max_objects: per image, drawn anew each epoch.
         max_cover: objects that cover more of the image are left out.
@@ -168,6 +172,8 @@ class Recipe:
     num_corrections: int = 0
     num_refinements: int = 0
     correction_from_truth: float = 0.0
+    with_pairs: bool = False
+    mask_share: float = 1.0
     with_multimask: bool = True
     max_objects: int = 64
     max_cover: float = 0.9
@@ -199,7 +205,8 @@ _MIXED = {
     "mask_coarse": 0.05,
     "mask_noised": 0.05,
 }
-# MedSAM itself leaves the IoU head alone; trained along, its scores stay worth something.
+# MedSAM and SAMed leave the IoU head alone; trained along, its scores stay worth something. SAMed has
+# no prompts at all: here it gets SAM's, since a model that nobody can point with cannot be compared.
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -216,6 +223,11 @@ RECIPES: Mapping[str, Recipe] = {
             "medsam", {"box_outward": 1.0}, with_multimask=False, max_objects=1,
             max_cover=1.0, min_area=100, pixel_loss="bce", pixel=1.0,
         ),
+        Recipe(
+            "micro_sam", {"point_uniform": 0.5, "box_margin": 0.5}, num_corrections=7,
+            with_pairs=True, mask_share=0.5, max_objects=25, pixel=0.0,
+        ),
+        Recipe("samed", _HALF, with_multimask=False, pixel_loss="bce", pixel=0.2, dice=0.8),
         Recipe("points", {"point_uniform": 0.8, "points_mixed": 0.2}, num_corrections=2),
         Recipe(
             "boxes", {"box": 0.2, "box_jitter": 0.6, "box_outward": 0.2}, with_multimask=False

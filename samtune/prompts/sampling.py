@@ -18,11 +18,12 @@ from samtune.masks import mask_to_box
 from samtune.types import FloatArray, Grid, MaskArray
 
 PointPlacing = Literal["uniform", "centre"]
-BoxNoise = Literal["exact", "gaussian", "uniform", "outward", "relative", "grown"]
+BoxNoise = Literal["exact", "gaussian", "uniform", "outward", "margin", "relative", "grown"]
 MaskNoise = Literal["coarse", "noised"]
 
 # A box corner moves at most 20 pixels of a 1024-pixel input (SAM, arXiv 2304.02643, appendix A).
 MAX_BOX_SHIFT = 20 / 1024
+_OUTWARD = np.array([-1, -1, 1, 1])
 # Magnitude of a simulated mask prompt's logits; SAM's own lie within about this.
 MASK_PROMPT_LOGIT = 8.0
 # Negative points come from the box grown by this share of its sides, where they are hard.
@@ -96,9 +97,10 @@ def object_box(
         mask: (H, W) with at least one pixel.
         noise: `exact`; `gaussian` (SAM) or `uniform` (SAM 2) noise on each side, with sigma or
             limit `scale` times the box's own side; `outward` (MedSAM) grows each side by 0 to the
-            greatest shift. No side of these moves more than 20 pixels of a 1024-pixel input. To
-            measure robustness: `relative` as `uniform` without that limit; `grown` moves each side
-            outward by `scale` pixels of the image, not by chance.
+            greatest shift, `margin` (micro-sam) by 0 to `scale` times the box's own. No side of these
+            moves more than 20 pixels of a 1024-pixel input. To measure robustness: `relative` as
+            `uniform` without that limit; `grown` moves each side outward by `scale` pixels of the
+            image, not by chance.
         scale: relative size of the noise, or pixels.
 
     Returns:
@@ -112,11 +114,13 @@ def object_box(
     elif noise == "uniform":
         shift = rng.uniform(-1.0, 1.0, 4) * np.minimum(scale * sides, limit)
     elif noise == "outward":
-        shift = rng.uniform(0.0, limit, 4) * np.array([-1, -1, 1, 1])
+        shift = rng.uniform(0.0, limit, 4) * _OUTWARD
+    elif noise == "margin":
+        shift = rng.uniform(0.0, 1.0, 4) * np.minimum(scale * sides, limit) * _OUTWARD
     elif noise == "relative":
         shift = rng.uniform(-1.0, 1.0, 4) * scale * sides
     elif noise == "grown":
-        shift = scale * np.array([-1, -1, 1, 1])
+        shift = scale * _OUTWARD
     else:
         return box
     moved = (box + shift).astype(np.float32).reshape(2, 2)

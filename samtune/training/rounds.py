@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from samtune.models.backend import Sam
-from samtune.prompts.correction import correction_click
+from samtune.prompts.correction import correction_click, correction_pair
 from samtune.prompts.packing import decode_groups
 from samtune.prompts.protocols import Recipe
 from samtune.prompts.seeding import object_rng
 from samtune.training.losses import LossParts, LossWeights, compute_losses, covered_cells
-from samtune.types import Batch, Features, MaskPrediction, Prompt, Prompts
+from samtune.types import Batch, Features, MaskArray, MaskPrediction, Prompt, Prompts
 
 
 @dataclass
@@ -108,7 +108,7 @@ def next_prompts(
     prompts: list[Prompt], logits: Tensor, batch: Batch, recipe: Recipe, number: int,
     with_click: bool, sam: Sam,
 ) -> list[Prompt]:  # fmt: skip
-    """Add the previous mask's logits to each prompt, and a click where it was wrong.
+    """Add the previous mask's logits to each prompt, and clicks where it was wrong.
 
     Clicks are found on the targets' grid and seeded by object and round.
     """
@@ -122,18 +122,24 @@ def next_prompts(
     scale = sam.image_size / side
     result = []
     for index, prompt in enumerate(prompts):
-        prompt = replace(prompt, mask_input=masks[index])
-        if with_click:
-            key = batch.keys[index]
-            rng = object_rng(*batch.seed, key.image_id, key.object_id, "correction", number)
-            rows, columns = _extent(inside[index])
-            (x, y), label = correction_click(
-                truths[index, :rows, :columns], predicted[index, :rows, :columns], "uniform", rng,
-                recipe.correction_from_truth,
-            )  # fmt: skip
+        key = batch.keys[index]
+        rng = object_rng(*batch.seed, key.image_id, key.object_id, "correction", number)
+        is_kept = recipe.mask_share == 1 or rng.random() < recipe.mask_share
+        prompt = replace(prompt, mask_input=masks[index] if is_kept else None)
+        rows, columns = _extent(inside[index])
+        both = truths[index, :rows, :columns], predicted[index, :rows, :columns]
+        for (x, y), label in _clicks(recipe, *both, rng) if with_click else ():
             prompt = prompt.with_point(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5), label)
         result.append(prompt)
     return result
+
+
+def _clicks(
+    recipe: Recipe, truth: MaskArray, predicted: MaskArray, rng: np.random.Generator
+) -> list[tuple[tuple[float, float], int]]:
+    if recipe.with_pairs:
+        return correction_pair(truth, predicted, rng)
+    return [correction_click(truth, predicted, "uniform", rng, recipe.correction_from_truth)]
 
 
 def _extent(valid: np.ndarray) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from samtune.prompts.correction import correction_click
+from samtune.prompts.correction import correction_click, correction_pair
 
 PLACINGS = ["uniform", "centre"]
 
@@ -117,3 +117,25 @@ def test_a_click_leaves_the_masks_alone(mask):
 def test_the_same_generator_gives_the_same_clicks(mask, placing):
     prediction = block((5, 22), (10, 35))
     assert clicks(mask, prediction, placing) == clicks(mask, prediction, placing)
+
+
+class TestPairs:
+    def test_one_lies_in_what_was_missed_and_one_in_what_was_wrongly_taken(self):
+        truth, prediction = block((5, 20), (10, 30)), block((12, 30), (20, 50))
+        for seed in range(20):
+            pair = correction_pair(truth, prediction, np.random.default_rng(seed))
+            (inside, first), (outside, second) = pair
+            assert (first, second) == (1, 0)
+            assert is_in(truth & ~prediction, inside)
+            assert is_in(prediction & ~truth, outside)
+
+    def test_where_nothing_is_wrong_they_lie_in_the_truth_and_beside_it(self):
+        truth = block((5, 20), (10, 30))
+        (inside, first), (outside, second) = correction_pair(truth, truth, np.random.default_rng(0))
+        assert (first, second) == (1, 0)
+        assert is_in(truth, inside)
+        assert not is_in(truth, outside)
+
+    def test_a_truth_that_fills_everything_has_no_negative_one(self):
+        ((_, label),) = correction_pair(~NOTHING, ~NOTHING, np.random.default_rng(0))
+        assert label == 1

@@ -20,6 +20,7 @@ PARTS = {
     "box_jitter": (0, 0, True, False),
     "box_gaussian": (0, 0, True, False),
     "box_outward": (0, 0, True, False),
+    "box_margin": (0, 0, True, False),
     "point": (1, 0, False, False),
     "point_uniform": (1, 0, False, False),
     "points_uniform": (3, 0, False, False),
@@ -69,6 +70,15 @@ def test_box_and_point_of_the_evaluation_are_exact(rng):
     mask[10:21, 20:41] = True
     assert PROTOCOLS["box"].draw(mask, rng, GRID).box_xyxy.tolist() == [20, 10, 40, 20]
     assert PROTOCOLS["point"].draw(mask, rng, GRID).point_coords.tolist() == [[25, 15]]
+
+
+def test_boxes_with_a_margin_grow_by_at_most_a_fortieth_of_the_side(rng):
+    mask = np.zeros((1024, 1024), bool)
+    mask[400:800, 300:500] = True
+    exact = np.array([300, 400, 499, 799])
+    moves = [PROTOCOLS["box_margin"].draw(mask, rng, GRID).box_xyxy - exact for _ in range(200)]
+    assert np.min(moves, axis=0) == pytest.approx([-5, -10, 0, 0], abs=0.3)
+    assert np.max(moves, axis=0) == pytest.approx([0, 0, 5, 10], abs=0.3)
 
 
 def test_jittered_boxes_move_by_at_most_a_tenth_of_the_side(rng):

@@ -70,7 +70,16 @@ def cell_of(prompt, sam, side):
 class TestPlan:
     @pytest.mark.parametrize(
         ("recipe", "count"),
-        [("sam", 11), ("sam2", 8), ("medsam", 1), ("boxes", 1), ("mixed", 2), ("points", 3)],
+        [
+            ("sam", 11),
+            ("sam2", 8),
+            ("medsam", 1),
+            ("micro_sam", 8),
+            ("samed", 1),
+            ("boxes", 1),
+            ("mixed", 2),
+            ("points", 3),
+        ],
     )
     def test_the_number_of_rounds_is_the_recipe_s(self, run, recipe, count):
         with torch.no_grad():
@@ -220,6 +229,18 @@ class TestClicks:
                 column, row = cell_of(prompt, sam, 32)
                 assert prompt.point_labels[-1] == 1
                 assert batch.targets[index, row, column] == 255
+
+    def test_micro_sam_s_corrections_are_pairs_and_hand_on_half_of_the_masks(
+        self, sam, batch, logits
+    ):
+        before = [prompt.num_points for prompt in batch.prompts["first"]]
+        kept = []
+        for number in range(1, 40):
+            prompts = self.clicks(sam, batch, logits, "micro_sam", number)
+            assert [prompt.num_points for prompt in prompts] == [count + 2 for count in before]
+            assert all(prompt.point_labels[-2:].tolist() == [1, 0] for prompt in prompts)
+            kept += [prompt.mask_input is not None for prompt in prompts]
+        assert 0.35 < np.mean(kept) < 0.65
 
 
 class TestIndependence:

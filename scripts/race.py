@@ -1,0 +1,83 @@
+"""A race of recipes: the default and those of other tools, on the same base, data and time.
+
+    python scripts/race.py --config configs/aerial/buildings_nano.yaml --data.path FOLDER --budget 5m
+
+Each of configs/peers is laid over the data of the config; the default is the config as it is. What is
+compared is what each training ends with (`fit --choose false`): with the choice at the end, one that
+only loses would be kept at its base and come out even. Prints the ranking as a Markdown table. Runs
+that are there already are not trained again.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import samtune
+from samtune.commands.flags import parse
+from samtune.commands.help import help_text
+from samtune.tasks.settings import DataLike, read_settings
+
+PEERS = Path(__file__).parents[1] / "configs" / "peers"
+OWN = "default"
+
+
+def entrants(config: str | Path) -> dict[str, dict[str, Any]]:
+    """Settings of `fit` by name: the config's own, and those of each peer on the config's data."""
+    own = dict(read_settings(config))
+    found = {OWN: own}
+    for file in sorted(PEERS.glob("*.yaml")):
+        peer = dict(read_settings(file))
+        data = {**own.get("data", {}), **peer.pop("data", {})}
+        found[file.stem] = {**own, **peer, "base": own["base"], "data": data}
+    return found
+
+
+def main(
+    data: DataLike = None, *, config: str | Path, budget: str = "5m", out: str | Path = "race",
+    protocols: list[str] | None = None,
+) -> int:  # fmt: skip
+    """Train and rank them.
+
+    Args:
+        data: folder or file, or settings of the data.
+        config: of the default recipe; names the base and how the data are read.
+        budget: of each training, as `fit` takes it.
+        out: folder of the runs and of the ranking.
+        protocols: kinds of prompts, as `compare` takes them.
+    """
+    torch.set_num_threads(1)
+    given = {"path": str(data)} if isinstance(data, str | Path) else dict(data or {})
+    racing = entrants(config)
+    runs = [Path(out) / name for name in racing]
+    for run, settings in zip(runs, racing.values(), strict=True):
+        if not (run / "adapter").exists():
+            settings = {**settings, "budget": budget, "data": {**settings["data"], **given}}
+            samtune.fit(run=run, choose=False, check=False, **settings)
+    ranking = samtune.compare(
+        [racing[OWN]["base"], *runs], data=given, out=Path(out) / "comparison",
+        protocols=protocols or ["box", "point", "clicks_3"],
+    )  # fmt: skip
+    rows = ranking.tables["ranking"]
+    print(markdown([list(rows[0]), *(list(map(_told, row.values())) for row in rows)]))
+    return 0
+
+
+def markdown(lines: list[list[str]]) -> str:
+    return "\n".join(
+        f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    )
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " to ".join(f"{each:+.3f}" for each in value)
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(help_text(main, "race", {}, True).replace("samtune race", "scripts/race.py"))
+    else:
+        sys.exit(main(**parse(main, "race", sys.argv[1:], {})))
