@@ -17,7 +17,7 @@ import torch
 import samtune
 from samtune.commands.flags import parse
 from samtune.commands.help import help_text
-from samtune.tasks.settings import DataLike, read_settings
+from samtune.tasks.settings import DataLike, data_layer, read_settings
 
 PEERS = Path(__file__).parents[1] / "configs" / "peers"
 OWN = "default"
@@ -48,7 +48,7 @@ def main(
         protocols: kinds of prompts, as `compare` takes them.
     """
     torch.set_num_threads(1)
-    given = {"path": str(data)} if isinstance(data, str | Path) else dict(data or {})
+    given = data_layer(data) or {}
     racing = entrants(config)
     runs = [Path(out) / name for name in racing]
     for run, settings in zip(runs, racing.values(), strict=True):

@@ -25,7 +25,7 @@ def test_a_race_prints_a_ranking(race, discs, tmp_path, capsys):
     out = tmp_path / "race"
     assert race.main(str(discs), config=CONFIG, budget="2 steps", out=out, protocols=["box"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    table = [line.split(" | ") for line in lines if line.startswith("| box")]
+    table = [line.split(" | ") for line in lines if line.startswith("| all")]
     assert [row[1] for row in table] == ["1", "2", "3", "4", "5", "6"]
     assert table[0][-1] == "best |"
     assert (out / "comparison" / "comparison.html").exists()
