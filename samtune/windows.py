@@ -1,28 +1,51 @@
 """Which part of an image is looked at: windows around objects, in use and in training.
 
-In use a window fits its object: the object's longer side covers about `TOKENS` tokens of the input,
-where that is a closer look than the one before. Windows have sizes of a fixed row and overlap by half,
-so that neighbours share them and nothing depends on what else is asked. In training windows have sizes
-at random, from hardly larger than the object to those in which it is small: one model serves all sizes.
+In use a window fits its object, where that is a closer look than the one before: `GIVEN` says how
+closely where a box was given, `FOUND` where a point found it and may have found a part. Windows have
+sizes of a fixed row and overlap by half, so that neighbours share them and nothing depends on what else
+is asked. In training windows have sizes at random, from hardly larger than the object to those in which
+it is small: one model serves all sizes.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from samtune.types import FloatArray, Window
 
-# In a window around it an object's longer side covers so many tokens of the input, or somewhat fewer.
-TOKENS = 4
-# A window is worth its encoding where it is smaller than this share of what was seen before.
-WORTH = 0.5
 # Sides of windows in use, pixels: the smallest, and the ratio of each to the one before.
 SMALLEST, STEP = 32, math.sqrt(2)
-# Side of a training window over the object's longer side: the least, and the most over that in use.
+# Side of a training window over the object's longer side: the least, and the most over that of `FOUND`.
 LEAST_RATIO, MOST_RATIO = 1.3, 2.0
 # In the view of a head, which sees the pixels as well, a typical object has this side: a token and a
 # half, pixels of the input; and the least side of such a view, pixels of the image.
 OBJECT_SIDE, LEAST_TILE = 24.0, 64
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How closely an object is looked at.
+
+    Attributes:
+        tokens: of the input that its longer side covers in a window around it, or somewhat fewer.
+        worth: a window is worth its encoding where it is smaller than this share of what was seen
+            before.
+    """
+
+    tokens: int
+    worth: float
+
+    def ratio(self, tokens: int) -> float:
+        """Side of a window over the longer side of its object, at least.
+
+        Args:
+            tokens: of the model's input, along a side.
+        """
+        return max(1.5, tokens / self.tokens)
+
+
+FOUND, GIVEN = Closeness(4, 0.5), Closeness(6, 0.7)
 
 
 def window_near(middle_xy: tuple[float, float], side: int, hw: tuple[int, int]) -> Window:
@@ -48,7 +71,7 @@ def _span_near(middle: float, side: int, length: int) -> tuple[int, int]:
 
 
 def closer_window(
-    box_xyxy: FloatArray, seen: Window, hw: tuple[int, int], tokens: int
+    box_xyxy: FloatArray, seen: Window, hw: tuple[int, int], tokens: int, closeness: Closeness
 ) -> Window | None:
     """The window that fits an object; `None` where it would not be worth its while.
 
@@ -57,18 +80,14 @@ def closer_window(
         seen: what is looked at otherwise.
         hw: of the image.
         tokens: of the model's input, along a side.
+        closeness: `GIVEN` or `FOUND`, by where the box is from.
     """
-    wanted = max(float(SMALLEST), longer_side(box_xyxy) * fitting_ratio(tokens))
-    if wanted > WORTH * max(seen.hw):
+    wanted = max(float(SMALLEST), longer_side(box_xyxy) * closeness.ratio(tokens))
+    if wanted > closeness.worth * max(seen.hw):
         return None
     power = math.ceil(math.log(wanted / SMALLEST, STEP) - 1e-9)
     window = window_near(middle(box_xyxy), round(SMALLEST * STEP**power), hw)
     return window if window.holds(box_xyxy) and window != seen else None
-
-
-def fitting_ratio(tokens: int) -> float:
-    """Side of a window in use over the longer side of its object, at least."""
-    return max(1.5, tokens / TOKENS)
 
 
 def drawn_window(
@@ -81,7 +100,7 @@ def drawn_window(
         rng: draws the ratio of the sides, by its logarithm, and the place.
     """
     longer = longer_side(box_xyxy)
-    most = MOST_RATIO * fitting_ratio(tokens)
+    most = MOST_RATIO * FOUND.ratio(tokens)
     ratio = math.exp(rng.uniform(math.log(LEAST_RATIO), math.log(most)))
     side = max(SMALLEST, round(longer * ratio))
     x0, y0, x1, y1 = box_xyxy

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samtune.types import Window
-from samtune.windows import closer_window, drawn_window, fitting_ratio, longer_side, window_near
+from samtune.windows import FOUND, GIVEN, closer_window, drawn_window, longer_side, window_near
 
 
 @st.composite
@@ -33,31 +33,39 @@ def test_a_drawn_window_lies_in_the_image_around_the_whole_object(case, tokens, 
     window = drawn_window(box, hw, tokens, np.random.default_rng(seed))
     assert is_inside(window, hw)
     assert window.holds(box)
-    assert max(window.hw) <= max(33, 2 * fitting_ratio(tokens) * longer_side(box) + 1)
+    assert max(window.hw) <= max(33, 2 * FOUND.ratio(tokens) * longer_side(box) + 1)
 
 
-@given(boxes(), st.integers(8, 64))
+@given(boxes(), st.integers(8, 64), st.sampled_from([FOUND, GIVEN]))
 @settings(max_examples=200, deadline=None)
-def test_a_closer_window_holds_the_object_and_is_closer(case, tokens):
+def test_a_closer_window_holds_the_object_and_is_closer(case, tokens, closeness):
     hw, box = case
-    window = closer_window(box, Window(0, 0, *hw), hw, tokens)
+    window = closer_window(box, Window(0, 0, *hw), hw, tokens, closeness)
     if window is None:
         return
     assert is_inside(window, hw)
     assert window.holds(box)
     side = max(window.hw)
-    assert side <= 0.5 * max(hw) * np.sqrt(2) + 1
-    assert side >= min(max(hw), fitting_ratio(tokens) * longer_side(box)) - 1
+    assert side <= closeness.worth * max(hw) * np.sqrt(2) + 1
+    assert side >= min(max(hw), closeness.ratio(tokens) * longer_side(box)) - 1
 
 
 def test_a_large_object_has_no_closer_window():
-    assert closer_window(np.float32([0, 0, 99, 99]), Window(0, 0, 256, 256), (256, 256), 16) is None
+    box, whole = np.float32([0, 0, 99, 99]), Window(0, 0, 256, 256)
+    assert closer_window(box, whole, (256, 256), 16, GIVEN) is None
+
+
+def test_a_box_is_looked_at_more_closely_than_what_a_point_found():
+    box, whole = np.float32([200, 200, 219, 219]), Window(0, 0, 512, 512)
+    given, found = (closer_window(box, whole, (512, 512), 16, how) for how in (GIVEN, FOUND))
+    assert max(given.hw) == 64  # of 53 at least: the object's side by 16 / 6
+    assert max(found.hw) == 91  # of 80 at least
 
 
 def test_neighbours_of_a_size_share_a_window():
     whole = Window(0, 0, 512, 512)
-    one = closer_window(np.float32([200, 200, 219, 219]), whole, (512, 512), 16)
-    other = closer_window(np.float32([205, 210, 223, 227]), whole, (512, 512), 16)
+    one = closer_window(np.float32([200, 200, 219, 219]), whole, (512, 512), 16, FOUND)
+    other = closer_window(np.float32([205, 210, 223, 227]), whole, (512, 512), 16, FOUND)
     assert one == other
 
 

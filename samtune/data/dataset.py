@@ -19,7 +19,7 @@ from samtune.images.preprocess import to_pixel_values
 from samtune.prompts.protocols import Protocol, Recipe
 from samtune.prompts.seeding import object_rng
 from samtune.types import Features, FloatArray, InputFrame, ObjectKey, Prompt, Sample, Window
-from samtune.windows import closer_window, drawn_window
+from samtune.windows import FOUND, closer_window, drawn_window
 
 log = logging.getLogger(__name__)
 # Of images whose windows are drawn, in each process that reads
@@ -192,9 +192,9 @@ class PromptedDataset(Dataset[Item | Failure | None]):
     def _window(self, sample: Sample, number: int, view: int) -> tuple[Sample, int] | None:
         """A window of an image around one of its objects, and that object's id.
 
-        In training both are drawn; in validation each object has its turn, in the window that it would
-        have in use, and where there are no more, there is nothing. Of other objects those stay that lie
-        in the window by more than half.
+        In training both are drawn; in validation each object has its turn, in the window that a point
+        on it would have in use, and where there are no more, there is nothing. Of other objects those
+        stay that lie in the window by more than half.
         """
         settings, name = self.settings, f"{sample.image_id}#{number}"
         hw = (sample.image.shape[0], sample.image.shape[1])
@@ -212,7 +212,7 @@ class PromptedDataset(Dataset[Item | Failure | None]):
                 return None
             rng = object_rng(settings.seed, 0, sample.image_id, "window")
             place = places[rng.permutation(len(places))[number]]
-            window = closer_window(_box(place), whole, hw, settings.tokens) or whole
+            window = closer_window(_box(place), whole, hw, settings.tokens, FOUND) or whole
         part = replace(cut(sample, window), image_id=name)
         areas = {each.object_id: each.area for each in places}
         for each in find_objects(part.labels):

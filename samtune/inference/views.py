@@ -26,7 +26,7 @@ from samtune.inference.ask import Answer, ask, full_masks
 from samtune.masks import mask_to_box
 from samtune.models.backend import Sam
 from samtune.types import Features, FloatArray, ImageArray, MaskArray, Prompt, Window
-from samtune.windows import closer_window, middle, window_near
+from samtune.windows import FOUND, GIVEN, Closeness, closer_window, middle, window_near
 
 # Looks at a point's object after the first one.
 MORE_LOOKS = 2
@@ -65,7 +65,7 @@ class ImageViews:
         view = self._tile_at(box) if self.tile else self.whole
         if prompt.box_xyxy is None or not self.with_focus:
             return view
-        return self._around(box, view) or view
+        return self._around(box, view, GIVEN) or view
 
     def next(self, prompt: Prompt, found: FloatArray | None, seen: Window) -> Window | None:
         """Where to look again at the object of a point; `None` where nothing is gained.
@@ -81,7 +81,7 @@ class ImageViews:
         if self._is_cut(found, seen):
             wider = window_near(middle(together), 2 * max(seen.hw), self.hw)
             return wider if wider != seen and wider.holds(extent(prompt)) else None
-        return self._around(together, seen) if self.with_focus else None
+        return self._around(together, seen, FOUND) if self.with_focus else None
 
     def widened(self, prompt: Prompt, seen: Window) -> Window:
         """The window of a prompt that has grown by clicks: another where they lie outside."""
@@ -125,8 +125,8 @@ class ImageViews:
         view = window_near(middle(box), self.tile, self.hw)
         return view if view.holds(box) else self.whole
 
-    def _around(self, box: FloatArray, seen: Window) -> Window | None:
-        return closer_window(box, seen, self.hw, self.sam.mask_side // 4)
+    def _around(self, box: FloatArray, seen: Window, closeness: Closeness) -> Window | None:
+        return closer_window(box, seen, self.hw, self.sam.mask_side // 4, closeness)
 
     def _is_cut(self, box: FloatArray, seen: Window) -> bool:
         """Whether an object reaches an edge of its window that is not one of the image."""

@@ -51,7 +51,7 @@ def test_objects_come_in_the_order_of_the_file_and_those_outside_are_told(found)
 
 
 def test_masks_and_scores_are_the_predictor_s(sam, image, found):
-    predictor = SamPredictor(sam)
+    predictor = SamPredictor(sam, focus="auto")
     predictor.set_image(image)
     for label in found.objects:
         prompt = label.prompt
