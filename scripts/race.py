@@ -4,8 +4,8 @@
 
 Each of configs/peers is laid over the data of the config; the default is the config as it is. What is
 compared is what each training ends with (`fit --choose false`): with the choice at the end, one that
-only loses would be kept at its base and come out even. Prints the ranking as a Markdown table. Runs
-that are there already are not trained again.
+only loses would be kept at its base and come out even. Prints two Markdown tables: the ranking on the
+test images, and what each has forgotten of drawn pictures. Runs that are there are not trained again.
 """
 
 import sys
@@ -17,6 +17,7 @@ import torch
 import samtune
 from samtune.commands.flags import parse
 from samtune.commands.help import help_text
+from samtune.tasks.results import Rows
 from samtune.tasks.settings import DataLike, data_layer, read_settings
 
 PEERS = Path(__file__).parents[1] / "configs" / "peers"
@@ -55,19 +56,30 @@ def main(
         if not (run / "adapter").exists():
             settings = {**settings, "budget": budget, "data": {**settings["data"], **given}}
             samtune.fit(run=run, choose=False, check=False, **settings)
+    asked = protocols or ["box", "point", "clicks_3"]
     ranking = samtune.compare(
-        [racing[OWN]["base"], *runs], data=given, out=Path(out) / "comparison",
-        protocols=protocols or ["box", "point", "clicks_3"],
-    )  # fmt: skip
-    rows = ranking.tables["ranking"]
-    print(markdown([list(rows[0]), *(list(map(_told, row.values())) for row in rows)]))
+        [racing[OWN]["base"], *runs], data=given, protocols=asked, out=Path(out) / "comparison"
+    )
+    print(markdown(ranking.tables["ranking"]), "", sep="\n")
+    print(markdown([forgotten(run, asked) for run in runs]))
     return 0
 
 
-def markdown(lines: list[list[str]]) -> str:
-    return "\n".join(
-        f"| {' | '.join(line)} |" for line in [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+def forgotten(run: Path, protocols: list[str]) -> dict[str, Any]:
+    """Changes on drawn pictures; the test images were ranked already, so one of them is enough."""
+    found = samtune.evaluate(
+        run, max_images=1, protocols=protocols, gallery=0, out=run / "forgotten"
     )
+    changes = {
+        f"drawn: {row['protocol']}": f"{row['difference']:+.3f}" for row in found.tables["general"]
+    }
+    return {"recipe": run.name, **changes}
+
+
+def markdown(rows: Rows) -> str:
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *(list(map(_told, row.values())) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _told(value: Any) -> str:

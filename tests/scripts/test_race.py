@@ -21,11 +21,15 @@ def test_peers_keep_the_config_s_base_and_data_and_bring_their_own_training(race
 
 
 @pytest.mark.slow
-def test_a_race_prints_a_ranking(race, discs, tmp_path, capsys):
-    out = tmp_path / "race"
+def test_a_race_prints_a_ranking_and_what_was_forgotten(race, discs, tmp_path, capsys, monkeypatch):
+    out, all_of_them = tmp_path / "race", race.entrants(CONFIG)
+    few = {name: all_of_them[name] for name in ("default", "samed")}
+    monkeypatch.setattr(race, "entrants", lambda config: few)
     assert race.main(str(discs), config=CONFIG, budget="2 steps", out=out, protocols=["box"]) == 0
     lines = capsys.readouterr().out.splitlines()
     table = [line.split(" | ") for line in lines if line.startswith("| all")]
-    assert [row[1] for row in table] == ["1", "2", "3", "4", "5", "6"]
+    assert [row[1] for row in table] == ["1", "2", "3"]
     assert table[0][-1] == "best |"
+    forgotten = [line for line in lines if line.startswith("| samed |")]
+    assert len(forgotten) == 1  # and what it changed of drawn pictures
     assert (out / "comparison" / "comparison.html").exists()
