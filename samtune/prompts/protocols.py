@@ -211,7 +211,7 @@ RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(
-            "mixed", _MIXED, num_corrections=1, correction_from_truth=0.1, max_objects=8,
+            "mixed", _MIXED, max_objects=8,
             pixel_loss="bce", pixel=2.0, chosen=0.5, general=2.0,
         ),
         Recipe("sam", _HALF, num_corrections=8, num_refinements=2),
