@@ -140,11 +140,27 @@ def read_image(
         UserError: the file is missing, damaged, of no known kind, lacks a band, or holds no values.
     """
     path = Path(path) if isinstance(path, str) else path
-    pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
-    require_values(pixels, path)
-    told_holes(pixels, 2, ("red", "green", "blue"), path)
+    pixels = read_pixels(path, with_pages=bands is not None)
     if _is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = file_window(path), "auto"
+    return show_pixels(pixels, path, bands, stretch, value_range)
+
+
+def show_pixels(
+    pixels: NDArray[Any],
+    path: ImageFile,
+    bands: Sequence[int | str] | None = None,
+    stretch: Stretch = "none",
+    value_range: tuple[float, float] | None = None,
+) -> ImageArray:
+    """(H, W, C) values of a file as (H, W, 3) uint8 RGB, as `read_image` shows them.
+
+    Raises:
+        UserError: the file lacks a band, or holds no values.
+    """
+    pixels = _choose_bands(pixels, bands, path)
+    require_values(pixels, path)
+    told_holes(pixels, 2, ("red", "green", "blue"), path)
     if stretch == "none" and value_range is None:
         told_flat(pixels, str(path))
     return to_uint8(pixels, stretch, value_range)

@@ -4,12 +4,17 @@ Besides samtune's own two layouts these are known: nnU-Net's and the Medical Seg
 (imagesTr, labelsTr, dataset.json) and TotalSegmentator's (a folder for each patient).
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from samtune.data.volumes.dataset_json import DatasetJson, read_dataset_json
+from samtune.data.nnunet_layout import (
+    FOLDERS,
+    DatasetJson,
+    channel_of,
+    read_dataset_json,
+    require_all_channels,
+)
 from samtune.data.volumes.labels import structure_files
 from samtune.data.volumes.tiff_stack import STACKS, is_stack
 from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
@@ -17,14 +22,8 @@ from samtune.errors import UserError
 from samtune.images.dicom import is_dicom
 
 # Folders of images and of their labels, and the split that they are of where there are several.
-_FOLDERS = (
-    ("images", "labels", ""),
-    ("imagesTr", "labelsTr", "train"),
-    ("imagesTs", "labelsTs", "test"),
-)
+_FOLDERS = (("images", "labels", ""), *FOLDERS)
 _STRUCTURES = "segmentations"
-# nnU-Net's channels: ID_0000, ID_0001, ...
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
 # TotalSegmentator's table of patients, with their splits and kinds of studies
 _TABLE = "meta.csv"
 
@@ -96,18 +95,18 @@ def holds_volumes(path: Path) -> bool:
 
 def channel_number(file: Path) -> int:
     """Which channel a file ID_0001 holds; 0 of one that does not say."""
-    match = _CHANNEL.fullmatch(volume_stem(file))
-    return 0 if match is None else int(match[2])
+    channel = channel_of(volume_stem(file))
+    return 0 if channel is None else channel[1]
 
 
 def channel_files(volume: Path) -> list[Path]:
     """The files beside ID_0000 that are other channels of it, that one first."""
-    match = _CHANNEL.fullmatch(volume_stem(volume))
-    if match is None or int(match[2]) != 0:
+    channel = channel_of(volume_stem(volume))
+    if channel is None or channel[1] != 0:
         return [volume]
     suffix = volume.name[len(volume_stem(volume)) :]
     others = sorted(volume.parent.glob(f"*_[0-9][0-9][0-9][0-9]{suffix}"))
-    return [other for other in others if volume_stem(other)[:-5] == match[1]]
+    return [other for other in others if volume_stem(other)[:-5] == channel[0]]
 
 
 def _beside(path: Path) -> Iterator[VolumeFiles]:
@@ -130,30 +129,19 @@ def _paired(
     places, channels = _label_places(folder, ending), dict[str, list[Path]]()
     for entry in entries:
         name = volume_stem(entry).removesuffix("_image")
-        match = _CHANNEL.fullmatch(name)
-        if match and name not in places and match[1] in places:
-            name = match[1]
+        channel = channel_of(name)
+        if channel and name not in places and channel[0] in places:
+            name = channel[0]
         channels.setdefault(name, []).append(_only_series(entry) if entry.is_dir() else entry)
     for name, files in channels.items():
         if name not in places:
             expected = folder / f"{name}{ending}{VOLUME_SUFFIXES[0]}"
             raise UserError(f"{files[0]} has no labels: expected {expected}, .nrrd, .mha or .dcm")
-        if len(files) > 1 and not all(_CHANNEL.fullmatch(volume_stem(file)) for file in files):
-            raise UserError(f"{files[0]} and {files[1]} share a name and so labels: rename one")
-        _require_all_channels(files)
+        if len(files) > 1:
+            if not all(channel_of(volume_stem(file)) for file in files):
+                raise UserError(f"{files[0]} and {files[1]} share a name and so labels: rename one")
+            require_all_channels(files[0], [channel_number(file) for file in files])
         yield VolumeFiles(name, tuple(files), places[name], split)
-
-
-def _require_all_channels(files: list[Path]) -> None:
-    """Refuse channels with a gap: those behind it would be taken for others."""
-    matches = [_CHANNEL.fullmatch(volume_stem(file)) for file in files]
-    numbers = [int(match[2]) for match in matches if match]
-    if len(files) > 1 and numbers != list(range(len(files))):
-        lacking = next(n for n in range(len(files)) if n not in numbers)
-        raise UserError(
-            f"{files[0]} and its other channels are numbered {', '.join(f'{n:04d}' for n in numbers)}: "
-            f"channel {lacking:04d} is missing"
-        )
 
 
 def _label_places(folder: Path, ending: str) -> dict[str, Path]:

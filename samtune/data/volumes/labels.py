@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.nnunet_layout import in_regions
 from samtune.data.objects import stack_layers
 from samtune.data.volumes.dicom_belonging import require_same_body
 from samtune.data.volumes.dicom_labels import read_dicom_label_notes, read_dicom_labels
@@ -102,7 +103,7 @@ def read_volume_labels(
         layers, names = _whole(_single(path), path)[None], {}
     layers = _without(layers, rules.ignore_values)
     if rules.regions:
-        layers = _in_regions(layers, rules.regions, path)
+        layers = in_regions(layers, rules.regions, path)
     if layers.min(initial=0) < 0 or layers.max(initial=0) >= 2**31:
         wrong = layers.min() if layers.min() < 0 else layers.max()
         raise UserError(
@@ -148,22 +149,6 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
 
 def _without(layers: NDArray[Any], ignored: Sequence[int]) -> NDArray[Any]:
     return np.where(np.isin(layers, ignored), 0, layers) if ignored else layers
-
-
-def _in_regions(layers: NDArray[Any], regions: Sequence[Sequence[int]], path: Path) -> NDArray[Any]:
-    """Regions, numbered from 1, of the values that they are made of."""
-    known = {0, *(value for region in regions for value in region)}
-    if unknown := set(np.unique(layers).tolist()) - known:
-        raise UserError(
-            f"{path} holds the value {min(unknown)}, which dataset.json has in no region: expected "
-            f"{', '.join(map(str, sorted(known)))}"
-        )
-    masks = (
-        (number, np.asarray(np.isin(layers, region).any(axis=0)))
-        for number, region in enumerate(regions, start=1)
-    )
-    shape = layers.shape[1:]
-    return stack_layers(masks, (shape[0], shape[1], shape[2]), np.min_scalar_type(len(regions)))
 
 
 def _read_structures(
