@@ -31,6 +31,7 @@ from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.errors import UserError
+from samtune.files import name_key
 from samtune.images.pixels import is_picture, picture_id, read_labels, read_pixels
 
 
@@ -55,18 +56,19 @@ class NnUnet(Reader):
         left_out, manifest = LeftOut(), Manifest(path)
         folders = [each for each in FOLDERS if (path / each[1]).is_dir()]
         for images, labels, split in folders:
-            places = _by_id(path / labels)
+            places = {name_key(name): file for name, file in _by_id(path / labels).items()}
+            unused = dict(places)
             for name, files in _by_channel(path / images, places).items():
-                if name not in places:
+                if name_key(name) not in unused:
                     raise UserError(
                         f"{files[0]} has no labels: expected {path / labels / name}.png"
                     )
                 self._channels.append(files)
-                self._labels.append(places.pop(name))
+                self._labels.append(unused.pop(name_key(name)))
                 self.records.append(
                     manifest.record(name, files[0], split if len(folders) > 1 else "", name=name)
                 )
-            left_out.add_all("file of labels", "without an image", places.values())
+            left_out.add_all("file of labels", "without an image", unused.values())
         for images, labels, _ in FOLDERS:
             if not (path / labels).is_dir():
                 left_out.add_all("image", f"without {labels}", _by_id(path / images).values())
@@ -143,12 +145,12 @@ def _by_channel(folder: Path, labels: dict[str, Path]) -> dict[str, list[Path]]:
 
     Args:
         folder: of the images.
-        labels: by the names of images; a name that is one of these says no channel.
+        labels: by `name_key` of images' names; a name that is one of these says no channel.
     """
     found: dict[str, list[tuple[int, Path]]] = {}
     for stem, file in _by_id(folder).items():
         channel = channel_of(stem)
-        name, number = (stem, 0) if stem in labels or channel is None else channel
+        name, number = (stem, 0) if name_key(stem) in labels or channel is None else channel
         found.setdefault(name, []).append((number, file))
     for files in found.values():
         require_all_channels(files[0][1], [number for number, _ in files])

@@ -19,6 +19,7 @@ from samtune.data.volumes.labels import structure_files
 from samtune.data.volumes.tiff_stack import STACKS, is_stack
 from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
 from samtune.errors import UserError
+from samtune.files import name_key
 from samtune.images.dicom import is_dicom
 
 # Folders of images and of their labels, and the split that they are of where there are several.
@@ -130,22 +131,22 @@ def _paired(
     for entry in entries:
         name = volume_stem(entry).removesuffix("_image")
         channel = channel_of(name)
-        if channel and name not in places and channel[0] in places:
+        if channel and name_key(name) not in places and name_key(channel[0]) in places:
             name = channel[0]
         channels.setdefault(name, []).append(_only_series(entry) if entry.is_dir() else entry)
     for name, files in channels.items():
-        if name not in places:
+        if name_key(name) not in places:
             expected = folder / f"{name}{ending}{VOLUME_SUFFIXES[0]}"
             raise UserError(f"{files[0]} has no labels: expected {expected}, .nrrd, .mha or .dcm")
         if len(files) > 1:
             if not all(channel_of(volume_stem(file)) for file in files):
                 raise UserError(f"{files[0]} and {files[1]} share a name and so labels: rename one")
             require_all_channels(files[0], [channel_number(file) for file in files])
-        yield VolumeFiles(name, tuple(files), places[name], split)
+        yield VolumeFiles(name, tuple(files), places[name_key(name)], split)
 
 
 def _label_places(folder: Path, ending: str) -> dict[str, Path]:
-    """Files of labels, and folders with one for each structure, by the names of their volumes."""
+    """Files of labels, and folders with one for each structure, by `name_key` of their volumes."""
     if not folder.is_dir():
         return {}
     inside = sorted(folder.iterdir(), key=_rank)
@@ -159,7 +160,7 @@ def _label_places(folder: Path, ending: str) -> dict[str, Path]:
     for entry in entries:
         stem = volume_stem(entry)
         if stem.endswith(ending):
-            places.setdefault(stem.removesuffix(ending), entry)
+            places.setdefault(name_key(stem.removesuffix(ending)), entry)
     return places
 
 

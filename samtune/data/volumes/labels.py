@@ -27,6 +27,7 @@ from samtune.data.volumes.voxels import (
 )
 from samtune.errors import UserError
 from samtune.images.dicom import is_dicom
+from samtune.types import MaskArray
 
 # How far from a whole number a label may be that a slope was applied to, absolutely and in parts.
 _MOST_OFF, _PART_OFF = 0.05, 1e-3
@@ -59,10 +60,12 @@ class Labels:
         layers: (L, X, Y, Z) whole numbers in right-anterior-superior order, of the smallest type that
             holds them; objects that overlap lie on different layers.
         names: value -> name, as far as the file tells.
+        ignored: (X, Y, Z) what is neither object nor background; `None` where nothing is.
     """
 
     layers: NDArray[Any]
     names: dict[int, str]
+    ignored: MaskArray | None = None
 
 
 def structure_files(folder: Path) -> dict[str, Path]:
@@ -101,7 +104,8 @@ def read_volume_labels(
     else:
         _require_fit(path, image)
         layers, names = _whole(_single(path), path)[None], {}
-    layers = _without(layers, rules.ignore_values)
+    is_ignored = np.isin(layers, rules.ignore_values)
+    layers = np.where(is_ignored, 0, layers) if is_ignored.any() else layers
     if rules.regions:
         layers = in_regions(layers, rules.regions, path)
     if layers.min(initial=0) < 0 or layers.max(initial=0) >= 2**31:
@@ -110,7 +114,8 @@ def read_volume_labels(
             f"{path} holds values that are no labels ({wrong}): numbers from 0 to 2147483647 are; "
             "others can be left out (ignore_values)"
         )
-    return Labels(layers.astype(np.min_scalar_type(int(layers.max(initial=0))), copy=False), names)
+    layers = layers.astype(np.min_scalar_type(int(layers.max(initial=0))), copy=False)
+    return Labels(layers, names, is_ignored.any(axis=0) if is_ignored.any() else None)
 
 
 def read_label_notes(path: Path) -> list[str]:
@@ -145,10 +150,6 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
             "labels by the nearest neighbour"
         )
     return np.asarray(near, np.int64)
-
-
-def _without(layers: NDArray[Any], ignored: Sequence[int]) -> NDArray[Any]:
-    return np.where(np.isin(layers, ignored), 0, layers) if ignored else layers
 
 
 def _read_structures(
