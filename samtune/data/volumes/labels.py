@@ -27,10 +27,8 @@ from samtune.data.volumes.voxels import (
 )
 from samtune.errors import UserError
 from samtune.images.dicom import is_dicom
+from samtune.images.pixels import whole_labels
 from samtune.types import MaskArray
-
-# How far from a whole number a label may be that a slope was applied to, absolutely and in parts.
-_MOST_OFF, _PART_OFF = 0.05, 1e-3
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _single(path: Path) -> NDArray[Any]:
 
 
 def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Labels as integers; those that a slope of the file makes 1.9999 of are 2.
+    """Labels as integers.
 
     Raises:
         UserError: there are fractions, or numbers that are not finite.
@@ -141,14 +139,9 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
         return values
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
-    finite = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)  # which is no label either
-    near = np.rint(finite)
-    allowed = np.minimum(_MOST_OFF, _PART_OFF * np.maximum(1, np.abs(near)))
-    if not (np.abs(finite - near) <= allowed).all() or np.abs(near).max(initial=0) >= 2**62:
-        raise UserError(
-            f"{path} holds values that are no labels (fractions): expected whole numbers; resample "
-            "labels by the nearest neighbour"
-        )
+    near = whole_labels(values, path)
+    if (largest := np.abs(near).max(initial=0)) >= 2**62:
+        raise UserError(f"{path} holds the label {largest:.4g}: number its objects 1, 2, 3, ...")
     return np.asarray(near, np.int64)
 
 

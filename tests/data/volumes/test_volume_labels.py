@@ -47,7 +47,9 @@ class TestNumbers:
 
     def test_that_were_interpolated_are_none(self, tmp_path, image):
         path = save(tmp_path / "l.nii", LABELS.astype(np.float32) * 0.97)
-        with pytest.raises(UserError, match=r"no labels \(fractions\).* nearest neighbour"):
+        with pytest.raises(
+            UserError, match=r"no labels \(fractions such as 0\.97\).* nearest neighbour"
+        ):
             read_volume_labels(path, image)
 
 
