@@ -64,7 +64,10 @@ class MaskFolder(Reader):
         images, masks = folder / "images", _mask_folder(folder)
         files = sorted(f for f in images.glob("*") if not f.is_dir() and is_picture(f))
         if not files:
-            raise UserError(f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+            found = ", ".join(sorted(each.name for each in images.glob("*"))[:3]) or "nothing"
+            raise UserError(
+                f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)}): found {found}"
+            )
         by_stem, left_out = dict[str, Path](), list[Path]()
         for file in files:
             if (stem := picture_id(file)) in by_stem:

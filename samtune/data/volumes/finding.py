@@ -88,7 +88,7 @@ def find_volumes(path: Path) -> VolumeSet:
 def holds_volumes(path: Path) -> bool:
     """Whether a folder has volumes; single DICOM pictures beside masks are none."""
     for images, labels, _ in _FOLDERS:
-        if inside := _volumes(path / images, with_series=True):
+        if inside := _volumes(path / images, True, path / labels):
             is_told = all(entry.is_dir() or is_dicom(entry) for entry in inside)
             return not is_told or bool(_label_places(path / labels, ""))
     return bool(_volumes(path)) or any(map(_holds_structures, path.glob(f"*/{_STRUCTURES}")))
@@ -115,11 +115,11 @@ def _beside(path: Path) -> Iterator[VolumeFiles]:
     found = [
         (path / images, path / labels, split)
         for images, labels, split in _FOLDERS
-        if _volumes(path / images, with_series=True)
+        if _volumes(path / images, True, path / labels)
         and (split != "test" or _label_places(path / labels, ""))
     ]
     for images, labels, split in found:
-        entries = _volumes(images, with_series=True)
+        entries = _volumes(images, True, labels)
         yield from _paired(entries, labels, "", split if len(found) > 1 else "")
 
 
@@ -150,7 +150,7 @@ def _label_places(folder: Path, ending: str) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     inside = sorted(folder.iterdir(), key=_rank)
-    with_stacks = _holds_stacks(inside)
+    with_stacks = _holds_stacks(inside, with_unnamed=True)
     entries = [
         entry
         for entry in inside
@@ -215,12 +215,13 @@ def _series(folder: Path, visited: set[Path]) -> Iterator[Path]:
             yield from _series(entry, visited)
 
 
-def _volumes(folder: Path, with_series: bool = False) -> list[Path]:
-    """Files of volumes, and folders with DICOM series at any depth."""
+def _volumes(folder: Path, with_series: bool = False, labels: Path | None = None) -> list[Path]:
+    """Files of volumes, and folders with DICOM series at any depth; TIFFs as their labels are."""
     if not folder.is_dir():
         return []
     entries = sorted(folder.iterdir())
-    with_stacks = _holds_stacks(entries)
+    paged = labels is not None and labels.is_dir() and _holds_stacks(sorted(labels.iterdir()), True)
+    with_stacks = _holds_stacks(entries, with_unnamed=paged)
     return [
         entry
         for entry in entries
@@ -229,10 +230,10 @@ def _volumes(folder: Path, with_series: bool = False) -> list[Path]:
     ]
 
 
-def _holds_stacks(entries: list[Path]) -> bool:
+def _holds_stacks(entries: list[Path], with_unnamed: bool) -> bool:
     """Whether TIFFs are stacks in z, as the first of them is: opening all would take too long."""
     first = next((each for each in entries if each.name.lower().endswith(STACKS)), None)
-    return first is not None and is_stack(first)
+    return first is not None and is_stack(first, with_unnamed)
 
 
 def _is_volume_file(file: Path, with_stacks: bool) -> bool:

@@ -18,8 +18,10 @@ from samtune.data.volumes.dicom_belonging import require_same_body
 from samtune.data.volumes.dicom_labels import read_dicom_label_notes, read_dicom_labels
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.slicer import is_slicer, read_slicer_segments
+from samtune.data.volumes.tiff_stack import STACKS
 from samtune.data.volumes.voxels import (
     VOLUME_SUFFIXES,
+    nifti_names,
     nifti_unit,
     read_geometry,
     read_voxels,
@@ -101,7 +103,7 @@ def read_volume_labels(
         layers, names = read_slicer_segments(path, expected)
     else:
         _require_fit(path, image)
-        layers, names = _whole(_single(path), path)[None], {}
+        layers, names = _whole(_single(path), path)[None], nifti_names(path)
     is_ignored = np.isin(layers, rules.ignore_values)
     layers = np.where(is_ignored, 0, layers) if is_ignored.any() else layers
     if rules.regions:
@@ -172,6 +174,8 @@ def _require_fit(path: Path, image: Path) -> None:
             f"{path} has {_times(found.ras_shape)} voxels, but its image has "
             f"{_times(expected.ras_shape)}"
         )
+    if _are_stacks(path, image) and not (all(found.is_measured) and all(expected.is_measured)):
+        return  # one of them says no sizes: voxel lies on voxel
     if not found.fits(expected):
         raise UserError(
             f"{path} lies elsewhere than its image {image} ({_extent(found)}, the image "
@@ -179,6 +183,11 @@ def _require_fit(path: Path, image: Path) -> None:
             "array given to nibabel with an identity); save them with it, "
             "nibabel.Nifti1Image(labels, image.affine), if they are in the order of its voxels"
         )
+
+
+def _are_stacks(*files: Path) -> bool:
+    """Whether these are TIFFs, which say nothing of where they lie but the sizes of their voxels."""
+    return all(file.name.lower().endswith(STACKS) for file in files)
 
 
 def _times(shape: tuple[int, ...]) -> str:
