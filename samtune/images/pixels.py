@@ -357,7 +357,7 @@ def whole_labels(values: NDArray[Any], name: object) -> NDArray[Any]:
             f"{name} holds values that are no labels (fractions such as {found:.4g}): expected whole "
             "numbers; resample labels by the nearest neighbour, cut probabilities at a threshold"
         )
-    return near
+    return np.asarray(near)
 
 
 def are_colours(values: NDArray[Any]) -> bool:

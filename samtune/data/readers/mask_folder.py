@@ -190,8 +190,8 @@ def _find_mask(folder: Path, image: Path) -> Path:
     if (folder / stem).is_dir():
         return folder / stem
     places = [(f"{name}{suffix}",) for name in _names_of(image) for suffix in ("", *MASK_SUFFIXES)]
-    if found := find_file(folder, places):
-        return found
+    if mask := find_file(folder, places):
+        return mask
     like = sorted(file.name for file in folder.glob(f"{escape(stem)}*"))
     names = like or sorted(file.name for file in folder.iterdir())
     found = ", ".join(names[:3]) or "nothing"

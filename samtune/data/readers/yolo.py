@@ -171,8 +171,8 @@ def label_file(image: Path) -> Path:
         if parts[place] == "images":
             parts[place] = "labels"
             break
-    place = Path(*parts).with_suffix(".txt")
-    return find_called(place) or place
+    labels = Path(*parts).with_suffix(".txt")
+    return find_called(labels) or labels
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

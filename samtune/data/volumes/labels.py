@@ -115,7 +115,8 @@ def read_volume_labels(
             "others can be left out (ignore_values)"
         )
     layers = layers.astype(np.min_scalar_type(int(layers.max(initial=0))), copy=False)
-    return Labels(layers, names, is_ignored.any(axis=0) if is_ignored.any() else None)
+    ignored = np.asarray(is_ignored.any(axis=0)) if is_ignored.any() else None
+    return Labels(layers, names, ignored)
 
 
 def read_label_notes(path: Path) -> list[str]:

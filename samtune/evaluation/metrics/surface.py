@@ -39,8 +39,8 @@ def surface_agreement(
         return (1.0, 0.0) if predicted.any() == truth.any() else (0.0, diagonal)
     first, second = common_window(predicted, truth)
     (points, sizes), (others, other_sizes) = pieces(first, spacing), pieces(second, spacing)
-    there, _ = cKDTree(others).query(points)
-    back, _ = cKDTree(points).query(others)
+    there = np.asarray(cKDTree(others).query(points)[0])
+    back = np.asarray(cKDTree(points).query(others)[0])
     near = sizes[there <= tolerance].sum() + other_sizes[back <= tolerance].sum()
     distance = max(_percentile(there, sizes), _percentile(back, other_sizes))
     return float(near / (sizes.sum() + other_sizes.sum())), distance
