@@ -12,8 +12,10 @@ import re
 import shutil
 import tempfile
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +208,54 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def name_key(name: str) -> str:
+    """What names are compared by where they are not the same to the letter.
+
+    Windows and macOS do not tell capitals apart, and an accent may be a sign of its own or not: a file
+    that was moved is often called otherwise than the labels say.
+    """
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def find_called(path: Path) -> Path | None:
+    """The file at a path, or the only one there whose name is the same but for capitals and accents."""
+    if is_file(path):
+        return path
+    try:
+        folder = path.parent
+        names = _names_in(folder, folder.stat().st_mtime_ns).get(name_key(path.name), [])
+    except OSError:  # no folder
+        return None
+    return (
+        path.with_name(names[0]) if len(names) == 1 and is_file(path.with_name(names[0])) else None
+    )
+
+
+@lru_cache(maxsize=16)
+def _names_in(folder: Path, version: int) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for entry in folder.iterdir():
+        found.setdefault(name_key(entry.name), []).append(entry.name)
+    return found
+
+
+def files_ending(folder: Path, suffix: str) -> list[Path]:
+    """Files of a folder whose names end so, in small letters or capitals; none without a folder."""
+    if not is_folder(folder):
+        return []
+    return sorted(file for file in folder.iterdir() if file.name.lower().endswith(suffix))
+
+
+def ends_of(parts: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The ends of a path, the longest first: those of another machine agree with ours in one."""
+    return [parts[first:] for first in range(len(parts))]
+
+
 def find_file(folder: Path, places: Iterable[tuple[str, ...]]) -> Path | None:
-    """The first of some places in a folder where there is a file."""
-    paths = (folder.joinpath(*parts) for parts in places)
-    return next((path for path in paths if is_file(path)), None)
+    """The first of some places in a folder where there is a file, as `find_called` finds it."""
+    paths = [folder.joinpath(*parts) for parts in places]
+    exact = next((path for path in paths if is_file(path)), None)
+    return exact or next((found for path in paths if (found := find_called(path))), None)
 
 
 @contextmanager

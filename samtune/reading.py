@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from samtune.errors import UserError
 from samtune.images.intensity import as_range, to_uint8, window_range
-from samtune.images.pixels import ImageFile, read_image
+from samtune.images.pixels import ImageFile, read_image, show_pixels
 from samtune.types import ImageArray, Stretch
 
 Axis = Literal["auto", "sagittal", "coronal", "axial"]
@@ -65,6 +67,18 @@ class Reading:
             UserError: the file is missing, damaged, of no known kind, or lacks a band.
         """
         return read_image(path, self.bands, self.stretch, self.intensity_range)
+
+    def show(self, pixels: NDArray[Any], path: ImageFile) -> ImageArray:
+        """(H, W, C) values of a picture as it is read.
+
+        Args:
+            pixels: as they are stored, in whatever files.
+            path: what errors name.
+
+        Raises:
+            UserError: there are no values, or a band is lacking.
+        """
+        return show_pixels(pixels, path, self.bands, self.stretch, self.intensity_range)
 
     def stretched(self, image: ImageArray) -> ImageArray:
         """An (H, W, 3) uint8 image of any program, stretched as those of the training were.

@@ -51,10 +51,14 @@ def marked_are_objects(marks: Sequence[Mark], total: int, crowds: Crowds) -> boo
 
 
 def objects_among(annotations: list[dict[str, Any]], with_marked: bool) -> list[dict[str, Any]]:
-    """Annotations with a segmentation that are no crowds, or those too where they are objects."""
+    """Annotations with a segmentation that are no crowds, or those too where they are objects.
+
+    Those with `ignore: 1`, as some tools mark what is neither object nor background, are none.
+    """
     return [
         each for each in annotations
         if (with_marked or not is_marked(each.get("iscrowd")))
+        and not is_marked(each.get("ignore"))
         and each.get("segmentation") not in _EMPTY
     ]  # fmt: skip
 
@@ -87,6 +91,11 @@ def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -
     shape, where = annotation["segmentation"], f"annotation {annotation.get('id')} of {file}"
     try:
         if not isinstance(shape, dict):
+            if not all(isinstance(ring, list) and _are_numbers(ring) for ring in shape):
+                raise ValueError(
+                    "expected run lengths (counts and size), or a list of polygons, each a list x, y, "
+                    "x, y, ..."
+                )
             rings = [ring for ring in shape if len(ring) >= 6]
             if not rings:
                 raise ValueError("none of its polygons has three corners")
@@ -98,6 +107,10 @@ def _decode(annotation: dict[str, Any], hw: tuple[int, int], file: Path | str) -
     if mask is None:
         raise UserError(f"{where} is {width}x{height} pixels, but its image is {hw[1]}x{hw[0]}")
     return mask
+
+
+def _are_numbers(ring: list[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in ring)
 
 
 def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:

@@ -76,11 +76,16 @@ def _frames_of(
             "numbers: export each task alone"
         )
     by_frame: dict[int, list[CvatShape]] = {}
+    gaps: list[range] = []
     for track in tracks:
         common = {name: track.get(name, "") for name in ("label", "group_id") if track.get(name)}
+        shown: int | None = None
         for each in track:
+            frame = whole_number(each.get("frame", ""), "frame", file)
+            gaps += [] if shown is None else [range(shown + 1, frame)]
+            shown = None
             if each.get("outside", "0") == "0":
-                frame = whole_number(each.get("frame", ""), "frame", file)
+                shown = frame
                 by_frame.setdefault(frame, []).append(
                     CvatShape(each.tag, {**each.attrib, **common})
                 )
@@ -93,6 +98,11 @@ def _frames_of(
         )
     for frame in sorted(by_frame.keys() - names.keys()):
         left_out.add("frame", "with shapes but without an image", frame)
+    # CVAT itself writes the shapes between key frames
+    between = (frame for gap in gaps for frame in gap if frame in names)
+    left_out.add_all(
+        "shape", "of frames between two of a track, which the file does not hold,", between
+    )
     said = {
         side: text for side in ("width", "height") if (text := _said(root, f"original_size/{side}"))
     }

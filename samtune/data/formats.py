@@ -12,6 +12,7 @@ from samtune.data.readers.label_studio import LabelStudio
 from samtune.data.readers.labelme import Labelme
 from samtune.data.readers.mask_folder import MaskFolder, has_folder
 from samtune.data.readers.masks_beside import MasksBeside
+from samtune.data.readers.nnunet import NnUnet
 from samtune.data.readers.shards import Shards
 from samtune.data.readers.voc import Voc
 from samtune.data.readers.volumes import Volumes
@@ -25,6 +26,7 @@ from samtune.errors import UserError
 # `Format`.
 READERS: dict[Format, type[Reader]] = {
     "volumes": Volumes,
+    "nnunet": NnUnet,
     "geo": GeoScenes,
     "hub": Hub,
     "shards": Shards,
@@ -91,6 +93,6 @@ def recognise(path: Path) -> Format:
         f"the format of {path} is not recognised: expected images/ with labels/ or masks/, images "
         "with their masks (a.png, a_masks.png), a COCO file *.json, data.yaml of YOLO, labelme's "
         "*.json, JPEGImages/ of Pascal VOC, CVAT's annotations.xml, Label Studio's JSON, shards *.tar, "
-        "Hugging Face's save_to_disk, *.parquet or hf:OWNER/NAME, NIfTI volumes, or GeoTIFF scenes "
-        "with polygons (set data.format to say which it is)"
+        "Hugging Face's save_to_disk, *.parquet or hf:OWNER/NAME, imagesTr/ of nnU-Net, NIfTI volumes, "
+        "or GeoTIFF scenes with polygons (set data.format to say which it is)"
     )

@@ -6,6 +6,7 @@ project's labelling configuration alone, which an export does not hold. So the n
 the configuration is read where somebody has put it beside the file. Pages are told by `item_index`.
 """
 
+import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -134,13 +135,20 @@ def _is_image(link: str) -> bool:
 
 
 def path_in(link: str) -> str:
-    """The path in a link, such as /data/upload/7/0a1b2c3d-name.png; empty without one."""
+    """The path in a link, such as /data/upload/7/0a1b2c3d-name.png; empty without one.
+
+    Links that Label Studio makes for clouds (/tasks/7/presign/?fileuri=...) hold it in base64.
+    """
     try:
         parts = urlsplit(link)
+        asked = parse_qs(parts.query)
+        if parts.path.endswith("/local-files/") and "d" in asked:
+            return asked["d"][0]
+        if "fileuri" in asked:
+            return unquote(urlsplit(base64.b64decode(asked["fileuri"][0]).decode()).path)
     except ValueError:
         return ""
-    local = parse_qs(parts.query).get("d") if parts.path.endswith("/local-files/") else None
-    return local[0] if local else unquote(parts.path)
+    return unquote(parts.path)
 
 
 def keys_of_names(names: Iterable[str], keys: Iterable[str], file: Path) -> dict[str, str]:

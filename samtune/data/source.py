@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.errors import UserError
 from samtune.images.pixels import ImageFile, image_hw, read_pixels
 from samtune.prompts.seeding import object_rng
 from samtune.types import Sample, Window
@@ -39,6 +40,26 @@ class Record:
     split: str = ""
     group: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+
+
+def require_own_files(records: Iterable[Record], file: Path) -> None:
+    """Refuse two images whose names lead to one picture, which can be of one of them alone.
+
+    Args:
+        records: of images that have a file each.
+        file: that names them.
+
+    Raises:
+        UserError: there are such.
+    """
+    first: dict[Path, Record] = {}
+    for record in records:
+        other = first.setdefault(record.path, record)
+        if other is not record:
+            raise UserError(
+                f"{file} names the images {other.image_id} and {record.image_id}, but there is one "
+                f"picture for both, {record.path}: keep the folders that the file names, or rename one"
+            )
 
 
 class Source(ABC):

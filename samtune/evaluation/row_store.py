@@ -11,6 +11,7 @@ from typing import Any
 
 from samtune.evaluation.asking import AskedImage
 from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.metrics.table import METRICS
 from samtune.evaluation.rows import Row, Score
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.models.loading import describe, tuned_sha256
@@ -96,5 +97,7 @@ def _row(content: dict[str, Any]) -> Row:
 
 
 def _score(content: dict[str, Any]) -> Score:
+    if METRICS.keys() - content["measures"].keys():
+        raise KeyError("it was measured before there was one of the measures")
     clicks, rle = tuple(content.pop("clicks")), content.pop("rle").encode("ascii")
     return Score(clicks=clicks, rle=rle, **content)

@@ -25,6 +25,7 @@ from samtune.images.dicom_values import (
 from samtune.wording import counted
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
+_SCALES = ("RescaleSlope", "ModalityLUTSequence")
 _PREAMBLE, _MAGIC = 128, b"DICM"
 # Groups that a data set without the preamble begins with.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
@@ -149,6 +150,17 @@ def _require_one_series(datasets: list[Any], path: Path) -> None:
         raise UserError(
             f"the slices of {path} are of different kinds ({', '.join(kinds)[:80]}): their values "
             "cannot be compared; take the others out"
+        )
+    _require_one_scale(datasets, path)
+
+
+def _require_one_scale(datasets: list[Any], path: Path) -> None:
+    """Refuse slices of which some say how their values are rescaled and others do not."""
+    silent = [d for d in datasets if all(d.get(name) is None for name in _SCALES)]
+    if silent and len(silent) < len(datasets):
+        raise UserError(
+            f"{len(silent)} of {len(datasets)} slices of {path} do not say how their values are "
+            "rescaled (RescaleSlope, RescaleIntercept), and the others do: export the series anew"
         )
 
 

@@ -28,7 +28,7 @@ from samtune.images.dicom import (
     read_dicom_window,
 )
 from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
-from samtune.images.tiff import read_tiff, tiff_hw, upright
+from samtune.images.tiff import read_tiff, tiff_hw, upright, without_transparent
 from samtune.types import ImageArray, Stretch
 from samtune.wording import counted
 
@@ -39,11 +39,15 @@ _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error
 # A malicious header could otherwise claim a picture larger than memory; Pillow refuses twice as many.
 Image.MAX_IMAGE_PIXELS = 2**27
 _LARGEST_LABEL = 2**31 - 1
+# How far from a whole number a label may be that a slope was applied to, absolutely and in parts.
+_MOST_OFF, _PART_OFF = 0.05, 1e-3
 _TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # How files begin, and what they are then called
 _BEGINNINGS = {
     b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", **dict.fromkeys(_TIFF_BEGINS, ".tif"),
 }  # fmt: skip
+# By how Pillow unpacks them, steps between the shades of grey that PNGs of few bits have
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
 # Sizes of the second header of a BMP: two letters alone may begin any text
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 LONGEST_BEGINNING = 132
@@ -140,11 +144,27 @@ def read_image(
         UserError: the file is missing, damaged, of no known kind, lacks a band, or holds no values.
     """
     path = Path(path) if isinstance(path, str) else path
-    pixels = _choose_bands(read_pixels(path, with_pages=bands is not None), bands, path)
-    require_values(pixels, path)
-    told_holes(pixels, 2, ("red", "green", "blue"), path)
+    pixels = read_pixels(path, with_pages=bands is not None)
     if _is_dicom(path) and stretch == "none" and value_range is None:
         value_range, stretch = file_window(path), "auto"
+    return show_pixels(pixels, path, bands, stretch, value_range)
+
+
+def show_pixels(
+    pixels: NDArray[Any],
+    path: ImageFile,
+    bands: Sequence[int | str] | None = None,
+    stretch: Stretch = "none",
+    value_range: tuple[float, float] | None = None,
+) -> ImageArray:
+    """(H, W, C) values of a file as (H, W, 3) uint8 RGB, as `read_image` shows them.
+
+    Raises:
+        UserError: the file lacks a band, or holds no values.
+    """
+    pixels = _choose_bands(pixels, bands, path)
+    require_values(pixels, path)
+    told_holes(pixels, 2, ("red", "green", "blue"), path)
     if stretch == "none" and value_range is None:
         told_flat(pixels, str(path))
     return to_uint8(pixels, stretch, value_range)
@@ -203,7 +223,7 @@ def _read_raster(path: ImageFile, as_stored: bool, with_pages: bool) -> NDArray[
                 f"{path} holds {number} pictures; expected one: save them as files of their own"
             )
         if image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _is_16_bit(image):
-            return _read_16bit_png(path, image.size)
+            return _read_16bit_png(path, image.size, as_stored)
         return _from_pillow(image, as_stored)
 
 
@@ -217,7 +237,7 @@ def _is_16_bit(image: Image.Image) -> bool:
     return bool(tiles) and "16B" in str(tiles[0][3])
 
 
-def _read_16bit_png(path: ImageFile, size: tuple[int, int]) -> NDArray[Any]:
+def _read_16bit_png(path: ImageFile, size: tuple[int, int], as_stored: bool) -> NDArray[Any]:
     """16-bit RGB, or grey with alpha, which Pillow would cut to 8 bits; alpha is dropped."""
     content = path.read_bytes() if isinstance(path, Path) else path.content
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -226,10 +246,20 @@ def _read_16bit_png(path: ImageFile, size: tuple[int, int]) -> NDArray[Any]:
         raise OSError("the file is damaged")
     with Image.open(_stream(path)) as image:
         turned = image.getexif().get(0x0112, 1)
-    return upright(np.asarray(pixels[..., 2::-1]), turned)
+    colours = np.asarray(pixels[..., 2::-1])
+    if as_stored and pixels.shape[2] == 4:
+        colours = without_transparent(colours, pixels[..., 3])
+    return upright(colours, turned)
+
+
+def _grey_step(image: Image.Image) -> int:
+    """What Pillow multiplies the values of grey PNGs of 2 and 4 bits by, so that they look right."""
+    tiles: Any = getattr(image, "tile", None)
+    return _GREY_STEPS.get(str(tiles[0][3]), 1) if tiles and image.format == "PNG" else 1
 
 
 def _from_pillow(image: Image.Image, as_stored: bool) -> NDArray[Any]:
+    step = _grey_step(image)
     image.load()
     upright = ImageOps.exif_transpose(image)
     if upright.mode in ("CMYK", "YCbCr", "LAB", "HSV") or (
@@ -240,7 +270,9 @@ def _from_pillow(image: Image.Image, as_stored: bool) -> NDArray[Any]:
         upright = upright.convert("L").point(lambda value: min(value, 1) if as_stored else value)
     pixels = np.asarray(upright)
     if upright.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
-        pixels = pixels[..., :-1]
+        alpha, pixels = pixels[..., -1], pixels[..., :-1]
+        pixels = without_transparent(pixels, alpha) if as_stored else pixels
+    pixels = pixels // np.uint8(step) if as_stored and step > 1 else pixels
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
@@ -285,16 +317,17 @@ def image_hw(path: ImageFile) -> tuple[int, int]:
 def read_labels(path: ImageFile) -> NDArray[Any]:
     """Read a mask or label image as (H, W) integers, or (H, W, 3) if it is coloured.
 
-    A palette image gives its indices, an image with alpha loses it; grey stored as RGB becomes
-    grey.
+    A palette image gives its indices; grey stored as RGB becomes grey. What is wholly transparent is
+    0; a picture of one colour alone has its mask in its alpha.
 
     Raises:
-        UserError: the file is missing, damaged, of no known kind, or holds labels beyond 32 bits.
+        UserError: the file is missing, damaged, of no known kind, or holds fractions, or labels
+            beyond 32 bits.
     """
     pixels = read_pixels(path, as_stored=True)
     pixels = pixels[..., :3] if are_colours(pixels) else pixels[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
-        pixels = np.rint(np.nan_to_num(pixels))
+        pixels = whole_labels(np.nan_to_num(pixels), path)
     for value in (float(pixels.max(initial=0)), float(pixels.min(initial=0))):
         if not -_LARGEST_LABEL - 1 <= value <= _LARGEST_LABEL:
             raise UserError(
@@ -302,6 +335,29 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
                 "its objects 1, 2, 3, ..."
             )
     return pixels.astype(np.int32)
+
+
+def whole_labels(values: NDArray[Any], name: object) -> NDArray[Any]:
+    """Labels that are stored as fractions, rounded: those that a slope makes 1.9999 of are 2.
+
+    Args:
+        values: of any shape.
+        name: of the file.
+
+    Raises:
+        UserError: there are fractions, or numbers that are not finite.
+    """
+    finite = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)  # which is no label either
+    near = np.rint(finite)
+    off = np.abs(finite - near)
+    allowed = np.minimum(_MOST_OFF, _PART_OFF * np.maximum(1, np.abs(near)))
+    if (off > allowed).any():
+        found = float(values[off > allowed].flat[0])
+        raise UserError(
+            f"{name} holds values that are no labels (fractions such as {found:.4g}): expected whole "
+            "numbers; resample labels by the nearest neighbour, cut probabilities at a threshold"
+        )
+    return np.asarray(near)
 
 
 def are_colours(values: NDArray[Any]) -> bool:

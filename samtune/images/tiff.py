@@ -35,7 +35,7 @@ def read_tiff(
         file: its path or its bytes.
         name: what errors call it.
         as_stored: numbers stay as they are, as labels need it: palettes and "0 is white" are rules for
-            showing.
+            showing; what is wholly transparent is 0.
         with_pages: pages of one size may be the channels; otherwise there must be one page.
 
     Raises:
@@ -44,13 +44,14 @@ def read_tiff(
     """
     with _opened(file) as tiff:
         series = _picture(tiff, name)
-        _check(series, name, with_pages)
+        _check(series, name, with_pages, as_stored)
         page = series.keyframe
         kind = _kind(page, name)
         if kind in _BY_PILLOW:
             return _colours(file, page, name)
         pixels = _decode(series, name)
-        return upright(pixels if as_stored else _as_shown(pixels, page, kind), _orientation(page))
+        pixels = _as_labels(pixels, page) if as_stored else _as_shown(pixels, page, kind)
+        return upright(pixels, _orientation(page))
 
 
 def tiff_hw(file: Path | bytes, name: str) -> tuple[int, int]:
@@ -103,7 +104,7 @@ def _is_helper(series: Any) -> bool:
     return bool(series.keyframe.is_reduced or series.keyframe.is_mask)
 
 
-def _check(series: Any, name: str, with_pages: bool) -> None:
+def _check(series: Any, name: str, with_pages: bool, are_labels: bool) -> None:
     """Refuse what is no single picture, or larger than memory, before anything is decoded."""
     axes, shape, limit = series.axes, series.shape, 2 * (Image.MAX_IMAGE_PIXELS or 0)
     page = series.keyframe
@@ -116,10 +117,15 @@ def _check(series: Any, name: str, with_pages: bool) -> None:
     if axes in _FLAT or (axes in _PAGED and with_pages):
         return
     if axes in _PAGED:
+        pages = f"{name} is a TIFF of {shape[0]} pages of {shape[2]}x{shape[1]} pixels"
+        if are_labels:
+            raise UserError(
+                f"{pages}; expected one picture of labels: save objects that have a page each as files "
+                "in a folder of the image's name, slices as a volume (docs/reference/formats.md)"
+            )
         raise UserError(
-            f"{name} is a TIFF of {shape[0]} pages of {shape[2]}x{shape[1]} pixels; expected one "
-            f"picture: choose channels by data.bands, such as [0] or [0, {min(1, shape[0] - 1)}], or "
-            "save the pages as files"
+            f"{pages}; expected one picture: choose channels by data.bands, such as [0] or "
+            f"[0, {min(1, shape[0] - 1)}], or save the pages as files"
         )
     number = int(np.prod(shape) // max(1, page.imagewidth * page.imagelength))
     raise UserError(
@@ -183,17 +189,47 @@ def _as_shown(pixels: NDArray[Any], page: Any, kind: str) -> NDArray[Any]:
         table = np.asarray(page.colormap).T  # of 16 bit, as the format has it; some write 8
         table = (table >> 8 if table.max(initial=0) > 255 else table).astype(np.uint8)
         return np.asarray(table[pixels[..., 0]])
+    top = 2**page.bitspersample - 1
     if kind == "MINISWHITE":
-        pixels = ~pixels if pixels.dtype == np.bool_ else _inverted(pixels)
-    samples = page.extrasamples
-    is_alpha = len(samples) == 1 and samples[0] != _UNSPECIFIED_SAMPLE
-    return pixels[..., :-1] if is_alpha and pixels.shape[2] in (2, 4) else pixels
+        pixels = ~pixels if pixels.dtype == np.bool_ else _inverted(pixels, top)
+    if pixels.dtype == np.uint8 and 1 < top < 255:  # 2 or 4 bits, of which the largest is white
+        pixels = np.rint(pixels * (255 / top)).astype(np.uint8)
+    return pixels[..., :-1] if _has_alpha(pixels, page) else pixels
 
 
-def _inverted(pixels: NDArray[Any]) -> NDArray[Any]:
+def _inverted(pixels: NDArray[Any], top: int) -> NDArray[Any]:
     if not np.issubdtype(pixels.dtype, np.unsignedinteger):
         return -pixels
-    return np.asarray(np.iinfo(pixels.dtype).max - pixels)
+    return np.asarray(pixels.dtype.type(top) - pixels)
+
+
+def _has_alpha(pixels: NDArray[Any], page: Any) -> bool:
+    samples = page.extrasamples
+    is_alpha = len(samples) == 1 and samples[0] != _UNSPECIFIED_SAMPLE
+    return is_alpha and pixels.shape[2] in (2, 4)
+
+
+def _as_labels(pixels: NDArray[Any], page: Any) -> NDArray[Any]:
+    if not _has_alpha(pixels, page):
+        return pixels
+    return without_transparent(pixels[..., :-1], pixels[..., -1])
+
+
+def without_transparent(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, C) labels of a picture with alpha: 0 where it is wholly transparent, whatever lies there.
+
+    Where all is of one colour, alpha is the mask: (H, W, 1) zeros and ones.
+
+    Args:
+        colours: (H, W, C).
+        alpha: (H, W); the same everywhere it says nothing.
+    """
+    if not alpha.size or alpha.min() == alpha.max():
+        return colours
+    if (colours == colours[:1, :1]).all():
+        half = np.iinfo(alpha.dtype).max / 2 if alpha.dtype.kind in "iu" else 0.5
+        return np.asarray(alpha > half, np.uint8)[..., None]
+    return np.where(alpha[..., None] > 0, colours, np.zeros_like(colours))
 
 
 def _orientation(page: Any) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samtune.errors import UserError
-from samtune.wording import duration
+from samtune.wording import counted, duration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,8 +33,8 @@ _OBJECTS, _IMAGES = 6, 60
 _GENERAL, _GENERAL_OBJECTS = 20, 10
 # Candidates that are asked though time is over, while none of them may be kept
 _MOST_IN_VAIN = 3
-# Seconds for choosing where a training has no budget
-_SECONDS, _LEAST_SECONDS = 120.0, 5.0
+# Seconds for choosing where little or nothing is left of a budget of time
+_LEAST_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,12 @@ def choose_weights(training: Training, run: Path) -> str:
 
     sam = training.model.network.eval()
     states = _States(sam, run, find_averaged(training.trainer))
-    candidates, rows = _measure_all(training, states)
+    left_out = list(_lost(training, states))
+    for each in left_out:
+        log.warning("%s", each)
+    candidates, rows, unasked = _measure_all(training, states)
+    for each in unasked:
+        log.info("%s", each)
     if not rows:
         return "nothing was chosen: no validation image holds an object; the best weights are kept"
     chosen = choose(candidates)
@@ -74,8 +79,19 @@ def choose_weights(training: Training, run: Path) -> str:
             states.scale().settle(strength)
         save_tuned(sam, run)
     told = [_plain(each) | {"is_chosen": each is chosen} for each in candidates]
-    write_json(run / "choice.json", {"sentence": sentence, "candidates": told})
+    content = {"sentence": sentence, "left_out": [*left_out, *unasked], "candidates": told}
+    write_json(run / "choice.json", content)
     return sentence
+
+
+def _lost(training: Training, states: _States) -> Iterator[str]:
+    """What is to be told of the best weights, if a validation has saved some that are gone."""
+    kept = (getattr(each, "best_model_path", "") for each in training.trainer.checkpoint_callbacks)
+    if any(kept) and "best" not in states.names:
+        yield (
+            f"{states.best} is not there: the weights of the best validation are no candidate, though "
+            "there were some; the others are compared"
+        )
 
 
 class _States:
@@ -84,7 +100,7 @@ class _States:
     def __init__(self, sam: Sam, run: Path, averaged: dict[str, Tensor]) -> None:
         from samtune.training.checkpoints import BEST, FOLDER
 
-        self.sam, self._best = sam, run / FOLDER / BEST
+        self.sam, self.best = sam, run / FOLDER / BEST
         self._averaged = averaged
         self._base: Sam | None = None
         trained = sam.named_parameters()
@@ -102,7 +118,7 @@ class _States:
 
     @property
     def names(self) -> list[str]:
-        there = {"averaged": bool(self._averaged), "best": self._best.exists()}
+        there = {"averaged": bool(self._averaged), "best": self.best.exists()}
         return ["last", *(name for name, is_there in there.items() if is_there)]
 
     @contextmanager
@@ -130,11 +146,17 @@ class _States:
 
         if weights in ("last", "averaged"):
             return self._last if weights == "last" else self._averaged
-        return dict(read_checkpoint(self._best)["state_dict"])
+        return dict(read_checkpoint(self.best)["state_dict"])
 
 
-def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], list[Row]]:
-    """Candidates, as many as there is time for, and the base's rows on the validation images."""
+def _measure_all(
+    training: Training, states: _States
+) -> tuple[list[Candidate], list[Row], list[str]]:
+    """Candidates, the base's rows on the validation images, and what there was no time for.
+
+    Without a budget of time all are asked, so that the same training has the same choice on any
+    machine, however busy.
+    """
     from samtune.evaluation.choice import choose, measured, next_asked
     from samtune.evaluation.contestants import TUNED
     from samtune.models.strength import can_be_scaled
@@ -142,31 +164,45 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
 
     budget, sam = find_budget(training.trainer), states.sam
     began = time.monotonic()
-    seconds = _seconds(training) if budget is None else max(budget.left, _LEAST_SECONDS)
+    seconds = float("inf") if budget is None else max(budget.left, _LEAST_SECONDS)
     end = began + seconds
-    limit = "" if seconds == float("inf") else f", about {duration(seconds)}"
+    limit = "" if budget is None else f", about {duration(seconds)}"
     log.info("choosing what is kept: base, tuned or in between, on validation images%s ...", limit)
     domain, general = questions_of(training.data, sam)
     with states.at("last", 0.0):
-        base = list(answers_to(sam, domain, until=began + (end - began) / 5))
+        until = began + seconds / 5
+        base = list(answers_to(sam, domain, until=until, what="asking the base"))
+        is_cut = time.monotonic() > until
         elsewhere = list(answers_to(sam, general))
     each = time.monotonic() - began
     found: list[Candidate] = []
+    unasked: list[str] = []
     if not base:
-        return [], []
+        return [], [], []
     images = {row.key.image_id for row in base}
+    if is_cut and domain.source.records[-1].image_id not in images:
+        of_all = f"{len(images)} of {counted(len(domain.source), 'validation image')}"
+        unasked.append(
+            f"the choice had time for {of_all} (some of which may hold no object): a longer budget, or "
+            "one of steps, takes all"
+        )
     asked = {(name, 1.0) for name in ("averaged", "best") if name not in states.names}
     while (wanted := next_asked(asked, found, can_be_scaled(sam))) is not None:
         # beyond the time it goes on only until something may be kept
         is_enough = choose(found) is not None or len(found) >= _MOST_IN_VAIN
         if is_enough and time.monotonic() + each > end:
+            unasked.append(
+                f"the choice had no time for the {wanted[0]} weights at strength {wanted[1]:g}, and "
+                "what might have followed: a longer budget, or one of steps, takes all"
+            )
             break
         asked.add(wanted)
         weights, strength = wanted
         try:
             with states.at(weights, strength):
+                what = f"asking the {weights} weights at strength {strength:g}"
                 rows, forgotten = (
-                    list(answers_to(sam, domain, images)),
+                    list(answers_to(sam, domain, images, what=what)),
                     list(answers_to(sam, general)),
                 )
         except UserError as error:  # its answers are no numbers: no candidate
@@ -174,14 +210,7 @@ def _measure_all(training: Training, states: _States) -> tuple[list[Candidate], 
             continue
         pairs = (base, rows), (elsewhere, forgotten)
         found.append(measured(weights, strength, *pairs, TUNED, training.data.seed))
-    return found, base
-
-
-def _seconds(training: Training) -> float:
-    """Steps are the same on any machine, and so is what is chosen after them."""
-    from samtune.training.budget import steps_of
-
-    return float("inf") if steps_of(training.settings.budget) else _SECONDS
+    return found, base, unasked
 
 
 def questions_of(
@@ -207,7 +236,11 @@ def questions_of(
 
 
 def answers_to(
-    sam: Sam, questions: Questions, images: set[str] | None = None, until: float = float("inf")
+    sam: Sam,
+    questions: Questions,
+    images: set[str] | None = None,
+    until: float = float("inf"),
+    what: str = "",
 ) -> Iterator[Row]:
     """Answers of a network, image by image, to those named or while there is time.
 
@@ -216,14 +249,17 @@ def answers_to(
         questions: what.
         images: on which; `None` are all.
         until: `time.monotonic` at which no further image is begun, after two.
+        what: a bar says; without it there is none.
     """
+    from samtune.bars import bar
     from samtune.data.source import Subset
     from samtune.evaluation.comparing import compare
     from samtune.evaluation.contestants import Contestants
 
     contestants, source = Contestants(sam, is_tuned=True, with_base=False), questions.source
     num_asked = 0
-    for index, record in enumerate(source.records):
+    records = list(enumerate(source.records))
+    for index, record in bar(records, what, "image", delay=5):
         if images is not None and record.image_id not in images:
             continue
         if num_asked >= 2 and time.monotonic() > until:

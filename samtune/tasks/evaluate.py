@@ -154,9 +154,8 @@ def evaluate(
             the manifest's columns spacing_row and spacing_column, or 1).
         unit: unit of the spacing (default: the column spacing_unit, mm of volumes, or px).
         tolerance: how far outlines may be apart and still count as equal in surface Dice, in the
-            unit of the spacing. Surface Dice and HD95 count pixels of edges, as MONAI does; the
-            package surface-distance weighs pieces of outlines by their length, and its figures for
-            small objects differ.
+            unit of the spacing. Surface Dice and HD95 count pixels of edges, as MONAI does; by
+            length they are those of the package surface-distance, which differ for small objects.
         general: other images, to see whether something was forgotten: drawn pictures, a data
             folder, or none.
         what: what is judged: `prompts`, or `heads`; auto takes heads where there are some.

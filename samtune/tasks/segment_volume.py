@@ -140,9 +140,8 @@ def segment_volume(
         from_labels: a label file to take prompts from, to measure a model: the box of each object
             on the slice where it is largest.
         truth: a label file to compare with, object by object of the same id: Dice, IoU, NSD, HD95
-            in 3D. NSD and HD95 count voxels of surfaces, as MONAI does; the package
-            surface-distance weighs pieces of surfaces by their area, and its figures for small
-            objects differ.
+            in 3D. NSD and HD95 count voxels of surfaces, as MONAI does; by area (in the report)
+            they are those of the package surface-distance, which differ for small objects.
         ignore_values: values of those labels that are no object.
         with_foreign_labels: take DICOM labels also where they say that they belong to another patient,
             study or frame of reference than the volume.

@@ -58,7 +58,10 @@ def make_row():
         return Score(
             iou=iou, dice=2 * iou / (1 + iou), predicted_iou=predicted, oracle_iou=iou,
             predicted_area=round(100 * iou), overlap=round(100 * iou),
-            measures={"boundary_iou": iou, "surface_dice": iou, "hd95": 1 - iou, "cldice": iou},
+            measures={
+                "boundary_iou": iou, "surface_dice": iou, "hd95": 1 - iou, "cldice": iou,
+                "surface_dice_by_length": iou, "hd95_by_length": 1 - iou,
+            },
             clicks=clicks, rle=encode(mask),
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Kill long commands at moments that nobody chose, and see that the same call ends as it would have.
 
-    scripts/kills [--kills 40] [--minutes 20] [--seed 0] [--only CALL ...]
+    scripts/kills [--kills 40] [--minutes 20] [--seed 0] [--times 2] [--only CALL ...]
 
 A finding is whatever differs in the end from two calls that nobody disturbed: an error, a file that is
 missing, left behind, or of other bytes.
@@ -23,6 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=40, help="after so many no more are begun")
     parser.add_argument("--minutes", type=float, default=20.0, help="nor after so long")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument(
+        "--times", type=int, default=2, help="that a call is killed before it may end"
+    )
     parser.add_argument("--only", nargs="+", choices=KILLED, default=list(KILLED))
     given = parser.parse_args(arguments)
     until, kills, findings = time.monotonic() + 60 * given.minutes, 0, 0
@@ -33,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         for call in itertools.cycle(given.only):
             if kills >= given.kills or time.monotonic() > until:
                 break
-            met, wrong = killing.kill(call, times=2)
+            met, wrong = killing.kill(call, given.times)
             kills, findings = kills + met, findings + bool(wrong)
             print(f"{call}: {met} kills, {wrong or 'the same in the end'}", flush=True)
     print(f"{kills} kills, {findings} findings")

@@ -16,11 +16,12 @@ from tests.faults.calls import words_of, written
 KILLED = (
     "fit", "resume", "convert", "evaluate", "compare", "calibrate", "thresholds", "scale",
     "learning-curve", "predict", "segment", "segment a scene", "segment-volume", "search a volume",
-    "prelabel", "cache", "export", "export onnx",
+    "prelabel", "cache", "export", "export onnx", "export hf", "export official",
+    "export annotation", "open",
 )  # fmt: skip
 COMMAND = ["-m", "samtune.cli"]
 # A child that needs longer has hung
-_LIMIT = 300.0
+_LIMIT = 600.0
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Killing:
         root = Path(__file__).parents[2]
         environment = {**os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
         return subprocess.Popen(
-            [sys.executable, *COMMAND, *_words(call, place)],
+            [sys.executable, *_command(call, place)],
             cwd=place, env=environment, text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
@@ -126,8 +127,19 @@ class Killing:
         assert child.returncode == 0, f"{call} undisturbed: {told.strip()[-500:]}"
 
 
+def _command(call: str, place: Path) -> list[str]:
+    """What is started; a fit with a state on disk is gone on with by `resume`, as it says itself."""
+    if (
+        call == "open"
+    ):  # which ends when somebody closes the page: here, when all is clicked through
+        return ["-m", "tests.faults.clicking", "pictures", "out/open"]
+    return [*COMMAND, *_words(call, place)]
+
+
 def _words(call: str, place: Path) -> list[str]:
-    """A fit with a state on disk is gone on with by `resume`, as it says itself."""
+    if call.startswith("export "):
+        target = call.split()[1]
+        return ["export", "run", "--to", target, "--max_images", "1", "--out", f"out/{target}"]
     if call == "fit" and (place / "out" / "fit" / "checkpoints" / "last.ckpt").exists():
         return ["resume", "out/fit"]
     return words_of(call)

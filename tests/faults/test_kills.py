@@ -1,10 +1,12 @@
 """The killer finds what it is there for; and a short run of it finds nothing."""
 
+from typing import get_args
+
 import pytest
 
+from samtune.tasks.export import ExportTarget
 from tests.faults import kills
 from tests.faults.__main__ import main
-from tests.faults.calls import words_of
 from tests.faults.kills import KILLED, Killing, Undisturbed
 
 
@@ -30,9 +32,16 @@ def test_a_process_is_killed_at_work_and_started_again(tmp_path, monkeypatch):
     assert killing.kill("convert", times=2) == (2, "other bytes: out/times")
 
 
+def test_every_target_of_an_export_is_killed():
+    assert {f"export {target}" for target in get_args(ExportTarget)} - {"export adapter"} <= set(
+        KILLED
+    )
+    assert "export" in KILLED  # as an adapter
+
+
 @pytest.mark.parametrize("call", KILLED)
-def test_what_is_killed_can_be_called(call):
-    assert words_of(call)
+def test_what_is_killed_can_be_called(call, tmp_path):
+    assert kills._command(call, tmp_path)
 
 
 @pytest.mark.slow

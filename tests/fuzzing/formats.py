@@ -117,6 +117,17 @@ def shards(folder):
             tar.addfile(info, io.BytesIO(content))
 
 
+def nnunet(folder):
+    write_png(folder / "imagesTr" / "a_0000.png", PIXELS)
+    write_png(folder / "labelsTr" / "a.png", LABELS)
+    about = {
+        "channel_names": {"0": "R"},
+        "labels": {"background": 0, "x": 1},
+        "file_ending": ".png",
+    }
+    (folder / "dataset.json").write_text(json.dumps(about))
+
+
 def volumes(folder):
     import nibabel
 
@@ -255,6 +266,7 @@ FORMATS = {
     "mask_folder": mask_folder, "masks_of_objects": masks_of_objects, "coco": coco, "yolo": yolo,
     "labelme": labelme, "voc": voc, "cvat": cvat, "label_studio": label_studio, "shards": shards,
     "volumes": volumes, "geo": geo, "hub": hub, "masks_beside": masks_beside, "cvat_video": cvat_video,
+    "nnunet": nnunet,
 }  # fmt: skip
 LAYOUTS = {
     "parquet": ("hub", parquet), "itk_volumes": ("volumes", itk_volumes),

@@ -1,4 +1,6 @@
 import os
+import struct
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -436,3 +438,74 @@ def test_an_rgb_tiff_that_calls_itself_grey_is_read_in_colour(edge_folder):
     assert image[..., 0].mean() > image[..., 2].mean() + 20
     assert mask.shape == (288, 384)
     assert image[mask > 0].mean() > image[mask == 0].mean()
+
+
+def packed_png(path, values, bits):
+    """A grey PNG whose values have so few bits, which Pillow does not write."""
+    height, width = values.shape
+    spread = np.unpackbits(values.astype(np.uint8)[..., None], axis=2)[..., -bits:]
+    rows = np.packbits(spread.reshape(height, width * bits), axis=1)
+    content = b"".join(b"\0" + row.tobytes() for row in rows)
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(content)), (b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    return path
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_of_few_bits_is_numbers_as_labels_and_shades_as_an_image(tmp_path, bits):
+    top = 2**bits - 1
+    values = np.arange(24).reshape(4, 6) % (top + 1)
+    path = packed_png(tmp_path / "a.png", values, bits)
+    np.testing.assert_array_equal(read_labels(path), values)
+    np.testing.assert_array_equal(read_image(path), as_rgb(values * (255 // top)))
+
+
+LABELS = np.array([[0, 0, 1, 1], [0, 2, 2, 0], [3, 3, 0, 0]], np.uint8)
+ALPHA = np.where(LABELS > 0, np.uint8(255), np.uint8(0))
+
+
+@pytest.mark.parametrize("colour", [0, 255, 90])
+def test_of_one_colour_alone_the_mask_is_in_alpha(tmp_path, colour):
+    """As programs that cut out objects save them: white, or black, and elsewhere transparent."""
+    soft = np.where(LABELS == 3, np.uint8(100), ALPHA)
+    pixels = np.dstack([*[np.full_like(LABELS, colour)] * 3, soft])
+    for values in (pixels, pixels[..., 2:]):
+        found = read_labels(save(tmp_path / "a.png", values))
+        np.testing.assert_array_equal(found, (LABELS > 0) & (LABELS < 3))
+
+
+def test_what_is_wholly_transparent_is_no_label(tmp_path):
+    shown = np.where(LABELS > 0, LABELS, np.uint8(255))
+    path = save(tmp_path / "a.png", np.dstack([shown, ALPHA]))
+    np.testing.assert_array_equal(read_labels(path), LABELS)
+    coloured = np.dstack([shown, shown * 2, shown, ALPHA])
+    found = read_labels(save(tmp_path / "b.png", coloured))
+    np.testing.assert_array_equal(found, np.dstack([LABELS, LABELS * 2, LABELS]))
+    # where all is opaque, or all is transparent, alpha says nothing
+    for alpha in (255, 0):
+        path = save(tmp_path / "c.png", np.dstack([shown, np.full_like(shown, alpha)]))
+        np.testing.assert_array_equal(read_labels(path), shown)
+
+
+def test_16_bit_labels_with_alpha_lose_what_is_transparent(tmp_path):
+    shown = np.where(LABELS > 0, LABELS * np.uint16(300), np.uint16(65535))
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.dstack([shown, shown, shown, ALPHA * np.uint16(257)]))
+    np.testing.assert_array_equal(read_labels(path), LABELS * np.int32(300))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_fractions_are_no_labels(tmp_path, kind):
+    values = LABELS.astype(kind)
+    np.testing.assert_array_equal(read_labels(save_tiff(tmp_path / "a.tif", values)), LABELS)
+    near = save_tiff(tmp_path / "b.tif", values * kind(1.0001))
+    np.testing.assert_array_equal(read_labels(near), LABELS)
+    with pytest.raises(UserError, match=r"no labels \(fractions such as 0\.3\)"):
+        read_labels(save_tiff(tmp_path / "c.tif", values * kind(0.3)))

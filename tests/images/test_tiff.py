@@ -1,5 +1,6 @@
 """TIFFs as microscopes and maps write them: compressions, several pages, and what is only shown."""
 
+import struct
 from contextlib import suppress
 
 import numpy as np
@@ -202,3 +203,44 @@ def test_compressed_files_with_wrong_bytes_are_said_or_read(tmp_path, compressio
         file.write_bytes(content)
         with suppress(UserError):
             assert read_pixels(file).ndim == 3
+
+
+def packed_tiff(path, values, photometric):
+    """A TIFF of 4 bits, which tifffile does not write."""
+    height, width = values.shape
+    data = ((values[:, 0::2] << 4) | values[:, 1::2]).astype(np.uint8).tobytes()
+    said = {256: width, 257: height, 258: 4, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height,
+            279: len(data)}  # fmt: skip
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in said.items())
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    path.write_bytes(head + data + struct.pack("<H", len(said)) + tags + struct.pack("<I", 0))
+    return path
+
+
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_four_bits_are_numbers_as_labels_and_shades_as_an_image(tmp_path, photometric):
+    values = np.arange(24).reshape(4, 6) % 16
+    path = packed_tiff(tmp_path / "a.tif", values, photometric)
+    np.testing.assert_array_equal(read_labels(path), values)
+    shown = 17 * (values if photometric else 15 - values)
+    np.testing.assert_array_equal(read_image(path)[..., 0], shown)
+
+
+def test_labels_lose_what_is_wholly_transparent(tmp_path):
+    labels = np.array([[0, 2, 2, 0], [3, 0, 0, 1]], np.uint8)
+    shown = np.where(labels > 0, labels, np.uint8(255))
+    alpha = np.where(labels > 0, np.uint8(255), np.uint8(0))
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.dstack([shown, alpha]), photometric="minisblack",
+                     extrasamples=["unassalpha"])  # fmt: skip
+    np.testing.assert_array_equal(read_labels(path), labels)
+    tifffile.imwrite(path, np.dstack([shown * 0, alpha]), photometric="minisblack",
+                     extrasamples=["unassalpha"])  # fmt: skip
+    np.testing.assert_array_equal(read_labels(path), labels > 0)
+
+
+def test_labels_of_several_pages_are_said_to_be_so(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 8, 10), np.uint8), photometric="minisblack")
+    with pytest.raises(UserError, match=r"3 pages .* expected one picture of labels: save objects"):
+        read_labels(path)

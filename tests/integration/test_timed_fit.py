@@ -1,11 +1,14 @@
 """A fit with a budget, from windows around objects to the choice at its end."""
 
+import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from samtune.cli import main
+from samtune.errors import UserError
 from samtune.models.loading import load_model
 from samtune.training.budget import CHOICE_SHARE
 
@@ -65,10 +68,9 @@ def test_a_budget_of_steps_takes_just_these_and_chooses_too(discs, tmp_path):
     assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 3
-    asked = {
-        each["weights"] for each in json.loads((run / "choice.json").read_text())["candidates"]
-    }
-    assert asked == {"last", "averaged", "best"}
+    choice = json.loads((run / "choice.json").read_text())
+    assert {each["weights"] for each in choice["candidates"]} == {"last", "averaged", "best"}
+    assert choice["left_out"] == []
 
 
 def test_a_budget_that_is_no_time_is_refused_before_anything_is_loaded(discs, tmp_path, capsys):
@@ -91,3 +93,55 @@ def test_several_processes_have_no_budget_of_time(discs, tmp_path, capsys):
     more = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--run", str(tmp_path / "x")]
     assert main(["fit", "--data.path", str(discs), *FLAGS, "--budget", "6s", *more]) == 2
     assert "a budget of time is for one process" in capsys.readouterr().err
+
+
+@pytest.fixture
+def slow_machine(monkeypatch):
+    """On which a quarter of an hour is over whenever the choice looks at the clock."""
+    from samtune.tasks import choosing
+
+    now = itertools.count(0, 900)
+    clock = SimpleNamespace(monotonic=lambda: float(next(now)))
+    monkeypatch.setattr(choosing, "time", clock)
+
+
+@pytest.mark.parametrize("end", [["--trainer.max_epochs", "1"], ["--budget", "3 steps"]])
+def test_without_a_budget_of_time_the_choice_is_the_same_on_any_machine(
+    discs, tmp_path, slow_machine, end
+):
+    run = tmp_path / "run"
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *FLAGS, *end]) == 0
+    choice = json.loads((run / "choice.json").read_text())
+    assert choice["left_out"] == []
+    assert {each["weights"] for each in choice["candidates"]} >= {"last", "best"}
+
+
+def test_what_a_budget_has_no_time_for_is_said(discs, tmp_path, slow_machine, capsys):
+    run = tmp_path / "run"
+    flags = [*FLAGS, "--budget", "3s"]
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
+    choice = json.loads((run / "choice.json").read_text())
+    (told,) = choice["left_out"]
+    assert told.startswith("the choice had no time for the ")
+    assert told in capsys.readouterr().out
+
+
+def test_best_weights_that_are_gone_are_said_to_be_no_candidate(
+    discs, tmp_path, monkeypatch, capsys
+):
+    from samtune.tasks import choosing
+
+    def stop(*_):
+        raise UserError("stopped before the choice")
+
+    run, flags = tmp_path / "run", [*FLAGS, "--budget", "3 steps"]
+    with monkeypatch.context() as patch:
+        patch.setattr(choosing, "choose_weights", stop)
+        assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 2
+    (run / "checkpoints" / "best.ckpt").unlink()
+    assert main(["resume", str(run)]) == 0
+    choice = json.loads((run / "choice.json").read_text())
+    assert "best" not in {each["weights"] for each in choice["candidates"]}
+    (told,) = choice["left_out"]
+    assert "best.ckpt is not there: the weights of the best validation are no candidate" in told
+    assert "are no candidate" in " ".join(capsys.readouterr().err.split())

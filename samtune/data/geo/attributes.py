@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Where QuPath writes the class of an object: {"name": ..., "color": [...]}.
+# Where QuPath writes the class of an object: {"name": ..., "color": [...]}, or the parts of its name,
+# {"names": ["Tumor", "Positive"]}, which QuPath itself shows as "Tumor: Positive".
 QUPATH_COLUMN = "classification"
 
 
@@ -46,7 +47,12 @@ def _name_in(value: Any) -> str | None:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return None
-    name = value.get("name") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    parts = value.get("names")
+    if isinstance(parts, list) and parts and all(isinstance(part, str) for part in parts):
+        return ": ".join(parts)
+    name = value.get("name")
     return name if isinstance(name, str) else None
 
 

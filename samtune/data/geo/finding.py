@@ -5,6 +5,7 @@ from pathlib import Path
 from samtune.data.geo.kinds import UNSURE_SUFFIXES, VECTOR_SUFFIXES, holds_vectors
 from samtune.data.geo.raster import opened
 from samtune.errors import UserError
+from samtune.files import find_called, name_key
 from samtune.images.pixels import IMAGE_SUFFIXES
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
@@ -24,8 +25,8 @@ def scene_files(path: Path) -> list[Path]:
     if not files:  # pictures with polygons of their own names, in pixels, as QuPath exports them
         pictures = [f for f in sorted(folder.glob("*")) if f.suffix.lower() in _PICTURE_SUFFIXES]
         files = [f for f in pictures if any(f.with_suffix(s).is_file() for s in VECTOR_SUFFIXES)]
-    stems = {file.stem for file in files}
-    return [file for file in files if not _is_label_of(file.stem, stems)]
+    stems = {name_key(file.stem) for file in files}
+    return [file for file in files if not _is_label_of(name_key(file.stem), stems)]
 
 
 def _is_label_of(stem: str, stems: set[str]) -> bool:
@@ -87,7 +88,7 @@ def _beside(scene: Path) -> list[Path]:
         for name in _LABEL_FOLDERS:
             suffixes = (*_OBJECT_SUFFIXES, *RASTER_SUFFIXES)
             places += [folder / name / f"{scene.stem}{suffix}" for suffix in suffixes]
-    found = (place for place in places if place.is_file())
+    found = (file for place in places if (file := find_called(place)))
     return [f for f in found if not f.name.lower().endswith(UNSURE_SUFFIXES) or holds_vectors(f)]
 
 
@@ -128,6 +129,6 @@ def _given_file(scene: Path, path: Path, given: Path) -> Path:
     if place.is_file():
         return place
     for suffix in (*_OBJECT_SUFFIXES, *RASTER_SUFFIXES):
-        if (file := place / f"{scene.stem}{suffix}").is_file():
+        if file := find_called(place / f"{scene.stem}{suffix}"):
             return file
     raise UserError(f"{place} holds no {scene.stem}.geojson, .gpkg, .shp or .tif for {scene}")

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from samtune.data.geo.raster import Scene, opened
+from samtune.data.geo.raster import Scene, opened, require_readable
 from samtune.errors import UserError, require
-from samtune.images.pixels import are_colours
+from samtune.images.pixels import are_colours, whole_labels
 from samtune.types import LabelArray, Window
 
 # Stands for a CRS that nobody named, on both sides
@@ -44,6 +44,7 @@ def open_labels(path: Path, scene: Scene) -> LabelRaster:
         UserError: the file cannot be read, or lies elsewhere than its scene.
     """
     with opened(path) as file:
+        require_readable(file, path)
         parts = (window for _, window in file.block_windows(1)) if file.count >= 3 else ()
         is_coloured = any(
             are_colours(np.moveaxis(file.read((1, 2, 3), window=part), 0, 2)) for part in parts
@@ -73,11 +74,9 @@ def read_label_window(raster: LabelRaster, scene: Scene, window: Window) -> Labe
         if file.nodata is not None:
             values[:, (values == file.nodata).all(axis=0)] = 0
     values = np.nan_to_num(values)
-    labels = np.rint(values) if values.dtype.kind == "f" else values
-    if not np.array_equal(labels, values) or float(abs(labels).max(initial=0)) >= 2**31:
-        raise UserError(
-            f"{raster.path} holds values that are no labels (fractions, or beyond 32 bits)"
-        )
+    labels = whole_labels(values, raster.path) if values.dtype.kind == "f" else values
+    if float(abs(labels).max(initial=0)) >= 2**31:
+        raise UserError(f"{raster.path} holds values that are no labels (beyond 32 bits)")
     return np.asarray(np.moveaxis(labels, 0, 2) if len(labels) > 1 else labels[0], np.int32)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.json_index import first_character
 from samtune.errors import UserError, first_line, require
 
 # Geometry types of GEOS: points, and polygons, alone and together; and whatever together.
@@ -31,10 +32,17 @@ def reading_vectors(path: Path, encoding: str = "") -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # pyogrio and the codecs raise several kinds
-        raise UserError(f"{path} cannot be read as vectors: {_reason(error, encoding)}") from error
+        raise UserError(
+            f"{path} cannot be read as vectors: {_reason(error, encoding, path)}"
+        ) from error
 
 
-def _reason(error: Exception, encoding: str) -> str:
+def _reason(error: Exception, encoding: str, path: Path) -> str:
+    if first_character(path) == "[":
+        return (
+            "it is a list of JSON: expected a FeatureCollection (QuPath: Export objects as GeoJSON, as "
+            "FeatureCollection)"
+        )
     if isinstance(error, UnicodeDecodeError):
         return f"its text is not {error.encoding}: set data.encoding (latin-1, say)"
     if isinstance(error, LookupError) and encoding:

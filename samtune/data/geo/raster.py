@@ -80,7 +80,7 @@ def open_scene(path: Path, reading: Reading) -> Scene:
         UserError: the file cannot be read, or lacks a band.
     """
     with opened(path) as file:
-        _require_readable(file, path)
+        require_readable(file, path)
         _require_place(file, path)
         bands, value_range = reading.bands, reading.intensity_range
         chosen = choose_bands(file, bands, path)
@@ -134,7 +134,7 @@ def _dataset(path: Path, process: int, version: Any) -> Any:
     return require("rasterio", "geo").open(path)
 
 
-def _require_readable(file: Any, path: Path) -> None:
+def require_readable(file: Any, path: Path) -> None:
     """What GDAL opens but must not, or cannot, be read as a picture of the ground."""
     if any(name.startswith("complex") for name in file.dtypes):
         raise UserError(f"{path} holds complex numbers: save their magnitude first")

@@ -26,10 +26,10 @@ from samtune.data.json_index import decode_json, find_spans, first_character, re
 from samtune.data.left_out import LeftOut
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings, SplitSettings
-from samtune.data.source import Joined, Record, Source
+from samtune.data.source import Joined, Record, Source, require_own_files
 from samtune.data.splits import split_folders, split_source, splits_in, with_groups, words_for
 from samtune.errors import UserError
-from samtune.files import is_file
+from samtune.files import ends_of, files_ending, find_file, is_file, plain_parts
 
 # The bytes of the shortest outline.
 _SHORTEST = 8
@@ -41,7 +41,8 @@ _Id = int | float | str | None
 
 class _Image(msgspec.Struct):
     id: _Id
-    file_name: str
+    file_name: str = ""
+    coco_url: str = ""
     height: int | float | None = None
     width: int | float | None = None
     sample_id: _Id = None
@@ -66,6 +67,7 @@ class _Head(msgspec.Struct):
     image_id: _Id
     category_id: _Id = None
     iscrowd: Any = 0
+    ignore: Any = 0
     segmentation: msgspec.Raw = msgspec.Raw()
     attributes: Any = None
 
@@ -94,14 +96,19 @@ class Coco(Reader):
             raise UserError(
                 f"{annotations} is not COCO: it lacks something or has it in another form: {error}"
             ) from error
-        self._classes = {category.id: str(category.name) for category in content.categories}
+        self._classes = _class_names(content.categories, annotations)
         self._images = content.images
         if not self._images:
             raise UserError(f"{annotations} names no images")
+        for image in self._images:
+            image.file_name = image.file_name or image.coco_url  # of LVIS
+            if not image.file_name:
+                raise UserError(f"{annotations}: the image {image.id} has no file_name")
         self._rows = _rows(self._images, annotations)
-        owners, marks, num_boxes = _owners(content, self._rows, annotations)
+        left_out = LeftOut()
+        owners, marks = _owners(content, self._rows, annotations, left_out)
         self._with_marked = marked_are_objects(marks, len(owners), self.settings.crowds)
-        self._notes = self._told(owners, marks, num_boxes)
+        self._notes = self._told(owners, marks, left_out)
         order = np.argsort(owners, kind="stable")
         self._spans = find_spans(content.annotations, buffer)[order]
         self._first = np.searchsorted(owners[order], np.arange(len(self._images) + 1))
@@ -110,13 +117,14 @@ class Coco(Reader):
         self.records = [
             Record(
                 str(image.sample_id or prefix + image.file_name),
-                root / image.file_name,
+                _find_image(root, image.file_name),
                 split,
                 str(image.group) if isinstance(image.group, str | int) else "",
                 _columns(image.columns),
             )
             for image in self._images
         ]
+        require_own_files(self.records, annotations)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -177,14 +185,8 @@ class Coco(Reader):
         spans = self._spans[self._first[row] : self._first[row + 1]].tolist()
         return objects_among(read_spans(self.file, spans), self._with_marked)
 
-    def _told(self, owners: NDArray[np.int64], marks: list[Mark], num_boxes: int) -> list[str]:
+    def _told(self, owners: NDArray[np.int64], marks: list[Mark], left_out: LeftOut) -> list[str]:
         """What is left out, and how what is marked as crowds is read where no setting says it."""
-        left_out = LeftOut()
-        left_out.add(
-            "annotation",
-            "without an outline, with a box at most (samtune prelabel makes masks for boxes)",
-            number=num_boxes,
-        )
         left_out.add(
             "annotation", "of images that it does not name", number=int((owners < 0).sum())
         )
@@ -204,6 +206,18 @@ class Coco(Reader):
         return self._classes.get(category, "") if isinstance(category, _Id) else ""
 
 
+def _class_names(categories: list[_Category], file: Path) -> dict[_Id, str]:
+    names: dict[_Id, str] = {}
+    for category in categories:
+        first = names.setdefault(category.id, str(category.name))
+        if first != str(category.name):
+            raise UserError(
+                f"{file}: the categories {first} and {category.name} both have the id {category.id!r}: "
+                "number them anew, for their annotations cannot be told apart"
+            )
+    return names
+
+
 def _rows(images: list[_Image], file: Path) -> dict[_Id, int]:
     """The row of each image by its id."""
     rows: dict[_Id, int] = {}
@@ -218,14 +232,15 @@ def _rows(images: list[_Image], file: Path) -> dict[_Id, int]:
 
 
 def _owners(
-    content: _Content, rows: dict[_Id, int], file: Path
-) -> tuple[NDArray[np.int64], list[Mark], int]:
-    """For each annotation the row of its image, -1 without one; those that are marked as crowds; and
-    how many others have but a box.
+    content: _Content, rows: dict[_Id, int], file: Path, left_out: LeftOut
+) -> tuple[NDArray[np.int64], list[Mark]]:
+    """For each annotation the row of its image, -1 without one; and those marked as crowds.
+
+    What else is no object is counted.
     """
     decode = msgspec.json.Decoder(_Head).decode
     categories = {category.id for category in content.categories}
-    owners, marks, num_boxes = np.empty(len(content.annotations), np.int64), list[Mark](), 0
+    owners, marks = np.empty(len(content.annotations), np.int64), list[Mark]()
     for number, annotation in enumerate(content.annotations):
         try:
             head = decode(annotation)
@@ -240,12 +255,17 @@ def _owners(
                 f"{file}: entry {number} of 'annotations' has the category_id "
                 f"{head.category_id!r}, which 'categories' does not list: it has {known}"
             )
-        if head.iscrowd and is_marked(head.iscrowd):
+        if head.ignore and is_marked(head.ignore):
+            left_out.add("annotation", "with ignore 1", number)
+        elif head.iscrowd and is_marked(head.iscrowd):
             has_attributes = isinstance(head.attributes, dict)
             marks.append(Mark(head.image_id, head.category_id, has_attributes))
-        else:
-            num_boxes += len(memoryview(head.segmentation)) < _SHORTEST
-    return owners, marks, num_boxes
+        elif len(memoryview(head.segmentation)) < _SHORTEST:
+            left_out.add(
+                "annotation",
+                "without an outline, with a box at most (samtune prelabel makes masks for boxes)",
+            )
+    return owners, marks
 
 
 def _require_one_type(image_id: _Id, rows: dict[_Id, int], where: str) -> None:
@@ -289,10 +309,22 @@ def _image_root(annotations: Path, split: str, images: list[_Image]) -> Path:
                     f"{among[1]}: give the file names their folders, or call the file as one of them"
                 )
             return among[0]
+    named = (p for p in (*places, *inner) if is_file(_find_image(p, images[0].file_name)))
+    if found := next(named, None):
+        return found
     raise UserError(
         f"the image {images[0].file_name} of {annotations} was not found under {folder} or "
         f"{folder.parent}"
     )
+
+
+def _find_image(root: Path, name: str) -> Path:
+    """Where an image is, or is to be put: at the longest end of its name that is a file here.
+
+    Names may be paths of another machine, or of Windows, or addresses.
+    """
+    place = root / name
+    return place if is_file(place) else find_file(root, ends_of(plain_parts(name))) or place
 
 
 def _folders_in(folder: Path) -> list[Path]:
@@ -352,5 +384,5 @@ def _has_images(file: Path) -> bool:
 
 def _json_files(folder: Path) -> list[Path]:
     """JSON files that may hold instances."""
-    files = sorted((*folder.glob("*.json"), *folder.glob("annotations/*.json")))
-    return [file for file in files if not file.stem.startswith(_NOT_INSTANCES)]
+    files = sorted((*files_ending(folder, ".json"), *files_ending(folder / "annotations", ".json")))
+    return [file for file in files if not file.stem.startswith(_NOT_INSTANCES)] or files

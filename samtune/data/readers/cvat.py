@@ -30,10 +30,10 @@ from samtune.data.manifest import Manifest
 from samtune.data.objects import number_objects
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
-from samtune.data.source import Record
+from samtune.data.source import Record, require_own_files
 from samtune.data.splits import split_called
 from samtune.errors import UserError
-from samtune.files import find_file, is_file, plain_parts
+from samtune.files import ends_of, find_file, is_file, plain_parts
 from samtune.types import MaskArray
 
 _SIDES = ("height", "width")
@@ -63,7 +63,7 @@ class Cvat(Reader):
             if not parts:
                 raise UserError(f"{self.file}: image {len(self.records)} has no name")
             places = [("images", image.subset), ("images",), (image.subset,), ()]
-            found = find_file(folder, [(*place, *parts) for place in places])
+            found = find_file(folder, [(*p, *end) for end in ends_of(parts) for p in places])
             self.records.append(
                 manifest.record(
                     f"{image.subset}/{image.name}" if image.subset else image.name,
@@ -75,6 +75,7 @@ class Cvat(Reader):
             self._images.append(image)
         if not self.records:
             raise UserError(f"{self.file} names no images")
+        require_own_files(self.records, self.file)
         if not any(is_file(record.path) for record in self.records):
             raise UserError(
                 f"the image {self.records[0].path.name} of {self.file} was not found under {folder} "

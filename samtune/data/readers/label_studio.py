@@ -52,7 +52,7 @@ from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.errors import UserError
-from samtune.files import find_file, is_file, plain_parts
+from samtune.files import ends_of, files_ending, find_file, is_file, plain_parts
 from samtune.types import MaskArray
 
 _Plain = str | int | float
@@ -191,7 +191,7 @@ class LabelStudio(Reader):
 
 def label_studio_file(folder: Path) -> Path | None:
     """The one JSON file of a folder that is a list; `None` if there is none, or are several."""
-    files = [file for file in folder.glob("*.json") if first_character(file) == "["]
+    files = [file for file in files_ending(folder, ".json") if first_character(file) == "["]
     return files[0] if len(files) == 1 else None
 
 
@@ -199,7 +199,7 @@ def _find_image(link: Link, file: Path) -> Path:
     """Where an image is, or is to be put: the longest end of its link that is a file here."""
     *folders, name = plain_parts(path_in(link.text))
     names = dict.fromkeys((name, _UPLOADED.sub("", name)))
-    ends = [(*folders[n:], each) for n in range(len(folders) + 1) for each in names]
+    ends = [(*end[:-1], each) for end in ends_of((*folders, name)) for each in names]
     places = [(*base, *end) for end in ends for base in ((), ("images",))]
     expected = file.parent / "images" / list(names)[-1]
     return find_file(file.parent, places) or expected

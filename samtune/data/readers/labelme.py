@@ -37,7 +37,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
-from samtune.files import is_file
+from samtune.files import files_ending, find_called
 from samtune.images.pixels import EncodedImage, ImageFile, is_picture, read_labels
 from samtune.parsing import read_json
 from samtune.types import MaskArray
@@ -123,7 +123,8 @@ class Labelme(Reader):
             return path
         if not content.get("imageData"):
             raise UserError(
-                f"{file} names the image {content.get('imagePath')}, which is not there"
+                f"{file} names the image {content.get('imagePath')}, which is not there, or not in "
+                f"{self.path}: data.path is to be the folder that holds both"
             )
         return _encoded(content["imageData"], f"the imageData of {file}")
 
@@ -132,25 +133,32 @@ class Labelme(Reader):
 
 
 def labelme_files(folder: Path) -> list[Path]:
-    """JSON files with `shapes`, in the folder or in its folders by split."""
-    places = (folder, *split_folders(folder))
-    return [f for place in places for f in sorted(place.glob("*.json")) if _is_labelme(f)]
+    """JSON files with `shapes`, in the folder or in its folders by split; else in any folder in it."""
+    own = [f for p in (folder, *split_folders(folder)) for f in _json_files(p) if _is_labelme(f)]
+    return own or [f for p in _folders_in(folder) for f in _json_files(p) if _is_labelme(f)]
 
 
 def _others(folder: Path, files: list[Path]) -> Iterator[str]:
     """JSON files that are not among labelme's, also in folders that are no splits."""
     known = set(files)
-    for file in sorted((*folder.glob("*.json"), *folder.glob("*/*.json"))):
+    for file in sorted(f for place in (folder, *_folders_in(folder)) for f in _json_files(place)):
         if file not in known:
             yield file.relative_to(folder).as_posix()
 
 
 def is_labelme_folder(folder: Path) -> bool:
     """Whether the first JSON file of a folder, or of its folders by split, is labelme's."""
-    first = next(
-        (f for pattern in ("*.json", "*/*.json") for f in sorted(folder.glob(pattern))), None
-    )
+    places = (folder, *_folders_in(folder))
+    first = next((file for place in places for file in _json_files(place)), None)
     return first is not None and _is_labelme(first)
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return files_ending(folder, ".json")
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_dir())
 
 
 class _Shapes(msgspec.Struct):
@@ -172,7 +180,7 @@ def _find_image(file: Path, named: str, folder: Path) -> Path | None:
     places = [file.parent / Path(parts).name]
     if ".." not in inside.parts:
         places.insert(0, folder / inside)
-    return next((place for place in places if is_file(place)), None)
+    return next((found for place in places if (found := find_called(place))), None)
 
 
 def _why_left_out(shape: dict[str, Any]) -> str:

@@ -20,11 +20,13 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_called, split_folders
 from samtune.errors import UserError
+from samtune.files import find_file, name_key
 from samtune.images.pixels import IMAGE_SUFFIXES, is_picture, picture_id, read_labels
 from samtune.types import ImageArray, LabelArray
 
 _MASK_FOLDERS = ("labels", "masks")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+_OME = ".ome"
 
 
 class MaskFolder(Reader):
@@ -62,7 +64,10 @@ class MaskFolder(Reader):
         images, masks = folder / "images", _mask_folder(folder)
         files = sorted(f for f in images.glob("*") if not f.is_dir() and is_picture(f))
         if not files:
-            raise UserError(f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+            found = ", ".join(sorted(each.name for each in images.glob("*"))[:3]) or "nothing"
+            raise UserError(
+                f"{images} holds no images ({', '.join(IMAGE_SUFFIXES)}): found {found}"
+            )
         by_stem, left_out = dict[str, Path](), list[Path]()
         for file in files:
             if (stem := picture_id(file)) in by_stem:
@@ -74,6 +79,7 @@ class MaskFolder(Reader):
             self._masks.append(_find_mask(masks, file))
             image_id = f"{folder.name}/{stem}" if split else stem
             self.records.append(manifest.record(image_id, file, split, name=stem))
+        require_own_masks([record.path for record in self.records], self._masks)
         if not self.records:
             raise UserError(
                 f"no image of {images} is named in the first column of {self.path / 'manifest.csv'}: "
@@ -96,11 +102,12 @@ class MaskFolder(Reader):
 
     def _masks_alone(self, left_out: list[Path]) -> Iterator[str]:
         """Masks, and folders of masks, that are of no image."""
-        stems = {file.stem for file in (*left_out, *(record.path for record in self.records))}
+        images = (*left_out, *(record.path for record in self.records))
+        names = {name_key(name) for image in images for name in _names_of(image)}
         for folder in sorted({mask.parent for mask in self._masks}):
             for file in sorted(folder.iterdir()):
                 is_mask = file.is_dir() or file.suffix.lower() in MASK_SUFFIXES
-                if is_mask and file.stem not in stems and file.name not in stems:
+                if is_mask and not {name_key(file.stem), name_key(file.name)} & names:
                     yield file.relative_to(self.path).as_posix()
 
     def _no_images(self) -> Iterator[str]:
@@ -134,6 +141,23 @@ class MaskFolder(Reader):
         return interpret_labels(values, self.settings, kind, mask)
 
 
+def require_own_masks(images: list[Path], masks: list[Path]) -> None:
+    """Refuse two images that have one mask, which can be of one of them alone.
+
+    Args:
+        images: files.
+        masks: of each of them.
+
+    Raises:
+        UserError: there are such.
+    """
+    first: dict[Path, Path] = {}
+    for image, mask in zip(images, masks, strict=True):
+        other = first.setdefault(mask, image)
+        if other is not image:
+            raise UserError(f"{other} and {image} share a name and so the mask {mask}")
+
+
 def image_folders(path: Path) -> dict[Path, str]:
     """Folders by split; one that is called as a split alone is one even if its images are missing."""
     found = split_folders(path).items()
@@ -154,12 +178,20 @@ def _mask_folder(folder: Path) -> Path:
     raise UserError(f"{folder} has no folder {' or '.join(_MASK_FOLDERS)} beside images")
 
 
+def _names_of(image: Path) -> tuple[str, ...]:
+    """What the mask of an image may be called, without suffix: a.ome.tif may have a.png."""
+    stem = picture_id(image)
+    short = stem[: -len(_OME)] if stem.lower().endswith(_OME) else stem
+    return (stem, short)
+
+
 def _find_mask(folder: Path, image: Path) -> Path:
     stem = picture_id(image)
-    candidates = [folder / stem, *(folder / f"{stem}{s}" for s in MASK_SUFFIXES)]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
+    if (folder / stem).is_dir():
+        return folder / stem
+    places = [(f"{name}{suffix}",) for name in _names_of(image) for suffix in ("", *MASK_SUFFIXES)]
+    if mask := find_file(folder, places):
+        return mask
     like = sorted(file.name for file in folder.glob(f"{escape(stem)}*"))
     names = like or sorted(file.name for file in folder.iterdir())
     found = ", ".join(names[:3]) or "nothing"

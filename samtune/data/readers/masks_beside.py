@@ -2,6 +2,7 @@
 
 PATH/a.tif      PATH/a_masks.tif, a_cp_masks.png       instances: a number for each object
                 PATH/a_labels.tif, a_label.png
+PATH/a_img.png  PATH/a_masks.png                       the same, as in cellpose's own data set
                 PATH/a_mask.png                        classes: a number or colour for each class
 PATH/_classes.csv                                      optional: numbers and names (Roboflow)
 PATH/manifest.csv                                      optional: a row for each image
@@ -17,11 +18,12 @@ from samtune.data.label_maps import LabelKind, check_size, interpret_labels
 from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.reader import Loaded, Reader
-from samtune.data.readers.mask_folder import MASK_SUFFIXES
+from samtune.data.readers.mask_folder import MASK_SUFFIXES, require_own_masks
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
+from samtune.files import name_key
 from samtune.images.pixels import is_picture, picture_id, read_labels
 from samtune.parsing import read_lines
 
@@ -31,6 +33,8 @@ _ENDINGS: dict[str, LabelKind] = {
     "_mask": "semantic",
 }  # fmt: skip
 _PICKLE = "_seg.npy"
+# What the name of an image may have more, where its mask's has another ending instead
+_IMAGE = "_img"
 _SAVE_MASKS = "in cellpose save the masks as PNG or TIFF"
 
 
@@ -56,6 +60,7 @@ class MasksBeside(Reader):
         manifest = Manifest(path)
         for folder, split in {path: "", **split_folders(path)}.items():
             self._add_folder(folder, split, manifest)
+        require_own_masks([r.path for r in self.records], [mask for mask, _ in self._masks])
         if not self.records:
             only = f"; *{_PICKLE} is a pickle, which is not opened: {_SAVE_MASKS}"
             raise UserError(
@@ -113,16 +118,26 @@ def _images_by_stem(folder: Path) -> dict[str, list[Path]]:
 
 def _pairs(images: dict[str, list[Path]]) -> dict[str, list[tuple[Path, LabelKind]]]:
     """The masks of each image that has some, that of the first ending first."""
+    names: dict[str, list[str]] = {}
+    for stem in images:
+        names.setdefault(name_key(stem), []).append(stem)
     found = {
         stem: [
             (mask, kind)
             for ending, kind in _ENDINGS.items()
-            for mask in images.get(f"{stem}{ending}", [])
+            for name in dict.fromkeys((stem, stem.removesuffix(_IMAGE)))
+            for mask in _called(f"{name}{ending}", images, names)
             if mask.suffix.lower() in MASK_SUFFIXES
         ]
         for stem in images
     }
     return {stem: masks for stem, masks in found.items() if masks}
+
+
+def _called(name: str, images: dict[str, list[Path]], names: dict[str, list[str]]) -> list[Path]:
+    """Pictures of a name; else of the only one that is the same but for capitals and accents."""
+    alike = names.get(name_key(name), [])
+    return images.get(name) or (images[alike[0]] if len(alike) == 1 else [])
 
 
 def _class_names(folder: Path) -> dict[int, str]:

@@ -177,8 +177,6 @@ class Volumes(Reader):
         layers = volume.labels.layers
         seen = [slice_of(layer, place.axis, place.number) for layer in layers]
         labels = np.stack(seen).astype(np.int32)
-        is_ignored = np.isin(labels, settings.ignore_values)
-        labels = np.where(is_ignored, np.int32(0), labels)
         names = self._set.about.class_names | volume.labels.names | dict(settings.class_names)
         classes = {int(v): names.get(int(v), str(v)) for v in np.unique(labels) if v}
         if settings.labels == "binary":
@@ -186,8 +184,10 @@ class Volumes(Reader):
             classes = {1: names.get(1, "")}
         elif settings.labels == "instances":
             classes = {}
-        if settings.keeps_ignored:
-            labels, classes = keep_ignored(labels, classes, np.asarray(is_ignored.any(0)))
+        ignored = volume.labels.ignored
+        if settings.keeps_ignored and ignored is not None:
+            is_ignored = slice_of(ignored, place.axis, place.number)
+            labels, classes = keep_ignored(labels, classes, is_ignored)
         return image, np.ascontiguousarray(labels), classes
 
     def stored(self, index: int) -> NDArray[Any]:

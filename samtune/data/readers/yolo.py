@@ -23,7 +23,15 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import SPLITS, split_called
 from samtune.errors import UserError
-from samtune.files import find_file, is_file, is_folder, plain_parts
+from samtune.files import (
+    ends_of,
+    files_ending,
+    find_called,
+    find_file,
+    is_file,
+    is_folder,
+    plain_parts,
+)
 from samtune.images.pixels import is_picture
 from samtune.parsing import read_lines, read_yaml
 from samtune.types import MaskArray
@@ -63,7 +71,19 @@ class Yolo(Reader):
         self.records = _records(files, Manifest(self.file.parent))
         if not self.records:
             raise UserError(f"{self.file} names no images under train, val or test")
+        self._require_own_labels()
         self._notes = list(self._compare(files))
+
+    def _require_own_labels(self) -> None:
+        """Refuse two pictures with one label file: of which it is cannot be told."""
+        first: dict[Path, Path] = {}
+        for record in self.records:
+            other = first.setdefault(label_file(record.path), record.path)
+            if other != record.path:
+                raise UserError(
+                    f"{other} and {record.path} share a name and so the labels "
+                    f"{label_file(record.path)}: rename one"
+                )
 
     def _compare(self, files: dict[str, list[Path]]) -> Iterator[str]:
         """What is to be told of lists without images, and of images and labels without the other."""
@@ -80,7 +100,7 @@ class Yolo(Reader):
             )
         left_out = LeftOut()
         folders = sorted({file.parent for file in labels})
-        found = (file for folder in folders for file in sorted(folder.glob("*.txt")))
+        found = (file for folder in folders for file in files_ending(folder, ".txt"))
         left_out.add_all(
             "label file",
             "without an image",
@@ -92,8 +112,8 @@ class Yolo(Reader):
     def recognises(cls, path: Path) -> bool:
         if path.is_file():
             return path.suffix.lower() in _SUFFIXES or path.name == _NAMES
-        is_listed = (path / _NAMES).is_file() and any((path / "labels").glob("*.txt"))
-        return is_listed or any((path / name).is_file() for name in ("data.yaml", "dataset.yaml"))
+        is_told = any((path / name).is_file() for name in ("data.yaml", "dataset.yaml"))
+        return is_told or _holds_only_texts(path / "labels")
 
     @property
     def notes(self) -> list[str]:
@@ -105,8 +125,16 @@ class Yolo(Reader):
         file = label_file(record.path)
         hw = (image.shape[0], image.shape[1])
         polygons = _read_polygons(file, hw) if file.exists() else []
-        objects = [(self._classes.get(value, str(value)), mask) for value, mask in polygons]
+        objects = [(self._class_name(value, file), mask) for value, mask in polygons]
         return image, *number_objects(objects, hw)
+
+    def _class_name(self, value: int, file: Path) -> str:
+        if value < 0 or (self._classes and value not in self._classes):
+            known = f"{min(self._classes)} to {max(self._classes)}" if self._classes else "from 0"
+            raise UserError(
+                f"{file} holds the class {value}, but the names of {self.file} are numbered {known}"
+            )
+        return self._classes.get(value, str(value))
 
 
 def yolo_file(folder: Path) -> Path:
@@ -119,9 +147,21 @@ def yolo_file(folder: Path) -> Path:
     named = [file for file in files if file.stem in ("data", "dataset")] or files
     if not named and (folder / _NAMES).is_file():
         return folder / _NAMES
-    if len(named) != 1:
+    if not named:
+        raise UserError(
+            f"{folder} holds no data.yaml of YOLO: expected one with names (of the "
+            "classes), train and val (folders of images), or a list of the classes in classes.txt"
+        )
+    if len(named) > 1:
         raise UserError(f"{folder} has {len(named)} YAML files: name the right one in data.path")
     return named[0]
+
+
+def _holds_only_texts(folder: Path) -> bool:
+    """Whether there are text files in a folder, or in its folders, and nothing else."""
+    places = (folder, *(each for each in folder.glob("*") if each.is_dir()))
+    files = [file for place in places for file in place.glob("*") if file.is_file()]
+    return bool(files) and all(file.suffix.lower() == ".txt" for file in files)
 
 
 def label_file(image: Path) -> Path:
@@ -131,7 +171,8 @@ def label_file(image: Path) -> Path:
         if parts[place] == "images":
             parts[place] = "labels"
             break
-    return Path(*parts).with_suffix(".txt")
+    labels = Path(*parts).with_suffix(".txt")
+    return find_called(labels) or labels
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
@@ -144,7 +185,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _class_names(names: Any, file: Path) -> dict[int, str]:
     if isinstance(names, list):
         return {number: str(name) for number, name in enumerate(names)}
-    if isinstance(names, dict) and all(isinstance(number, int) for number in names):
+    if isinstance(names, dict) and all(str(number).isdecimal() for number in names):
         return {int(number): str(name) for number, name in names.items()}
     raise UserError(f"{file}: 'names' is neither a list nor numbers with names")
 
@@ -180,8 +221,7 @@ def _listed(line: str, folder: Path) -> Path:
     place = folder / line
     if is_file(place):
         return place
-    parts = plain_parts(line)
-    return find_file(folder, [parts[n:] for n in range(len(parts))]) or place
+    return find_file(folder, ends_of(plain_parts(line))) or place
 
 
 def _records(files: dict[str, list[Path]], manifest: Manifest) -> list[Record]:
@@ -199,7 +239,7 @@ def _read_polygons(file: Path, hw: tuple[int, int]) -> list[tuple[int, MaskArray
     """(class, mask) of each line."""
     objects = []
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     for number, line in enumerate(lines, start=1):
@@ -214,7 +254,8 @@ def _read_polygons(file: Path, hw: tuple[int, int]) -> list[tuple[int, MaskArray
             raise UserError(f"{where} is a box: YOLO's labels for segmentation are polygons")
         if len(shares) < 6 or len(shares) % 2 or not value.is_integer():
             raise UserError(
-                f"{where}: {len(shares)} coordinates; expected a class and three corners or more"
+                f"{where}: {len(shares)} numbers behind the class; expected x and y of three corners "
+                "or more (and no confidence, as predictions have it)"
             )
         corners = np.array(shares).reshape(-1, 2) * (hw[1], hw[0])
         objects.append((int(value), fill(corners, hw, where)))

@@ -4,27 +4,27 @@ Besides samtune's own two layouts these are known: nnU-Net's and the Medical Seg
 (imagesTr, labelsTr, dataset.json) and TotalSegmentator's (a folder for each patient).
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from samtune.data.volumes.dataset_json import DatasetJson, read_dataset_json
+from samtune.data.nnunet_layout import (
+    FOLDERS,
+    DatasetJson,
+    channel_of,
+    read_dataset_json,
+    require_all_channels,
+)
 from samtune.data.volumes.labels import structure_files
 from samtune.data.volumes.tiff_stack import STACKS, is_stack
 from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
 from samtune.errors import UserError
+from samtune.files import name_key
 from samtune.images.dicom import is_dicom
 
 # Folders of images and of their labels, and the split that they are of where there are several.
-_FOLDERS = (
-    ("images", "labels", ""),
-    ("imagesTr", "labelsTr", "train"),
-    ("imagesTs", "labelsTs", "test"),
-)
+_FOLDERS = (("images", "labels", ""), *FOLDERS)
 _STRUCTURES = "segmentations"
-# nnU-Net's channels: ID_0000, ID_0001, ...
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
 # TotalSegmentator's table of patients, with their splits and kinds of studies
 _TABLE = "meta.csv"
 
@@ -88,7 +88,7 @@ def find_volumes(path: Path) -> VolumeSet:
 def holds_volumes(path: Path) -> bool:
     """Whether a folder has volumes; single DICOM pictures beside masks are none."""
     for images, labels, _ in _FOLDERS:
-        if inside := _volumes(path / images, with_series=True):
+        if inside := _volumes(path / images, True, path / labels):
             is_told = all(entry.is_dir() or is_dicom(entry) for entry in inside)
             return not is_told or bool(_label_places(path / labels, ""))
     return bool(_volumes(path)) or any(map(_holds_structures, path.glob(f"*/{_STRUCTURES}")))
@@ -96,18 +96,18 @@ def holds_volumes(path: Path) -> bool:
 
 def channel_number(file: Path) -> int:
     """Which channel a file ID_0001 holds; 0 of one that does not say."""
-    match = _CHANNEL.fullmatch(volume_stem(file))
-    return 0 if match is None else int(match[2])
+    channel = channel_of(volume_stem(file))
+    return 0 if channel is None else channel[1]
 
 
 def channel_files(volume: Path) -> list[Path]:
     """The files beside ID_0000 that are other channels of it, that one first."""
-    match = _CHANNEL.fullmatch(volume_stem(volume))
-    if match is None or int(match[2]) != 0:
+    channel = channel_of(volume_stem(volume))
+    if channel is None or channel[1] != 0:
         return [volume]
     suffix = volume.name[len(volume_stem(volume)) :]
     others = sorted(volume.parent.glob(f"*_[0-9][0-9][0-9][0-9]{suffix}"))
-    return [other for other in others if volume_stem(other)[:-5] == match[1]]
+    return [other for other in others if volume_stem(other)[:-5] == channel[0]]
 
 
 def _beside(path: Path) -> Iterator[VolumeFiles]:
@@ -115,11 +115,11 @@ def _beside(path: Path) -> Iterator[VolumeFiles]:
     found = [
         (path / images, path / labels, split)
         for images, labels, split in _FOLDERS
-        if _volumes(path / images, with_series=True)
+        if _volumes(path / images, True, path / labels)
         and (split != "test" or _label_places(path / labels, ""))
     ]
     for images, labels, split in found:
-        entries = _volumes(images, with_series=True)
+        entries = _volumes(images, True, labels)
         yield from _paired(entries, labels, "", split if len(found) > 1 else "")
 
 
@@ -130,38 +130,27 @@ def _paired(
     places, channels = _label_places(folder, ending), dict[str, list[Path]]()
     for entry in entries:
         name = volume_stem(entry).removesuffix("_image")
-        match = _CHANNEL.fullmatch(name)
-        if match and name not in places and match[1] in places:
-            name = match[1]
+        channel = channel_of(name)
+        if channel and name_key(name) not in places and name_key(channel[0]) in places:
+            name = channel[0]
         channels.setdefault(name, []).append(_only_series(entry) if entry.is_dir() else entry)
     for name, files in channels.items():
-        if name not in places:
+        if name_key(name) not in places:
             expected = folder / f"{name}{ending}{VOLUME_SUFFIXES[0]}"
             raise UserError(f"{files[0]} has no labels: expected {expected}, .nrrd, .mha or .dcm")
-        if len(files) > 1 and not all(_CHANNEL.fullmatch(volume_stem(file)) for file in files):
-            raise UserError(f"{files[0]} and {files[1]} share a name and so labels: rename one")
-        _require_all_channels(files)
-        yield VolumeFiles(name, tuple(files), places[name], split)
-
-
-def _require_all_channels(files: list[Path]) -> None:
-    """Refuse channels with a gap: those behind it would be taken for others."""
-    matches = [_CHANNEL.fullmatch(volume_stem(file)) for file in files]
-    numbers = [int(match[2]) for match in matches if match]
-    if len(files) > 1 and numbers != list(range(len(files))):
-        lacking = next(n for n in range(len(files)) if n not in numbers)
-        raise UserError(
-            f"{files[0]} and its other channels are numbered {', '.join(f'{n:04d}' for n in numbers)}: "
-            f"channel {lacking:04d} is missing"
-        )
+        if len(files) > 1:
+            if not all(channel_of(volume_stem(file)) for file in files):
+                raise UserError(f"{files[0]} and {files[1]} share a name and so labels: rename one")
+            require_all_channels(files[0], [channel_number(file) for file in files])
+        yield VolumeFiles(name, tuple(files), places[name_key(name)], split)
 
 
 def _label_places(folder: Path, ending: str) -> dict[str, Path]:
-    """Files of labels, and folders with one for each structure, by the names of their volumes."""
+    """Files of labels, and folders with one for each structure, by `name_key` of their volumes."""
     if not folder.is_dir():
         return {}
     inside = sorted(folder.iterdir(), key=_rank)
-    with_stacks = _holds_stacks(inside)
+    with_stacks = _holds_stacks(inside, with_unnamed=True)
     entries = [
         entry
         for entry in inside
@@ -171,7 +160,7 @@ def _label_places(folder: Path, ending: str) -> dict[str, Path]:
     for entry in entries:
         stem = volume_stem(entry)
         if stem.endswith(ending):
-            places.setdefault(stem.removesuffix(ending), entry)
+            places.setdefault(name_key(stem.removesuffix(ending)), entry)
     return places
 
 
@@ -226,12 +215,13 @@ def _series(folder: Path, visited: set[Path]) -> Iterator[Path]:
             yield from _series(entry, visited)
 
 
-def _volumes(folder: Path, with_series: bool = False) -> list[Path]:
-    """Files of volumes, and folders with DICOM series at any depth."""
+def _volumes(folder: Path, with_series: bool = False, labels: Path | None = None) -> list[Path]:
+    """Files of volumes, and folders with DICOM series at any depth; TIFFs as their labels are."""
     if not folder.is_dir():
         return []
     entries = sorted(folder.iterdir())
-    with_stacks = _holds_stacks(entries)
+    paged = labels is not None and labels.is_dir() and _holds_stacks(sorted(labels.iterdir()), True)
+    with_stacks = _holds_stacks(entries, with_unnamed=paged)
     return [
         entry
         for entry in entries
@@ -240,10 +230,10 @@ def _volumes(folder: Path, with_series: bool = False) -> list[Path]:
     ]
 
 
-def _holds_stacks(entries: list[Path]) -> bool:
+def _holds_stacks(entries: list[Path], with_unnamed: bool) -> bool:
     """Whether TIFFs are stacks in z, as the first of them is: opening all would take too long."""
     first = next((each for each in entries if each.name.lower().endswith(STACKS)), None)
-    return first is not None and is_stack(first)
+    return first is not None and is_stack(first, with_unnamed)
 
 
 def _is_volume_file(file: Path, with_stacks: bool) -> bool:

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.nnunet_layout import in_regions
 from samtune.data.objects import stack_layers
 from samtune.data.volumes.dicom_belonging import require_same_body
 from samtune.data.volumes.dicom_labels import read_dicom_label_notes, read_dicom_labels
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.slicer import is_slicer, read_slicer_segments
+from samtune.data.volumes.tiff_stack import STACKS
 from samtune.data.volumes.voxels import (
     VOLUME_SUFFIXES,
+    nifti_names,
     nifti_unit,
     read_geometry,
     read_voxels,
@@ -26,9 +29,8 @@ from samtune.data.volumes.voxels import (
 )
 from samtune.errors import UserError
 from samtune.images.dicom import is_dicom
-
-# How far from a whole number a label may be that a slope was applied to, absolutely and in parts.
-_MOST_OFF, _PART_OFF = 0.05, 1e-3
+from samtune.images.pixels import whole_labels
+from samtune.types import MaskArray
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,12 @@ class Labels:
         layers: (L, X, Y, Z) whole numbers in right-anterior-superior order, of the smallest type that
             holds them; objects that overlap lie on different layers.
         names: value -> name, as far as the file tells.
+        ignored: (X, Y, Z) what is neither object nor background; `None` where nothing is.
     """
 
     layers: NDArray[Any]
     names: dict[int, str]
+    ignored: MaskArray | None = None
 
 
 def structure_files(folder: Path) -> dict[str, Path]:
@@ -99,17 +103,20 @@ def read_volume_labels(
         layers, names = read_slicer_segments(path, expected)
     else:
         _require_fit(path, image)
-        layers, names = _whole(_single(path), path)[None], {}
-    layers = _without(layers, rules.ignore_values)
+        layers, names = _whole(_single(path), path)[None], nifti_names(path)
+    is_ignored = np.isin(layers, rules.ignore_values)
+    layers = np.where(is_ignored, 0, layers) if is_ignored.any() else layers
     if rules.regions:
-        layers = _in_regions(layers, rules.regions, path)
+        layers = in_regions(layers, rules.regions, path)
     if layers.min(initial=0) < 0 or layers.max(initial=0) >= 2**31:
         wrong = layers.min() if layers.min() < 0 else layers.max()
         raise UserError(
             f"{path} holds values that are no labels ({wrong}): numbers from 0 to 2147483647 are; "
             "others can be left out (ignore_values)"
         )
-    return Labels(layers.astype(np.min_scalar_type(int(layers.max(initial=0))), copy=False), names)
+    layers = layers.astype(np.min_scalar_type(int(layers.max(initial=0))), copy=False)
+    ignored = np.asarray(is_ignored.any(axis=0)) if is_ignored.any() else None
+    return Labels(layers, names, ignored)
 
 
 def read_label_notes(path: Path) -> list[str]:
@@ -126,7 +133,7 @@ def _single(path: Path) -> NDArray[Any]:
 
 
 def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Labels as integers; those that a slope of the file makes 1.9999 of are 2.
+    """Labels as integers.
 
     Raises:
         UserError: there are fractions, or numbers that are not finite.
@@ -135,35 +142,10 @@ def _whole(values: NDArray[Any], path: Path) -> NDArray[Any]:
         return values
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
-    finite = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)  # which is no label either
-    near = np.rint(finite)
-    allowed = np.minimum(_MOST_OFF, _PART_OFF * np.maximum(1, np.abs(near)))
-    if not (np.abs(finite - near) <= allowed).all() or np.abs(near).max(initial=0) >= 2**62:
-        raise UserError(
-            f"{path} holds values that are no labels (fractions): expected whole numbers; resample "
-            "labels by the nearest neighbour"
-        )
+    near = whole_labels(values, path)
+    if (largest := np.abs(near).max(initial=0)) >= 2**62:
+        raise UserError(f"{path} holds the label {largest:.4g}: number its objects 1, 2, 3, ...")
     return np.asarray(near, np.int64)
-
-
-def _without(layers: NDArray[Any], ignored: Sequence[int]) -> NDArray[Any]:
-    return np.where(np.isin(layers, ignored), 0, layers) if ignored else layers
-
-
-def _in_regions(layers: NDArray[Any], regions: Sequence[Sequence[int]], path: Path) -> NDArray[Any]:
-    """Regions, numbered from 1, of the values that they are made of."""
-    known = {0, *(value for region in regions for value in region)}
-    if unknown := set(np.unique(layers).tolist()) - known:
-        raise UserError(
-            f"{path} holds the value {min(unknown)}, which dataset.json has in no region: expected "
-            f"{', '.join(map(str, sorted(known)))}"
-        )
-    masks = (
-        (number, np.asarray(np.isin(layers, region).any(axis=0)))
-        for number, region in enumerate(regions, start=1)
-    )
-    shape = layers.shape[1:]
-    return stack_layers(masks, (shape[0], shape[1], shape[2]), np.min_scalar_type(len(regions)))
 
 
 def _read_structures(
@@ -193,6 +175,8 @@ def _require_fit(path: Path, image: Path) -> None:
             f"{path} has {_times(found.ras_shape)} voxels, but its image has "
             f"{_times(expected.ras_shape)}"
         )
+    if _are_stacks(path, image) and not (all(found.is_measured) and all(expected.is_measured)):
+        return  # one of them says no sizes: voxel lies on voxel
     if not found.fits(expected):
         raise UserError(
             f"{path} lies elsewhere than its image {image} ({_extent(found)}, the image "
@@ -200,6 +184,11 @@ def _require_fit(path: Path, image: Path) -> None:
             "array given to nibabel with an identity); save them with it, "
             "nibabel.Nifti1Image(labels, image.affine), if they are in the order of its voxels"
         )
+
+
+def _are_stacks(*files: Path) -> bool:
+    """Whether these are TIFFs, which say nothing of where they lie but the sizes of their voxels."""
+    return all(file.name.lower().endswith(STACKS) for file in files)
 
 
 def _times(shape: tuple[int, ...]) -> str:

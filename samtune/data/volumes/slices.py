@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samtune.data.volumes.dataset_json import channel_names
+from samtune.data.nnunet_layout import channel_names
 from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.voxels import read_geometry, read_voxels, read_window
 from samtune.errors import UserError

@@ -1,4 +1,8 @@
-"""Stacks in z of microscopes: TIFFs whose axes, by OME or ImageJ, say that pages are slices."""
+"""Stacks in z of microscopes: TIFFs whose axes, by OME or ImageJ, say that pages are slices.
+
+Pages that nothing is said of are slices where both image and labels have them, for channels of one
+picture have no labels of their own.
+"""
 
 import re
 from pathlib import Path
@@ -14,6 +18,8 @@ from samtune.images.pixels import is_tiff
 STACKS = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
 # Axes of a stack, all times in it being one: channels may come before or after
 _AXES = ("ZYX", "CZYX", "ZCYX", "ZYXS")
+# Of pages that nothing is said of
+_UNNAMED = {"QYX": "ZYX", "IYX": "ZYX"}
 # Millimetres of what OME and ImageJ measure in; micrometres where they do not say
 _MILLIMETRES = {
     "nm": 1e-6, "µm": 1e-3, "um": 1e-3, "micron": 1e-3, "microns": 1e-3, "mm": 1.0, "cm": 10.0,
@@ -22,12 +28,13 @@ _MILLIMETRES = {
 _SIZE = re.compile(r'\b(PhysicalSize[XYZ](?:Unit)?)="([^"]*)"')
 
 
-def is_stack(path: Path) -> bool:
-    """Whether a file is a TIFF whose pages are slices."""
+def is_stack(path: Path, with_unnamed: bool = False) -> bool:
+    """Whether a file is a TIFF whose pages are slices, or may be by what else is known."""
     if not path.name.lower().endswith(STACKS) or not path.is_file() or not is_tiff(path):
         return False
     try:
-        return bool(_read(path, lambda tiff: _series(tiff).axes in _AXES))
+        axes = str(_read(path, lambda tiff: _series(tiff).axes))
+        return axes in _AXES or (with_unnamed and axes in _UNNAMED)
     except UserError:  # whoever reads it says what is wrong
         return False
 
@@ -68,33 +75,40 @@ def _series(tiff: Any) -> Any:
     return tiff.series[0]
 
 
+def _axes(tiff: Any) -> str:
+    axes = str(_series(tiff).axes)
+    return _UNNAMED.get(axes, axes)
+
+
 def _geometry(tiff: Any) -> Geometry:
-    series = _series(tiff)
-    if series.axes not in _AXES:
+    series, axes = _series(tiff), _axes(tiff)
+    if axes not in _AXES:
         raise UserError(
-            f"is a TIFF with the axes {series.axes}: expected a stack in z ({', '.join(_AXES)})"
+            f"is a TIFF with the axes {axes}: expected a stack in z ({', '.join(_AXES)})"
         )
-    sizes = dict(zip(series.axes, (int(n) for n in series.shape), strict=True))
+    sizes = dict(zip(axes, (int(n) for n in series.shape), strict=True))
     channels = sizes.get("C", 1) * sizes.get("S", 1)
-    affine = LPS_TO_RAS @ np.diag([*_spacing(tiff), 1.0])
+    spacing = _spacing(tiff)
+    affine = LPS_TO_RAS @ np.diag([*(spacing or (1.0, 1.0, 1.0)), 1.0])
+    measured = (spacing is not None,) * 3
     shape = (sizes["X"], sizes["Y"], sizes["Z"])
     is_coloured = "S" in sizes and series.dtype == np.uint8 and sizes["S"] == 3
-    return Geometry(shape, affine, num_channels=channels, is_coloured=is_coloured)
+    return Geometry(shape, affine, None, measured, channels, is_coloured)
 
 
 def _voxels(tiff: Any) -> NDArray[Any]:
     series = _series(tiff)
-    values, axes = series.asarray(), series.axes
+    values, axes = series.asarray(), _axes(tiff)
     order = [axes.index(axis) for axis in "XYZ"]
     order += [number for number, axis in enumerate(axes) if axis in "CS"]
     return np.asarray(values.transpose(order))
 
 
-def _spacing(tiff: Any) -> tuple[float, float, float]:
-    """Millimetres between columns, rows and slices; 1 where the file does not say."""
+def _spacing(tiff: Any) -> tuple[float, float, float] | None:
+    """Millimetres between columns, rows and slices; `None` where the file does not say."""
     found = _ome_spacing(tiff.ome_metadata or "") or _imagej_spacing(tiff)
     is_sound = found is not None and all(np.isfinite(each) and each > 0 for each in found)
-    return found if found is not None and is_sound else (1.0, 1.0, 1.0)
+    return found if is_sound else None
 
 
 def _ome_spacing(text: str) -> tuple[float, float, float] | None:

@@ -4,6 +4,7 @@ Voxels come in right-anterior-superior order: the first axis runs to the patient
 the front, the third to the head (or nearly, where the scanner was tilted).
 """
 
+import gzip
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from samtune.data.volumes.placement import LPS_TO_RAS, Geometry
 from samtune.data.volumes.tiff_stack import STACKS, stack_geometry, stack_voxels
 from samtune.errors import UserError, require
 from samtune.images.dicom import SUFFIXES, is_dicom, read_dicom_notes, read_dicom_window
+from samtune.parsing import parse_xml
 
 NIFTI = (".nii.gz", ".nii")
 ITK = (".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -29,6 +31,7 @@ _SPACE_CODES = 8
 # Values of a volume that are read; a header may claim terabytes.
 _MOST_VALUES = 2**31
 _RGB = 3
+_GZIP = b"\x1f\x8b"
 
 
 def volume_stem(file: Path) -> str:
@@ -150,11 +153,53 @@ def _nifti_voxels(image: Any) -> NDArray[Any]:
 def _read_nifti(path: Path, take: Callable[[Any], Any]) -> Any:
     nibabel = require("nibabel", "medical")
     try:
-        return take(nibabel.load(path))
+        return take(_loaded(path, nibabel))
     except UserError as error:
         raise UserError(f"{path} {error}") from error
     except Exception as error:  # nibabel raises whatever the bytes make it do
         raise UserError(f"{path} is no NIfTI volume, or damaged: {_reason(error)}") from error
+
+
+def _loaded(path: Path, nibabel: Any) -> Any:
+    """The image of a file, packed or not by its content: browsers unpack files and keep their names."""
+    with path.open("rb") as file:
+        is_packed = file.read(len(_GZIP)) == _GZIP
+    if is_packed == path.name.lower().endswith(".gz"):
+        return nibabel.load(path)
+    content = (gzip.open if is_packed else open)(path, "rb")
+    kinds = (nibabel.Nifti1Image, nibabel.Nifti2Image)
+    for kind in kinds:
+        content.seek(0)
+        if kind.header_class.may_contain_header(content.read(kind.header_class.sizeof_hdr)):
+            content.seek(0)
+            return kind.from_file_map({"image": nibabel.fileholders.FileHolder(fileobj=content)})
+    raise UserError("is no NIfTI volume")
+
+
+def nifti_names(path: Path) -> dict[int, str]:
+    """Names of label values, as Connectome Workbench and TotalSegmentator write them into NIfTI.
+
+    They are an extension of the header: a table of XML, with elements `Label` whose `Key` is the value.
+    """
+    if not path.name.lower().endswith(NIFTI):
+        return {}
+    return dict(_read_nifti(path, lambda image: _names_in(image.header.extensions)))
+
+
+def _names_in(extensions: Any) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for extension in extensions:
+        text = (
+            bytes(extension.get_content() or b"").rstrip(b"\0").decode("utf-8", "replace").strip()
+        )
+        if not text.startswith("<?xml") or "<LabelTable" not in text:
+            continue
+        try:
+            labels = parse_xml(text).iter("Label")
+            found |= {int(each.get("Key", "")): (each.text or "").strip() for each in labels}
+        except ValueError:  # what it is else is no business of ours
+            continue
+    return {value: name for value, name in found.items() if value and name}
 
 
 def _itk_geometry(path: Path) -> Geometry:

@@ -1,9 +1,9 @@
 """How well outlines agree: boundary IoU, surface Dice (NSD) and the 95th percentile of distances.
 
 The edge of a mask are its pixels with a neighbour, of four, outside it. Distances are between pixels of
-edges, each of which counts the same: MONAI's definition of NSD and HD95. DeepMind's package
-surface-distance weighs pieces of the surface between pixels by their size; its figures differ from
-these, for small objects by up to 0.33 (NSD) and 2 pixels (HD95).
+edges, each of which counts the same: MONAI's definition of NSD and HD95. That of the package
+surface-distance, by the length of outlines, is in `surface.py`; its figures differ from these, for
+small objects by up to 0.33 (NSD) and 2 pixels (HD95).
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from samtune.types import MaskArray
 
 # For whoever reads the numbers: packages call different things by these names.
 DEFINITION = (
-    "Surface Dice (NSD) and HD95 count pixels (voxels) of edges, each the same, as MONAI does; the "
-    "package surface-distance weighs pieces of the surface by their size, and its figures for small "
-    "objects differ"
+    "Surface Dice (NSD) and HD95 count pixels (voxels) of edges, each the same, as MONAI does; by "
+    "length (by area, in space) they count pieces of the outline by their size, as the package "
+    "surface-distance does"
 )
 # Share of the image's diagonal that the band of boundary IoU is wide (arXiv 2103.16562, section 5).
 BAND = 0.02

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from samtune.evaluation.metrics.contour import ContourScores, contour_scores
 from samtune.evaluation.metrics.skeleton import cldice
+from samtune.evaluation.metrics.surface import surface_agreement
 from samtune.types import MaskArray
 
 
@@ -26,6 +27,11 @@ class Pair:
     def contour(self) -> ContourScores:
         """Three measures share it, and it takes the time."""
         return contour_scores(self.predicted, self.truth, self.spacing, self.tolerance)
+
+    @cached_property
+    def by_length(self) -> tuple[float, float]:
+        """Surface Dice and HD95 as `surface_agreement`."""
+        return surface_agreement(self.predicted, self.truth, self.spacing, self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ METRICS = {
     "boundary_iou": Metric("boundary IoU", lambda pair: pair.contour.boundary_iou),
     "surface_dice": Metric("surface Dice (NSD)", lambda pair: pair.contour.surface_dice),
     "hd95": Metric("HD95", lambda pair: pair.contour.hd95, digits=2),
+    "surface_dice_by_length": Metric(
+        "surface Dice (NSD) by length", lambda pair: pair.by_length[0]
+    ),
+    "hd95_by_length": Metric("HD95 by length", lambda pair: pair.by_length[1], digits=2),
     "cldice": Metric("clDice", lambda pair: cldice(pair.predicted, pair.truth)),
 }
 

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from samtune.evaluation.metrics.contour import edge_agreement
 from samtune.evaluation.metrics.overlap import iou_and_dice
+from samtune.evaluation.metrics.surface import surface_agreement
 from samtune.evaluation.metrics.window import common_window
 from samtune.types import MaskArray
 
@@ -20,14 +21,18 @@ class VolumeScores:
         dice, iou: over voxels.
         surface_dice: share of both surfaces' voxels within the tolerance of the other surface (NSD).
         hd95: 95th percentile of the distances between the surfaces, in the unit of the spacing.
+        surface_dice_by_area, hd95_by_area: the same over pieces of the surfaces, by their area: see
+            `surface_agreement`.
 
-    Without a spacing the two distances are NaN.
+    Without a spacing distances are NaN, and so are these four.
     """
 
     dice: float
     iou: float
     surface_dice: float
     hd95: float
+    surface_dice_by_area: float
+    hd95_by_area: float
 
 
 def volume_scores(
@@ -45,14 +50,15 @@ def volume_scores(
     """
     iou, dice = iou_and_dice(torch.from_numpy(predicted)[None], torch.from_numpy(truth)[None])
     if np.isnan(spacing).any():
-        agreement = (np.nan, np.nan)
+        agreement = by_area = (np.nan, np.nan)
     elif not predicted.any() or not truth.any():
         is_equal = predicted.any() == truth.any()
         diagonal = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
-        agreement = (1.0, 0.0) if is_equal else (0.0, diagonal)
+        agreement = by_area = (1.0, 0.0) if is_equal else (0.0, diagonal)
     else:
         first, second = (
             mask & ~ndimage.binary_erosion(mask) for mask in common_window(predicted, truth)
         )
         agreement = edge_agreement(first, second, spacing, tolerance)
-    return VolumeScores(float(dice[0]), float(iou[0]), *agreement)
+        by_area = surface_agreement(predicted, truth, spacing, tolerance)
+    return VolumeScores(float(dice[0]), float(iou[0]), *agreement, *by_area)

@@ -131,3 +131,16 @@ def test_a_column_that_is_only_called_as_qupath_s_names_no_class(tmp_path):
     found = read_polygons(file)
     assert found.classes.tolist() == [""]
     assert found.notes == []
+
+
+def test_a_class_of_several_names_is_called_as_qupath_shows_it(tmp_path):
+    its = {"classification": {"names": ["Tumor", "Positive"], "color": [1, 2, 3]}}
+    file = geojson(tmp_path / "a.geojson", feature(its), feature({"classification": {"name": "x"}}))
+    assert read_polygons(file).classes.tolist() == ["Tumor: Positive", "x"]
+
+
+def test_a_bare_list_of_features_is_named(tmp_path):
+    file = tmp_path / "a.geojson"
+    file.write_text(json.dumps([feature({})]))
+    with pytest.raises(UserError, match="a list of JSON: expected a FeatureCollection"):
+        read_polygons(file)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from samtune.data.formats import recognise
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.readers.coco import Coco
 from samtune.data.settings import SourceSettings, SplitSettings
@@ -530,3 +531,42 @@ def test_processes_that_read_get_a_copy(coco):
     source = coco([annotation(5, [polygon((2, 5), (3, 9))])])
     again = pickle.loads(pickle.dumps(source))  # noqa: S301
     np.testing.assert_array_equal(again.read(0).labels, source.read(0).labels)
+
+
+def test_two_categories_with_one_id_are_refused(coco):
+    with pytest.raises(UserError, match=r"categories roof and road both have the id 1"):
+        coco([], categories=[{"id": 1, "name": "roof"}, {"id": 1, "name": "road"}])
+    assert len(coco([], categories=[{"id": 1, "name": "roof"}] * 2)) == 2
+
+
+def test_what_is_to_be_ignored_is_left_out_and_told(coco):
+    shapes = [annotation(n, [polygon((2, 5), (3, 9))], ignore=n - 1) for n in (1, 2)]
+    source = coco(shapes)
+    assert list(masks_of(source.read(0))) == [1]
+    assert source.notes == [f"{source.file}: 1 annotation with ignore 1 left out, such as 1"]
+
+
+def test_images_of_lvis_are_named_by_their_address(coco):
+    images = [{"id": 1, "coco_url": "http://images.cocodataset.org/train2017/a.png"}]
+    source = coco([annotation(5, [polygon((2, 5), (3, 9))])], images=images)
+    assert source.records[0].path.name == "a.png"
+    np.testing.assert_array_equal(masks_of(source.read(0))[5], block((2, 5), (3, 9)))
+    with pytest.raises(UserError, match="the image 1 has no file_name"):
+        coco([], images=[{"id": 1}])
+
+
+@pytest.mark.parametrize(
+    "segmentation", [polygon((2, 5), (3, 9)), [[[3, 2], [9, 2], [9, 5]]], [{"counts": [1]}]]
+)
+def test_a_segmentation_in_another_form_is_named(coco, segmentation):
+    source = coco([annotation(5, segmentation)])
+    with pytest.raises(
+        UserError, match=r"expected run lengths .* or a list of polygons, each a list x"
+    ):
+        source.read(0)
+
+
+def test_a_file_of_keypoints_with_outlines_is_read_where_there_is_no_other(coco, tmp_path):
+    coco([annotation(5, [polygon((2, 5), (3, 9))], keypoints=[1, 2, 2])])
+    (tmp_path / "coco.json").rename(tmp_path / "person_keypoints.json")
+    assert recognise(tmp_path) == "coco"

@@ -271,3 +271,26 @@ def test_frames_of_another_size_than_the_video_are_said(tmp_path, write):
     video(tmp_path, *TRACKS, side=(200, 400))
     with pytest.raises(UserError, match=r"is 40x20 pixels, but .* says 400x200"):
         Cvat(tmp_path).read(0)
+
+
+def test_two_images_of_one_name_are_refused(cvat):
+    with pytest.raises(
+        UserError, match=r"names the images a\.png and a\.png, but there is one picture"
+    ):
+        cvat(image(polygon()), image(polygon(), id=1))
+
+
+def test_frames_between_two_of_a_track_are_told(tmp_path, write):
+    """CVAT writes the shapes between key frames; other tools write the key frames alone."""
+    for number in range(5):
+        write(tmp_path / "images" / f"frame_{number:06d}.png", np.full((*HW, 3), 90, np.uint8))
+    shapes = [polygon(frame=frame, outside=0) for frame in (0, 3)]
+    gone = polygon(frame=0, outside=0) + polygon(frame=1, outside=1) + polygon(frame=4, outside=0)
+    (tmp_path / "annotations.xml").write_text(
+        f"<annotations><track label='a'>{''.join(shapes)}</track><track label='b'>{gone}</track>"
+        "</annotations>"
+    )
+    (note,) = Cvat(tmp_path).notes
+    assert (
+        "2 shapes of frames between two of a track, which the file does not hold, left out" in note
+    )

@@ -399,3 +399,10 @@ def test_an_object_of_several_labels_is_called_by_all(exported):
     both = polygon()
     both["value"]["polygonlabels"] = ["cell", "dividing"]
     assert exported(both).read(0).classes == {1: "cell, dividing"}
+
+
+@pytest.mark.parametrize("end", ["presign", "resolve"])
+def test_links_that_label_studio_makes_for_clouds_are_found(exported, end):
+    link = base64.b64encode(b"s3://bucket/scans/a.png").decode()
+    source = exported(task(polygon(), image=f"/tasks/7/{end}/?fileuri={link}"))
+    np.testing.assert_array_equal(source.read(0).labels[0], window(slice(5, 10), slice(5, 15)))

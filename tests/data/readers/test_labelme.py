@@ -202,3 +202,17 @@ def test_images_and_files_that_are_not_read_are_told(labelme, tmp_path, write):
     assert files == (
         "2 other JSON files (or in a folder that is no split) left out, such as config.json"
     )
+
+
+def test_files_in_a_folder_of_their_own_are_found_beside_one_of_images(labelme, tmp_path):
+    labelme(shape(SQUARE), imagePath="..\\images\\a.png")
+    for name, folder in (("a.png", "images"), ("a.json", "annotations")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / name).rename(tmp_path / folder / name)
+    assert recognise(tmp_path) == "labelme"
+    sample = Labelme(tmp_path).read(0)
+    np.testing.assert_array_equal(sample.labels[0], window(slice(5, 10), slice(5, 15)))
+    with pytest.raises(
+        UserError, match=r"not there, or not in .*annotations: data.path is to be the"
+    ):
+        Labelme(tmp_path / "annotations").read(0)

@@ -82,3 +82,10 @@ def test_mistakes_are_named(tmp_path, write):
     write(tmp_path / "a.tif", np.zeros((*HW, 3), np.uint8))
     with pytest.raises(UserError, match="share a name and so a mask"):
         MasksBeside(tmp_path)
+
+
+def test_the_names_of_cellposes_own_set_are_known(tmp_path, write):
+    image_of(tmp_path, write, "000_img.png", "000_masks.png")
+    source = MasksBeside(tmp_path)
+    assert [record.image_id for record in source.records] == ["000_img"]
+    np.testing.assert_array_equal(source.read(0).labels[0], NUMBERS)

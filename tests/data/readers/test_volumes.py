@@ -13,11 +13,12 @@ from hypothesis.extra import numpy as arrays
 from samtune.data.formats import open_splits, recognise
 from samtune.data.readers.volumes import Volumes
 from samtune.data.settings import SourceSettings, SplitSettings
-from samtune.data.volumes.slices import as_seen
+from samtune.data.volumes.slices import as_seen, slice_of
 from samtune.data.volumes.voxels import read_geometry
 from samtune.errors import UserError
 from samtune.images.intensity import WINDOWS, find_range, to_grey, window_range
 from samtune.reading import Reading
+from samtune.types import IGNORED_CLASS
 
 PLAIN = Reading()
 SPACING = (0.5, 0.8, 3.0)
@@ -112,6 +113,20 @@ class TestSlices:
         assert not any(whole.read(number).labels.any() for number in range(len(whole)))
         with pytest.raises(UserError, match="labels of 1 of 1 volumes are empty"):
             opened(folder, ignore_values=(2,))
+
+    def test_what_is_ignored_may_be_kept_apart_from_the_background(self, folder, volume):
+        """Who learns from every voxel is told which are neither object nor background."""
+        labels = volume[1].copy()
+        labels[5:8, 0:3, 3] = 7
+        save(folder / "labels" / "p1.nii.gz", labels)
+        plain = opened(folder, ignore_values=(7,))
+        kept = opened(folder, ignore_values=(7,), keeps_ignored=True)
+        assert [r.image_id for r in plain.records] == [r.image_id for r in kept.records]
+        sample, other = kept.read(1), plain.read(1)
+        (number,) = (n for n, name in sample.classes.items() if name == IGNORED_CLASS)
+        np.testing.assert_array_equal((sample.labels == number).any(0), slice_of(labels == 7, 2, 3))
+        np.testing.assert_array_equal(sample.labels == 2, other.labels == 2)
+        assert other.classes == {2: "2"}
 
     @settings(max_examples=30, deadline=None,
               suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip

@@ -103,10 +103,10 @@ def test_an_outline_that_leaves_the_image_is_cut_off(folder):
     ("line", "reason"),
     [
         ("0 0.5 0.5 0.2 0.2", "is a box"),
-        ("0 0.1 0.1 0.2", "3 coordinates"),
-        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "7 coordinates"),
+        ("0 0.1 0.1 0.2", "3 numbers behind"),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "7 numbers behind.*no confidence"),
         ("x 0.1 0.1 0.2 0.2 0.3 0.3", "expected numbers"),
-        ("0.5 0.1 0.1 0.2 0.2 0.3 0.3", "expected a class"),
+        ("0.5 0.1 0.1 0.2 0.2 0.3 0.3", "expected x and y"),
         ("0 0.1 0.1 nan 0.2 0.3 0.3", "not finite"),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_yaml_file_that_makes_no_sense_is_said(folder, text, reason):
 
 
 def test_without_a_yaml_file_it_asks_for_one(tmp_path):
-    with pytest.raises(UserError, match="has 0 YAML files"):
+    with pytest.raises(UserError, match=r"holds no data\.yaml of YOLO: expected one with names"):
         Yolo(tmp_path)
 
 
@@ -166,3 +166,38 @@ def test_label_studio_s_export_has_a_list_of_classes_and_no_splits(tmp_path, wri
     assert sorted(len(source) for source in splits.values()) == [1, 1, 2]
     assert splits["train"].read(0).classes == {1: "roof"}
     assert splits["train"].notes == []
+
+
+def test_a_class_beyond_the_names_is_refused(folder):
+    for value in (2, -1):
+        (folder / "labels" / "train" / "a.txt").write_text(f"{value} 0 0 0 1 1 1\n")
+        with pytest.raises(UserError, match=rf"holds the class {value}, but the names .* 0 to 1"):
+            Yolo(folder).read(0)
+
+
+def test_numbers_of_names_may_be_texts(folder):
+    text = (
+        (folder / "data.yaml").read_text().replace("{0: cell, 1: roof}", "{'0': cell, '1': roof}")
+    )
+    (folder / "data.yaml").write_text(text)
+    assert Yolo(folder).read(0).classes == {1: "roof", 2: "cell"}
+
+
+def test_labels_may_begin_with_a_mark_of_byte_order(folder):
+    expected = Yolo(folder).read(0).labels
+    file = folder / "labels" / "train" / "a.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    np.testing.assert_array_equal(Yolo(folder).read(0).labels, expected)
+
+
+def test_two_pictures_with_one_label_file_are_refused(folder, write):
+    write(folder / "images" / "train" / "a.bmp", np.zeros((*HW, 3), np.uint8))
+    with pytest.raises(UserError, match=r"a\.bmp and .*a\.png share a name and so the labels"):
+        Yolo(folder)
+
+
+def test_labels_without_a_yaml_file_are_recognised_and_it_is_asked_for(folder):
+    (folder / "data.yaml").unlink()
+    assert recognise(folder) == "yolo"
+    with pytest.raises(UserError, match=r"holds no data\.yaml of YOLO"):
+        Yolo(folder)

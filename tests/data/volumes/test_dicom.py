@@ -404,3 +404,13 @@ class TestStructures:
         folder = write_slices("s", values)
         with pytest.raises(UserError, match="modality CT"):
             read_volume_labels(next(folder.iterdir()), folder)
+
+
+def test_a_slice_that_does_not_say_how_it_is_rescaled_is_refused(values, write_slices):
+    folder = write_slices("s", values, RescaleSlope=1, RescaleIntercept=-1024)
+    file = sorted(folder.iterdir())[1]
+    dataset = pydicom.dcmread(file)
+    del dataset.RescaleSlope, dataset.RescaleIntercept
+    dataset.save_as(file)
+    with pytest.raises(UserError, match=r"1 of \d+ slices of .* do not say how their values are"):
+        read_geometry(folder)

@@ -39,7 +39,7 @@ def test_sizes_of_voxels_are_those_of_the_file(tmp_path):
     other = read_geometry(imagej(tmp_path / "b.tif", STACK))
     np.testing.assert_allclose(other.spacing, (0.00025, 0.0005, 0.002))
     plain = write(tmp_path / "c.ome.tif", STACK, metadata={"axes": "ZYX"})
-    np.testing.assert_allclose(read_geometry(plain).spacing, (1, 1, 1))
+    np.testing.assert_array_equal(read_geometry(plain).spacing, [np.nan] * 3)
 
 
 def test_voxels_are_those_of_the_pages(tmp_path):
@@ -102,4 +102,37 @@ def test_an_object_is_carried_through_a_stack(folder, tmp_path):
 def test_a_folder_of_pictures_stays_one(tmp_path):
     for kind in ("images", "labels"):
         write(tmp_path / kind / "a.tif", STACK[0])
+    assert recognise(tmp_path) == "mask_folder"
+
+
+def positions(folder):
+    source = Volumes(folder, SourceSettings(Reading()))
+    return [np.argwhere(source.read(n).labels[0]).min(0).tolist() for n in range(len(source))]
+
+
+@pytest.mark.parametrize("of_image", [True, False])
+@pytest.mark.parametrize("of_labels", [True, False])
+def test_labels_that_say_no_sizes_lie_voxel_on_voxel(folder, of_image, of_labels):
+    """As most programs save them: without the sizes of their image, or as pages of nothing at all."""
+    expected = positions(folder)
+    for kind, is_told in (("images", of_image), ("labels", of_labels)):
+        for file in (folder / kind).iterdir():
+            if not is_told:
+                write(file, tifffile.imread(file))  # pages that nothing is said of
+    assert recognise(folder) == "volumes"
+    assert positions(folder) == expected == [[4, 6]] * 9
+    spacing = dict(Volumes(folder, SourceSettings(Reading())).records[0].columns)
+    assert bool(spacing) == of_image
+
+
+def test_labels_of_other_sizes_are_refused(folder):
+    for file in (folder / "labels").iterdir():
+        imagej(file, tifffile.imread(file), spacing=40.0)
+    with pytest.raises(UserError, match="lies elsewhere than its image"):
+        positions(folder)
+
+
+def test_pages_without_labels_of_as_many_are_no_slices(tmp_path):
+    write(tmp_path / "images" / "a.tif", STACK)
+    write(tmp_path / "labels" / "a.tif", STACK[0])
     assert recognise(tmp_path) == "mask_folder"

@@ -1,5 +1,7 @@
 """The same volume in every format, stored in any order of axes, is read the same."""
 
+import gzip
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -206,3 +208,23 @@ class TestDamagedFiles:
         with pytest.raises(UserError, match=r"a\.nii has the shape 4x4x4 and the affine") as error:
             read_geometry(tmp_path / "a.nii")
         assert "\n" not in str(error.value)
+
+
+class TestPacking:
+    """Browsers unpack files and keep their names; others pack them and do not say so."""
+
+    @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+    @pytest.mark.parametrize("change", [gzip.decompress, gzip.compress])
+    def test_is_seen_in_the_content(self, tmp_path, values, kind, change):
+        is_packed = change is gzip.decompress
+        path = tmp_path / ("a.nii.gz" if is_packed else "a.nii")
+        nib.save(kind(values, AFFINE), path)
+        path.write_bytes(change(path.read_bytes()))
+        assert read_geometry(path).shape == values.shape
+        np.testing.assert_array_equal(read_voxels(path), values)
+
+    def test_what_is_none_under_a_wrong_name_is_said(self, tmp_path):
+        for name, content in (("a.nii.gz", b"x" * 600), ("a.nii", gzip.compress(b"x" * 600))):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(UserError, match="is no NIfTI volume"):
+                read_geometry(tmp_path / name)

@@ -47,7 +47,9 @@ class TestNumbers:
 
     def test_that_were_interpolated_are_none(self, tmp_path, image):
         path = save(tmp_path / "l.nii", LABELS.astype(np.float32) * 0.97)
-        with pytest.raises(UserError, match=r"no labels \(fractions\).* nearest neighbour"):
+        with pytest.raises(
+            UserError, match=r"no labels \(fractions such as 0\.97\).* nearest neighbour"
+        ):
             read_volume_labels(path, image)
 
 
@@ -129,3 +131,27 @@ class TestSlicer:
         path = self.write(tmp_path / "a.nrrd", [LABELS], self.PART, {})
         with pytest.raises(UserError, match="6x7x4 voxels, but its image has 12x10x6"):
             read_volume_labels(path, self.image(tmp_path))
+
+
+class TestNamesInNifti:
+    TABLE = (
+        '<?xml version="1.0" encoding="UTF-8"?> <CaretExtension><VolumeInformation><LabelTable>'
+        '<Label Key="1" Red="0.2"><![CDATA[spleen]]></Label><Label Key="2"><![CDATA[liver]]></Label>'
+        "</LabelTable></VolumeInformation></CaretExtension>"
+    )
+
+    def write(self, path, text):
+        labels = nib.Nifti1Image(LABELS, AFFINE)
+        labels.header.extensions.append(nib.nifti1.Nifti1Extension(0, text.encode()))
+        nib.save(labels, path)
+        return path
+
+    def test_are_those_of_its_table(self, tmp_path, image):
+        """As TotalSegmentator writes one file of all structures."""
+        path = self.write(tmp_path / "l.nii.gz", self.TABLE)
+        assert read_volume_labels(path, image).names == {1: "spleen", 2: "liver"}
+
+    @pytest.mark.parametrize("text", ["", "<?xml <LabelTable", TABLE.replace('"1"', '"x"'), "{}"])
+    def test_are_none_where_there_is_no_sound_table(self, tmp_path, image, text):
+        path = self.write(tmp_path / "l.nii.gz", text)
+        assert read_volume_labels(path, image).names == {}
