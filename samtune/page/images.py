@@ -1,5 +1,6 @@
 """The images that a session goes through: a data set with its truth, or plain pictures without."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from samtune.data.checks.grouping import find_group_regex
 from samtune.data.formats import find_format, open_splits
 from samtune.data.geo.finding import RASTER_SUFFIXES
 from samtune.data.settings import SourceSettings, SplitSettings
@@ -42,7 +44,14 @@ class Pictures(Source):
     ) -> None:
         self.reading = reading
         stems = distinct_stems({path: name for name, path in list_images(paths, without).items()})
-        self.records = [Record(stem, path) for path, stem in stems.items()]
+        # names tie frames of one video or tiles of one picture together, as in `samtune init`
+        pattern = find_group_regex(list(stems.values()))
+        self.records = [
+            Record(
+                stem, path, group=found[1] if (found := re.match(pattern, stem)) and pattern else ""
+            )
+            for path, stem in stems.items()
+        ]
 
     def read(self, index: int) -> Sample:
         record = self.records[index]

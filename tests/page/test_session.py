@@ -198,7 +198,7 @@ def test_fit_takes_the_folder(open_it, tmp_path, square):
     folder = tmp_path / "kept"
     assert recognise(folder) == "coco"
     splits = open_splits(folder, "coco", SourceSettings(), SplitSettings())
-    # every fourth image is held out, beginning with the second
+    # of the first eight images every second is held out
     ids = {name: [record.image_id for record in part.records] for name, part in splits.items()}
     assert ids == {"train": ["p0", "p2"], "val": ["p1"]}
     sample = splits["val"].read(0)
@@ -274,7 +274,7 @@ def test_an_image_left_in_both_files_is_held_out(open_it, tmp_path, square):
     assert not (folder / "train.json").exists()
     (folder / "train.json").write_text(before)
     again = open_it()
-    assert again.works[0].is_held_out is True
+    assert again.works[0].side.is_held_out
     assert len(again.masks_of(0)) == 1
 
 
@@ -300,7 +300,7 @@ def test_splits_of_a_data_set_stay(open_it, tmp_path, square):
     for index in range(2):
         session.mend(index, square)
         session.accept(index)
-    found = {work.image_id: work.is_held_out for work in session.works}
+    found = {work.image_id: work.side.is_held_out for work in session.works}
     assert found == {"train/0": False, "val/0": True}
 
 

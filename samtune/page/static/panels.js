@@ -20,7 +20,8 @@ export function showQueue(told, filter, current, open) {
     const name = make("span", { className: "name", text: shortName(told, each.name) });
     const facts = [];
     if (each.numObjects) facts.push(String(each.numObjects));
-    if (each.isHeldOut) facts.push("test");
+    if (each.role === "held out") facts.push("test");
+    if (each.role === "between") facts.push("not used");
     const count = make("span", { className: "note", text: facts.join(" · ") });
     const button = make("button", {
       title: `${each.name}: ${each.status}`, "aria-current": each.index === current ? "true" : null,

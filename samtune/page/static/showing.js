@@ -10,6 +10,12 @@ import { showCandidates, showClasses, showObjects, showQueue, showSuggested } fr
 import { showRounds } from "./rounds.js";
 import { showSceneMap } from "./scene_map.js";
 
+// What an image is for, where that is not to be trained on.
+const ROLES = {
+  "held out": ["held out", "for testing: no round learns from it"],
+  between: ["not used", "neither trained on nor tested: what it shows is on both sides of it"],
+};
+
 // What a person does on the panels; `main.js` says how.
 export const does = {};
 
@@ -40,8 +46,12 @@ function showImage(told) {
   find("image-name").textContent = told.name;
   find("image-status").textContent = told.status;
   find("image-status").dataset.status = told.status;
-  find("image-role").hidden = !told.isHeldOut;
+  const [role, why] = ROLES[told.role] ?? [];
+  find("image-role").hidden = !role;
+  find("image-role").textContent = role ?? "";
+  find("image-role").title = why ?? "";
   find("held-out").checked = told.isHeldOut;
+  find("held-out-what").textContent = told.group ? `Hold out for testing, with all of ${told.group.split("/").at(-1)}` : "Hold this image out for testing";
   document.title = `${told.name} – samtune`;
   showSidePanels();
   showActions();
