@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from samtune.data.checks.findings import DARK
 from samtune.data.checks.grouping import find_group_regex
 from samtune.data.formats import find_format, open_splits
 from samtune.data.geo.finding import RASTER_SUFFIXES
@@ -23,6 +24,8 @@ from samtune.page.parts import SceneWindows, VolumeSlices
 from samtune.reading import Reading
 from samtune.types import Sample
 
+# Images that are looked at for whether they are dark
+_LOOKED_AT = 5
 # Side of the largest raster that is shown as one picture, where it does not say where it lies
 _LARGEST_PICTURE = 4096
 
@@ -85,10 +88,12 @@ class Images:
     Attributes:
         source: images, as the model is to see them.
         has_truth: whether the labels of its samples are the truth; otherwise nobody knows it.
+        notes: what to know of them before masks are trusted.
     """
 
     source: Source
     has_truth: bool
+    notes: Sequence[str] = ()
 
 
 def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path] = ()) -> Images:
@@ -110,6 +115,26 @@ def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path]
         return Images(Pictures(paths, reading, without), False)
     splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
     return Images(AllSplits(splits), True)
+
+
+def told_darkness(images: Images, reading: Reading) -> list[str]:
+    """That a base sees pictures as dark as they are stored, and what to do.
+
+    Args:
+        images: of which a few are looked at.
+        reading: by which they are read.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    source = images.source
+    if reading.stretch != "none" or not isinstance(source, Pictures):
+        return []
+    places = range(0, len(source), -(-len(source) // _LOOKED_AT))
+    brightness = float(np.median([source.read(place).image.mean() for place in places]))
+    if brightness >= DARK:
+        return []
+    return [f"the images are dark ({brightness:.0f} of 255): open them with --reading.stretch auto"]
 
 
 def _is_volume(path: Path) -> bool:

@@ -18,7 +18,7 @@ from samtune.types import ImageArray
 # Where nothing was fitted for the model: points along a side of the grid, and thresholds. A person
 # looks at all that is found, so that they are lower than those of masks that nobody looks at.
 _POINTS, _LEAST_SCORE, _LEAST_STABILITY = 16, 0.5, 0.8
-# What overlaps an accepted object by so much is that object.
+# What overlaps an object by so much is that object.
 _SAME = 0.5
 
 
@@ -45,12 +45,14 @@ def find_everything(
     if "classes" in sam.heads:
         found = named_by_head(sam, image, found)
     hw = (image.shape[0], image.shape[1])
-    new = [
-        (each, mask)
-        for each, mask in ((each, _placed(each)) for each in found)
-        if all(placed_iou(mask, other) < _SAME for other in taken)
-    ]
-    new.sort(key=lambda pair: pair[0].predicted_iou)
+    new = []
+    # of two that are one object the better one is left, however a grid has come upon it
+    for each in sorted(found, key=lambda each: -each.predicted_iou):
+        mask = _placed(each)
+        if all(placed_iou(mask, other) < _SAME for other in taken):
+            taken.append(mask)
+            new.append((each, mask))
+    new.reverse()
     return tuple(
         Accepted(number, each.class_name or name, mask.to_rle(hw), by, each.predicted_iou)
         for number, (each, mask) in enumerate(new, start=1)

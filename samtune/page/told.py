@@ -43,7 +43,7 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
         "hasTruth": session.images.has_truth,
         "scene": _tell_scene(source) if isinstance(source, SceneWindows) else None,
         "base": base.checkpoint or base.name,
-        "notes": session.answering.notes,
+        "notes": [*session.answering.notes, *session.images.notes],
         "volume": tell_volume(source.stack) if isinstance(source, VolumeSlices) else None,
         "current": session.current,
         "progress": session.queue.progress(),

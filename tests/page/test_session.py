@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import samtune
 from samtune.data.formats import open_splits, recognise
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
@@ -15,6 +16,7 @@ from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.page.images import open_images
 from samtune.page.prelabels import Prelabels
 from samtune.page.session import Session
+from samtune.page.told import tell_session
 from samtune.page.truth import iou_with, object_meant
 from samtune.page.turns import Turns
 from samtune.types import Prompt
@@ -532,3 +534,20 @@ def test_what_cannot_be_written_does_not_happen(open_it, square, monkeypatch):
     monkeypatch.undo()
     session.accept(0)
     assert list(open_it().masks_of(0)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "stretch", "is_told"), [(12, "none", True), (90, "none", False), (12, "auto", False)]
+)
+def test_that_images_are_dark_is_told_where_a_base_sees_them_so(tmp_path, value, stretch, is_told):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((40, 50, 3), value + number, np.uint8)).save(
+            folder / f"{number}.png"
+        )
+    opened = samtune.open("nano", folder, reading={"stretch": stretch})
+    notes = tell_session(opened.session, None)["notes"]
+    assert [note.startswith("the images are dark (13 of 255)") for note in notes] == [
+        True
+    ] * is_told

@@ -2,13 +2,13 @@
 
 import { api } from "./api.js";
 import { BASE, TUNED, css } from "./colours.js";
-import { command, setMode, setView } from "./commands.js";
+import { command, edit, setMode, setView } from "./commands.js";
 import { find, press } from "./dom.js";
 import { layOut, measureRoom, redraw, redrawMoving } from "./drawing.js";
 import { open, refresh, toggleDrawer } from "./going.js";
 import { fillKeyList, listenToKeys } from "./keys.js";
 import { setCorner, stroke, strokeEnd } from "./mending.js";
-import { asking, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, viewport } from "./page.js";
+import { asking, goodSuggestions, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, underPointer, viewport } from "./page.js";
 import { makePlanes } from "./planes.js";
 import { listen } from "./pointer.js";
 import { accept, allSuggested, boxOf, carry, clickAt, drop, everywhere, findEverything, goodOnes, take } from "./prompting.js";
@@ -24,7 +24,7 @@ const BUTTONS = {
 
 Object.assign(does, {
   open, accept, take, drop, everywhere,
-  edit: (object) => asking.act({ do: "edit", object }).then(() => setMode("brush")),
+  edit,
 });
 
 function wirePanes() {
@@ -39,9 +39,16 @@ function wirePanes() {
       move: (dx, dy) => { viewport.move(dx, dy); redrawMoving(); },
       zoom: (factor, x, y) => { viewport.zoom(factor, x, y); redrawMoving(); },
       stroke, strokeEnd, corner: setCorner,
-      hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (isPainting() || isMakingPolygon()) redraw(); },
+      hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (isPainting() || isMakingPolygon() || isOtherUnderPointer()) redraw(); },
     });
   }
+}
+
+// Whether the pointer has come upon another suggestion, which is the one that is meant.
+function isOtherUnderPointer() {
+  const before = page.chosen;
+  page.chosen = -(underPointer(goodSuggestions())?.number ?? 0);
+  return page.chosen !== before;
 }
 
 function wireButtons() {

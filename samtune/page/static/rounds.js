@@ -26,7 +26,10 @@ export function showRounds(session) {
 }
 
 function noteOf(tuning, { train, val }, canTune, areAllGiven) {
-  if (tuning.isRunning) return `${Math.round(tuning.seconds)} of ${tuning.ofSeconds} s; go on clicking`;
+  if (tuning.isRunning) {
+    const seconds = Math.round(tuning.seconds);
+    return seconds <= tuning.ofSeconds ? `${seconds} of ${tuning.ofSeconds} s; go on clicking` : `${seconds} s, for this machine is busy; go on clicking`;
+  }
   if (canTune) return `${counted(train, "image")} to learn from, ${val} held out`;
   if (areAllGiven) return "a round needs images to learn from and others that are held out: open more";
   if (!train && !val) return "accept objects in two images first";
