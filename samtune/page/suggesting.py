@@ -16,8 +16,9 @@ from samtune.page.state import Accepted, By
 from samtune.types import ImageArray
 
 # Where nothing was fitted for the model: points along a side of the grid, and thresholds. A person
-# looks at all that is found, so that they are lower than those of masks that nobody looks at.
-_POINTS, _LEAST_SCORE, _LEAST_STABILITY = 16, 0.5, 0.8
+# looks at all that is found, so that they are lower than those of masks that nobody looks at. Tiles
+# are chosen so that objects are large in them, and a person waits for all of them.
+_POINTS, _POINTS_OF_TILE, _LEAST_SCORE, _LEAST_STABILITY = 16, 8, 0.5, 0.8
 # What overlaps an object by so much is that object.
 _SAME = 0.5
 
@@ -63,14 +64,15 @@ def _search(sam: Sam, image: ImageArray, tile: int) -> list[Candidate]:
     """All that is found; of a grid the expected IoU is calibrated where the model has a calibration."""
     if "instances" in sam.heads:
         return InstanceFinder(sam).search(image)
+    hw = (image.shape[0], image.shape[1])
+    is_tiled = 0 < tile < max(hw)
     if sam.thresholds is not None:
         generator = AutomaticMaskGenerator(sam, sam.thresholds.points_per_side)
     else:
         generator = AutomaticMaskGenerator(
-            sam, _POINTS, pred_iou_thresh=_LEAST_SCORE, stability_score_thresh=_LEAST_STABILITY
-        )
-    hw = (image.shape[0], image.shape[1])
-    is_tiled = 0 < tile < max(hw)
+            sam, _POINTS_OF_TILE if is_tiled else _POINTS, pred_iou_thresh=_LEAST_SCORE,
+            stability_score_thresh=_LEAST_STABILITY,
+        )  # fmt: skip
     found = generator.search(image, tile_boxes(hw, tile, tile // 4) if is_tiled else [])
     if sam.calibration is None or not found:
         return list(found)

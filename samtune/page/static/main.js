@@ -17,6 +17,10 @@ import { Pane } from "./view.js";
 
 const POLL = 2500;
 const TITLES = { base: "Base", tuned: "Tuned", difference: "Difference" };
+const FIRST = {
+  clicked: "Click on an object, or drag a box around it; Enter keeps the mask. Right-click where it should not be. ? lists all keys.",
+  touched: "Tap on an object, or choose Box and draw one; Accept keeps the mask.",
+};
 const BUTTONS = {
   undo: "undo", redo: "redo", clear: "clear", accept: "accept", done: "done", next: "next", previous: "previous",
   "zoom-in": "larger", "zoom-out": "smaller", "zoom-fit": "fit", help: "help", "take-away": "take away",
@@ -144,6 +148,7 @@ async function start() {
   makePlanes(open);
   layOut();
   await open(page.session.current);
+  if (page.session.images.every((each) => !each.numObjects)) note(narrow.matches ? FIRST.touched : FIRST.clicked);
   setInterval(() => { if (!document.hidden) refresh(); }, POLL);
 }
 

@@ -57,9 +57,12 @@ export function deleteHere() {
 }
 
 export async function findEverything() {
-  note("Looking everywhere …");
+  const began = Date.now(), tell = () => note(`Looking everywhere … ${Math.round((Date.now() - began) / 1000)} s`);
+  tell();
+  const timer = setInterval(tell, 1000);
   find("find").disabled = true;
   const isDone = await asking.act({ do: "find", name: page.className });
+  clearInterval(timer);
   find("find").disabled = false;
   if (isDone) note(page.suggested.length ? "" : "Nothing was found besides what is there.");
 }

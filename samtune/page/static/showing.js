@@ -169,6 +169,6 @@ export function chooseClass(name) {
 asking.does = {
   image: showImage,
   answers: showAnswers,
-  waiting: (is) => { page.isWaiting = is; document.body.classList.toggle("waiting", is); showActions(); },
+  waiting: (is) => { page.isWaiting = is; document.body.classList.toggle("waiting", is); showFacts(); showActions(); },
   failed: tell,
 };
