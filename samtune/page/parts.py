@@ -117,11 +117,15 @@ class VolumeSlices(Parts):
         self._margin = self.in_a_range // 4 + 2 * self.stack.with_neighbours
         plane = f"{self.name}/{AXES[self.stack.axis]}"
         self.records = [
-            Record(
-                f"{plane}{number:04d}", path, group=f"{plane}, range {number // self.in_a_range}"
-            )
-            for number in range(len(self.stack))
+            Record(f"{plane}{number:04d}", path, group=f"{plane}{first:04d}-{last:04d}")
+            for first, last in self._ranges()
+            for number in range(first, last + 1)
         ]
+
+    def _ranges(self) -> list[tuple[int, int]]:
+        """First and last slice of each range."""
+        starts = range(0, len(self.stack), self.in_a_range)
+        return [(each, min(each + self.in_a_range, len(self.stack)) - 1) for each in starts]
 
     def part_beside(self, index: int, others: Sequence[tuple[int, Window | None]]) -> Window:
         is_near = any(abs(index - place) <= self._margin for place, _ in others)

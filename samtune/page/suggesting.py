@@ -73,7 +73,10 @@ def _search(sam: Sam, image: ImageArray, tile: int) -> list[Candidate]:
             sam, _POINTS_OF_TILE if is_tiled else _POINTS, pred_iou_thresh=_LEAST_SCORE,
             stability_score_thresh=_LEAST_STABILITY,
         )  # fmt: skip
-    found = generator.search(image, tile_boxes(hw, tile, tile // 4) if is_tiled else [])
+    # what is too large for a tile is found in the whole image
+    whole = (0, 0, hw[1], hw[0])
+    tiles = [whole, *tile_boxes(hw, tile, tile // 4)] if is_tiled else []
+    found = generator.search(image, tiles)
     if sam.calibration is None or not found:
         return list(found)
     scores = sam.calibration(torch.tensor([each.predicted_iou for each in found]))

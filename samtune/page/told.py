@@ -36,6 +36,7 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
         "tuning": None if tuning is None else tuning.told(),
         "withObjects": with_objects,
         "holdOutRule": rule_of(source),
+        "canLearn": any(record.split in ("", "train") for record in source.records),
         "contestants": list(session.answering.names),
         "canBeScaled": session.answering.can_be_scaled,
         "classes": session.kept.classes,
@@ -79,11 +80,13 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
     hw, work = session.hw(index), session.works[index]
     history = work.history
     state, objects_number = history.state, history.objects_number
+    records = session.images.source.records
+    group = records[index].group
     told = {
         "index": index, "name": work.image_id, "height": hw[0], "width": hw[1],
         "status": work.status, "role": _role(work), "number": history.number,
         "isHeldOut": work.side is not None and work.side.is_held_out,
-        "group": session.images.source.records[index].group,
+        "group": group, "numTied": sum(each.group == group for each in records) if group else 1,
         "clicks": [[click.x, click.y, click.is_inside] for click in state.clicks],
         "box": state.box, "hand": None if state.hand is None else tell_mask(state.hand),
         "replaces": state.replaces, "canUndo": history.can_undo, "canRedo": history.can_redo,

@@ -551,3 +551,12 @@ def test_that_images_are_dark_is_told_where_a_base_sees_them_so(tmp_path, value,
     assert [note.startswith("the images are dark (13 of 255)") for note in notes] == [
         True
     ] * is_told
+
+
+def test_prelabels_of_other_images_are_refused(open_it, prelabels, tmp_path):
+    content = json.loads((tmp_path / "coco.json").read_text())
+    for number, image in enumerate(content["images"]):
+        image["file_name"] = f"elsewhere_{number}.png"
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="about none of these images: it names elsewhere_0"):
+        open_it(prelabels=Prelabels(tmp_path / "other.json"))

@@ -27,6 +27,8 @@ export async function open(index) {
     }
     showSidePanels();
     redraw(true);
+    // what was labelled before may bring classes
+    if (asking.image.suggested.some((each) => !page.session.classes.includes(each.name))) await refresh();
     find("images").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   } catch (error) {
     tell(error);

@@ -16,7 +16,7 @@ export function showRounds(session) {
   find("stop-tuning").hidden = find("tune-track").hidden = !tuning.isRunning;
   find("tune-bar").style.width = `${Math.min(100, (100 * tuning.seconds) / tuning.ofSeconds)}%`;
   const areAllGiven = session.images.every((each) => each.role);
-  find("tune-note").textContent = noteOf(tuning, withObjects, canTune, areAllGiven);
+  find("tune-note").textContent = session.canLearn ? noteOf(tuning, withObjects, canTune, areAllGiven) : "all these images are held out for testing: open others to learn from";
   find("hold-out-rule").textContent = session.holdOutRule;
   const newest = rounds.at(-1);
   const word = newest?.is_used ? "used now" : "not used, the model stays";

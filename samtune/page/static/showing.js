@@ -51,7 +51,7 @@ function showImage(told) {
   find("image-role").textContent = role ?? "";
   find("image-role").title = why ?? "";
   find("held-out").checked = told.isHeldOut;
-  find("held-out-what").textContent = told.group ? `Hold out for testing, with all of ${told.group.split("/").at(-1)}` : "Hold this image out for testing";
+  find("held-out-what").textContent = told.numTied > 1 ? `Hold all ${told.numTied} images of ${told.group} out for testing` : "Hold this image out for testing";
   document.title = `${told.name} – samtune`;
   showSidePanels();
   showActions();
