@@ -15,11 +15,13 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 import samtune
+from samtune.page.rounds import Start, Tuning
 from samtune.page.server import build_server, listen
 from samtune.page.session import Session
 
 _TOKEN = "picture"  # noqa: S105
 _WIDTH, _HEIGHT = 1366, 900
+_ROUND_SECONDS = 60  # that the button names
 
 
 def main() -> None:
@@ -31,12 +33,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/page.png"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        session = samtune.open(options.run, options.images, out=Path(folder) / "kept").session
+        kept = Path(folder) / "kept"
+        session = samtune.open(options.run, options.images, out=kept).session
+        tuning = Tuning(kept, Start(options.run), _ROUND_SECONDS, lambda _: None)
         index = [work.image_id for work in session.works].index(options.image)
         while session.work_ahead():  # so that the list shows doubts
             pass
         listening = listen("127.0.0.1", 0)
-        server = build_server(session, listening, _TOKEN)
+        server = build_server(session, listening, _TOKEN, tuning)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -43,7 +43,9 @@ function showImage(told) {
   page.beside = told.beside.map((each) => ({ ...each, mask: objectMask(told, each) }));
   page.hand = told.hand ? Mask.of(told.hand) : null;
   page.painted = null;
-  find("image-name").textContent = told.name;
+  // of parts of a file a narrow screen shows which part it is
+  const begin = page.session.volume || page.session.scene ? told.name.search(/[^/@]*$/) : 0;
+  find("image-name").replaceChildren(make("span", { className: "only-wide", text: told.name.slice(0, begin) }), told.name.slice(begin));
   find("image-status").textContent = told.status;
   find("image-status").dataset.status = told.status;
   const [role, why] = ROLES[told.role] ?? [];
