@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from samtune.data.objects import stack_layers
 from samtune.data.settings import Crowds
 from samtune.errors import UserError
 from samtune.masks import polygons_to_mask, rle_to_mask
-from samtune.types import LabelArray, MaskArray
+from samtune.types import LabelArray, MaskArray, Window
 
 _LARGEST_ID = 2**31 - 1
 # What stands for no outline.
@@ -123,3 +125,27 @@ def _object_ids(annotations: list[dict[str, Any]]) -> list[int]:
     if is_usable and len(set(ids)) == len(ids):
         return [int(i) for i in ids if i is not None]
     return list(range(1, len(ids) + 1))
+
+
+def part_told(value: Any) -> Window | None:
+    """The part (x, y, width, height) of an image that is to be read; `None` where none is named."""
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    if not all(type(each) is int and each >= 0 for each in value):
+        return None
+    x, y, width, height = value
+    return Window(y, x, height, width)
+
+
+def objects_in(labels: LabelArray, part: Window) -> LabelArray:
+    """Labels (L, h, w) of a part of an image: of the objects that lie in it by half at least."""
+    cut = labels[:, *part.slices]
+    inside, counts = np.unique(cut, return_counts=True)
+    whole = dict(
+        zip(*(each.tolist() for each in np.unique(labels, return_counts=True)), strict=True)
+    )
+    kept = [
+        number for number, count in zip(inside.tolist(), counts.tolist(), strict=True)
+        if 2 * count >= whole[number]
+    ]  # fmt: skip
+    return np.where(np.isin(cut, kept), cut, 0).astype(labels.dtype)

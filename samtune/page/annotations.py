@@ -30,10 +30,10 @@ from samtune.drawing import to_png
 from samtune.errors import UserError
 from samtune.files import is_file, write_bytes, write_json
 from samtune.inference.outputs import cutout
-from samtune.page.state import Accepted, Status
+from samtune.page.state import Accepted, Side, Status
 from samtune.parsing import read_json
 from samtune.reading import Reading
-from samtune.types import ImageArray
+from samtune.types import ImageArray, Window
 
 MADE_BY = "samtune open"
 SPLITS = {False: "train", True: "val"}
@@ -49,7 +49,8 @@ class Entry:
         hw: height and width.
         objects: that were accepted.
         status: how far the image is.
-        is_held_out: it is for testing, and never trained on.
+        group: what it belongs to: images of one group are on one side.
+        side: what it is for; `None` while it had no objects yet.
     """
 
     image_id: str
@@ -57,7 +58,17 @@ class Entry:
     hw: tuple[int, int]
     objects: tuple[Accepted, ...] = ()
     status: Status = "in work"
-    is_held_out: bool = False
+    group: str = ""
+    side: Side | None = None
+
+    @property
+    def is_held_out(self) -> bool:
+        return self.side is not None and self.side.is_held_out
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a round of tuning has something of it."""
+        return bool(self.objects) and self.side is not None and self.side.is_used
 
 
 class Annotations:
@@ -141,7 +152,8 @@ class Annotations:
         }
         file = CocoFile(buffer, info)
         for entry in self.of_split(is_held_out):
-            about = {"sample_id": entry.image_id, "status": entry.status}
+            about: dict[str, Any] = {"sample_id": entry.image_id, "status": entry.status}
+            about |= {"group": entry.group, **_told_side(entry.side)}
             number = file.add_image(entry.file_name, entry.hw, None, **about)
             for each in entry.objects:
                 mask = each.mask
@@ -199,9 +211,10 @@ class Annotations:
         found: dict[int, Entry] = {}
         for image in content["images"]:
             hw = (int(image["height"]), int(image["width"]))
+            image_id = str(image["sample_id"])
             found[image["id"]] = Entry(
-                str(image["sample_id"]), str(image["file_name"]), hw, (), image["status"],
-                is_held_out,
+                image_id, str(image["file_name"]), hw, (), image["status"],
+                str(image.get("group", image_id)), _read_side(image, is_held_out),
             )  # fmt: skip
         for each in content["annotations"]:
             made = Accepted(
@@ -211,3 +224,19 @@ class Annotations:
             entry = found[each["image_id"]]
             found[each["image_id"]] = replace(entry, objects=(*entry.objects, made))
         self.entries |= {entry.image_id: entry for entry in found.values()}
+
+
+def _told_side(side: Side | None) -> dict[str, Any]:
+    """A side as COCO has it: `part` is what samtune's reader takes of the image."""
+    if side is None:
+        return {"has_side": False}
+    part = side.part
+    return {} if part is None else {"part": [part.x, part.y, part.width, part.height]}
+
+
+def _read_side(image: Mapping[str, Any], is_held_out: bool) -> Side | None:
+    """What was told of the side of an image, which stands in the file of that side."""
+    if not image.get("has_side", True):
+        return None
+    x, y, width, height = image.get("part", (0, 0, image["width"], image["height"]))
+    return Side(is_held_out, Window(y, x, height, width) if "part" in image else None)

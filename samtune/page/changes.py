@@ -54,9 +54,7 @@ class Changes:
                 self._keep(dict(zip(indices, before, strict=True)))
             except BaseException as error:
                 for work, old in zip(works, before, strict=True):
-                    work.history, work.status, work.is_held_out = (
-                        old.history, old.status, old.is_held_out
-                    )  # fmt: skip
+                    work.history, work.status, work.side = old.history, old.status, old.side
                 self._kept.annotations.restore(entries)
                 if isinstance(error, OSError):
                     where = self._kept.out

@@ -1,5 +1,6 @@
 """The images that a session goes through: a data set with its truth, or plain pictures without."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from samtune.data.checks.findings import DARK
+from samtune.data.checks.grouping import find_group_regex
 from samtune.data.formats import find_format, open_splits
 from samtune.data.geo.finding import RASTER_SUFFIXES
 from samtune.data.settings import SourceSettings, SplitSettings
@@ -21,6 +24,8 @@ from samtune.page.parts import SceneWindows, VolumeSlices
 from samtune.reading import Reading
 from samtune.types import Sample
 
+# Images that are looked at for whether they are dark
+_LOOKED_AT = 5
 # Side of the largest raster that is shown as one picture, where it does not say where it lies
 _LARGEST_PICTURE = 4096
 
@@ -42,7 +47,14 @@ class Pictures(Source):
     ) -> None:
         self.reading = reading
         stems = distinct_stems({path: name for name, path in list_images(paths, without).items()})
-        self.records = [Record(stem, path) for path, stem in stems.items()]
+        # names tie frames of one video or tiles of one picture together, as in `samtune init`
+        pattern = find_group_regex(list(stems.values()))
+        self.records = [
+            Record(
+                stem, path, group=found[1] if (found := re.match(pattern, stem)) and pattern else ""
+            )
+            for path, stem in stems.items()
+        ]
 
     def read(self, index: int) -> Sample:
         record = self.records[index]
@@ -76,10 +88,12 @@ class Images:
     Attributes:
         source: images, as the model is to see them.
         has_truth: whether the labels of its samples are the truth; otherwise nobody knows it.
+        notes: what to know of them before masks are trusted.
     """
 
     source: Source
     has_truth: bool
+    notes: Sequence[str] = ()
 
 
 def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path] = ()) -> Images:
@@ -101,6 +115,26 @@ def open_images(paths: Sequence[Path], reading: Reading, without: Sequence[Path]
         return Images(Pictures(paths, reading, without), False)
     splits = open_splits(first, kind, SourceSettings(reading), SplitSettings())
     return Images(AllSplits(splits), True)
+
+
+def told_darkness(images: Images, reading: Reading) -> list[str]:
+    """That a base sees pictures as dark as they are stored, and what to do.
+
+    Args:
+        images: of which a few are looked at.
+        reading: by which they are read.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    source = images.source
+    if reading.stretch != "none" or not isinstance(source, Pictures):
+        return []
+    places = range(0, len(source), -(-len(source) // _LOOKED_AT))
+    brightness = float(np.median([source.read(place).image.mean() for place in places]))
+    if brightness >= DARK:
+        return []
+    return [f"the images are dark ({brightness:.0f} of 255): open them with --reading.stretch auto"]
 
 
 def _is_volume(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """What a session has is on the disk at once, and comes back from there."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from samtune.data.source import Source
@@ -9,14 +9,13 @@ from samtune.images.writing import write_image
 from samtune.page.annotations import Annotations, Entry
 from samtune.page.remembering import remembered, to_remember
 from samtune.page.rounds import read_rounds
+from samtune.page.sides import group_of, placed, side_of
 from samtune.page.state import History, Work
 from samtune.page.wholes import write_whole
 from samtune.reading import Reading
 from samtune.types import Sample
 
 _LONGEST_NAME = 200
-# Of the images with objects one in so many is held out for testing, unless their data set has splits.
-_HELD_OUT_EVERY = 4
 
 
 class Keeping:
@@ -53,7 +52,7 @@ class Keeping:
         for index, work in enumerate(works):
             entry = entries.get(work.image_id)
             if entry is not None:
-                work.status, work.is_held_out = entry.status, entry.is_held_out
+                work.status, work.side = entry.status, entry.side
             objects = () if entry is None else entry.objects
             work.history = History(known.state(work.image_id, objects))
             if known.has_suggestions_of(work.image_id):
@@ -66,24 +65,37 @@ class Keeping:
     def write(self, indices: Sequence[int]) -> None:
         """Keep the objects of images, their status and whether they are held out."""
         places = {self._works[index].image_id: index for index in indices}
-        entries, begun = [], set(self.annotations.entries)
+        known = dict(self.annotations.entries)
         for index in indices:
-            entries.append(self._entry(index, len(begun)))
-            begun.add(self._works[index].image_id)
+            known[self._works[index].image_id] = self._entry(index, known)
+        entries = [known[name] for name in places]
         self.annotations.write(entries, lambda name: self._sample(places[name]).image)
 
-    def _entry(self, index: int, num_begun: int) -> Entry:
-        """What is to be written of an image, of which there are so many already."""
-        work = self._works[index]
-        if work.is_held_out is None:
-            split = self._source.records[index].split
-            is_drawn = num_begun % _HELD_OUT_EVERY == 1
-            work.is_held_out = split != "train" if split else is_drawn
-        known = self.annotations.entries.get(work.image_id)
-        name = known.file_name if known else self._copy_image(index)
+    def _entry(self, index: int, known: Mapping[str, Entry]) -> Entry:
+        """What is to be written of an image, beside what is known of all."""
+        work, group = self._works[index], group_of(self._source, index)
+        objects, before = work.history.state.objects, known.get(work.image_id)
+        if work.side is None and objects:
+            work.side = side_of(self._source, index, known)
+        name = before.file_name if before else self._copy_image(index)
         image = self._sample(index).image
-        hw, objects = (image.shape[0], image.shape[1]), work.history.state.objects
-        return Entry(work.image_id, name, hw, objects, work.status, work.is_held_out)
+        hw = (image.shape[0], image.shape[1])
+        return Entry(work.image_id, name, hw, objects, work.status, group, work.side)
+
+    def tied_to(self, index: int) -> list[int]:
+        """An image, and those of its group that have a side."""
+        group = group_of(self._source, index)
+        return [
+            place for place, work in enumerate(self._works)
+            if place == index or (work.side is not None and group_of(self._source, place) == group)
+        ]  # fmt: skip
+
+    def hold_out(self, indices: Sequence[int], is_held_out: bool) -> None:
+        """Put images of one group on a side, and keep that."""
+        for index in indices:
+            entries = self.annotations.entries
+            self._works[index].side = placed(self._source, index, is_held_out, entries)
+        self.write(indices)
 
     def write_whole(self) -> None:
         """Keep the objects of all parts of a scene or of a volume together."""

@@ -100,19 +100,17 @@ class Labelling(Prompting):
             self.kept.write([index])
 
     def hold_out(self, index: int, is_held_out: bool) -> None:
-        """Say whether an image is for testing: then it is never trained on.
+        """Say whether an image, with what belongs to it, is for testing: then it is never trained on.
 
         Raises:
-            UserError: it was trained on already.
+            UserError: some of it was trained on already.
         """
-        work = self.works[self._changes.require(index)]
-        if is_held_out and work.image_id in self.kept.trained_on:
-            raise UserError(
-                f"{work.image_id} was trained on already: hold out an image that was not"
-            )
-        with self._changes.changing([index]):
-            work.is_held_out = is_held_out
-            self.kept.write([index])
+        tied = self.kept.tied_to(self._changes.require(index))
+        names, trained_on = (self.works[place].image_id for place in tied), self.kept.trained_on
+        if is_held_out and (known := next((name for name in names if name in trained_on), "")):
+            raise UserError(f"{known} was trained on already: hold out an image that was not")
+        with self._changes.changing(tied):
+            self.kept.hold_out(tied, is_held_out)
 
     def cutout(self, index: int, number: int) -> ImageArray:
         """An object alone as (h, w, 4) RGBA, cropped to it.

@@ -88,6 +88,9 @@ class Prelabelled:
         is_there: whether anything was.
         trusts: by id of the image, of those with an object that is not accepted.
         classes: names of what was labelled.
+
+    Raises:
+        UserError: it is about none of the images.
     """
 
     def __init__(self, prelabels: Prelabels | None, records: Sequence[Record]) -> None:
@@ -98,6 +101,12 @@ class Prelabelled:
         if prelabels is None:
             return
         names, _ = match_names(prelabels.names, {each.image_id: each.path for each in records})
+        if not names:
+            raise UserError(
+                f"{prelabels.file} is about none of these images: it names "
+                f"{next(iter(prelabels.names), 'none')}, and opened is {records[0].path.name}, among "
+                "others: open the images that samtune prelabel was given"
+            )
         self._names = {image_id: name for name, image_id in names.items()}
         self.trusts = {names[n]: trust for n, trust in prelabels.trusts.items() if n in names}
         self.classes = [each for each in prelabels.classes if each]

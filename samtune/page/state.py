@@ -14,7 +14,7 @@ import numpy as np
 from samtune.errors import UserError
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.masks import rle_to_mask
-from samtune.types import Prompt
+from samtune.types import Prompt, Window
 
 Status = Literal["untouched", "in work", "done"]
 # Who made the mask of an object: a contestant, or a hand.
@@ -220,6 +220,23 @@ class History:
         self.state = state
 
 
+@dataclass(frozen=True)
+class Side:
+    """What an image with objects is for.
+
+    Attributes:
+        is_held_out: it is for testing, and never trained on.
+        part: of it that is used, pixels; `None` is all. One without pixels is not used at all.
+    """
+
+    is_held_out: bool
+    part: Window | None = None
+
+    @property
+    def is_used(self) -> bool:
+        return self.part is None or self.part.height * self.part.width > 0
+
+
 @dataclass(eq=False)
 class Work:
     """What is known of one image of a session.
@@ -228,7 +245,7 @@ class Work:
         image_id: in the source.
         history: its states.
         status: how far it is.
-        is_held_out: it is for testing; `None` while it has no objects.
+        side: what it is for; `None` while it has no objects.
         doubt: of the model about it, 0 to 1; `None` while nobody has looked.
         prelabelled: what was labelled before; `None` while that was not read.
     """
@@ -236,7 +253,7 @@ class Work:
     image_id: str
     history: History = field(default_factory=History)
     status: Status = "untouched"
-    is_held_out: bool | None = None
+    side: Side | None = None
     doubt: float | None = None
     prelabelled: tuple[Accepted, ...] | None = None
 

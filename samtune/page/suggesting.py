@@ -16,9 +16,10 @@ from samtune.page.state import Accepted, By
 from samtune.types import ImageArray
 
 # Where nothing was fitted for the model: points along a side of the grid, and thresholds. A person
-# looks at all that is found, so that they are lower than those of masks that nobody looks at.
-_POINTS, _LEAST_SCORE, _LEAST_STABILITY = 16, 0.5, 0.8
-# What overlaps an accepted object by so much is that object.
+# looks at all that is found, so that they are lower than those of masks that nobody looks at. Tiles
+# are chosen so that objects are large in them, and a person waits for all of them.
+_POINTS, _POINTS_OF_TILE, _LEAST_SCORE, _LEAST_STABILITY = 16, 8, 0.5, 0.8
+# What overlaps an object by so much is that object.
 _SAME = 0.5
 
 
@@ -45,12 +46,14 @@ def find_everything(
     if "classes" in sam.heads:
         found = named_by_head(sam, image, found)
     hw = (image.shape[0], image.shape[1])
-    new = [
-        (each, mask)
-        for each, mask in ((each, _placed(each)) for each in found)
-        if all(placed_iou(mask, other) < _SAME for other in taken)
-    ]
-    new.sort(key=lambda pair: pair[0].predicted_iou)
+    new = []
+    # of two that are one object the better one is left, however a grid has come upon it
+    for each in sorted(found, key=lambda each: -each.predicted_iou):
+        mask = _placed(each)
+        if all(placed_iou(mask, other) < _SAME for other in taken):
+            taken.append(mask)
+            new.append((each, mask))
+    new.reverse()
     return tuple(
         Accepted(number, each.class_name or name, mask.to_rle(hw), by, each.predicted_iou)
         for number, (each, mask) in enumerate(new, start=1)
@@ -61,15 +64,19 @@ def _search(sam: Sam, image: ImageArray, tile: int) -> list[Candidate]:
     """All that is found; of a grid the expected IoU is calibrated where the model has a calibration."""
     if "instances" in sam.heads:
         return InstanceFinder(sam).search(image)
+    hw = (image.shape[0], image.shape[1])
+    is_tiled = 0 < tile < max(hw)
     if sam.thresholds is not None:
         generator = AutomaticMaskGenerator(sam, sam.thresholds.points_per_side)
     else:
         generator = AutomaticMaskGenerator(
-            sam, _POINTS, pred_iou_thresh=_LEAST_SCORE, stability_score_thresh=_LEAST_STABILITY
-        )
-    hw = (image.shape[0], image.shape[1])
-    is_tiled = 0 < tile < max(hw)
-    found = generator.search(image, tile_boxes(hw, tile, tile // 4) if is_tiled else [])
+            sam, _POINTS_OF_TILE if is_tiled else _POINTS, pred_iou_thresh=_LEAST_SCORE,
+            stability_score_thresh=_LEAST_STABILITY,
+        )  # fmt: skip
+    # what is too large for a tile is found in the whole image
+    whole = (0, 0, hw[1], hw[0])
+    tiles = [whole, *tile_boxes(hw, tile, tile // 4)] if is_tiled else []
+    found = generator.search(image, tiles)
     if sam.calibration is None or not found:
         return list(found)
     scores = sam.calibration(torch.tensor([each.predicted_iou for each in found]))

@@ -13,7 +13,8 @@ from samtune.page.planes import tell_volume
 from samtune.page.questions import Answers
 from samtune.page.rounds import Tuning
 from samtune.page.session import Session
-from samtune.page.state import Accepted
+from samtune.page.sides import rule_of
+from samtune.page.state import Accepted, Work
 
 Plain = dict[str, Any]
 
@@ -27,13 +28,15 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
     kept, source = session.kept.annotations, session.images.source
     base = session.answering.sam.base
     with_objects = {
-        name: sum(bool(each.objects) for each in kept.of_split(is_held_out))
+        name: sum(each.is_used for each in kept.of_split(is_held_out))
         for is_held_out, name in SPLITS.items()
     }
     return {
         "rounds": [msgspec.to_builtins(each) for each in session.kept.rounds],
         "tuning": None if tuning is None else tuning.told(),
         "withObjects": with_objects,
+        "holdOutRule": rule_of(source),
+        "canLearn": any(record.split in ("", "train") for record in source.records),
         "contestants": list(session.answering.names),
         "canBeScaled": session.answering.can_be_scaled,
         "classes": session.kept.classes,
@@ -41,7 +44,7 @@ def tell_session(session: Session, tuning: Tuning | None) -> Plain:
         "hasTruth": session.images.has_truth,
         "scene": _tell_scene(source) if isinstance(source, SceneWindows) else None,
         "base": base.checkpoint or base.name,
-        "notes": session.answering.notes,
+        "notes": [*session.answering.notes, *session.images.notes],
         "volume": tell_volume(source.stack) if isinstance(source, VolumeSlices) else None,
         "current": session.current,
         "progress": session.queue.progress(),
@@ -58,9 +61,18 @@ def _tell_work(session: Session, index: int) -> Plain:
     work = session.works[index]
     return {
         "index": index, "name": work.image_id, "status": work.status,
-        "isHeldOut": bool(work.is_held_out), "numObjects": len(work.history.state.objects),
+        "role": _role(work), "numObjects": len(work.history.state.objects),
         "doubt": work.doubt,
     }  # fmt: skip
+
+
+def _role(work: Work) -> str:
+    """What an image is for; empty without objects."""
+    if work.side is None:
+        return ""
+    if not work.side.is_used:
+        return "between"
+    return "held out" if work.side.is_held_out else "to train on"
 
 
 def tell_image(session: Session, index: int, known: int = -1) -> Plain:
@@ -68,9 +80,13 @@ def tell_image(session: Session, index: int, known: int = -1) -> Plain:
     hw, work = session.hw(index), session.works[index]
     history = work.history
     state, objects_number = history.state, history.objects_number
+    records = session.images.source.records
+    group = records[index].group
     told = {
         "index": index, "name": work.image_id, "height": hw[0], "width": hw[1],
-        "status": work.status, "isHeldOut": bool(work.is_held_out), "number": history.number,
+        "status": work.status, "role": _role(work), "number": history.number,
+        "isHeldOut": work.side is not None and work.side.is_held_out,
+        "group": group, "numTied": sum(each.group == group for each in records) if group else 1,
         "clicks": [[click.x, click.y, click.is_inside] for click in state.clicks],
         "box": state.box, "hand": None if state.hand is None else tell_mask(state.hand),
         "replaces": state.replaces, "canUndo": history.can_undo, "canRedo": history.can_redo,

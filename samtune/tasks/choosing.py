@@ -214,9 +214,16 @@ def _measure_all(
 
 
 def questions_of(
-    data: SamDataModule, sam: Sam, most_images: int = _IMAGES
+    data: SamDataModule, sam: Sam, most_images: int = _IMAGES, most_objects: int = 0
 ) -> tuple[Questions, Questions]:
-    """What is asked on the validation images, and on general pictures."""
+    """What is asked on the validation images, and on general pictures.
+
+    Args:
+        data: whose validation images.
+        sam: who is asked.
+        most_images: of these, at most.
+        most_objects: in all, where that is more than a few of each image.
+    """
     from samtune.data.drawn.source import DrawnPictures
     from samtune.data.source import FewObjects, Subset
     from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
@@ -226,7 +233,9 @@ def questions_of(
     settings = replace(Asking(PROTOCOLS).settings(data, "val", sam), num_workers=0)
     source = data.source("val")
     step = max(1, -(-len(source) // most_images))
-    chosen = FewObjects(Subset(source, list(range(0, len(source), step))), _OBJECTS, data.seed)
+    indices = list(range(0, len(source), step))
+    objects = max(_OBJECTS, most_objects // max(1, len(indices)))
+    chosen = FewObjects(Subset(source, indices), objects, data.seed)
     general = replace(
         settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), spacing=None, tile=0
     )

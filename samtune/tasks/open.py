@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,7 +168,7 @@ def open(
     Raises:
         UserError: there are no images, or the folder holds something else.
     """
-    from samtune.page.images import open_images
+    from samtune.page.images import open_images, told_darkness
     from samtune.page.prelabels import Prelabels
     from samtune.page.rounds import Start, present_model, read_rounds
     from samtune.page.session import Session
@@ -187,6 +187,10 @@ def open(
         sam = open_model(present, device=device)
     sam.reading = reading_of(seen, reading)
     found = open_images(paths, sam.reading, [folder]) if paths else _of_run(model)
+    if not is_tuned(start.model):  # a tuned model sees images as it was trained to
+        found = replace(found, notes=told_darkness(found, sam.reading))
+        for each in found.notes:
+            log.warning("NOTE: %s", each)
     session = Session(sam, is_tuned(present), found, folder, focus, labelled)
     return Opened(session, host, port, no_browser, start, device)
 

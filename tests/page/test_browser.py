@@ -345,3 +345,25 @@ def test_the_static_files_are_those_of_the_package():
 
     folder = Path(samtune.page.__file__).parent / "static"
     assert {"index.html", "main.js", "style.css"} <= {file.name for file in folder.iterdir()}
+
+
+def test_keys_mean_what_lies_under_the_pointer(page, served, square):
+    served.mend(0, square)
+    served.accept(0)
+    served.mend(0, PlacedMask(50, 60, np.ones((20, 20), np.bool_)))
+    served.accept(0)
+    page.locator("#images button", has_text="p1").click()
+    page.locator("#image-name", has_text="p1").wait_for()
+    page.locator("#images button", has_text="p0").click()
+    page.locator("#objects .number", has_text="2").wait_for()
+    page.mouse.move(*place_of(page, 110, 80))
+    page.keyboard.press("Delete")
+    page.locator("#message", has_text="no object under the pointer").wait_for()
+    page.mouse.move(*place_of(page, 22, 11))
+    page.keyboard.press("Delete")
+    page.locator("#objects .number", has_text="1").wait_for(state="detached")
+    assert [each.number for each in served.state(0).objects] == [2]
+    page.mouse.move(*place_of(page, 65, 55))
+    page.keyboard.press("t")
+    page.locator("#accept", has_text="Replace").wait_for()
+    assert served.state(0).replaces == 2

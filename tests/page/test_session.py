@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import samtune
 from samtune.data.formats import open_splits, recognise
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
@@ -15,6 +16,7 @@ from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.page.images import open_images
 from samtune.page.prelabels import Prelabels
 from samtune.page.session import Session
+from samtune.page.told import tell_session
 from samtune.page.truth import iou_with, object_meant
 from samtune.page.turns import Turns
 from samtune.types import Prompt
@@ -198,7 +200,7 @@ def test_fit_takes_the_folder(open_it, tmp_path, square):
     folder = tmp_path / "kept"
     assert recognise(folder) == "coco"
     splits = open_splits(folder, "coco", SourceSettings(), SplitSettings())
-    # every fourth image is held out, beginning with the second
+    # of the first eight images every second is held out
     ids = {name: [record.image_id for record in part.records] for name, part in splits.items()}
     assert ids == {"train": ["p0", "p2"], "val": ["p1"]}
     sample = splits["val"].read(0)
@@ -274,7 +276,7 @@ def test_an_image_left_in_both_files_is_held_out(open_it, tmp_path, square):
     assert not (folder / "train.json").exists()
     (folder / "train.json").write_text(before)
     again = open_it()
-    assert again.works[0].is_held_out is True
+    assert again.works[0].side.is_held_out
     assert len(again.masks_of(0)) == 1
 
 
@@ -300,7 +302,7 @@ def test_splits_of_a_data_set_stay(open_it, tmp_path, square):
     for index in range(2):
         session.mend(index, square)
         session.accept(index)
-    found = {work.image_id: work.is_held_out for work in session.works}
+    found = {work.image_id: work.side.is_held_out for work in session.works}
     assert found == {"train/0": False, "val/0": True}
 
 
@@ -532,3 +534,29 @@ def test_what_cannot_be_written_does_not_happen(open_it, square, monkeypatch):
     monkeypatch.undo()
     session.accept(0)
     assert list(open_it().masks_of(0)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("value", "stretch", "is_told"), [(12, "none", True), (90, "none", False), (12, "auto", False)]
+)
+def test_that_images_are_dark_is_told_where_a_base_sees_them_so(tmp_path, value, stretch, is_told):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((40, 50, 3), value + number, np.uint8)).save(
+            folder / f"{number}.png"
+        )
+    opened = samtune.open("nano", folder, reading={"stretch": stretch})
+    notes = tell_session(opened.session, None)["notes"]
+    assert [note.startswith("the images are dark (13 of 255)") for note in notes] == [
+        True
+    ] * is_told
+
+
+def test_prelabels_of_other_images_are_refused(open_it, prelabels, tmp_path):
+    content = json.loads((tmp_path / "coco.json").read_text())
+    for number, image in enumerate(content["images"]):
+        image["file_name"] = f"elsewhere_{number}.png"
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="about none of these images: it names elsewhere_0"):
+        open_it(prelabels=Prelabels(tmp_path / "other.json"))

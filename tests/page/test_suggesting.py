@@ -7,6 +7,7 @@ from PIL import Image
 
 from samtune.heads.classes import ClassHead
 from samtune.heads.instances import InstanceHead
+from samtune.inference.prelabel.placed_mask import placed_iou
 from samtune.models.calibration import Calibration
 from samtune.models.loading import load_model
 from samtune.page.images import open_images
@@ -51,3 +52,13 @@ def test_scores_of_a_grid_are_calibrated():
     assert [each.score for each in told] == pytest.approx(
         [0.2 + 0.4 * min(1.0, max(0.0, each.score)) for each in plain]
     )
+
+
+def test_one_object_is_suggested_once():
+    sam, image = load_model("nano"), draw_discs((90, 120), 5, 1)[0]
+    found = find_everything(sam, image, 0, "base", "cell", [])
+    pairs = [(one, other) for n, one in enumerate(found) for other in found[:n]]
+    assert pairs
+    assert all(placed_iou(one.mask, other.mask) < 0.5 for one, other in pairs)
+    scores = [each.score for each in found]
+    assert scores == sorted(scores)

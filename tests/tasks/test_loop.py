@@ -16,7 +16,7 @@ from tests.conftest import draw_discs
 
 @pytest.fixture
 def annotated(tmp_path):
-    """A folder of annotations: every disc of six pictures, two of which are held out."""
+    """A folder of annotations: every disc of six pictures, three of which are held out."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     truths = {}
@@ -34,12 +34,12 @@ def annotated(tmp_path):
 
 def test_the_snapshot_holds_what_was_accepted_and_no_more(annotated, tmp_path):
     train, held_out, reading = _snapshot(annotated, tmp_path / "data")
-    assert (train, held_out) == (["p0", "p2", "p3", "p4"], ["p1", "p5"])
+    assert (train, held_out) == (["p0", "p2", "p4"], ["p1", "p3", "p5"])
     assert reading["stretch"] == "none"
     names = [
         each["file_name"] for each in json.loads((tmp_path / "data/val.json").read_text())["images"]
     ]
-    assert names == [str(annotated / "images" / f"p{number}.png") for number in (1, 5)]
+    assert names == [str(annotated / "images" / f"p{number}.png") for number in (1, 3, 5)]
 
 
 def test_too_little_is_told(tmp_path):
@@ -59,8 +59,8 @@ def test_rounds_go_on_from_what_helped_and_the_held_out_are_never_trained_on(ann
     for _ in range(2):
         samtune.loop(annotated, model="nano", budget="12s")
     first, second = read_rounds(annotated)
-    assert first.trained_on == ["p0", "p2", "p3", "p4"]
-    assert first.held_out == ["p1", "p5"]
+    assert first.trained_on == ["p0", "p2", "p4"]
+    assert first.held_out == ["p1", "p3", "p5"]
     assert first.model == "nano"
     assert second.model == (first.run if first.is_used else "nano")
     assert 0 < first.present.miou < 1

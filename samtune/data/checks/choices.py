@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from samtune.data.augment.presets import PRESETS
+from samtune.data.checks.findings import DARK
 from samtune.data.checks.sizes import are_too_small, choose_tile, typical_side
 from samtune.data.checks.survey import Survey
 from samtune.data.splits import SPLITS
@@ -16,7 +17,6 @@ from samtune.wording import counted
 
 # (question, possible answers, what is taken without one) -> answer
 Ask = Callable[[str, list[str], str], str]
-_DARK = 40.0
 # The time of a first run that shows whether tuning helps.
 _BUDGETS = {"nano": "5m", "gpu": "15m", "cpu": "2h"}
 # An object has this many separate parts on average, where each may be one of its own.
@@ -131,7 +131,7 @@ def _pixels(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
             yield Choice("data.bands", [2, 1, 0], "stored blue, green, red")
     if found.has_window:  # which goes before any stretch
         return
-    is_dark = float(np.median([image.brightness for image in found.seen])) < _DARK
+    is_dark = float(np.median([image.brightness for image in found.seen])) < DARK
     if stored.dtype != "uint8" and found.format == "geo":
         yield Choice("data.stretch", "percentile", f"{stored.dtype} values, stretched by scene")
     elif stored.dtype != "uint8" or is_dark:

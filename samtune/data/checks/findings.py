@@ -13,7 +13,7 @@ from samtune.data.checks.sizes import num_too_small, tell_too_small
 from samtune.wording import counted
 
 Level = Literal["error", "warning"]
-_DARK = 40.0
+DARK = 40.0
 _SHOWN = 3
 
 
@@ -173,7 +173,7 @@ def _findings_of(split: str, its: SplitFacts, stretch: str) -> Iterator[tuple[Le
             f"{counted(its.num_with_empty_band, 'image')} of {split} with a band of nothing but NaN or "
             "infinity, which is seen as black: leave it out of data.bands",
         )
-    if its.num_looked_at and its.mean_brightness < _DARK and stretch == "none":
+    if its.num_looked_at and its.mean_brightness < DARK and stretch == "none":
         brightness = f"mean {its.mean_brightness:.0f} of 255"
         yield "warning", f"the images of {split} are dark ({brightness}): set data.stretch auto"
 

@@ -3,8 +3,10 @@
 Format: https://cocodataset.org/#format-data. Crowd annotations are regions, not objects, and are left
 out, unless `marked_are_objects` tells that a tool marks objects so; either is told. Images with one
 `group` (a string or number, which `samtune convert` writes) belong together; `columns` (an object, also
-of its making) are those of a manifest. Only the places of annotations in the file are kept, so that
-millions of objects fit in memory and are handed to worker processes cheaply.
+of its making) are those of a manifest. Of an image with a `part` (x, y, width, height, which `samtune
+open` writes where another image shows the rest) no more than that is read, with the objects that lie in
+it by half at least; one without pixels is left out. Only the places of annotations in the file are
+kept, so that millions of objects fit in memory and are handed to worker processes cheaply.
 """
 
 from collections.abc import Sequence
@@ -21,6 +23,8 @@ from samtune.data.coco_annotations import (
     is_marked,
     marked_are_objects,
     objects_among,
+    objects_in,
+    part_told,
 )
 from samtune.data.json_index import decode_json, find_spans, first_character, read_spans
 from samtune.data.left_out import LeftOut
@@ -48,6 +52,7 @@ class _Image(msgspec.Struct):
     sample_id: _Id = None
     group: Any = None
     columns: Any = None
+    part: Any = None
 
 
 class _Category(msgspec.Struct):
@@ -104,6 +109,11 @@ class Coco(Reader):
             image.file_name = image.file_name or image.coco_url  # of LVIS
             if not image.file_name:
                 raise UserError(f"{annotations}: the image {image.id} has no file_name")
+        self._parts = [part_told(image.part) for image in self._images]
+        self.is_part = any(part is not None for part in self._parts)
+        self._places = [
+            place for place, part in enumerate(self._parts) if part is None or min(part.hw) > 0
+        ]
         self._rows = _rows(self._images, annotations)
         left_out = LeftOut()
         owners, marks = _owners(content, self._rows, annotations, left_out)
@@ -122,7 +132,7 @@ class Coco(Reader):
                 str(image.group) if isinstance(image.group, str | int) else "",
                 _columns(image.columns),
             )
-            for image in self._images
+            for image in (self._images[place] for place in self._places)
         ]
         require_own_files(self.records, annotations)
 
@@ -166,7 +176,7 @@ class Coco(Reader):
         record, settings = self.records[index], self.settings
         image = settings.reading.read(record.path)
         height, width = image.shape[:2]
-        entry = self._images[index]
+        entry = self._images[self._places[index]]
         declared = (entry.height or height, entry.width or width)
         if declared != (height, width):
             raise UserError(
@@ -179,7 +189,20 @@ class Coco(Reader):
             number: self._class_name(annotation.get("category_id"))
             for number, annotation in zip(ids, annotations, strict=True)
         }
-        return image, labels, classes
+        part = self._parts[self._places[index]]
+        if part is None:
+            return image, labels, classes
+        if part.y + part.height > height or part.x + part.width > width:
+            raise UserError(f"{self.file}: the part {entry.part} reaches out of {record.path}")
+        return image[part.slices], objects_in(labels, part), classes
+
+    def hw(self, index: int) -> tuple[int, int]:
+        part = self._parts[self._places[index]]
+        return super().hw(index) if part is None else part.hw
+
+    def stored(self, index: int) -> NDArray[Any]:
+        part, values = self._parts[self._places[index]], super().stored(index)
+        return values if part is None else values[part.slices]
 
     def _annotations(self, row: int) -> list[dict[str, Any]]:
         spans = self._spans[self._first[row] : self._first[row + 1]].tolist()
@@ -194,6 +217,11 @@ class Coco(Reader):
             left_out.add(
                 "annotation", "with iscrowd 1 (data.crowds objects reads them)", number=len(marks)
             )
+        left_out.add(
+            "image",
+            "of which no part is used: others show the same",
+            number=len(self._images) - len(self._places),
+        )
         notes = left_out.notes(self.file)
         if marks and self._with_marked and self.settings.crowds == "auto":
             notes.append(

@@ -33,9 +33,11 @@ export class Asking {
     const image = this.image;
     if (!image) return Promise.resolve(false);
     this._waiting++;
+    if (["click", "box"].includes(action.do)) this.does.waiting(true);
     const done = this._turn.then(() => this._send(image, action));
     this._turn = done.catch(() => {});
-    return done.catch((error) => (this.does.failed(error), false)).finally(() => this._waiting--);
+    const failed = (error) => (this.does.waiting(false), this.does.failed(error), false);
+    return done.catch(failed).finally(() => this._waiting--);
   }
 
   async _send(image, action) {

@@ -4,8 +4,8 @@ import { find, press } from "./dom.js";
 import { layOut, redraw } from "./drawing.js";
 import { finish, refresh, step } from "./going.js";
 import { closePolygon, dropPolygon, redoCorner, undoCorner } from "./mending.js";
-import { asking, isMakingPolygon, isTuned, isTunedShown, page, viewport } from "./page.js";
-import { accept, clickAtCursor, drop, findEverything, firstSuggested, moveCursor, take } from "./prompting.js";
+import { asking, isMakingPolygon, isTuned, isTunedShown, note, page, underPointer, viewport } from "./page.js";
+import { accept, clickAtCursor, drop, deleteHere, findEverything, moveCursor, nextSuggested, take } from "./prompting.js";
 import { chooseClass, chooseMasks, showActions } from "./showing.js";
 
 export function setMode(mode) {
@@ -19,6 +19,13 @@ export function setView(view) {
   page.view = view;
   layOut();
   showActions();
+}
+
+export const edit = (object) => asking.act({ do: "edit", object }).then(() => setMode("brush"));
+
+function editHere() {
+  const found = underPointer(page.objects);
+  return found ? edit(found.number) : note("There is no object under the pointer to mend.");
 }
 
 const COMMANDS = {
@@ -37,7 +44,8 @@ const COMMANDS = {
   thinner: () => { find("brush-size").stepDown(3); redraw(); },
   thicker: () => { find("brush-size").stepUp(3); redraw(); },
   view: () => { const views = ["both", "base", "tuned", "difference"]; if (isTuned()) setView(views[(views.indexOf(page.view) + 1) % 4]); },
-  find: findEverything, take: () => firstSuggested().length && take(firstSuggested()), drop: () => firstSuggested().length && drop(firstSuggested()),
+  find: findEverything, take: () => nextSuggested().length && take(nextSuggested()), drop: () => nextSuggested().length && drop(nextSuggested()),
+  delete: deleteHere, edit: editHere,
   masks: () => { page.areMasksShown = !page.areMasksShown; redraw(); },
   help: () => find("keys").showModal(),
   left: (event) => moveCursor(-1, 0, event.shiftKey), right: (event) => moveCursor(1, 0, event.shiftKey),

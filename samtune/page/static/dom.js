@@ -21,4 +21,6 @@ export function press(buttons, chosen, key) {
   for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset[key] === chosen));
 }
 
+export const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
 export const share = (value) => (value === null || value === undefined ? "–" : value.toFixed(2));

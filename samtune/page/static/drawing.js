@@ -10,9 +10,17 @@ export function layOut() {
   const wanted = shownPanes();
   find("panes").replaceChildren(...wanted.map((name) => panes[name].element));
   find("panes").dataset.count = wanted.length;
+  find("panes").classList.toggle("stacked", areLargerStacked(wanted.length));
   press(document.querySelectorAll("[data-view]"), page.view, "view");
   document.querySelector(".views").hidden = !isTuned();
   measureRoom();
+}
+
+// Whether two panes show a wide image clearly larger above each other than side by side.
+function areLargerStacked(count) {
+  const { width, height } = find("panes").getBoundingClientRect(), [across, down] = viewport.extent;
+  const scale = (columns, rows) => Math.min(width / columns / across, height / rows / down);
+  return count === 2 && scale(1, 2) > 1.2 * scale(2, 1);
 }
 
 export function measureRoom() {

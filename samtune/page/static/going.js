@@ -21,9 +21,14 @@ export async function open(index) {
     if (before !== index) dropPolygon();
     viewport.size = [bitmap.width, bitmap.height];
     // slices of a volume lie over each other: one goes on looking at the same place
-    if (before === undefined || (before !== index && !page.session.volume)) viewport.fit();
+    if (before === undefined || (before !== index && !page.session.volume)) {
+      viewport.fit();
+      layOut();
+    }
     showSidePanels();
     redraw(true);
+    // what was labelled before may bring classes
+    if (asking.image.suggested.some((each) => !page.session.classes.includes(each.name))) await refresh();
     find("images").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   } catch (error) {
     tell(error);

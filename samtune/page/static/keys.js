@@ -8,7 +8,8 @@ export const KEYS = [
   ["1 2 3", "choose a candidate"],
   ["Shift+1 … 9", "choose a class"],
   ["G", "find everything"],
-  ["K, X", "accept, reject the first suggestion"],
+  ["K, X", "accept, reject the suggestion under the pointer, or the first"],
+  ["T, Del", "mend, delete the object under the pointer"],
   ["Z, Shift+Z", "undo, redo (of a polygon: its last corner)"],
   ["Esc", "drop the prompt"],
   ["N, P", "next, previous image"],
@@ -30,6 +31,7 @@ export const KEYS = [
 const PLAIN = {
   enter: "accept", escape: "clear", n: "next", p: "previous", d: "done", c: "inside", o: "outside",
   b: "box", r: "brush", e: "erase", l: "polygon", h: "move", f: "fit", v: "view", z: "undo", y: "redo", m: "masks", g: "find", k: "take", x: "drop",
+  t: "edit", delete: "delete", backspace: "delete",
   "+": "larger", "=": "larger", "-": "smaller", "[": "thinner", "]": "thicker", ".": "here", ",": "not here",
   "?": "help", arrowleft: "left", arrowright: "right", arrowup: "up", arrowdown: "down",
 };

@@ -2,13 +2,13 @@
 
 import { api } from "./api.js";
 import { BASE, TUNED, css } from "./colours.js";
-import { command, setMode, setView } from "./commands.js";
+import { command, edit, setMode, setView } from "./commands.js";
 import { find, press } from "./dom.js";
 import { layOut, measureRoom, redraw, redrawMoving } from "./drawing.js";
 import { open, refresh, toggleDrawer } from "./going.js";
 import { fillKeyList, listenToKeys } from "./keys.js";
 import { setCorner, stroke, strokeEnd } from "./mending.js";
-import { asking, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, viewport } from "./page.js";
+import { asking, goodSuggestions, isMakingPolygon, isPainting, isTuned, narrow, note, page, panes, underPointer, viewport } from "./page.js";
 import { makePlanes } from "./planes.js";
 import { listen } from "./pointer.js";
 import { accept, allSuggested, boxOf, carry, clickAt, drop, everywhere, findEverything, goodOnes, take } from "./prompting.js";
@@ -17,6 +17,10 @@ import { Pane } from "./view.js";
 
 const POLL = 2500;
 const TITLES = { base: "Base", tuned: "Tuned", difference: "Difference" };
+const FIRST = {
+  clicked: "Click on an object, or drag a box around it; Enter keeps the mask. Right-click where it should not be. ? lists all keys.",
+  touched: "Tap on an object, or choose Box and draw one; Accept keeps the mask.",
+};
 const BUTTONS = {
   undo: "undo", redo: "redo", clear: "clear", accept: "accept", done: "done", next: "next", previous: "previous",
   "zoom-in": "larger", "zoom-out": "smaller", "zoom-fit": "fit", help: "help", "take-away": "take away",
@@ -24,7 +28,7 @@ const BUTTONS = {
 
 Object.assign(does, {
   open, accept, take, drop, everywhere,
-  edit: (object) => asking.act({ do: "edit", object }).then(() => setMode("brush")),
+  edit,
 });
 
 function wirePanes() {
@@ -39,9 +43,16 @@ function wirePanes() {
       move: (dx, dy) => { viewport.move(dx, dy); redrawMoving(); },
       zoom: (factor, x, y) => { viewport.zoom(factor, x, y); redrawMoving(); },
       stroke, strokeEnd, corner: setCorner,
-      hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (isPainting() || isMakingPolygon()) redraw(); },
+      hover: (place, kind) => { showPlace(place); page.hover = kind === "touch" ? null : place; if (isPainting() || isMakingPolygon() || isOtherUnderPointer()) redraw(); },
     });
   }
+}
+
+// Whether the pointer has come upon another suggestion, which is the one that is meant.
+function isOtherUnderPointer() {
+  const before = page.chosen;
+  page.chosen = -(underPointer(goodSuggestions())?.number ?? 0);
+  return page.chosen !== before;
 }
 
 function wireButtons() {
@@ -137,6 +148,7 @@ async function start() {
   makePlanes(open);
   layOut();
   await open(page.session.current);
+  if (page.session.images.every((each) => !each.numObjects)) note(narrow.matches ? FIRST.touched : FIRST.clicked);
   setInterval(() => { if (!document.hidden) refresh(); }, POLL);
 }
 

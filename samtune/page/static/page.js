@@ -20,6 +20,12 @@ export const isTuned = () => page.session.contestants.includes("tuned");
 export const isTunedShown = () => page.session && isTuned() && page.view !== "base";
 // Suggestions with a score as high as is asked for.
 export const goodSuggestions = () => page.suggested.filter((each) => (each.score ?? 1) >= Number(find("least-score").value));
+// The smallest of some masks that lies under the pointer.
+export function underPointer(things) {
+  if (!page.hover) return null;
+  const there = things.filter((each) => each.mask.holds(...viewport.corner(...page.hover)));
+  return there.sort((one, other) => one.area - other.area)[0] ?? null;
+}
 export const isPainting = () => page.mode === "brush" || page.mode === "erase";
 export const isMakingPolygon = () => page.polygon.corners.length > 0;
 export const brushRadius = () => Number(find("brush-size").value) / 2 + 0.01;

@@ -4,23 +4,38 @@ import { css, ofClass } from "./colours.js";
 import { find, make, share } from "./dom.js";
 
 const MOST_LISTED = 400;
+// A beginning of names that is longer than this is left out of the list
+const LONG = 8;
 const MARKS = { untouched: "○", "in work": "◐", done: "●" };
 
-// Parts of one file are told apart by what comes after its name.
-function shortName(told, name) {
+// Parts of one file are told apart by what comes after its name; so are others by what is not in all names.
+function shortName(told, name, shared) {
   if (told.volume) return name.split("/").at(-1);
-  return told.scene ? name.split("@").at(-1).replace(",", ", ") : name;
+  if (told.scene) return name.split("@").at(-1).replace(",", ", ");
+  return shared > LONG ? `…${name.slice(shared)}` : name;
+}
+
+// Letters at the beginning of all names, up to a sign between words.
+function sharedBeginning(names) {
+  const [first, ...others] = names;
+  let length = others.length ? first.length : 0;
+  for (const name of others) {
+    while (!name.startsWith(first.slice(0, length))) length--;
+  }
+  return first.slice(0, length).search(/[^_@/.\s-]*$/);
 }
 
 export function showQueue(told, filter, current, open) {
   const wanted = told.images.filter((each) => filter === "all" || (each.status === "done") === (filter === "done"));
+  const shared = sharedBeginning(told.images.map((each) => each.name));
   const list = find("images"), place = list.scrollTop;
   list.replaceChildren(...wanted.slice(0, MOST_LISTED).map((each) => {
     const mark = make("span", { className: `mark ${each.status.replace(" ", "-")}`, text: MARKS[each.status], "aria-hidden": "true" });
-    const name = make("span", { className: "name", text: shortName(told, each.name) });
+    const name = make("span", { className: "name", text: shortName(told, each.name, shared) });
     const facts = [];
     if (each.numObjects) facts.push(String(each.numObjects));
-    if (each.isHeldOut) facts.push("test");
+    if (each.role === "held out") facts.push("test");
+    if (each.role === "between") facts.push("not used");
     const count = make("span", { className: "note", text: facts.join(" · ") });
     const button = make("button", {
       title: `${each.name}: ${each.status}`, "aria-current": each.index === current ? "true" : null,

@@ -5,7 +5,7 @@ import { redraw } from "./drawing.js";
 import { refresh } from "./going.js";
 import { addCorner } from "./mending.js";
 import { lookThrough } from "./planes.js";
-import { asking, goodSuggestions, isTunedShown, note, page, viewport } from "./page.js";
+import { asking, goodSuggestions, isTunedShown, note, page, underPointer, viewport } from "./page.js";
 
 function click(x, y, inside) {
   note("");
@@ -49,12 +49,20 @@ export async function everywhere(what, which, said) {
 }
 export const allSuggested = () => page.suggested.map((each) => each.number);
 export const goodOnes = () => goodSuggestions().map((each) => each.number);
-export const firstSuggested = () => goodOnes().slice(0, 1);
+// The suggestion under the pointer, or else the first.
+export const nextSuggested = () => [underPointer(goodSuggestions())?.number ?? goodOnes()[0]].filter((each) => each !== undefined);
+export function deleteHere() {
+  const found = underPointer(page.objects);
+  return found ? asking.act({ do: "delete", object: found.number }).then(refresh) : note("There is no object under the pointer to delete.");
+}
 
 export async function findEverything() {
-  note("Looking everywhere …");
+  const began = Date.now(), tell = () => note(`Looking everywhere … ${Math.round((Date.now() - began) / 1000)} s`);
+  tell();
+  const timer = setInterval(tell, 1000);
   find("find").disabled = true;
   const isDone = await asking.act({ do: "find", name: page.className });
+  clearInterval(timer);
   find("find").disabled = false;
   if (isDone) note(page.suggested.length ? "" : "Nothing was found besides what is there.");
 }

@@ -1,6 +1,6 @@
 // Rounds of tuning: the button, how far one is, and what each has brought on the held-out images.
 
-import { find, share } from "./dom.js";
+import { counted, find, share } from "./dom.js";
 import { drawSvg as draw } from "./svg.js";
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [240, 96, 30, 16];
@@ -15,7 +15,9 @@ export function showRounds(session) {
   find("tune").textContent = `Tune (${tuning.ofSeconds} s)`;
   find("stop-tuning").hidden = find("tune-track").hidden = !tuning.isRunning;
   find("tune-bar").style.width = `${Math.min(100, (100 * tuning.seconds) / tuning.ofSeconds)}%`;
-  find("tune-note").textContent = noteOf(tuning, withObjects, canTune);
+  const areAllGiven = session.images.every((each) => each.role);
+  find("tune-note").textContent = session.canLearn ? noteOf(tuning, withObjects, canTune, areAllGiven) : "all these images are held out for testing: open others to learn from";
+  find("hold-out-rule").textContent = session.holdOutRule;
   const newest = rounds.at(-1);
   const word = newest?.is_used ? "used now" : "not used, the model stays";
   find("round-said").textContent = tuning.failed || (newest ? `Round ${newest.number} is ${word}: ${newest.sentence}.` : "");
@@ -23,10 +25,15 @@ export function showRounds(session) {
   drawCurve(rounds);
 }
 
-function noteOf(tuning, { train, val }, canTune) {
-  if (tuning.isRunning) return `${Math.round(tuning.seconds)} of ${tuning.ofSeconds} s; go on clicking`;
-  if (canTune) return `${train} images, ${val} held out`;
-  return "accept objects in two images first";
+function noteOf(tuning, { train, val }, canTune, areAllGiven) {
+  if (tuning.isRunning) {
+    const seconds = Math.round(tuning.seconds);
+    return seconds <= tuning.ofSeconds ? `${seconds} of ${tuning.ofSeconds} s; go on clicking` : `${seconds} s, for this machine is busy; go on clicking`;
+  }
+  if (canTune) return `${counted(train, "image")} to learn from, ${val} held out`;
+  if (areAllGiven) return "a round needs images to learn from and others that are held out: open more";
+  if (!train && !val) return "accept objects in two images first";
+  return train ? "accept objects in one more image, to be held out" : "accept objects in one more image, to learn from";
 }
 
 function drawCurve(rounds) {

@@ -1,6 +1,6 @@
 // The windows of a scene where they lie: how far each is, how doubtful, and a way to the one beside.
 
-import { find } from "./dom.js";
+import { counted, find } from "./dom.js";
 import { drawSvg } from "./svg.js";
 
 export function showSceneMap(session, current, open) {
@@ -17,7 +17,7 @@ export function showSceneMap(session, current, open) {
       x: x + line, y: y + line, width: width - 2 * line, height: height - 2 * line, "stroke-width": each.index === current ? 2.5 * line : line,
       class: `window ${each.status.replace(" ", "-")}${each.index === current ? " current" : ""}`,
     });
-    const count = each.numObjects ? `, ${each.numObjects} objects` : "";
+    const count = each.numObjects ? `, ${counted(each.numObjects, "object")}` : "";
     frame.append(drawSvg("title", {}, `${each.name}: ${each.status}${count}`));
     frame.addEventListener("click", () => open(each.index));
     return frame;

@@ -10,6 +10,12 @@ import { showCandidates, showClasses, showObjects, showQueue, showSuggested } fr
 import { showRounds } from "./rounds.js";
 import { showSceneMap } from "./scene_map.js";
 
+// What an image is for, where that is not to be trained on.
+const ROLES = {
+  "held out": ["held out", "for testing: no round learns from it"],
+  between: ["not used", "neither trained on nor tested: what it shows is on both sides of it"],
+};
+
 // What a person does on the panels; `main.js` says how.
 export const does = {};
 
@@ -37,11 +43,17 @@ function showImage(told) {
   page.beside = told.beside.map((each) => ({ ...each, mask: objectMask(told, each) }));
   page.hand = told.hand ? Mask.of(told.hand) : null;
   page.painted = null;
-  find("image-name").textContent = told.name;
+  // of parts of a file a narrow screen shows which part it is
+  const begin = page.session.volume || page.session.scene ? told.name.search(/[^/@]*$/) : 0;
+  find("image-name").replaceChildren(make("span", { className: "only-wide", text: told.name.slice(0, begin) }), told.name.slice(begin));
   find("image-status").textContent = told.status;
   find("image-status").dataset.status = told.status;
-  find("image-role").hidden = !told.isHeldOut;
+  const [role, why] = ROLES[told.role] ?? [];
+  find("image-role").hidden = !role;
+  find("image-role").textContent = role ?? "";
+  find("image-role").title = why ?? "";
   find("held-out").checked = told.isHeldOut;
+  find("held-out-what").textContent = told.numTied > 1 ? `Hold all ${told.numTied} images of ${told.group} out for testing` : "Hold this image out for testing";
   document.title = `${told.name} – samtune`;
   showSidePanels();
   showActions();
@@ -159,6 +171,6 @@ export function chooseClass(name) {
 asking.does = {
   image: showImage,
   answers: showAnswers,
-  waiting: (is) => { page.isWaiting = is; document.body.classList.toggle("waiting", is); showActions(); },
+  waiting: (is) => { page.isWaiting = is; document.body.classList.toggle("waiting", is); showFacts(); showActions(); },
   failed: tell,
 };

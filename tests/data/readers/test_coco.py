@@ -570,3 +570,37 @@ def test_a_file_of_keypoints_with_outlines_is_read_where_there_is_no_other(coco,
     coco([annotation(5, [polygon((2, 5), (3, 9))], keypoints=[1, 2, 2])])
     (tmp_path / "coco.json").rename(tmp_path / "person_keypoints.json")
     assert recognise(tmp_path) == "coco"
+
+
+def test_of_an_image_with_a_part_no_more_is_read(coco):
+    # columns 3 to 8 of rows 2 to 6 are read: 5 x 6 pixels
+    images = [entry(1, "a.png", part=[3, 2, 6, 5]), entry(2, "b.png", part=[0, 0, 0, 0])]
+    inside, half, less = block((2, 4), (3, 5)), block((0, 4), (7, 9)), block((5, 8), (7, 12))
+    annotations = [
+        annotation(number, mask_to_rle(mask)) for number, mask in enumerate((inside, half, less), 1)
+    ]
+    source = coco(annotations, images=images)
+    assert [record.path.name for record in source.records] == ["a.png"]
+    assert any("1 image of which no part is used" in note for note in source.notes)
+    assert source.is_part
+    assert source.hw(0) == (5, 6)
+    sample = source.read(0)
+    whole = coco(annotations).read(0)
+    assert np.array_equal(sample.image, whole.image[2:7, 3:9])
+    assert np.array_equal(source.stored(0), sample.image)
+    # the third lies in it by 4 of 15 pixels; the second by 4 of 8
+    assert set(np.unique(sample.labels)) == {0, 1, 2}
+    assert np.array_equal((sample.labels == 1).any(0), inside[2:7, 3:9])
+    assert np.array_equal((sample.labels == 2).any(0), half[2:7, 3:9])
+
+
+def test_a_part_that_reaches_out_of_its_image_is_refused(coco):
+    source = coco([], images=[entry(1, "a.png", part=[3, 2, 10, 5])])
+    with pytest.raises(UserError, match="reaches out of"):
+        source.read(0)
+
+
+@pytest.mark.parametrize("part", ["left", [1, 2, 3], [0.5, 0, 3, 3], None])
+def test_what_other_tools_call_a_part_is_none(coco, part):
+    source = coco([], images=[entry(1, "a.png", part=part)])
+    assert source.read(0).image.shape[:2] == HW
