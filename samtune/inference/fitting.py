@@ -29,19 +29,31 @@ def fitting_tile(sam: Sam, head: Any, image: ImageArray) -> int:
     Raises:
         UserError: the model answers with NaN.
     """
-    tile, wanted = int(head.tile), float(head.settings.get("object_side", 0.0))
-    longest = max(image.shape[:2])
-    for _ in range(_TIMES if wanted else 0):
+    tile, longest = int(head.tile), max(image.shape[:2])
+    for _ in range(_TIMES if head.settings.get("object_side") else 0):
         typical = _typical_side(sam, head, image, tile)
         if not typical:
             return tile
-        better = tile_for(typical, wanted, sam.image_size)
+        better = fitting_side(sam, head, typical)
         better = int(np.clip(better, tile / _MOST_STEP, tile * _MOST_STEP))
-        better = int(np.clip(better, *head.settings.get("tiles", (0, np.inf))))
         if 1 / _NEAR < min(better, longest) / min(tile, longest) < _NEAR:
             return tile
         tile = better
     return tile
+
+
+def fitting_side(sam: Sam, head: Any, typical: float) -> int:
+    """Side of the views in which objects have the side that the head learned, pixels.
+
+    Args:
+        sam, head: see `fitting_tile`.
+        typical: side of the objects in the image, pixels; 0 where none is known.
+    """
+    wanted = float(head.settings.get("object_side", 0.0))
+    if not wanted or not typical:
+        return int(head.tile)
+    tile = tile_for(typical, wanted, sam.image_size)
+    return int(np.clip(tile, *head.settings.get("tiles", (0, np.inf))))
 
 
 def _typical_side(sam: Sam, head: Any, image: ImageArray, tile: int) -> float:

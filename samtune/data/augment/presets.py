@@ -113,6 +113,24 @@ def _aerial() -> list[Any]:
     ]
 
 
+def _other_places() -> list[Any]:
+    """Photographs from above, for a model that is to serve where no training image was taken.
+
+    Soil, roofs and light have other colours there, and cameras fly at other heights: what is left is
+    shape. Any hue may become any other, so a picture may look like none that was ever taken.
+    """
+    return [
+        A.SquareSymmetry(p=1.0),
+        _move(45, (0.6, 1.6)),
+        A.HueSaturationValue(90, 50, 20, p=0.7),
+        A.ChannelShuffle(p=0.3),
+        A.ToGray(p=0.15),
+        A.RandomBrightnessContrast(0.25, 0.35, p=0.7),
+        A.RandomGamma((60, 160), p=0.3),
+        A.GaussianBlur((3, 5), p=0.2),
+    ]
+
+
 def _satellite() -> list[Any]:
     """Bands from orbit: air and calibration change each band by itself; composites have no hue."""
     return [
@@ -218,8 +236,9 @@ def _move(
 
 _PRESETS: dict[str, Callable[[], list[Any]]] = {
     "light": _light, "microscopy": _microscopy, "fluorescence": _fluorescence, "he": _he,
-    "aerial": _aerial, "satellite": _satellite, "ct": _ct, "mr": _mr, "xray": _xray,
-    "ultrasound": _ultrasound, "endoscopy": _endoscopy, "medical": _medical,
+    "aerial": _aerial, "other_places": _other_places, "satellite": _satellite,
+    "ct": _ct, "mr": _mr, "xray": _xray, "ultrasound": _ultrasound,
+    "endoscopy": _endoscopy, "medical": _medical,
 }  # fmt: skip
 PRESETS = ("none", *_PRESETS)
 
