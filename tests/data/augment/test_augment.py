@@ -11,7 +11,7 @@ from samtune.types import Sample
 
 RED, GREEN = 7, 300
 NAMES = [name for name in PRESETS if name != "none"]
-ALL_WAYS = ["microscopy", "fluorescence", "he", "aerial", "satellite", "endoscopy"]
+ALL_WAYS = ["microscopy", "fluorescence", "he", "aerial", "other_places", "satellite", "endoscopy"]
 UPRIGHT = ["ct", "mr", "xray", "medical"]
 presets = pytest.mark.parametrize("preset", NAMES)
 
@@ -59,7 +59,16 @@ def augmented(sample, name, seed):
     return augment(sample, build_augmentation(name), np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("preset", [name for name in NAMES if name != "he"])
+@pytest.mark.parametrize("seed", range(6))
+def test_where_any_hue_may_become_any_other_shapes_stay(seed):
+    sample = painted()
+    sample.image[sample.labels[0] > 0] = (200, 230, 215)
+    result = augmented(sample, "other_places", seed)
+    is_bright = result.image.mean(-1) > result.image.mean()
+    assert iou(is_bright, result.labels[0] > 0) > 0.9
+
+
+@pytest.mark.parametrize("preset", [name for name in NAMES if name not in ("he", "other_places")])
 @pytest.mark.parametrize("seed", range(4))
 def test_image_and_masks_move_together(preset, seed):
     result = augmented(painted(), preset, seed)
