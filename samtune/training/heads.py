@@ -31,6 +31,8 @@ from samtune.types import Features, InputFrame
 
 # Share of the mean that stays at each step, once there were many
 _KEPT = 0.99
+# Rate of Muon over that of AdamW
+_MUON = 6.0
 # How often each view is learned from in an epoch: the encoder, which costs as much as the head, is
 # asked once
 _REPEATS = 3
@@ -178,7 +180,8 @@ class HeadTuner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         assert self.head is not None
-        optim = replace(self.settings.optim, lr=self.settings.head_lr, muon_lr=0.0)
+        lr = self.settings.head_lr
+        optim = replace(self.settings.optim, lr=lr, muon_lr=_MUON * lr)
         optimizer = build_optimizer(self.head, optim, lambda name: 0)
         return configured(optimizer, optim, self.trainer)
 
