@@ -38,6 +38,8 @@ MakeTargets = Callable[[LabelArray, Mapping[int, str]], dict[str, NDArray[Any]]]
 # Side of a training view over that in use; and the share of views that are drawn around an object
 _LEAST, _MOST = 0.7, 1.4
 _AROUND = 0.6
+# How often a view comes in an epoch of training: the encoder costs as much as a head, and is asked once
+REPEATS = 3
 # Images that are looked at for the size of objects
 _LOOKED_AT = 40
 # Of images that each reading process keeps, and views that it does

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from samtune.data.features import FeatureStore, join_features
-from samtune.data.views import View, ViewSettings
+from samtune.data.views import REPEATS, View, ViewSettings
 from samtune.errors import UserError
 from samtune.heads.head import DenseHead
 from samtune.heads.table import HEADS
@@ -33,10 +33,7 @@ from samtune.types import Features, InputFrame
 _KEPT = 0.99
 # Rate of Muon over that of AdamW
 _MUON = 6.0
-# How often each view is learned from in an epoch: the encoder, which costs as much as the head, is
-# asked once
-_REPEATS = 3
-# Of what the encoder made that is kept for it
+# Of what the encoder made of views that come again
 _KEPT_BYTES = 2**29
 
 
@@ -109,7 +106,7 @@ class HeadTuner(pl.LightningModule):
         return ViewSettings(
             self.frame.grid(head.grid_side), partial(type(head).targets, settings=head.settings),
             head.tile, float(head.settings.get("object_side", 0.0)), augmentation, seed, per_image,
-            _REPEATS, on_error,
+            REPEATS, on_error,
         )  # fmt: skip
 
     def training_step(self, batch: View, batch_idx: int) -> Tensor:

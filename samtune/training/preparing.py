@@ -63,7 +63,7 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     Raises:
         UserError: an accelerator is not there, a strategy unknown, or settings do not go together.
     """
-    data = SamDataModule(settings.data, keeps_ignored=settings.model.head != "none")
+    data = SamDataModule(settings.data, is_for_head=settings.model.head != "none")
     model = _build_model(settings, data)
     run = Path(settings.run)
     try:
