@@ -24,6 +24,7 @@ from samtune.data.augment.effects import (
     Ghosting,
     Haze,
     Highlights,
+    ObjectTint,
     ShotNoise,
     StainJitter,
     Window,
@@ -117,14 +118,14 @@ def _other_places() -> list[Any]:
     """Photographs from above, for a model that is to serve where no training image was taken.
 
     Soil, roofs and light have other colours there, and cameras fly at other heights: what is left is
-    shape. Any hue may become any other, so a picture may look like none that was ever taken.
+    shape. Each object may have any colour, so a picture may look like none that was ever taken.
     """
     return [
         A.SquareSymmetry(p=1.0),
         _move(45, (0.6, 1.6)),
-        A.HueSaturationValue(90, 50, 20, p=0.7),
-        A.ChannelShuffle(p=0.3),
-        A.ToGray(p=0.15),
+        ObjectTint(p=0.7),
+        A.HueSaturationValue(90, 40, 20, p=0.4),
+        A.ChannelShuffle(p=0.2),
         A.RandomBrightnessContrast(0.25, 0.35, p=0.7),
         A.RandomGamma((60, 160), p=0.3),
         A.GaussianBlur((3, 5), p=0.2),
