@@ -128,14 +128,14 @@ def test_views_become_a_batch():
 
 @pytest.mark.parametrize(
     ("side", "hw", "tile"),
-    [(21, (300, 300), 224), (9, (300, 300), 96), (100, (300, 200), 300), (3, (300, 300), 64)],
+    [(21, (300, 300), 176), (9, (300, 300), 80), (100, (300, 200), 300), (3, (300, 300), 64)],
 )
-def test_objects_cover_a_token_and_a_half_where_the_image_is_large_enough(side, hw, tile):
+def test_objects_cover_nearly_two_tokens_where_the_image_is_large_enough(side, hw, tile):
     assert fitting_tile(Square(hw, side), 256) == tile
 
 
 def test_views_go_no_further_than_those_that_fitted_an_image():
-    assert fitting_tiles(Square((300, 300), 21), 256) == (224, 224)
+    assert fitting_tiles(Square((300, 300), 21), 256) == (176, 176)
     assert fitting_tiles(Square((90, 70), 0), 256) == (90, 90)
 
 
