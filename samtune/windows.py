@@ -18,9 +18,9 @@ from samtune.types import FloatArray, Window
 SMALLEST, STEP = 32, math.sqrt(2)
 # Side of a training window over the object's longer side: the least, and the most over that of `FOUND`.
 LEAST_RATIO, MOST_RATIO = 1.3, 2.0
-# In the view of a head, which sees the pixels as well, a typical object has this side: a token and a
-# half, pixels of the input; and the least side of such a view, pixels of the image.
-OBJECT_SIDE, LEAST_TILE = 24.0, 64
+# In the view of a head, which sees the pixels as well, a typical object has this side: nearly two
+# tokens, pixels of the input; and the least side of such a view, pixels of the image.
+OBJECT_SIDE, LEAST_TILE = 30.0, 64
 
 
 @dataclass(frozen=True)

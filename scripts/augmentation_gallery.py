@@ -156,6 +156,7 @@ def originals(nuclei: Path) -> dict[str, Sample]:
     return {
         "light": scenes.read(30), "microscopy": scenes.read(2), "fluorescence": real,
         "he": histology(), "aerial": roofs((0.33, 0.40, 0.28), "aerial"),
+        "other_places": roofs((0.33, 0.40, 0.28), "aerial"),
         "satellite": roofs((0.36, 0.33, 0.28), "satellite"), "ct": abdomen, "mr": head,
         "xray": chest(), "ultrasound": ultrasound(), "endoscopy": endoscopy(), "medical": abdomen,
     }  # fmt: skip

@@ -17,7 +17,7 @@ from samtune.data.loader import BatchLoader
 from samtune.data.settings import DataSettings
 from samtune.data.source import Source, Subset, Tiles, notes_of
 from samtune.data.splits import divide_as_before
-from samtune.data.views import ViewDataset, collate_views
+from samtune.data.views import REPEATS, ViewDataset, collate_views
 from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
 from samtune.prompts.seeding import object_rng
@@ -43,12 +43,13 @@ class SamDataModule(pl.LightningDataModule):
 
     Args:
         settings: where they are, how they are read, divided, prompted and loaded.
-        keeps_ignored: what the settings ignore is an object of the class `IGNORED_CLASS`.
+        is_for_head: a head learns from views of all objects; what the settings ignore is an object of
+            the class `IGNORED_CLASS`.
     """
 
-    def __init__(self, settings: DataSettings, keeps_ignored: bool = False) -> None:
+    def __init__(self, settings: DataSettings, is_for_head: bool = False) -> None:
         super().__init__()
-        self.keeps_ignored = keeps_ignored
+        self.is_for_head = is_for_head
         self.settings = settings
         self.path = Path(settings.path)
         self.format = settings.format
@@ -157,7 +158,7 @@ class SamDataModule(pl.LightningDataModule):
             found = open_splits(
                 self.path,
                 self.format,
-                replace(self.settings.of_source, keeps_ignored=self.keeps_ignored),
+                replace(self.settings.of_source, keeps_ignored=self.is_for_head),
                 self.settings.of_splits,
             )
             self._sources = self._divided(found) if self._before else found
@@ -268,8 +269,11 @@ class SamDataModule(pl.LightningDataModule):
         self._most_validated = most
 
     def num_items(self, split: str) -> int:
-        """Images of an epoch, or windows of them."""
-        return len(self.source(split)) * max(1, self.windows(split))
+        """Images of an epoch, or windows of them, as often as they come."""
+        return len(self.source(split)) * max(1, self.windows(split)) * self._repeats(split)
+
+    def _repeats(self, split: str) -> int:
+        return REPEATS if self.is_for_head and split == "train" else 1
 
     def tell_epoch(self) -> str:
         """How long an epoch is, in words: what is counted are windows or tiles, where images give them.
@@ -279,7 +283,9 @@ class SamDataModule(pl.LightningDataModule):
         """
         images, items = len(self.whole_source("train")), self.num_items("train")
         kind = "windows" if self.with_windows else "tiles"
-        parts = f", {items} {kind} of them" if items != images else ""
+        repeats = self._repeats("train")
+        parts = f", {items // repeats} {kind} of them" if items != images * repeats else ""
+        parts += f", each {repeats} times" if repeats > 1 else ""
         batches = -(-items // self.batch_size)
         return f"an epoch: {images} images{parts}, {batches} batches of {self.batch_size}"
 

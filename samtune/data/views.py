@@ -1,8 +1,9 @@
 """Views of images with what a dense head should say of them: no prompts, all objects at once.
 
 Views are drawn of about the size that the head has in use, most of them around an object and the
-others anywhere, for that nothing is there must be learned too. Those of validation are always the same,
-and not augmented.
+others anywhere, for that nothing is there must be learned too. Each comes several times within an
+epoch, so that the encoder, which is frozen, is asked once for all of them. Those of validation are
+always the same, and not augmented.
 """
 
 import logging
@@ -37,10 +38,12 @@ MakeTargets = Callable[[LabelArray, Mapping[int, str]], dict[str, NDArray[Any]]]
 # Side of a training view over that in use; and the share of views that are drawn around an object
 _LEAST, _MOST = 0.7, 1.4
 _AROUND = 0.6
+# How often a view comes in an epoch of training: the encoder costs as much as a head, and is asked once
+REPEATS = 3
 # Images that are looked at for the size of objects
 _LOOKED_AT = 40
-# Of images that each reading process keeps
-_KEPT_BYTES = 2**29
+# Of images that each reading process keeps, and views that it does
+_KEPT_BYTES, _KEPT_VIEWS_BYTES = 2**29, 2**28
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class ViewSettings:
         augment: preset or file, see `build_augmentation`.
         seed: number that fixes all that is random.
         per_image: views that each image gives in an epoch.
+        repeats: how often each of them comes in an epoch of training.
         on_error: `skip` passes over an image that cannot be read, with a warning.
     """
 
@@ -66,6 +70,7 @@ class ViewSettings:
     augment: str = "none"
     seed: int = 0
     per_image: int = 1
+    repeats: int = 1
     on_error: OnError = "fail"
 
 
@@ -77,11 +82,19 @@ class View:
         pixel_values: (3, S, S) float32.
         targets: (t, t) each.
         valid: (t, t) bool: cells that count.
+        key: which view of which epoch it is; of a batch those of all.
     """
 
     pixel_values: Tensor
     targets: dict[str, Tensor]
     valid: Tensor
+    key: Any = (0, 0)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its tensors."""
+        parts = (self.pixel_values, self.valid, *self.targets.values())
+        return sum(part.numel() * part.element_size() for part in parts)
 
     def __len__(self) -> int:
         return len(self.pixel_values)
@@ -109,16 +122,33 @@ class ViewDataset(Dataset[View | Failure | None]):
         self.source, self.settings, self.is_training = source, settings, is_training
         self._pipeline = build_augmentation(settings.augment if is_training else "none")
         self._kept = Kept(source, _KEPT_BYTES if is_training else 0)
+        self._views: dict[tuple[int, int], View] = {}
 
-    def __len__(self) -> int:
+    @property
+    def num_views(self) -> int:
+        """Different ones in an epoch."""
         return len(self.source) * self.settings.per_image
 
+    def __len__(self) -> int:
+        return self.num_views * (self.settings.repeats if self.is_training else 1)
+
     def __getitem__(self, key: tuple[int, int]) -> View | Failure | None:
-        (index, number), epoch = divmod(key[0], self.settings.per_image), key[1]
+        own = (key[0] % self.num_views, key[1])
+        if own in self._views:
+            return self._views[own]
+        view = self._draw(*own)
+        if isinstance(view, View) and len(self) > self.num_views:
+            self._views = {kept: each for kept, each in self._views.items() if kept[1] == own[1]}
+            if (len(self._views) + 1) * view.num_bytes <= _KEPT_VIEWS_BYTES:
+                self._views[own] = view
+        return view
+
+    def _draw(self, place: int, epoch: int) -> View | Failure | None:
+        index, number = divmod(place, self.settings.per_image)
         for step in range(len(self.source) if self.is_training else 1):
             try:
                 sample = self._kept.read((index + step) % len(self.source))
-                return self._view(sample, number, epoch)
+                return replace(self._view(sample, number, epoch), key=(place, epoch))
             except UserError as error:
                 if self.settings.on_error == "fail":
                     return Failure(f"{error} (data.on_error: skip leaves such images out)")
@@ -186,6 +216,7 @@ def collate_views(items: Sequence[View | Failure | None]) -> View | Failure:
         torch.stack([view.pixel_values for view in views]),
         {name: torch.stack([view.targets[name] for view in views]) for name in views[0].targets},
         torch.stack([view.valid for view in views]),
+        [view.key for view in views],
     )
 
 

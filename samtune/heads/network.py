@@ -4,6 +4,9 @@ SAM's image embeddings have one vector for 16 x 16 pixels of the input: they kno
 not where it ends. So the pixels come in a second time, through a small convolutional stem (strides 2,
 4, 8, 16), which the embeddings join at the bottom and the family's finer maps on the way up, as in a
 U-Net (arXiv 1505.04597). Maps come out at half of the input's resolution.
+
+Most of the work is done at strides 4 and more, where a convolution is wide and quick; from stride 4 to
+2 channels become pixels (arXiv 1609.05158), and what the stem saw there is added.
 """
 
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from samtune.types import Features
 
 # Cells of the maps are so many pixels of the input.
 STRIDE = 2
-_WIDTHS = (16, 32, 48, 96)
+_WIDTHS = (16, 64, 96, 128)
 # Channels are normalised within a view, in so many groups: statistics of a batch would be of pictures
 # that have nothing in common (dark ones and bright ones), and others in use
 _GROUPS = 4
@@ -47,44 +50,44 @@ class DenseDecoder(nn.Module):
 
     def __init__(self, encoded: Encoded, num_maps: int) -> None:
         super().__init__()
-        self.stem = nn.ModuleList(
-            _step(before, after) for before, after in zip((3, *_WIDTHS[:-1]), _WIDTHS, strict=True)
-        )
-        self.join = nn.Conv2d(encoded.channels, _WIDTHS[-1], 1)
+        finest, *wider = _WIDTHS
+        self.stem = nn.ModuleList([_convolution(3, finest, 2)])
+        self.stem += [
+            _block(before, after, 2)
+            for before, after in zip(_WIDTHS[:-1], wider, strict=True)
+        ]  # fmt: skip
+        self.join = nn.Conv2d(encoded.channels, wider[-1], 1)
         self.details = nn.ModuleList(
             nn.Conv2d(channels, own, 1)
-            for channels, own in zip(encoded.details, _WIDTHS[1:], strict=False)
+            for channels, own in zip(encoded.details, wider, strict=False)
         )
-        self.bottom = _block(2 * _WIDTHS[-1], _WIDTHS[-1])
+        self.bottom = _block(2 * wider[-1], wider[-1])
         self.up = nn.ModuleList(
-            _block(below + own, own)
-            for below, own in zip(_WIDTHS[:0:-1], _WIDTHS[-2::-1], strict=True)
+            _block(below + own, own) for below, own in zip(wider[:0:-1], wider[-2::-1], strict=True)
         )
-        self.last = nn.Conv2d(_WIDTHS[0], num_maps, 1)
+        self.to_pixels = nn.Conv2d(wider[0], 4 * finest, 1)
+        self.finest = _convolution(finest, finest)
+        self.last = nn.Conv2d(finest, num_maps, 1)
         # several times as fast on a CPU
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pixel_values: Tensor, features: Features) -> Tensor:
-        maps: list[Tensor] = []
+        seen: list[Tensor] = []
         values = pixel_values.contiguous(memory_format=torch.channels_last)
         for step in self.stem:
             values = step(values)
-            maps.append(values)
-        values = torch.cat([maps.pop(), _sized(self.join(features.main), values)], 1)
-        values = self.bottom(values)
-        for level, block in zip(range(len(maps) - 1, -1, -1), self.up, strict=True):
-            own = maps[level]
-            if 0 < level <= len(self.details):  # the finest detail is of stride 4
-                own = own + _sized(self.details[level - 1](features.details[level - 1]), own)
-            values = block(torch.cat([_sized(values, own), own], 1))
-        answer: Tensor = self.last(values)
+            seen.append(values)
+        joined = F.interpolate(self.join(features.main), values.shape[-2:], mode="bilinear")
+        values = self.bottom(torch.cat([seen.pop(), joined], 1))
+        for block in self.up:
+            own = seen.pop()
+            if 0 <= (level := len(seen) - 1) < len(self.details):  # the finest is of stride 4
+                detail = self.details[level](features.details[level])
+                own = own + F.interpolate(detail, own.shape[-2:], mode="bilinear")
+            values = block(torch.cat([F.interpolate(values, own.shape[-2:]), own], 1))
+        values = F.pixel_shuffle(self.to_pixels(values), 2) + seen.pop()
+        answer: Tensor = self.last(self.finest(values))
         return answer
-
-
-def _sized(values: Tensor, like: Tensor) -> Tensor:
-    if values.shape[-2:] == like.shape[-2:]:
-        return values
-    return F.interpolate(values, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
@@ -95,10 +98,7 @@ def _convolution(before: int, after: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-def _step(before: int, after: int) -> nn.Sequential:
-    """Half the size, then a look around."""
-    return nn.Sequential(_convolution(before, after, 2), _convolution(after, after))
-
-
-def _block(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(before, after), _convolution(after, after))
+def _block(before: int, after: int, stride: int = 1) -> nn.Sequential:
+    """A change of size or width, then a look around; one normalisation is enough for both."""
+    around = nn.Sequential(nn.Conv2d(after, after, 3, 1, 1), nn.ReLU(True))
+    return nn.Sequential(_convolution(before, after, stride), around)

@@ -1,4 +1,4 @@
-"""How large the views of an image should be: as its own objects want it, which a few views tell."""
+"""How large the views of an image should be: as its own objects want it, which a few views show."""
 
 from typing import Any
 
@@ -10,9 +10,8 @@ from samtune.models.backend import Sam
 from samtune.types import ImageArray, LabelArray
 from samtune.windows import tile_for
 
-# Views that are looked at for it at a time, and how often; sizes so near are the same; a step goes no
-# further
-_SAMPLED, _TIMES, _NEAR, _MOST_STEP = 3, 3, 1.3, 3.0
+# Views that are looked at for it at a time, and how often at most
+_SAMPLED, _TIMES = 3, 4
 # How often other views are looked at, where those before showed parts of objects alone
 _PATIENCE = 2
 
@@ -29,19 +28,33 @@ def fitting_tile(sam: Sam, head: Any, image: ImageArray) -> int:
     Raises:
         UserError: the model answers with NaN.
     """
-    tile, wanted = int(head.tile), float(head.settings.get("object_side", 0.0))
-    longest = max(image.shape[:2])
-    for _ in range(_TIMES if wanted else 0):
+    if not head.settings.get("object_side"):
+        return int(head.tile)
+    # From afar an object is one piece, if a small one; from too near its texture looks like objects,
+    # which fit. So the first look is from the farthest, and another one nearer only where need be.
+    tile = int(head.settings["tiles"][1])
+    for _ in range(_TIMES):
         typical = _typical_side(sam, head, image, tile)
         if not typical:
-            return tile
-        better = tile_for(typical, wanted, sam.image_size)
-        better = int(np.clip(better, tile / _MOST_STEP, tile * _MOST_STEP))
-        better = int(np.clip(better, *head.settings.get("tiles", (0, np.inf))))
-        if 1 / _NEAR < min(better, longest) / min(tile, longest) < _NEAR:
-            return tile
-        tile = better
+            return int(head.tile)
+        seen, tile = min(tile, max(image.shape[:2])), fitting_side(sam, head, typical)
+        if tile > seen / 2:
+            break
     return tile
+
+
+def fitting_side(sam: Sam, head: Any, typical: float) -> int:
+    """Side of the views in which objects have the side that the head learned, pixels.
+
+    Args:
+        sam, head: see `fitting_tile`.
+        typical: side of the objects in the image, pixels; 0 where none is known.
+    """
+    wanted = float(head.settings.get("object_side", 0.0))
+    if not wanted or not typical:
+        return int(head.tile)
+    tile = tile_for(typical, wanted, sam.image_size)
+    return int(np.clip(tile, *head.settings["tiles"]))
 
 
 def _typical_side(sam: Sam, head: Any, image: ImageArray, tile: int) -> float:

@@ -1,5 +1,6 @@
 """What each mask of an image is: by the class head, or by a classifier of one's own."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from samtune.data.source import Source
 from samtune.heads.classes import ClassHead
 from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.classifier import Classify, classify
+from samtune.inference.fitting import fitting_side
 from samtune.inference.head_maps import find_head, maps_of
 from samtune.models.backend import Sam
 from samtune.types import FloatArray, ImageArray, MaskArray
@@ -36,19 +38,23 @@ class MaskNamer:
     def classes(self) -> tuple[str, ...]:
         return tuple(self.head.classes)
 
-    def maps(self, image: ImageArray) -> FloatArray:
+    def maps(self, image: ImageArray, masks: Sequence[MaskArray]) -> FloatArray:
         """What each pixel of an image (stretched already) says for each class, (classes, H, W).
+
+        Views are as large as the masks (H, W) want it.
 
         Raises:
             UserError: the model answers with NaN.
         """
-        return maps_of(self.sam, self.head, image)
+        sides = [math.sqrt(area) for mask in masks if (area := int(np.count_nonzero(mask)))]
+        tile = fitting_side(self.sam, self.head, float(np.median(sides)) if sides else 0.0)
+        return maps_of(self.sam, self.head, image, tile)
 
     def name(self, image: ImageArray, masks: Sequence[MaskArray]) -> NDArray[np.float64]:
         """Probabilities (K, classes) of K masks (H, W) of an image, stretched already."""
         if not masks:  # no need to look
             return np.zeros((0, len(self.classes)))
-        probabilities: NDArray[np.float64] = self.head.probabilities(self.maps(image), masks)
+        probabilities: NDArray[np.float64] = self.head.probabilities(self.maps(image, masks), masks)
         return probabilities
 
 

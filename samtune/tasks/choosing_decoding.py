@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from samtune.models.backend import Sam
 
 # What is tried of instances
-_FOREGROUNDS, _SEEDS, _SIGMAS = (0.4, 0.5, 0.6, 0.7, 0.8), (0.4, 0.5, 0.6, 0.7), (1.0, 2.0)
+_FOREGROUNDS, _SEEDS, _SIGMAS = (0.4, 0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (1.0, 2.0)
 # Validation images that are looked at
 _IMAGES = 40
 

@@ -190,7 +190,7 @@ def evaluate(
         if what == "heads" or (what == "auto" and sam.heads):
             if not sam.heads:
                 raise UserError(f"{model} has no head: train one by samtune fit --model.head")
-            keeping = SamDataModule(opened.settings, keeps_ignored=True)
+            keeping = SamDataModule(opened.settings, is_for_head=True)
             heads = HeadJob(
                 sam, keeping, split, str(against), max_images, seed, seen_in_training(run, opened)
             )

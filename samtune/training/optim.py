@@ -10,15 +10,21 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from samtune.errors import UserError
-from samtune.models.pretraining.muon import MuonAdamW
 from samtune.training.budget import find_budget
+from samtune.training.muon import MuonAdamW
 from samtune.training.settings import OptimSettings
 
 BlocksAfter = Callable[[str], int]
 
 
+# Of a dense decoder the convolutions between the first, which sees pixels, and the last
+_HIDDEN_CONVOLUTION = re.compile(r"^network\.(stem\.[1-9]|join|bottom|up|to_pixels|finest)\b")
+
+
 def is_block_matrix(name: str, parameter: nn.Parameter) -> bool:
     """Whether Muon may train it: a full weight of a transformer block or of a head's hidden layer."""
+    if parameter.ndim == 4:
+        return bool(_HIDDEN_CONVOLUTION.match(name))
     is_hidden = re.search(r"\b(layers|blocks)\.\d+\.", name) and not re.search(
         r"rel_pos|lora_", name
     )

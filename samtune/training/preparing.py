@@ -63,7 +63,7 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     Raises:
         UserError: an accelerator is not there, a strategy unknown, or settings do not go together.
     """
-    data = SamDataModule(settings.data, keeps_ignored=settings.model.head != "none")
+    data = SamDataModule(settings.data, is_for_head=settings.model.head != "none")
     model = _build_model(settings, data)
     run = Path(settings.run)
     try:
@@ -133,7 +133,7 @@ def _look(model: ModelSettings, data: SamDataModule, side: int) -> dict[str, Any
     source = data.whole_source("train")
     tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
     about: dict[str, Any] = {"tile": tile}
-    if model.head == "instances" and model.head_tile < 0:
+    if model.head in ("instances", "classes") and model.head_tile < 0:
         about |= {"object_side": OBJECT_SIDE, "tiles": fitting_tiles(source, side)}
     if model.head == "semantic":
         shares = class_shares(source)

@@ -60,7 +60,7 @@ class OptimSettings:
         layer_decay: factor on the learning rate for each encoder block further from the output
             (SAM: 0.8).
         muon_lr: peak learning rate of Muon for the matrices of transformer blocks, such as 0.02; 0
-            leaves them to AdamW. For networks that start from random weights; needs torch 2.9.
+            leaves them to AdamW. For networks that start from random weights.
         beta1: AdamW's first beta.
         beta2: AdamW's second beta.
     """
@@ -91,7 +91,7 @@ class ModelSettings:
         head: `none` trains SAM itself; a head is trained beside a SAM that stays as it is, and answers
             without prompts: `instances` finds all objects, `semantic` gives every pixel a class,
             `classes` names the class of each mask.
-        head_lr: peak learning rate of a head.
+        head_lr: peak learning rate of a head by AdamW; its convolutions have six times that, by Muon.
         head_tile: side of the views in which a head looks at images, pixels; -1 chooses by the size of
             the objects, 0 is the whole image.
         loss: weights of the losses.
@@ -111,7 +111,7 @@ class ModelSettings:
     num_corrections: CountOrChoice = -1
     with_encoder_warmup: bool = False
     head: HeadName = "none"
-    head_lr: NotNegative = 2e-3
+    head_lr: NotNegative = 4e-3
     head_tile: CountOrChoice = -1
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from samtune.data import views
 from samtune.data.datamodule import SamDataModule
 from samtune.data.label_maps import without_ignored
 from samtune.data.settings import DataSettings
@@ -50,8 +51,32 @@ def test_a_view_depends_on_image_number_and_epoch_alone():
     for key in ((0, 0), (4, 0), (4, 1)):
         assert torch.equal(one[key].pixel_values, other[key].pixel_values)
     assert len(one) == 6
-    views = [one[(0, 0)], one[(1, 0)], one[(0, 1)]]
-    assert not any(torch.equal(views[0].pixel_values, v.pixel_values) for v in views[1:])
+    first, *others = one[(0, 0)], one[(1, 0)], one[(0, 1)]
+    assert not any(torch.equal(first.pixel_values, each.pixel_values) for each in others)
+
+
+def test_views_come_several_times_in_an_epoch_of_training_and_are_drawn_once():
+    settings = replace(SETTINGS, repeats=3)
+    data = ViewDataset(Square(), settings, True)
+    assert (len(data), data.num_views) == (18, 6)
+    drawn = {number: data[(number, 4)] for number in range(18)}
+    for number, view in drawn.items():
+        assert view.key == (number % 6, 4)
+        assert view is drawn[number % 6]
+    assert not torch.equal(drawn[0].pixel_values, drawn[1].pixel_values)
+    assert len(ViewDataset(Square(), settings, False)) == 6
+
+
+def test_views_beyond_what_is_kept_are_drawn_again(monkeypatch):
+    data = ViewDataset(Square(), replace(SETTINGS, repeats=2), True)
+    monkeypatch.setattr(views, "_KEPT_VIEWS_BYTES", 2 * data[(0, 0)].num_bytes)
+    data._views.clear()
+    first = [data[(number, 0)] for number in range(12)]
+    assert len(data._views) == 2
+    for number in range(6):
+        assert torch.equal(first[number].pixel_values, first[number + 6].pixel_values)
+    data[(0, 1)]
+    assert {key[1] for key in data._views} == {1}
 
 
 def test_image_and_labels_are_cut_and_turned_alike():
@@ -79,8 +104,8 @@ def test_validation_has_the_same_views_in_every_epoch_and_augments_none():
 @pytest.mark.parametrize("side", [10, 40])
 def test_views_fit_the_objects_of_their_own_image(side):
     settings = replace(SETTINGS, augment="none", object_side=16.0, tile=100)
-    views = [ViewDataset(Square((400, 400), side), settings, False)[(n, 0)] for n in range(6)]
-    shares = [float((view.targets["labels"] == 4).sum()) / 32**2 for view in views]
+    drawn = [ViewDataset(Square((400, 400), side), settings, False)[(n, 0)] for n in range(6)]
+    shares = [float((view.targets["labels"] == 4).sum()) / 32**2 for view in drawn]
     # 16 of 64 pixels of the input, times or through at most 1.4
     assert 0.6 < np.sqrt(max(shares)) * 64 / 16 < 1.6
 
@@ -94,8 +119,8 @@ def test_what_is_ignored_is_nothing_and_does_not_count():
 
 
 def test_views_become_a_batch():
-    views = [ViewDataset(Square(), SETTINGS, True)[(number, 0)] for number in range(3)]
-    batch = collate_views([*views, None])
+    drawn = [ViewDataset(Square(), SETTINGS, True)[(number, 0)] for number in range(3)]
+    batch = collate_views([*drawn, None])
     assert batch.pixel_values.shape == (3, 3, 64, 64)
     assert batch.targets["labels"].shape == batch.valid.shape == (3, 32, 32)
     assert len(collate_views([None])) == 0
@@ -103,14 +128,14 @@ def test_views_become_a_batch():
 
 @pytest.mark.parametrize(
     ("side", "hw", "tile"),
-    [(21, (300, 300), 224), (9, (300, 300), 96), (100, (300, 200), 300), (3, (300, 300), 64)],
+    [(21, (300, 300), 176), (9, (300, 300), 80), (100, (300, 200), 300), (3, (300, 300), 64)],
 )
-def test_objects_cover_a_token_and_a_half_where_the_image_is_large_enough(side, hw, tile):
+def test_objects_cover_nearly_two_tokens_where_the_image_is_large_enough(side, hw, tile):
     assert fitting_tile(Square(hw, side), 256) == tile
 
 
 def test_views_go_no_further_than_those_that_fitted_an_image():
-    assert fitting_tiles(Square((300, 300), 21), 256) == (224, 224)
+    assert fitting_tiles(Square((300, 300), 21), 256) == (176, 176)
     assert fitting_tiles(Square((90, 70), 0), 256) == (90, 90)
 
 
@@ -140,7 +165,7 @@ class TestIgnored:
     def test_is_kept_apart_from_objects_and_background(self, folder, kind):
         settings = DataSettings(str(folder), labels=kind, ignore_values=[255])
         plain = SamDataModule(settings).whole_source("train").read(0)
-        kept = SamDataModule(settings, keeps_ignored=True).whole_source("train").read(0)
+        kept = SamDataModule(settings, is_for_head=True).whole_source("train").read(0)
         assert not plain.labels[0, 10:].any()
         sample, is_ignored = without_ignored(kept)
         np.testing.assert_array_equal(sample.labels, plain.labels)

@@ -8,6 +8,7 @@ import torch
 
 from samtune.errors import UserError
 from samtune.heads.classes import ClassHead
+from samtune.inference import naming
 from samtune.inference.classifier import classify, open_classifier
 from samtune.inference.instances import to_candidates
 from samtune.inference.naming import MaskNamer, named_by_classifier, named_by_head
@@ -105,3 +106,23 @@ class TestOnnx:
         (tmp_path / "c.onnx").write_bytes(b"nonsense")
         with pytest.raises(UserError, match="is no classifier"):
             open_classifier(str(tmp_path / "c.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("side", "tiles", "expected"),
+    [(12, (64, 128), 96), (12, (64, 80), 80), (25, (64, 128), 128), (0, (64, 128), 64)],
+)
+def test_views_are_as_large_as_the_masks_want(monkeypatch, side, tiles, expected):
+    sam = load_model("nano", image_size=64)
+    settings = {"tile": 64, "object_side": 8.0, "tiles": tiles, "classes": ["a"], "weights": [1.0]}
+    sam.heads["classes"] = Colours(sam.encoded, settings)
+    asked = []
+    monkeypatch.setattr(
+        naming,
+        "maps_of",
+        lambda sam, head, image, tile: asked.append(tile) or np.zeros((1, 90, 130)),
+    )
+    mask = np.zeros((90, 130), np.bool_)
+    mask[:side, :side] = True
+    MaskNamer(sam).name(np.zeros((90, 130, 3), np.uint8), [mask])
+    assert asked == [expected]

@@ -24,6 +24,7 @@ from samtune.data.augment.effects import (
     Ghosting,
     Haze,
     Highlights,
+    ObjectTint,
     ShotNoise,
     StainJitter,
     Window,
@@ -110,6 +111,24 @@ def _aerial() -> list[Any]:
         A.Affine(scale=(0.8, 1.25), rotate=(-20, 20), **_BORDER),
         A.RandomBrightnessContrast(0.2, 0.2, p=0.5),
         A.HueSaturationValue(6, 15, 10, p=0.3),
+    ]
+
+
+def _other_places() -> list[Any]:
+    """Photographs from above, for a model that is to serve where no training image was taken.
+
+    Soil, roofs and light have other colours there, and cameras fly at other heights: what is left is
+    shape. Each object may have any colour, so a picture may look like none that was ever taken.
+    """
+    return [
+        A.SquareSymmetry(p=1.0),
+        _move(45, (0.6, 1.6)),
+        ObjectTint(p=0.7),
+        A.HueSaturationValue(90, 40, 20, p=0.4),
+        A.ChannelShuffle(p=0.2),
+        A.RandomBrightnessContrast(0.25, 0.35, p=0.7),
+        A.RandomGamma((60, 160), p=0.3),
+        A.GaussianBlur((3, 5), p=0.2),
     ]
 
 
@@ -218,8 +237,9 @@ def _move(
 
 _PRESETS: dict[str, Callable[[], list[Any]]] = {
     "light": _light, "microscopy": _microscopy, "fluorescence": _fluorescence, "he": _he,
-    "aerial": _aerial, "satellite": _satellite, "ct": _ct, "mr": _mr, "xray": _xray,
-    "ultrasound": _ultrasound, "endoscopy": _endoscopy, "medical": _medical,
+    "aerial": _aerial, "other_places": _other_places, "satellite": _satellite,
+    "ct": _ct, "mr": _mr, "xray": _xray, "ultrasound": _ultrasound,
+    "endoscopy": _endoscopy, "medical": _medical,
 }  # fmt: skip
 PRESETS = ("none", *_PRESETS)
 

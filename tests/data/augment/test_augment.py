@@ -5,13 +5,14 @@ import pytest
 from albumentations import Compose, MotionBlur
 from scipy import ndimage
 
+from samtune.data.augment.effects import ObjectTint
 from samtune.data.augment.presets import PRESETS, augment, build_augmentation
 from samtune.errors import UserError
 from samtune.types import Sample
 
 RED, GREEN = 7, 300
 NAMES = [name for name in PRESETS if name != "none"]
-ALL_WAYS = ["microscopy", "fluorescence", "he", "aerial", "satellite", "endoscopy"]
+ALL_WAYS = ["microscopy", "fluorescence", "he", "aerial", "other_places", "satellite", "endoscopy"]
 UPRIGHT = ["ct", "mr", "xray", "medical"]
 presets = pytest.mark.parametrize("preset", NAMES)
 
@@ -59,7 +60,35 @@ def augmented(sample, name, seed):
     return augment(sample, build_augmentation(name), np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("preset", [name for name in NAMES if name != "he"])
+@pytest.mark.parametrize("seed", range(6))
+def test_where_any_hue_may_become_any_other_shapes_stay(seed):
+    sample = painted()
+    sample.image[:] = 120
+    sample.image[sample.labels[0] == RED] = 255
+    result = augmented(sample, "other_places", seed)
+    grey = ndimage.median_filter(result.image.mean(-1), 5)
+    is_there = result.labels[0] == RED
+    beyond = ndimage.binary_dilation(is_there, iterations=3) & (result.labels[0] == 0)
+    edge = np.abs(ndimage.sobel(grey, 0)) + np.abs(ndimage.sobel(grey, 1))
+    outline = beyond & ndimage.binary_dilation(is_there)
+    assert abs(grey[is_there].mean() - grey[beyond].mean()) > 5 or edge[outline].mean() > 5
+
+
+def test_objects_get_colours_of_their_own_and_the_ground_another():
+    sample = painted()
+    sample.image[:] = (200, 190, 180)
+    result = augment(sample, Compose([ObjectTint(p=1.0)]), np.random.default_rng(0))
+    np.testing.assert_array_equal(result.labels, sample.labels)
+    inner = [
+        ndimage.binary_erosion(result.labels[0] == number, iterations=2)
+        for number in (RED, GREEN, 0)
+    ]
+    colours = [np.unique(result.image[part], axis=0) for part in inner]
+    assert [len(found) for found in colours] == [1, 1, 1]
+    assert len({tuple(found[0]) for found in colours}) == 3
+
+
+@pytest.mark.parametrize("preset", [name for name in NAMES if name not in ("he", "other_places")])
 @pytest.mark.parametrize("seed", range(4))
 def test_image_and_masks_move_together(preset, seed):
     result = augmented(painted(), preset, seed)

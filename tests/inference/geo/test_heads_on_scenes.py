@@ -9,6 +9,7 @@ import torch
 from samtune.errors import UserError
 from samtune.heads.instances import InstanceHead
 from samtune.heads.semantic import SemanticHead
+from samtune.inference import fitting
 from samtune.inference.fitting import fitting_tile, whole_and_cut
 from samtune.inference.geo.scenes import SceneSettings, find_everything, map_scene, segment_scene
 from samtune.inference.instances import InstanceFinder
@@ -152,10 +153,35 @@ def test_views_become_as_large_as_the_objects_want_it(sam, radius, tile):
     for cy in (100, 300, 500):
         for cx in (100, 300, 500):
             image[np.hypot(y - cy, x - cx) < radius] = 255
-    head = sam.heads["instances"].changed(object_side=10.0)
+    head = sam.heads["instances"].changed(object_side=10.0, tiles=[64, 512])
     assert fitting_tile(sam, head, image) == pytest.approx(tile, abs=32)
     assert InstanceFinder(sam).labels(image)[0].max() == (9 if radius else 0)
     assert fitting_tile(sam, head.changed(tiles=[60, 100]), image) == min(tile, 100)
+
+
+def test_texture_that_looks_like_objects_from_near_is_none_from_afar(sam, monkeypatch):
+    image, asked = np.zeros((600, 600, 3), np.uint8), []
+
+    def typical_side(sam, head, image, tile):
+        asked.append(tile)
+        return 40.0 if tile > 200 else 10.0
+
+    monkeypatch.setattr(fitting, "_typical_side", typical_side)
+    head = sam.heads["instances"].changed(object_side=10.0, tiles=[64, 512])
+    assert (
+        fitting_tile(sam, head, image) == 256
+    )  # where 40 of the image's pixels are 10 of the input's
+
+
+def test_what_is_small_from_afar_is_looked_at_from_nearer(sam, monkeypatch):
+    image, asked = np.zeros((600, 600, 3), np.uint8), []
+    seen = {512: 20.0, 128: 16.0}
+    monkeypatch.setattr(
+        fitting, "_typical_side", lambda sam, head, image, tile: asked.append(tile) or seen[tile]
+    )
+    head = sam.heads["instances"].changed(object_side=10.0, tiles=[64, 512])
+    assert fitting_tile(sam, head, image) == 96
+    assert asked == [512, 128]
 
 
 def test_objects_that_an_edge_cuts_are_told_apart():

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from samtune.errors import UserError
+from samtune.heads.instances import InstanceHead
+from samtune.heads.network import Encoded
 from samtune.models import encoder_steps
 from samtune.models.loading import load_model
 from samtune.models.lora import prepare_for_training
-from samtune.models.pretraining.muon import MuonAdamW
 from samtune.models.settings import LoraSettings
+from samtune.training.muon import MuonAdamW, orthogonal
 from samtune.training.optim import build_optimizer, build_schedule, is_block_matrix
 from samtune.training.settings import OptimSettings
 
@@ -107,7 +109,8 @@ def test_the_schedule_reaches_both(network):
         schedule.step()
     share = optimizer.adamw.param_groups[0]["lr"] / 1e-2
     assert share == pytest.approx(0.505)
-    assert optimizer.muon.param_groups[0]["lr"] == pytest.approx(share * 5e-2)
+    (turned,) = (group for group in optimizer.param_groups if group["with_muon"])
+    assert turned["lr"] == pytest.approx(share * 5e-2)
 
 
 def test_a_resumed_run_goes_on_as_if_undisturbed(network):
@@ -124,10 +127,38 @@ def test_a_resumed_run_goes_on_as_if_undisturbed(network):
         assert torch.equal(ours, theirs)
 
 
-def test_an_old_torch_is_told_what_to_do(network, monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(UserError, match=r"needs torch 2\.9.*leave optim\.muon_lr at 0"):
-        MuonAdamW([{"params": list(network.parameters()), "with_muon": True}], (0.9, 0.999))
+def test_a_kernel_is_a_matrix_of_outputs_by_all_that_each_sees(network):
+    kernel = nn.Parameter(torch.randn(6, 4, 3, 3))
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    groups = [
+        {"params": list(network.parameters()), "lr": 0.0, "weight_decay": 0.0},
+        {"params": [kernel, matrix], "lr": 0.1, "weight_decay": 0.1, "with_muon": True},
+    ]
+    optimizer = MuonAdamW(groups, (0.9, 0.999))
+    for _ in range(3):
+        kernel.grad = torch.randn_like(kernel)
+        matrix.grad = kernel.grad.flatten(1)
+        optimizer.step()
+    assert torch.equal(kernel.flatten(1), matrix)
+
+
+@pytest.mark.parametrize("shape", [(8, 50), (50, 8), (16, 16)])
+def test_all_directions_of_a_step_are_alike(shape):
+    torch.manual_seed(0)
+    found = torch.linalg.svdvals(orthogonal(torch.randn(shape) * 100).float())
+    assert found.min() > 0.4
+    assert found.max() < 1.5
+
+
+def test_a_head_learns_its_hidden_convolutions_by_muon():
+    head = InstanceHead(Encoded(64, 8, (4, 6)), {"tile": 64})
+    names = [n for n, parameter in head.named_parameters() if is_block_matrix(n, parameter)]
+    others = {n for n, parameter in head.named_parameters() if parameter.ndim == 4} - set(names)
+    assert len(names) == 15
+    assert others == {
+        "network.stem.0.0.weight", "network.last.weight",
+        "network.details.0.weight", "network.details.1.weight",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("lr", [-1.0, float("nan")])
