@@ -183,11 +183,9 @@ class Coco(Reader):
             for number, annotation in zip(ids, annotations, strict=True)
         }
         part = self._part_of(index, (height, width))
-        return (
-            (image[part.slices], objects_in(labels, part), classes)
-            if part
-            else (image, labels, classes)
-        )
+        if part is not None:
+            image, labels = image[part.slices], objects_in(labels, part)
+        return image, labels, classes
 
     def hw(self, index: int) -> tuple[int, int]:
         whole = super().hw(index)
@@ -203,9 +201,10 @@ class Coco(Reader):
         """The part of an image of this size that is read; `None` is all."""
         part = self._parts[self._places[index]]
         if part and (part.y + part.height > hw[0] or part.x + part.width > hw[1]):
-            where = self.records[index].path
+            told, where = self._images[self._places[index]].part, self.records[index].path
             raise UserError(
-                f"{self.file}: the part {part} reaches out of {where}, {hw[1]}x{hw[0]} pixels"
+                f"{self.file}: the part {told} (x, y, width, height) reaches out of {where}, which has "
+                f"{hw[1]}x{hw[0]} pixels"
             )
         return part
 
