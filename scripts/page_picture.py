@@ -71,7 +71,9 @@ def _take(address: str, session: Session, index: int, click: tuple[float, ...], 
 
 def _on_screen(page: Page, hw: tuple[int, int], click: tuple[float, ...]) -> tuple[float, float]:
     """Where a pixel of an image that is shown whole lies on the screen."""
-    room = page.locator(".pane.tuned .overlay").bounding_box() or {}
+    room = page.locator(".pane.tuned .overlay").bounding_box()
+    if room is None:
+        raise RuntimeError("the pane of the tuned model is not shown")
     scale = min(room["width"] / hw[1], room["height"] / hw[0])
     left = room["x"] + (room["width"] - hw[1] * scale) / 2
     top = room["y"] + (room["height"] - hw[0] * scale) / 2

@@ -227,7 +227,9 @@ def quick(device: torch.device) -> AbstractContextManager[Any]:
 
     Its weights, losses and answers in use stay in single precision.
     """
-    is_able = device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    # an older torch does not say
+    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    is_able = device.type == "cpu" and has_tiles()
     return torch.autocast("cpu", torch.bfloat16) if is_able else nullcontext()
 
 

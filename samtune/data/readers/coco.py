@@ -34,6 +34,7 @@ from samtune.data.source import Joined, Record, Source, require_own_files
 from samtune.data.splits import split_folders, split_source, splits_in, with_groups, words_for
 from samtune.errors import UserError
 from samtune.files import ends_of, files_ending, find_file, is_file, plain_parts
+from samtune.types import Window
 
 # The bytes of the shortest outline.
 _SHORTEST = 8
@@ -189,20 +190,31 @@ class Coco(Reader):
             number: self._class_name(annotation.get("category_id"))
             for number, annotation in zip(ids, annotations, strict=True)
         }
-        part = self._parts[self._places[index]]
-        if part is None:
-            return image, labels, classes
-        if part.y + part.height > height or part.x + part.width > width:
-            raise UserError(f"{self.file}: the part {entry.part} reaches out of {record.path}")
-        return image[part.slices], objects_in(labels, part), classes
+        part = self._part_of(index, (height, width))
+        if part is not None:
+            image, labels = image[part.slices], objects_in(labels, part)
+        return image, labels, classes
 
     def hw(self, index: int) -> tuple[int, int]:
-        part = self._parts[self._places[index]]
-        return super().hw(index) if part is None else part.hw
+        whole = super().hw(index)
+        part = self._part_of(index, whole)
+        return part.hw if part else whole
 
     def stored(self, index: int) -> NDArray[Any]:
-        part, values = self._parts[self._places[index]], super().stored(index)
-        return values if part is None else values[part.slices]
+        values = super().stored(index)
+        part = self._part_of(index, (values.shape[0], values.shape[1]))
+        return values[part.slices] if part else values
+
+    def _part_of(self, index: int, hw: tuple[int, int]) -> Window | None:
+        """The part of an image of this size that is read; `None` is all."""
+        part = self._parts[self._places[index]]
+        if part and (part.y + part.height > hw[0] or part.x + part.width > hw[1]):
+            told, where = self._images[self._places[index]].part, self.records[index].path
+            raise UserError(
+                f"{self.file}: the part {told} (x, y, width, height) reaches out of {where}, which has "
+                f"{hw[1]}x{hw[0]} pixels"
+            )
+        return part
 
     def _annotations(self, row: int) -> list[dict[str, Any]]:
         spans = self._spans[self._first[row] : self._first[row + 1]].tolist()

@@ -595,9 +595,10 @@ def test_of_an_image_with_a_part_no_more_is_read(coco):
 
 
 def test_a_part_that_reaches_out_of_its_image_is_refused(coco):
-    source = coco([], images=[entry(1, "a.png", part=[3, 2, 10, 5])])
-    with pytest.raises(UserError, match="reaches out of"):
-        source.read(0)
+    source = coco([], images=[entry(1, "a.png", part=[3, 2, 10**12, 5])])
+    for use in (source.read, source.hw, source.stored):
+        with pytest.raises(UserError, match="reaches out of"):
+            use(0)
 
 
 @pytest.mark.parametrize("part", ["left", [1, 2, 3], [0.5, 0, 3, 3], None])
