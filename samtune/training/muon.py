@@ -48,17 +48,17 @@ class MuonAdamW(torch.optim.Optimizer):
         self.adamw.step()
         for group in self._groups(True):
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._turn(parameter, group["lr"], group["weight_decay"])
+                if (gradient := parameter.grad) is not None:
+                    self._turn(parameter, gradient, group["lr"], group["weight_decay"])
         return loss
 
-    def _turn(self, parameter: Tensor, lr: float, weight_decay: float) -> None:
+    def _turn(self, parameter: Tensor, gradient: Tensor, lr: float, weight_decay: float) -> None:
         """One step of Muon, with Nesterov's momentum."""
         state = self.state[parameter]
         if not state:
-            state["momentum"] = torch.zeros_like(parameter.grad)
-        momentum = state["momentum"].lerp_(parameter.grad, 1 - _KEPT)
-        matrix = parameter.grad.lerp(momentum, _KEPT).flatten(1)
+            state["momentum"] = torch.zeros_like(gradient)
+        momentum = state["momentum"].lerp_(gradient, 1 - _KEPT)
+        matrix = gradient.lerp(momentum, _KEPT).flatten(1)
         rows, columns = matrix.shape
         parameter.mul_(1 - lr * weight_decay)
         turned = orthogonal(matrix).view_as(parameter)

@@ -251,6 +251,15 @@ CALLS |= {
         "fit", {"run": "runs/groups", "config": "groups.yaml", "budget": "4m"},
     ),
 }  # fmt: skip
+for config, name, budget in (
+    ("aerial/buildings_instances", "buildings", "11m"), ("aerial/roads_semantic", "roads", "4m"),
+    ("microscopy/nuclei_classes", "groups", "9m"),
+):  # fmt: skip
+    own = f"configs/{config}.yaml"
+    CALLS[f"samtune fit --config {own} --data.path FOLDER --run runs/{name} --budget {budget}"] = (
+        "fit",
+        {"config": own, "data": {"path": "FOLDER"}, "run": f"runs/{name}", "budget": budget},
+    )
 for name in ("roads", "buildings", "groups"):
     CALLS[f"samtune evaluate runs/{name} --against none"] = (
         "evaluate", {"model": f"runs/{name}", "against": "none"},
