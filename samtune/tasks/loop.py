@@ -250,12 +250,11 @@ def _judged(
             "that is used counts): accept objects in more images"
         )
     found = measured("new", 1.0, (rows[0], rows[1]), ([], []), TUNED, seed)
-    if (
-        choose([found]) is not None
-    ):  # general pictures take longest: they are asked where it matters
+    is_used = choose([found]) is not None and found.gain >= TIE
+    if is_used:  # general pictures take longest: they are asked only where it matters
         elsewhere = [list(answers_to(sam, general)) for sam in (before, after)]
         found = measured("new", 1.0, (rows[0], rows[1]), (elsewhere[0], elsewhere[1]), TUNED, seed)
-    is_used = choose([found]) is not None and found.gain >= TIE
+        is_used = choose([found]) is not None
     images = {row.key.image_id for row in rows[0]}
     count = (
         f"{counted(len({row.key for row in rows[0]}), 'object')} of "
