@@ -140,10 +140,22 @@ def require_readable(file: Any, path: Path) -> None:
         raise UserError(f"{path} holds complex numbers: save their magnitude first")
     if not file.crs and file.gcps[0]:
         raise UserError(f"{path} has control points only: warp it to a grid first (gdalwarp)")
+    _require_one_picture(file, path)
     folder = path.resolve().parent
     for part in file.files:
         if not Path(part).resolve().is_relative_to(folder):
             raise UserError(f"{path} refers to {part}, which lies outside its own folder")
+
+
+def _require_one_picture(file: Any, path: Path) -> None:
+    """GDAL opens the first of several pages; only smaller copies of it may follow."""
+    for name in file.subdatasets[1:] if file.driver == "GTiff" else ():
+        with require("rasterio", "geo").open(name) as page:
+            if (page.height, page.width) >= (file.height, file.width):
+                raise UserError(
+                    f"{path} is a TIFF of {len(file.subdatasets)} pictures, of which more than one is "
+                    f"{page.width}x{page.height} pixels: save the one that is meant as its own file"
+                )
 
 
 def _require_place(file: Any, path: Path) -> None:

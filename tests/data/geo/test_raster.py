@@ -369,3 +369,19 @@ class TestDamagedFiles:
         path.write_bytes(path.read_bytes()[:100_000])
         with pytest.raises(UserError, match=r"a\.tif cannot be read as a raster"):
             read_window(open_scene(path, Reading()), Window(0, 0, 600, 800))
+
+
+@pytest.mark.parametrize("is_copy", [True, False])
+def test_of_several_pages_the_first_is_not_taken_for_all(tmp_path, is_copy):
+    tifffile = pytest.importorskip("tifffile")
+    values = np.arange(40 * 30, dtype=np.uint16).reshape(40, 30)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(values)
+        writer.write(values[::2, ::2] if is_copy else (values % 256).astype(np.uint8))
+    if is_copy:
+        assert open_scene(tmp_path / "a.tif", Reading()).height == 40
+    else:
+        with pytest.raises(
+            UserError, match="a TIFF of 2 pictures, of which more than one is 30x40"
+        ):
+            open_scene(tmp_path / "a.tif", Reading())
