@@ -196,7 +196,7 @@ def is_file(path: Path) -> bool:
     """Whether there is a file; a name that no file can have is none."""
     try:
         return path.is_file()
-    except OSError:
+    except (OSError, ValueError):  # too long, or with a null byte
         return False
 
 
@@ -204,7 +204,7 @@ def is_folder(path: Path) -> bool:
     """Whether there is a folder; a name that none can have is none."""
     try:
         return path.is_dir()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -224,7 +224,7 @@ def find_called(path: Path) -> Path | None:
     try:
         folder = path.parent
         names = _names_in(folder, folder.stat().st_mtime_ns).get(name_key(path.name), [])
-    except OSError:  # no folder
+    except (OSError, ValueError):  # no folder
         return None
     return (
         path.with_name(names[0]) if len(names) == 1 and is_file(path.with_name(names[0])) else None

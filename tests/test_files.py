@@ -8,6 +8,9 @@ from samtune import files
 from samtune.errors import UserError
 from samtune.files import (
     drop_folder,
+    find_called,
+    is_file,
+    is_folder,
     make_folder,
     partial_folder,
     replacing_folder,
@@ -264,3 +267,10 @@ def test_a_folder_that_has_served_its_time_may_come_again(tmp_path):
         for _ in range(2):
             make_folder(tmp_path / "out.partial")
             drop_folder(tmp_path / "out.partial")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 300, "a\0b/c"])
+def test_names_that_no_file_can_have_are_of_none(tmp_path, name):
+    assert not is_file(tmp_path / name)
+    assert not is_folder(tmp_path / name)
+    assert find_called(tmp_path / name) is None

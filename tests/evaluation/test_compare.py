@@ -266,7 +266,7 @@ class TestAgainstThePredictor:
 
     @pytest.mark.parametrize("with_multimask", [True, False])
     def test_boxes(self, plain, source, with_multimask):
-        answers, predictor = [], SamPredictor(plain)
+        answers, predictor = [], SamPredictor(plain, focus="auto")
         settings = replace(BOX, with_multimask=with_multimask)
         compare(Contestants(plain, is_tuned=False), source, settings, answers.append)
         for answer in answers:
