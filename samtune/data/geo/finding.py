@@ -88,7 +88,7 @@ def _beside(scene: Path) -> list[Path]:
         for name in _LABEL_FOLDERS:
             suffixes = (*_OBJECT_SUFFIXES, *RASTER_SUFFIXES)
             places += [folder / name / f"{scene.stem}{suffix}" for suffix in suffixes]
-    found = (file for place in places if (file := find_called(place)))
+    found = (file for place in places if (file := find_called(place)) and file != scene)
     return [f for f in found if not f.name.lower().endswith(UNSURE_SUFFIXES) or holds_vectors(f)]
 
 
