@@ -272,4 +272,7 @@ def choose_model(base: str, found: Survey, has_gpu: bool) -> list[Choice]:
     if fills and (fill := float(np.median(fills))) < _THIN:
         reason = f"objects fill {fill:.0%} of their boxes: lines come out empty with a plain loss"
         choices.append(Choice("model.loss.pixel_loss", "balanced_bce", reason))
+        choices.append(
+            Choice("model.loss.general", 4, "twice the usual: such a loss forgets more of the rest")
+        )
     return choices

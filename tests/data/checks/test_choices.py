@@ -164,7 +164,9 @@ def test_pictures_of_no_known_kind_are_asked_for():
 )
 def test_lines_get_a_loss_in_which_they_weigh_as_much_as_what_is_around(fills, loss):
     found = choose_model("nano", replace(PLAIN, seen=[seen(fills=fills)]), has_gpu=False)
-    assert {each.name: each.value for each in found}.get("model.loss.pixel_loss") == loss
+    values = {each.name: each.value for each in found}
+    assert values.get("model.loss.pixel_loss") == loss
+    assert values.get("model.loss.general") == (4 if loss else None)
 
 
 def test_bands_are_asked_for_only_where_the_files_do_not_tell_them():
