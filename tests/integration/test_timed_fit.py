@@ -105,6 +105,7 @@ def slow_machine(monkeypatch):
     monkeypatch.setattr(choosing, "time", clock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [["--trainer.max_epochs", "1"], ["--budget", "3 steps"]])
 def test_without_a_budget_of_time_the_choice_is_the_same_on_any_machine(
     discs, tmp_path, slow_machine, end
