@@ -353,7 +353,8 @@ def test_commands_are_found_in_blocks_of_any_kind():
 FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
 # of scripts/benchmark, click_latency and page_picture, of torchrun, of sbatch and of cvat-cli
 OTHERS = {"--threads", "--clicks", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
-          "--ntasks", "--gpus", "--image", "--click", "--minutes", "--function", "--help", "--help-all"}  # fmt: skip
+          "--ntasks", "--gpus", "--image", "--click", "--minutes", "--function", "--help",
+          "--help-all"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
