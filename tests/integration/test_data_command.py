@@ -55,6 +55,7 @@ def scores(data, out):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", FORMATS)
 def test_the_same_prompts_and_the_same_figures(flat, converted, tmp_path, target):
     assert scores(converted / target, tmp_path / target) == scores(flat, tmp_path / "flat")

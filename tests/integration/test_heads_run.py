@@ -195,6 +195,7 @@ class TestClasses:
                 Image.fromarray(content).save(folder / split / kind / f"{seed}.png")
         return folder
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("head", ["semantic", "classes"])
     def test_a_head_learns_to_tell_them_apart(self, folder, head, tmp_path):
         run = train(folder, tmp_path / "run", model={"head": head}, data=NAMED, **LONGER)

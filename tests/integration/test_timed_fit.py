@@ -127,6 +127,7 @@ def test_what_a_budget_has_no_time_for_is_said(discs, tmp_path, slow_machine, ca
     assert told in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_best_weights_that_are_gone_are_said_to_be_no_candidate(
     discs, tmp_path, monkeypatch, capsys
 ):
