@@ -131,9 +131,10 @@ def part_told(value: Any) -> Window | None:
     """The part (x, y, width, height) of an image that is to be read; `None` where none is named."""
     if not isinstance(value, list) or len(value) != 4:
         return None
-    if not all(type(each) is int and each >= 0 for each in value):
+    # tools that write a file anew may make 3.0 of 3: were it overlooked, all of the image would be read
+    if not all(type(each) in (int, float) and each >= 0 and each % 1 == 0 for each in value):
         return None
-    x, y, width, height = value
+    x, y, width, height = map(int, value)
     return Window(y, x, height, width)
 
 

@@ -601,6 +601,11 @@ def test_a_part_that_reaches_out_of_its_image_is_refused(coco):
             use(0)
 
 
+def test_a_part_in_numbers_with_a_point_is_one(coco):
+    source = coco([], images=[entry(1, "a.png", part=[3.0, 2.0, 6.0, 5.0])])
+    assert source.read(0).image.shape[:2] == (5, 6)
+
+
 @pytest.mark.parametrize("part", ["left", [1, 2, 3], [0.5, 0, 3, 3], None])
 def test_what_other_tools_call_a_part_is_none(coco, part):
     source = coco([], images=[entry(1, "a.png", part=part)])
