@@ -6,8 +6,15 @@
 Names are imported when they are first used, so that `import samtune` is quick.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
+
+# Threads of a computation that wait for each other sleep instead of turning round and round: beside
+# other work on the machine two that turn take fifteen times as long as one. Read when torch is loaded.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _HOMES = {
     "AutomaticMaskGenerator": "samtune.inference.automatic.generator",

@@ -118,10 +118,11 @@ def open_model(
 
 
 def bound_threads(sam: Sam) -> None:
-    """Let a small network compute on half the cores, unless OMP_NUM_THREADS says how many.
+    """Let a small network compute on half of the cores, two at least.
 
-    Its steps are so short that threads mostly wait for each other: beside other work on the machine,
-    two took ten times as long as one. The other cores read images.
+    Its steps are too short for more; the other cores read images. Where torch was loaded before samtune
+    could ask for threads that sleep while they wait, two hinder each other, so that one has to do.
+    OMP_NUM_THREADS says otherwise where it is set.
     """
     import torch
 
@@ -129,7 +130,9 @@ def bound_threads(sam: Sam) -> None:
         return
     # what this process may use, where the system tells
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(max(1, (cores or 1) // 2))
+    are_asleep = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+    least = min(2, cores or 1) if are_asleep else 1
+    torch.set_num_threads(max(least, (cores or 1) // 2))
 
 
 def choose_device(name: str) -> torch.device:
