@@ -45,16 +45,24 @@ class SamDataModule(pl.LightningDataModule):
         settings: where they are, how they are read, divided, prompted and loaded.
         is_for_head: a head learns from views of all objects; what the settings ignore is an object of
             the class `IGNORED_CLASS`.
+
+    Raises:
+        UserError: the tile is still to be chosen, see `checks/tiling.py`.
     """
 
     def __init__(self, settings: DataSettings, is_for_head: bool = False) -> None:
         super().__init__()
+        if settings.tile == "auto":
+            raise UserError(
+                "data.tile is auto: here no model says how large objects must be; give pixels (samtune "
+                "init proposes them, and a run's config.yaml holds those that were chosen)"
+            )
         self.is_for_head = is_for_head
         self.settings = settings
         self.path = Path(settings.path)
         self.format = settings.format
         self.reading = settings.reading
-        self.tile, self.tile_overlap = settings.tile, settings.tile_overlap
+        self.tile, self.tile_overlap = settings.tile_side, settings.tile_overlap
         self.train_images = settings.train_images
         self.recipe = RECIPES[settings.recipe]
         self.val_protocols = find_protocols(settings.val_protocols)

@@ -152,7 +152,8 @@ class DataSettings:
         windows: windows of random sizes around objects, taken from each training image in an epoch;
             -1 chooses their number so that an epoch has 256 or more, 0 takes whole images or tiles.
         tile: side in pixels of the windows in which images are looked at (for points, for searching
-            everything, for scenes); 0 takes the whole image, or 512 pixels of a scene.
+            everything, for scenes); 0 takes the whole image, or 512 pixels of a scene; `auto` chooses
+            by the sizes of the objects where the model is known (fit, check, evaluate, compare).
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
@@ -201,7 +202,7 @@ class DataSettings:
     split_seed: CountOrChoice = -1
     train_images: Count = 0
     windows: CountOrChoice = -1
-    tile: Count = 0
+    tile: Count | Literal["auto"] = 0
     tile_overlap: Count = 64
     recipe: RecipeName = "mixed"
     val_protocols: list[str] = field(default_factory=lambda: ["box", "point"])
@@ -218,8 +219,8 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         _ = self.reading  # says what makes no sense
-        if self.tile and not 0 <= self.tile_overlap < self.tile:
-            raise UserError(f"data.tile_overlap is {self.tile_overlap}: give 0 to {self.tile - 1}")
+        if (side := self.tile_side) and not 0 <= self.tile_overlap < side:
+            raise UserError(f"data.tile_overlap is {self.tile_overlap}: give 0 to {side - 1}")
         if self.tile and self.format == "drawn":
             raise UserError("data.tile is for images of files: drawn pictures are small already")
         if self.cache.mode != "off" and self.format == "drawn":
@@ -231,8 +232,13 @@ class DataSettings:
         return Reading(
             tuple(self.bands) if self.bands else None, self.stretch,
             as_range(self.value_range),
-            self.window, self.axis, self.with_neighbours, self.tile,
+            self.window, self.axis, self.with_neighbours, self.tile_side,
         )  # fmt: skip
+
+    @property
+    def tile_side(self) -> int:
+        """Side of the tiles, pixels; 0 for whole images, and as long as it is not chosen."""
+        return 0 if self.tile == "auto" else self.tile
 
     @property
     def of_source(self) -> SourceSettings:

@@ -116,6 +116,16 @@ def find_tuned(path: Path) -> Path | None:
     return None
 
 
+def base_of(path: Path) -> dict[str, Any]:
+    """Name, checkpoint and image size of the base of a run or adapter folder; empty if it is none.
+
+    Raises:
+        UserError: what says so is damaged.
+    """
+    folder = find_tuned(path)
+    return {} if folder is None else dict(_read_metadata(folder)["base"])
+
+
 def _read_metadata(folder: Path) -> dict[str, Any]:
     if (folder / METADATA_FILE).exists():
         metadata = read_json(folder / METADATA_FILE)

@@ -114,7 +114,7 @@ def calibrate(
 
     asking = Asking(protocols, prompts, seed, repeats, multimask, focus, max_images=max_images)
     folder = require_tuned(str(model))
-    opened = open_data(find_run(Path(model)), config, data)
+    opened = open_data(find_run(Path(model)), config, data, base=(str(model), image_size))
     source = opened.source(split)
     sam = open_model(model, checkpoint, image_size, device)
     contestants = Contestants(sam, is_tuned=True, with_base=False)

@@ -111,11 +111,6 @@ def check(
     require_count(max_images)
     path = Path(source)
     is_config = _is_config(path)
-    opened = (
-        open_data(None, path, data) if is_config else open_data(None, None, data_of(path, data))
-    )
-    if opened.format == "drawn":
-        raise UserError("drawn pictures need no check: name a data set")
     settings = read_settings(path) if is_config else {}
     require_known(FitSettings, settings, "")
     base, checkpoint = str(base), ""
@@ -123,6 +118,10 @@ def check(
         base = str(settings.get("base") or DEFAULT_BASE)
         checkpoint = str(settings.get("checkpoint") or "")
     image_size = image_size or int(settings.get("image_size") or 0)
+    config, given = (path, data) if is_config else (None, data_of(path, data))
+    opened = open_data(None, config, given, base=(base, image_size))
+    if opened.format == "drawn":
+        raise UserError("drawn pictures need no check: name a data set")
     side = input_side(base, image_size)
     result = look(
         _sources(opened), side, opened.reading.stretch, opened.min_area, opened.tile,

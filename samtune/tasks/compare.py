@@ -110,7 +110,7 @@ def compare(
         protocols, prompts, seed, repeats, multimask, focus, spacing, tolerance, max_images
     )  # fmt: skip
     first = next((run for run in map(find_run, map(Path, names)) if run is not None), None)
-    opened = open_data(first, config, data)
+    opened = open_data(first, config, data, base=(names[0], 0))
     unseen, folder = _unseen(names, opened, split), Path(out)
     with kept_rows(folder) as store_of:
         answers = {

@@ -184,7 +184,7 @@ def evaluate(
     with joined() as (rank, world):
         run = find_run(Path(model))
         # a wrong path is said before the network is loaded
-        opened = open_data(run, config, data)
+        opened = open_data(run, config, data, base=(str(model), image_size))
         opened.source(split)
         sam = open_model(model, checkpoint, image_size, device)
         if what == "heads" or (what == "auto" and sam.heads):

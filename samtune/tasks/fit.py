@@ -145,8 +145,12 @@ def gather(config: str | Path | None, given: Layer) -> FitSettings:
     """All settings of a training: those of a config, with what is given laid over them.
 
     Raises:
-        UserError: one is unknown, or its value makes no sense.
+        UserError: one is unknown, or its value makes no sense; or the data, by which the tile is to be
+            chosen, cannot be read.
     """
+    from samtune.data.checks.tiling import with_tile
+    from samtune.tasks.opening import input_side
+
     below = dict(read_settings(config)) if config is not None else {}
     above = {name: value for name, value in given.items() if value is not None}
     if above.get("budget", below.get("budget")):
@@ -168,6 +172,7 @@ def gather(config: str | Path | None, given: Layer) -> FitSettings:
         if name in above:
             above[name] = str(above[name])
     plain = build(FitSettings, "", below, above)
+    sections["data"] = with_tile(sections["data"], input_side(plain.base, plain.image_size))
     return replace(plain, **sections)
 
 

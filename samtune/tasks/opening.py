@@ -25,8 +25,9 @@ _SMALL = 10_000_000
 
 
 def open_data(
-    run: Path | None, config: str | Path | None = None, data: DataLike = None, **defaults: Any
-) -> SamDataModule:
+    run: Path | None, config: str | Path | None = None, data: DataLike = None,
+    base: tuple[str, int] | None = None, **defaults: Any,
+) -> SamDataModule:  # fmt: skip
     """The data of a run, of a config file, or those that are given alone.
 
     Those of a run are divided as they were when it began, unless another division is asked for.
@@ -35,12 +36,14 @@ def open_data(
         run: whose data are taken where nothing else says.
         config: a fit config whose data section is taken instead.
         data: a path, or settings that go before those of run or config.
+        base: name and input side (0 is its own) of the model for which `data.tile: auto` is chosen.
         defaults: settings that all of these go before.
 
     Raises:
         UserError: no data are named, a setting is unknown, or a run's config.yaml says otherwise now
             how its images are read and divided.
     """
+    from samtune.data.checks.tiling import with_tile
     from samtune.data.datamodule import SamDataModule
 
     below: dict[str, Any] = {}
@@ -52,7 +55,8 @@ def open_data(
     given = above if isinstance(above, dict) else {}
     if not below and (above is None or not ({"path", "format"} & given.keys() or not given)):
         raise UserError("no data: give --data.path FOLDER, or --config FILE")
-    module = SamDataModule(build(DataSettings, "data", defaults, on_files(below, above), above))
+    settings = build(DataSettings, "data", defaults, on_files(below, above), above)
+    module = SamDataModule(with_tile(settings, input_side(*base)) if base else settings)
     if run is not None and config is None:
         _divide_as_in(run, module)
     return module
@@ -156,11 +160,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def input_side(base: str, image_size: int = 0) -> int:
-    """Side of the input of a model that is not loaded yet, pixels."""
+    """Side of the input of a model that is not loaded yet, pixels: of a name, a run or an adapter."""
+    from samtune.models.loading import base_of
     from samtune.models.registry import REGISTRY
 
-    spec = REGISTRY.get(base)
-    return int(image_size or (spec.image_size if spec else 1024))
+    its = {} if base in REGISTRY else base_of(Path(base))
+    spec = REGISTRY.get(its.get("name") or base)
+    return int(image_size or its.get("image_size") or (spec.image_size if spec else 1024))
 
 
 def quieten() -> None:

@@ -128,7 +128,7 @@ def scale(
         scale_of(sam).settle(write)
         return ScaleResult(folder, [], write, save_tuned(sam, folder))
     asking = Asking(protocols, prompts, seed, repeats, multimask, focus, max_images=max_images)
-    opened = open_data(run, config, data)
+    opened = open_data(run, config, data, base=(str(model), image_size))
     source = opened.source(split)
     sam = open_model(model, checkpoint, image_size, device)
     settings = asking.settings(opened, split, sam)

@@ -10,7 +10,17 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
@@ -106,8 +116,15 @@ def _choices_of(kind: Any) -> str:
         return "expected true or false"
     members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     words = [str(word) for m in members if get_origin(m) is Literal for word in get_args(m)]
-    numbers = ["a number" for member in members if member in (int, float)]
+    numbers = [number for number in map(_number_of, members) if number]
     return f"choose from {', '.join([*words, *numbers])}" if words else ""
+
+
+def _number_of(kind: Any) -> str:
+    """What number a type stands for; empty if for none."""
+    bare, *rest = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    least = next((f" of at least {each.ge}" for each in rest if each.ge is not None), "")
+    return f"a {'whole ' * (bare is int)}number{least}" if bare in (int, float) else ""
 
 
 def _at(value: Any, where: str, name: str) -> Any:

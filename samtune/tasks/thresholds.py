@@ -133,7 +133,7 @@ def thresholds(
         raise UserError("thresholds are what is looked for: give search.points_per_side alone")
     folder = require_tuned(str(model))
     claim(folder / THRESHOLDS_FILE)
-    opened = open_data(find_run(folder), config, data)
+    opened = open_data(find_run(folder), config, data, base=(str(model), image_size))
     points = grid.points_per_side or usual_points(opened.tile)
     opened.source(split)  # a wrong path is said before the network is loaded
     sam = open_model(model, checkpoint, image_size, device)

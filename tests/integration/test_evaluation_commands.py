@@ -371,7 +371,7 @@ class TestLearningCurve:
         ("flags", "reason"),
         [
             (["--sizes", "0,5"], "numbers from 1 up"),
-            (["--sizes", "many"], "choose from all, a number"),
+            (["--sizes", "many"], "choose from all, a whole number"),
             (["--seeds", "0"], "whole number of at least 1"),
             (["--run", "x"], "unknown option --run"),
             (["--protocols", "bx"], "unknown protocol 'bx'"),
