@@ -132,7 +132,8 @@ class DataSettings:
         objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
             beside the scenes.
         layer: the layer of a vector file that holds the objects, where several hold polygons.
-        class_column: the attribute of polygons that names their class.
+        class_column: the attribute of polygons, or the column of a label raster's table, that names
+            classes.
         encoding: encoding of the polygons' text, such as latin-1, where the file does not say.
         block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
         crowds: what annotations with `iscrowd: 1` of COCO files are: regions that are `left_out`, or

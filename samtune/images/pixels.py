@@ -28,7 +28,7 @@ from samtune.images.dicom import (
     read_dicom_window,
 )
 from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
-from samtune.images.tiff import read_tiff, tiff_hw, upright, without_transparent
+from samtune.images.tiff import TIFF_BEGINS, read_tiff, tiff_hw, upright, without_transparent
 from samtune.types import ImageArray, Stretch
 from samtune.wording import counted
 
@@ -41,10 +41,9 @@ Image.MAX_IMAGE_PIXELS = 2**27
 _LARGEST_LABEL = 2**31 - 1
 # How far from a whole number a label may be that a slope was applied to, absolutely and in parts.
 _MOST_OFF, _PART_OFF = 0.05, 1e-3
-_TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # How files begin, and what they are then called
 _BEGINNINGS = {
-    b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", **dict.fromkeys(_TIFF_BEGINS, ".tif"),
+    b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", **dict.fromkeys(TIFF_BEGINS, ".tif"),
 }  # fmt: skip
 # By how Pillow unpacks them, steps between the shades of grey that PNGs of few bits have
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
@@ -115,10 +114,10 @@ def picture_id(file: Path) -> str:
 def is_tiff(file: ImageFile) -> bool:
     """Whether an image is a TIFF, whatever its name says."""
     if isinstance(file, EncodedImage):
-        return file.content.startswith(_TIFF_BEGINS)
+        return file.content.startswith(TIFF_BEGINS)
     try:
         with file.open("rb") as stream:
-            return stream.read(4) in _TIFF_BEGINS
+            return stream.read(4) in TIFF_BEGINS
     except OSError:  # whoever reads it says what is wrong
         return False
 

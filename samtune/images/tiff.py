@@ -22,6 +22,9 @@ _PLAIN = ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "MASK")
 # Values of all channels over the most pixels that a picture may have
 _MOST_CHANNELS = 8
 _UNSPECIFIED_SAMPLE = 0  # an extra sample that is a band (infrared, say) and not alpha
+# How TIFFs begin, large ones too
+TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_GDAL_METADATA = 42112
 # Axes of one picture, and of pages that may be its channels: named so, or not named at all
 _FLAT, _PAGED = ("YX", "YXS", "SYX"), ("CYX", "IYX", "QYX")
 
@@ -251,3 +254,15 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+def gdal_metadata(file: Path) -> str:
+    """The XML that GDAL keeps in a TIFF of its own; empty without it, and for what is no TIFF."""
+    try:
+        with file.open("rb") as stream:
+            if stream.read(4) not in TIFF_BEGINS:
+                return ""
+        with _opened(file) as tiff:
+            return str(tiff.pages[0].tags.valueof(_GDAL_METADATA, ""))
+    except OSError:  # whoever reads it says what is wrong
+        return ""

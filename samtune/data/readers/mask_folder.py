@@ -3,6 +3,7 @@
 PATH/images/ID.png      PATH/labels/ID.png         instances: a number for each object
                         PATH/masks/ID.png          classes: a number or colour for each class
                         PATH/masks/ID/*.png        one file for each object
+PATH/masks/ID.tif.aux.xml                          optional: names of classes, as GIS write them
 PATH/manifest.csv       optional: a row for each ID (or file name), with a split or group column
 PATH/{train,val,test}/images ...                   optional: splits as folders (`valid`, `dev`, ...)
 """
@@ -19,6 +20,7 @@ from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_called, split_folders
+from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
 from samtune.files import find_file, name_key
 from samtune.images.pixels import IMAGE_SUFFIXES, is_picture, picture_id, read_labels
@@ -50,6 +52,10 @@ class MaskFolder(Reader):
         for folder, split in (image_folders(path) or {path: ""}).items():
             left_out += self._add_folder(folder, split, rows)
         self._notes = list(self._compare(rows.rows, left_out))
+        column = self.settings.class_column
+        self._names = {m: read_value_names(m, column) for m in self._masks if m.is_file()}
+        self._are_classes = mean_classes(self._names.values(), self.settings)
+        self._notes += name_notes(self._names.values(), self.settings)
         without = LeftOut()
         without.add_all("mask", "without an image", self._masks_alone(left_out))
         without.add_all("file", "among the images that is none", self._no_images())
@@ -137,8 +143,9 @@ class MaskFolder(Reader):
             return stack_layers(((n, foreground(v)) for n, v, _ in parts), hw), {}
         values = read_labels(mask)
         check_size(values.shape[:2], hw, mask)
-        kind: LabelKind = "instances" if mask.parent.name == "labels" else "semantic"
-        return interpret_labels(values, self.settings, kind, mask)
+        is_class = self._are_classes or mask.parent.name != "labels"
+        kind: LabelKind = "semantic" if is_class else "instances"
+        return interpret_labels(values, self.settings, kind, mask, self._names[mask].names)
 
 
 def require_own_masks(images: list[Path], masks: list[Path]) -> None:
