@@ -12,7 +12,8 @@ from samtune.types import Stretch
 
 Format = Literal[
     "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "geo", "voc", "cvat",
-    "label_studio", "shards", "hub", "masks_beside", "nnunet", "drawn",
+    "label_studio", "shards", "hub", "masks_beside", "nnunet", "folder_per_image",
+    "cell_tracking", "drawn",
 ]  # fmt: skip
 Labels = Literal["auto", "instances", "semantic", "binary"]
 RecipeName = Literal["mixed", "sam", "sam2", "medsam", "micro_sam", "samed", "points", "boxes"]
@@ -110,9 +111,9 @@ class DataSettings:
 
     Attributes:
         path: folder with images/ and labels/ or masks/, with images and their masks (a.png,
-            a_masks.png), or a folder or file of COCO, YOLO, labelme,
-            Pascal VOC, CVAT, Label Studio, nnU-Net, tar shards, NIfTI volumes, or of Hugging Face
-            (`save_to_disk`, parquet, or the name hf:OWNER/NAME).
+            a_masks.png), or a folder or file of COCO, YOLO, labelme, Pascal VOC, CVAT, Label Studio,
+            nnU-Net, Data Science Bowl 2018, Cell Tracking Challenge, tar shards, NIfTI volumes, or of
+            Hugging Face (`save_to_disk`, parquet, or the name hf:OWNER/NAME).
         format: format of the data; `auto` recognises it; `drawn` draws endless pictures and needs no
             path.
         labels: what mask values mean: `instances`, `semantic` classes, `binary`; `auto` takes the

@@ -33,6 +33,8 @@ from samtune.types import ImageArray, Stretch
 from samtune.wording import counted
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
+# Those that hold numbers as they were
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 # What Pillow, tifffile and their decompressors raise on a damaged file.
 _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error, zlib.error)
@@ -78,8 +80,13 @@ def _stream(file: ImageFile) -> Path | io.BytesIO:
 
 
 def is_picture(file: Path) -> bool:
-    """Whether a file is an image by its suffix, or by its content, whatever it is called."""
+    """Whether a file is an image by its suffix, or by its content, whatever it is called.
+
+    Files that their owner does not see are none: macOS lays ._NAME beside each NAME.
+    """
     suffix = file.suffix.lower()
+    if file.name.startswith("."):
+        return False
     if suffix in IMAGE_SUFFIXES or suffix in _TEXTS:
         return suffix in IMAGE_SUFFIXES
     try:
@@ -87,6 +94,11 @@ def is_picture(file: Path) -> bool:
             return bool(content_suffix(stream.read(LONGEST_BEGINNING)))
     except OSError:  # a folder, or a link to nowhere
         return False
+
+
+def is_mask(file: Path) -> bool:
+    """Whether a file is a picture that holds numbers as they were, by its suffix."""
+    return file.suffix.lower() in MASK_SUFFIXES and not file.name.startswith(".")
 
 
 def content_suffix(beginning: bytes) -> str:

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from samtune.data.arrow import require_sound
-from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
-from samtune.data.objects import stack_layers
+from samtune.data.label_maps import LabelKind, check_size, interpret_labels, read_object_masks
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders, splits_in
 from samtune.errors import UserError, first_line, require
 from samtune.images.pixels import EncodedImage, ImageFile, read_labels
-from samtune.types import LabelArray
 
 _IMAGES = ("image", "images", "img", "pixel_values", "picture", "photo")
 _OBJECTS = (
@@ -79,7 +77,7 @@ class Hub(Reader):
         content, classes = row[labels_column], dict[int, str]()
         if isinstance(content, list):
             files = [self._file(index, f"{labels_column}[{n}]", c) for n, c in enumerate(content)]
-            labels = _stack(files, hw)
+            labels = read_object_masks(files, hw)
         else:
             file = self._file(index, labels_column, content)
             values = read_labels(file)
@@ -211,11 +209,3 @@ def _plain_columns(rows: Any) -> list[dict[str, str]]:
     return [
         {name: "" if value is None else str(value) for name, value in row.items()} for row in found
     ]
-
-
-def _stack(files: list[ImageFile], hw: tuple[int, int]) -> LabelArray:
-    """Labels of masks, one for each object."""
-    masks = [read_labels(file) for file in files]
-    for mask, file in zip(masks, files, strict=True):
-        check_size(mask.shape[:2], hw, file)
-    return stack_layers(((n, foreground(mask)) for n, mask in enumerate(masks, start=1)), hw)

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
 
-from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
+from samtune.data.label_maps import LabelKind, check_size, interpret_labels, read_object_masks
 from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
-from samtune.data.objects import stack_layers
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
@@ -23,11 +22,17 @@ from samtune.data.splits import split_called, split_folders
 from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
 from samtune.files import find_file, name_key
-from samtune.images.pixels import IMAGE_SUFFIXES, is_picture, picture_id, read_labels
+from samtune.images.pixels import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    is_mask,
+    is_picture,
+    picture_id,
+    read_labels,
+)
 from samtune.types import ImageArray, LabelArray
 
 _MASK_FOLDERS = ("labels", "masks")
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 _OME = ".ome"
 
 
@@ -112,8 +117,8 @@ class MaskFolder(Reader):
         names = {name_key(name) for image in images for name in _names_of(image)}
         for folder in sorted({mask.parent for mask in self._masks}):
             for file in sorted(folder.iterdir()):
-                is_mask = file.is_dir() or file.suffix.lower() in MASK_SUFFIXES
-                if is_mask and not {name_key(file.stem), name_key(file.name)} & names:
+                is_one = file.is_dir() or is_mask(file)
+                if is_one and not {name_key(file.stem), name_key(file.name)} & names:
                     yield file.relative_to(self.path).as_posix()
 
     def _no_images(self) -> Iterator[str]:
@@ -136,11 +141,8 @@ class MaskFolder(Reader):
     def _read_objects(self, mask: Path, image: ImageArray) -> tuple[LabelArray, dict[int, str]]:
         hw = image.shape[:2]
         if mask.is_dir():
-            files = sorted(f for f in mask.iterdir() if f.suffix.lower() in MASK_SUFFIXES)
-            parts = [(number, read_labels(f), f) for number, f in enumerate(files, start=1)]
-            for _, values, file in parts:
-                check_size(values.shape[:2], hw, file)
-            return stack_layers(((n, foreground(v)) for n, v, _ in parts), hw), {}
+            files = sorted(filter(is_mask, mask.iterdir()))
+            return read_object_masks(files, (hw[0], hw[1])), {}
         values = read_labels(mask)
         check_size(values.shape[:2], hw, mask)
         is_class = self._are_classes or mask.parent.name != "labels"

@@ -18,14 +18,14 @@ from samtune.data.label_maps import LabelKind, check_size, interpret_labels
 from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.reader import Loaded, Reader
-from samtune.data.readers.mask_folder import MASK_SUFFIXES, require_own_masks
+from samtune.data.readers.mask_folder import require_own_masks
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
 from samtune.files import name_key
-from samtune.images.pixels import is_picture, picture_id, read_labels
+from samtune.images.pixels import is_mask, is_picture, picture_id, read_labels
 from samtune.parsing import read_lines
 
 # What the name of a mask has more than its image's, and what its values usually are.
@@ -133,7 +133,7 @@ def _pairs(images: dict[str, list[Path]]) -> dict[str, list[tuple[Path, LabelKin
             for ending, kind in _ENDINGS.items()
             for name in dict.fromkeys((stem, stem.removesuffix(_IMAGE)))
             for mask in _called(f"{name}{ending}", images, names)
-            if mask.suffix.lower() in MASK_SUFFIXES
+            if is_mask(mask)
         ]
         for stem in images
     }
