@@ -86,7 +86,7 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
 
     Without any named split, `train`, `val` and `test` are drawn. With `train` and `test` named but
     no `val`, it is drawn from `train`: validating on training images would hide overfitting. With
-    `test` alone, the others are drawn from what has no name.
+    `test` alone, the others are drawn from what has no name. Of two groups alone, none is for testing.
 
     A split that comes out empty is an empty source.
 
@@ -128,7 +128,8 @@ def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) ->
     """
     splits = dict(enumerate(named))
     pool = _pool(named)
-    if not any(named):
+    is_for_validation = len(set(groups)) == 2 and settings.val_fraction > 0  # fit needs it, no test
+    if not any(named) and not is_for_validation:
         _draw(splits, groups, "", "test", settings.test_fraction, settings.seed)
     if pool is not None:
         _draw(splits, groups, pool, "val", settings.val_fraction, settings.seed)

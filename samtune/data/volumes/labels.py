@@ -20,7 +20,7 @@ from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.slicer import is_slicer, read_slicer_segments
 from samtune.data.volumes.tiff_stack import STACKS
 from samtune.data.volumes.voxels import (
-    VOLUME_SUFFIXES,
+    is_volume_file,
     nifti_names,
     nifti_unit,
     read_geometry,
@@ -74,7 +74,7 @@ def structure_files(folder: Path) -> dict[str, Path]:
     return {
         volume_stem(file): file
         for file in files
-        if file.name.lower().endswith(VOLUME_SUFFIXES) and not file.name.startswith(".")
+        if is_volume_file(file) and not file.name.startswith(".")
     }
 
 
