@@ -17,7 +17,7 @@ _WHAT_TO_DO = (
     "Stop it, and try a lower --model.optim.lr (a tenth), a smaller --data.tile or larger --image_size "
     "where objects are small or thin, and samtune check for masks that do not fit their images"
 )
-_WHAT_TO_DO_OF_HEADS = "Stop it, and try another --model.head_lr, and samtune check for masks that do not fit their images"
+_OF_HEADS = "Stop it, and try another --model.head_lr, and samtune check for masks that do not fit their images"
 
 
 class TellNotLearning(Callback):
@@ -40,8 +40,8 @@ class TellNotLearning(Callback):
         self._num_without = 0 if _holds_objects(batch) else self._num_without + 1
         if self._num_without >= _STEPS:
             self._tell(
-                f"none of the last {_STEPS} batches holds an object: nothing is learned from them. Stop "
-                "it, and see by samtune check which objects are left out (--data.min_area)"
+                f"none of the last {_STEPS} batches holds an object: nothing is learned from them. "
+                "Stop it, and see by samtune check which objects are left out (--data.min_area)"
             )
         if score is None or not batch.keys:
             return
@@ -70,7 +70,7 @@ class TellNotLearning(Callback):
             return
         than = f"; the base has {base:.3f}" if base else ""
         name = monitor.removeprefix("val/")
-        advice = _WHAT_TO_DO if "miou" in name else _WHAT_TO_DO_OF_HEADS
+        advice = _WHAT_TO_DO if "miou" in name else _OF_HEADS
         self._tell(
             f"after {trainer.global_step} steps the {name} of the validation is {float(score):.3f}"
             f"{than}: nothing has been learned so far. {advice}"
