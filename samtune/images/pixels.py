@@ -28,6 +28,7 @@ from samtune.images.dicom import (
     read_dicom_window,
 )
 from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
+from samtune.images.lossy import black_and_white, is_lossy
 from samtune.images.tiff import TIFF_BEGINS, read_tiff, tiff_hw, upright, without_transparent
 from samtune.types import ImageArray, Stretch
 from samtune.wording import counted
@@ -89,11 +90,7 @@ def is_picture(file: Path) -> bool:
         return False
     if suffix in IMAGE_SUFFIXES or suffix in _TEXTS:
         return suffix in IMAGE_SUFFIXES
-    try:
-        with file.open("rb") as stream:
-            return bool(content_suffix(stream.read(LONGEST_BEGINNING)))
-    except OSError:  # a folder, or a link to nowhere
-        return False
+    return bool(content_suffix(_beginning(file)))
 
 
 def is_mask(file: Path) -> bool:
@@ -123,15 +120,20 @@ def picture_id(file: Path) -> str:
     return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
 
 
-def is_tiff(file: ImageFile) -> bool:
-    """Whether an image is a TIFF, whatever its name says."""
+def _beginning(file: ImageFile) -> bytes:
+    """The first bytes of an image file; none of one that cannot be opened."""
     if isinstance(file, EncodedImage):
-        return file.content.startswith(TIFF_BEGINS)
+        return file.content[:LONGEST_BEGINNING]
     try:
         with file.open("rb") as stream:
-            return stream.read(4) in TIFF_BEGINS
-    except OSError:  # whoever reads it says what is wrong
-        return False
+            return stream.read(LONGEST_BEGINNING)
+    except OSError:  # a folder, or a link to nowhere; whoever reads it says what is wrong
+        return b""
+
+
+def is_tiff(file: ImageFile) -> bool:
+    """Whether an image is a TIFF, whatever its name says."""
+    return _beginning(file).startswith(TIFF_BEGINS)
 
 
 def read_image(
@@ -329,13 +331,16 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
     """Read a mask or label image as (H, W) integers, or (H, W, 3) if it is coloured.
 
     A palette image gives its indices; grey stored as RGB becomes grey. What is wholly transparent is
-    0; a picture of one colour alone has its mask in its alpha.
+    0; a picture of one colour alone has its mask in its alpha. Of JPEG, which changes values, only
+    black and white is taken.
 
     Raises:
-        UserError: the file is missing, damaged, of no known kind, or holds fractions, or labels
-            beyond 32 bits.
+        UserError: the file is missing, damaged, of no known kind, or holds fractions, labels beyond 32
+            bits, or values that were saved as JPEG.
     """
     pixels = read_pixels(path, as_stored=True)
+    if is_lossy(_beginning(path)):
+        pixels = black_and_white(pixels, path)
     pixels = pixels[..., :3] if are_colours(pixels) else pixels[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = whole_labels(np.nan_to_num(pixels), path)

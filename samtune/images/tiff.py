@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samtune.errors import UserError
+from samtune.images.lossy import black_and_white
 
 # Colour models that Pillow turns into RGB; what else there is (CIELAB, filter arrays) is refused
 _BY_PILLOW = ("SEPARATED", "YCBCR")
@@ -25,6 +26,8 @@ _UNSPECIFIED_SAMPLE = 0  # an extra sample that is a band (infrared, say) and no
 # How TIFFs begin, large ones too
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GDAL_METADATA = 42112
+# Compressions that change values
+_LOSSY = ("JPEG", "OJPEG", "ALT_JPEG", "JPEG_LOSSY", "JPEG_2000_LOSSY")
 # Axes of one picture, and of pages that may be its channels: named so, or not named at all
 _FLAT, _PAGED = ("YX", "YXS", "SYX"), ("CYX", "IYX", "QYX")
 
@@ -53,6 +56,8 @@ def read_tiff(
         if kind in _BY_PILLOW:
             return _colours(file, page, name)
         pixels = _decode(series, name)
+        if as_stored and _is_lossy(page):
+            return upright(black_and_white(pixels, name), _orientation(page))
         pixels = _as_labels(pixels, page) if as_stored else _as_shown(pixels, page, kind)
         return upright(pixels, _orientation(page))
 
@@ -204,6 +209,12 @@ def _inverted(pixels: NDArray[Any], top: int) -> NDArray[Any]:
     if not np.issubdtype(pixels.dtype, np.unsignedinteger):
         return -pixels
     return np.asarray(pixels.dtype.type(top) - pixels)
+
+
+def _is_lossy(page: Any) -> bool:
+    import tifffile
+
+    return tifffile.COMPRESSION(page.compression).name in _LOSSY
 
 
 def _has_alpha(pixels: NDArray[Any], page: Any) -> bool:

@@ -17,7 +17,10 @@ _WHAT_TO_DO = (
     "Stop it, and try a lower --model.optim.lr (a tenth), a smaller --data.tile or larger --image_size "
     "where objects are small or thin, and samtune check for masks that do not fit their images"
 )
-_OF_HEADS = "Stop it, and try another --model.head_lr, and samtune check for masks that do not fit their images"
+_OF_HEADS = (
+    "Stop it, and try another --model.head_lr, and samtune check for masks that do not fit their "
+    "images"
+)
 
 
 class TellNotLearning(Callback):

@@ -49,6 +49,11 @@ def open_labels(path: Path, scene: Scene, column: str = "") -> LabelRaster:
     """
     with opened(path) as file:
         require_readable(file, path)
+        if file.compression is not None and "jpeg" in file.compression.name.lower():
+            raise UserError(
+                f"{path} is compressed as JPEG, which changes the values of labels: save it anew from "
+                "its source with DEFLATE or LZW"
+            )
         parts = (window for _, window in file.block_windows(1)) if file.count >= 3 else ()
         is_coloured = any(
             are_colours(np.moveaxis(file.read((1, 2, 3), window=part), 0, 2)) for part in parts
