@@ -87,7 +87,7 @@ class Progress:
             return None
 
     def remove(self) -> None:
-        """Forget everything, what a killed process left half written too; what others put there stays."""
+        """Forget everything, half-written files too; what others have put into the folder stays."""
         sweep(self.folder)
         for file in self.folder.glob("*"):
             if re.fullmatch(r"[0-9a-f]{64}\.(json|npz)", file.name):
