@@ -169,7 +169,7 @@ class Hub(Reader):
             return EncodedImage(name, content["bytes"])
         if isinstance(content, dict) and content.get("path"):
             folder = self.path if self.path.is_dir() else self.path.parent
-            return folder / content["path"]  # which an absolute one replaces
+            return Path(folder, content["path"])  # where an absolute one stays as it is
         raise UserError(f"{name} is empty: leave such rows out (`filter`)")
 
 
