@@ -10,6 +10,7 @@ from pathlib import Path
 from samtune.data.settings import SplitSettings
 from samtune.data.source import Joined, Record, Source, Subset
 from samtune.errors import UserError
+from samtune.files import files_ending
 from samtune.parsing import read_lines
 from samtune.prompts.seeding import object_rng
 
@@ -234,7 +235,7 @@ def _named_splits(source: Source, settings: SplitSettings) -> list[str]:
 
 def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     chosen: dict[str, str] = {}
-    for file in sorted(folder.glob("*.txt")):
+    for file in files_ending(folder, ".txt"):
         if split := split_called(file.stem):
             listed = read_lines(file)
             if twice := sorted(chosen.keys() & set(listed)):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samtune.errors import UserError, first_line
-from samtune.files import is_file
+from samtune.files import is_file, is_hidden
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
 from samtune.images.dicom import (
     is_dicom,
@@ -81,12 +81,9 @@ def _stream(file: ImageFile) -> Path | io.BytesIO:
 
 
 def is_picture(file: Path) -> bool:
-    """Whether a file is an image by its suffix, or by its content, whatever it is called.
-
-    Files that their owner does not see are none: macOS lays ._NAME beside each NAME.
-    """
+    """Whether a file is an image by its suffix, or by its content, and is not hidden."""
     suffix = file.suffix.lower()
-    if file.name.startswith("."):
+    if is_hidden(file):
         return False
     if suffix in IMAGE_SUFFIXES or suffix in _TEXTS:
         return suffix in IMAGE_SUFFIXES
@@ -95,7 +92,7 @@ def is_picture(file: Path) -> bool:
 
 def is_mask(file: Path) -> bool:
     """Whether a file is a picture that holds numbers as they were, by its suffix."""
-    return file.suffix.lower() in MASK_SUFFIXES and not file.name.startswith(".")
+    return file.suffix.lower() in MASK_SUFFIXES and not is_hidden(file)
 
 
 def content_suffix(beginning: bytes) -> str:

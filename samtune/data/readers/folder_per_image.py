@@ -18,6 +18,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
+from samtune.files import is_hidden
 from samtune.images.pixels import is_mask, is_picture
 
 _IMAGES, _MASKS = "images", "masks"
@@ -68,7 +69,7 @@ class FolderPerImage(Reader):
         found = [each for each in folders if (each / _MASKS).is_dir()]
         self._left_out.add_all("image", "without masks", (f for f in folders if f not in found))
         for folder in found:
-            seen = (f for f in (folder / _MASKS).iterdir() if not f.name.startswith("."))
+            seen = (f for f in (folder / _MASKS).iterdir() if not is_hidden(f))
             others = (file for file in seen if not is_mask(file))
             self._left_out.add_all("file", "among the masks that is none", others)
         return found

@@ -25,6 +25,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders, splits_in
 from samtune.errors import UserError, first_line, require
+from samtune.files import files_ending
 from samtune.images.pixels import EncodedImage, ImageFile, read_labels
 
 _IMAGES = ("image", "images", "img", "pixel_values", "picture", "photo")
@@ -188,7 +189,7 @@ def _parquet_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     places = (path, path / "data", *split_folders(path))
-    return [file for place in places for file in sorted(place.glob("*.parquet"))]
+    return [file for place in places for file in files_ending(place, ".parquet")]
 
 
 def _open(path: Path) -> dict[str, Any]:

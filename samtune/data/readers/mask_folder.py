@@ -21,7 +21,7 @@ from samtune.data.source import Record
 from samtune.data.splits import split_called, split_folders
 from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
-from samtune.files import find_file, name_key
+from samtune.files import find_file, is_hidden, name_key
 from samtune.images.pixels import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
@@ -125,7 +125,7 @@ class MaskFolder(Reader):
         """Files where images lie, but those that their owner does not see."""
         for folder in sorted({record.path.parent for record in self.records}):
             for file in sorted(folder.iterdir()):
-                if file.is_file() and not file.name.startswith(".") and not is_picture(file):
+                if file.is_file() and not is_hidden(file) and not is_picture(file):
                     yield file.relative_to(self.path).as_posix()
 
     @property

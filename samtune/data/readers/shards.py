@@ -32,6 +32,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders
 from samtune.errors import UserError
+from samtune.files import files_ending, is_hidden
 from samtune.images.pixels import (
     IMAGE_SUFFIXES,
     LONGEST_BEGINNING,
@@ -95,7 +96,7 @@ class Shards(Reader):
         found: dict[str, dict[str, _Span]] = {}
         for name, span in _walk(file):
             ending = next((e for e in (*_LABELS, *IMAGE_SUFFIXES) if name.lower().endswith(e)), "")
-            if name.rpartition("/")[2].startswith("."):  # macOS adds ._NAME for each NAME
+            if is_hidden(Path(name)):
                 continue
             if ending:
                 parts = found.setdefault(name[: -len(ending)].removeprefix("./"), {})
@@ -157,7 +158,7 @@ def _read(file: Path, span: _Span) -> bytes:
 def shard_files(folder: Path) -> list[Path]:
     """Tars of a folder, or of its folders by split."""
     places = (folder, *split_folders(folder))
-    return [file for place in places for file in sorted(place.glob("*.tar")) if file.is_file()]
+    return [file for place in places for file in files_ending(place, ".tar") if file.is_file()]
 
 
 def _walk(file: Path) -> Iterator[tuple[str, _Span]]:
