@@ -239,11 +239,22 @@ def _names_in(folder: Path, version: int) -> dict[str, list[str]]:
     return found
 
 
-def files_ending(folder: Path, suffix: str) -> list[Path]:
-    """Files of a folder whose names end so, in small letters or capitals; none without a folder."""
+def is_hidden(path: Path) -> bool:
+    """Whether its owner does not see it: macOS lays ._NAME beside each NAME, and .DS_Store."""
+    return path.name.startswith(".")
+
+
+def files_ending(folder: Path, suffix: str | tuple[str, ...]) -> list[Path]:
+    """What of a folder is called so at its end, in small letters or capitals, and is not hidden.
+
+    Args:
+        folder: none has nothing in it.
+        suffix: in small letters; several for any of them.
+    """
     if not is_folder(folder):
         return []
-    return sorted(file for file in folder.iterdir() if file.name.lower().endswith(suffix))
+    found = (file for file in folder.iterdir() if file.name.lower().endswith(suffix))
+    return sorted(file for file in found if not is_hidden(file))
 
 
 def ends_of(parts: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError
-from samtune.files import drop_folder, write_bytes
+from samtune.files import drop_folder, sweep, write_bytes
 from samtune.parsing import read_json
 
 # What numpy, zipfile and zlib raise on half-written or flipped bytes.
@@ -87,7 +87,8 @@ class Progress:
             return None
 
     def remove(self) -> None:
-        """Forget everything; what others have put into the folder stays."""
+        """Forget everything, half-written files too; what others have put into the folder stays."""
+        sweep(self.folder)
         for file in self.folder.glob("*"):
             if re.fullmatch(r"[0-9a-f]{64}\.(json|npz)", file.name):
                 file.unlink(missing_ok=True)

@@ -136,6 +136,14 @@ def test_files_of_others_stay(progress):
     progress.remove()  # nothing is there
 
 
+def test_what_a_killed_process_left_half_written_goes_too(progress):
+    progress.begin()
+    half = progress.place("slice", 3)
+    (half.parent / f".{half.name}.bzhxy8ve.tmp").write_text("half")
+    progress.remove()
+    assert not progress.folder.exists()
+
+
 def test_a_stamp_is_of_the_place_the_size_and_the_time(tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(b"123")

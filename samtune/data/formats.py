@@ -4,8 +4,10 @@ from pathlib import Path
 
 from samtune.data.drawn.source import drawn_splits
 from samtune.data.reader import Reader
+from samtune.data.readers.cell_tracking import CellTracking
 from samtune.data.readers.coco import Coco
 from samtune.data.readers.cvat import Cvat
+from samtune.data.readers.folder_per_image import FolderPerImage
 from samtune.data.readers.geo import GeoScenes
 from samtune.data.readers.hub import Hub, is_hub_name
 from samtune.data.readers.label_studio import LabelStudio
@@ -38,6 +40,8 @@ READERS: dict[Format, type[Reader]] = {
     "label_studio": LabelStudio,
     "coco": Coco,
     "masks_beside": MasksBeside,
+    "folder_per_image": FolderPerImage,
+    "cell_tracking": CellTracking,
 }
 
 
@@ -94,5 +98,6 @@ def recognise(path: Path) -> Format:
         "with their masks (a.png, a_masks.png), a COCO file *.json, data.yaml of YOLO, labelme's "
         "*.json, JPEGImages/ of Pascal VOC, CVAT's annotations.xml, Label Studio's JSON, shards *.tar, "
         "Hugging Face's save_to_disk, *.parquet or hf:OWNER/NAME, imagesTr/ of nnU-Net, NIfTI volumes, "
-        "or GeoTIFF scenes with polygons (set data.format to say which it is)"
+        "ID/images/ with ID/masks/, 01/ with 01_GT/SEG/ of the Cell Tracking Challenge, or GeoTIFF "
+        "scenes with polygons (set data.format to say which it is)"
     )

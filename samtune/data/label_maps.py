@@ -1,6 +1,6 @@
 """What the values of a label image mean: objects, classes, colours."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from samtune.data.objects import stack_layers
 from samtune.data.settings import SourceSettings
 from samtune.errors import UserError
-from samtune.images.pixels import ImageFile
+from samtune.images.pixels import ImageFile, read_labels
 from samtune.types import IGNORED_CLASS, LabelArray, MaskArray, Sample
 
 LabelKind = Literal["instances", "semantic"]
@@ -83,6 +84,22 @@ def without_ignored(sample: Sample) -> tuple[Sample, MaskArray]:
     labels = np.where(is_ignored, 0, sample.labels).astype(sample.labels.dtype)
     where = np.asarray(is_ignored.any(0), np.bool_)
     return replace(sample, labels=labels, classes=classes), where
+
+
+def read_object_masks(files: Sequence[ImageFile], hw: tuple[int, int]) -> LabelArray:
+    """(L, H, W) labels of files with one object each, numbered from 1: everything above 0.
+
+    Raises:
+        UserError: one cannot be read, or is of another size.
+    """
+
+    def masks() -> Iterator[tuple[int, MaskArray]]:
+        for number, file in enumerate(files, start=1):
+            values = read_labels(file)
+            check_size(values.shape[:2], hw, file)
+            yield number, foreground(values)
+
+    return stack_layers(masks(), hw)
 
 
 def foreground(values: LabelArray) -> MaskArray:

@@ -12,7 +12,8 @@ from samtune.types import Stretch
 
 Format = Literal[
     "auto", "coco", "mask_folder", "yolo", "labelme", "volumes", "geo", "voc", "cvat",
-    "label_studio", "shards", "hub", "masks_beside", "nnunet", "drawn",
+    "label_studio", "shards", "hub", "masks_beside", "nnunet", "folder_per_image",
+    "cell_tracking", "drawn",
 ]  # fmt: skip
 Labels = Literal["auto", "instances", "semantic", "binary"]
 RecipeName = Literal["mixed", "sam", "sam2", "medsam", "micro_sam", "samed", "points", "boxes"]
@@ -110,9 +111,9 @@ class DataSettings:
 
     Attributes:
         path: folder with images/ and labels/ or masks/, with images and their masks (a.png,
-            a_masks.png), or a folder or file of COCO, YOLO, labelme,
-            Pascal VOC, CVAT, Label Studio, nnU-Net, tar shards, NIfTI volumes, or of Hugging Face
-            (`save_to_disk`, parquet, or the name hf:OWNER/NAME).
+            a_masks.png), or a folder or file of COCO, YOLO, labelme, Pascal VOC, CVAT, Label Studio,
+            nnU-Net, Data Science Bowl 2018, Cell Tracking Challenge, tar shards, NIfTI volumes, or of
+            Hugging Face (`save_to_disk`, parquet, or the name hf:OWNER/NAME).
         format: format of the data; `auto` recognises it; `drawn` draws endless pictures and needs no
             path.
         labels: what mask values mean: `instances`, `semantic` classes, `binary`; `auto` takes the
@@ -132,7 +133,8 @@ class DataSettings:
         objects: of scenes: a vector file, a label raster, or a folder of them, where they do not lie
             beside the scenes.
         layer: the layer of a vector file that holds the objects, where several hold polygons.
-        class_column: the attribute of polygons that names their class.
+        class_column: the attribute of polygons, or the column of a label raster's table, that names
+            classes.
         encoding: encoding of the polygons' text, such as latin-1, where the file does not say.
         block: side of the blocks of a scene that splits never tear apart, pixels; 0 chooses.
         crowds: what annotations with `iscrowd: 1` of COCO files are: regions that are `left_out`, or

@@ -10,6 +10,7 @@ from pathlib import Path
 from samtune.data.settings import SplitSettings
 from samtune.data.source import Joined, Record, Source, Subset
 from samtune.errors import UserError
+from samtune.files import files_ending
 from samtune.parsing import read_lines
 from samtune.prompts.seeding import object_rng
 
@@ -86,7 +87,7 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
 
     Without any named split, `train`, `val` and `test` are drawn. With `train` and `test` named but
     no `val`, it is drawn from `train`: validating on training images would hide overfitting. With
-    `test` alone, the others are drawn from what has no name.
+    `test` alone, the others are drawn from what has no name. Of two groups alone, none is for testing.
 
     A split that comes out empty is an empty source.
 
@@ -128,7 +129,8 @@ def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) ->
     """
     splits = dict(enumerate(named))
     pool = _pool(named)
-    if not any(named):
+    is_for_validation = len(set(groups)) == 2 and settings.val_fraction > 0  # fit needs it, no test
+    if not any(named) and not is_for_validation:
         _draw(splits, groups, "", "test", settings.test_fraction, settings.seed)
     if pool is not None:
         _draw(splits, groups, pool, "val", settings.val_fraction, settings.seed)
@@ -233,7 +235,7 @@ def _named_splits(source: Source, settings: SplitSettings) -> list[str]:
 
 def _splits_from_lists(source: Source, folder: Path) -> list[str]:
     chosen: dict[str, str] = {}
-    for file in sorted(folder.glob("*.txt")):
+    for file in files_ending(folder, ".txt"):
         if split := split_called(file.stem):
             listed = read_lines(file)
             if twice := sorted(chosen.keys() & set(listed)):

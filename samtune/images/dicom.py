@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError, first_line, require
+from samtune.files import is_hidden
 from samtune.images.dicom_values import (
     OF_FRAMES,
     frame_value,
@@ -54,7 +55,7 @@ def _has_magic(file: Path) -> bool:
 def _files(folder: Path) -> list[Path]:
     """Files of a folder but those that its owner does not see."""
     files = (file for file in sorted(folder.iterdir()) if file.is_file())
-    return [file for file in files if not file.name.startswith(".")]
+    return [file for file in files if not is_hidden(file)]
 
 
 @contextmanager

@@ -57,8 +57,7 @@ def _images_under(folder: Path, without: Sequence[Path]) -> list[Path]:
     return [
         file
         for file in sorted(folder.rglob("*"))
-        if not file.name.startswith(".")
-        and (file.is_file() or not file.exists())  # a link to nowhere is told by whoever reads it
+        if (file.is_file() or not file.exists())  # a link to nowhere is told by whoever reads it
         and is_picture(file)
         and left_out.isdisjoint(file.resolve().parents)
     ]

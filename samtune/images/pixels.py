@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samtune.errors import UserError, first_line
-from samtune.files import is_file
+from samtune.files import is_file, is_hidden
 from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
 from samtune.images.dicom import (
     is_dicom,
@@ -28,11 +28,14 @@ from samtune.images.dicom import (
     read_dicom_window,
 )
 from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
-from samtune.images.tiff import read_tiff, tiff_hw, upright, without_transparent
+from samtune.images.lossy import black_and_white, is_lossy
+from samtune.images.tiff import TIFF_BEGINS, read_tiff, tiff_hw, upright, without_transparent
 from samtune.types import ImageArray, Stretch
 from samtune.wording import counted
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
+# Those that hold numbers as they were
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 # What Pillow, tifffile and their decompressors raise on a damaged file.
 _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error, zlib.error)
@@ -41,10 +44,9 @@ Image.MAX_IMAGE_PIXELS = 2**27
 _LARGEST_LABEL = 2**31 - 1
 # How far from a whole number a label may be that a slope was applied to, absolutely and in parts.
 _MOST_OFF, _PART_OFF = 0.05, 1e-3
-_TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # How files begin, and what they are then called
 _BEGINNINGS = {
-    b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", **dict.fromkeys(_TIFF_BEGINS, ".tif"),
+    b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", **dict.fromkeys(TIFF_BEGINS, ".tif"),
 }  # fmt: skip
 # By how Pillow unpacks them, steps between the shades of grey that PNGs of few bits have
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
@@ -79,15 +81,18 @@ def _stream(file: ImageFile) -> Path | io.BytesIO:
 
 
 def is_picture(file: Path) -> bool:
-    """Whether a file is an image by its suffix, or by its content, whatever it is called."""
+    """Whether a file is an image by its suffix, or by its content, and is not hidden."""
     suffix = file.suffix.lower()
+    if is_hidden(file):
+        return False
     if suffix in IMAGE_SUFFIXES or suffix in _TEXTS:
         return suffix in IMAGE_SUFFIXES
-    try:
-        with file.open("rb") as stream:
-            return bool(content_suffix(stream.read(LONGEST_BEGINNING)))
-    except OSError:  # a folder, or a link to nowhere
-        return False
+    return bool(content_suffix(_beginning(file)))
+
+
+def is_mask(file: Path) -> bool:
+    """Whether a file is a picture that holds numbers as they were, by its suffix."""
+    return file.suffix.lower() in MASK_SUFFIXES and not is_hidden(file)
 
 
 def content_suffix(beginning: bytes) -> str:
@@ -112,15 +117,20 @@ def picture_id(file: Path) -> str:
     return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
 
 
-def is_tiff(file: ImageFile) -> bool:
-    """Whether an image is a TIFF, whatever its name says."""
+def _beginning(file: ImageFile) -> bytes:
+    """The first bytes of an image file; none of one that cannot be opened."""
     if isinstance(file, EncodedImage):
-        return file.content.startswith(_TIFF_BEGINS)
+        return file.content[:LONGEST_BEGINNING]
     try:
         with file.open("rb") as stream:
-            return stream.read(4) in _TIFF_BEGINS
-    except OSError:  # whoever reads it says what is wrong
-        return False
+            return stream.read(LONGEST_BEGINNING)
+    except OSError:  # a folder, or a link to nowhere; whoever reads it says what is wrong
+        return b""
+
+
+def is_tiff(file: ImageFile) -> bool:
+    """Whether an image is a TIFF, whatever its name says."""
+    return _beginning(file).startswith(TIFF_BEGINS)
 
 
 def read_image(
@@ -318,13 +328,16 @@ def read_labels(path: ImageFile) -> NDArray[Any]:
     """Read a mask or label image as (H, W) integers, or (H, W, 3) if it is coloured.
 
     A palette image gives its indices; grey stored as RGB becomes grey. What is wholly transparent is
-    0; a picture of one colour alone has its mask in its alpha.
+    0; a picture of one colour alone has its mask in its alpha. Of JPEG, which changes values, only
+    black and white is taken.
 
     Raises:
-        UserError: the file is missing, damaged, of no known kind, or holds fractions, or labels
-            beyond 32 bits.
+        UserError: the file is missing, damaged, of no known kind, or holds fractions, labels beyond 32
+            bits, or values that were saved as JPEG.
     """
     pixels = read_pixels(path, as_stored=True)
+    if is_lossy(_beginning(path)):
+        pixels = black_and_white(pixels, path)
     pixels = pixels[..., :3] if are_colours(pixels) else pixels[..., 0]
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = whole_labels(np.nan_to_num(pixels), path)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samtune.errors import UserError
+from samtune.images.lossy import black_and_white
 
 # Colour models that Pillow turns into RGB; what else there is (CIELAB, filter arrays) is refused
 _BY_PILLOW = ("SEPARATED", "YCBCR")
@@ -22,6 +23,11 @@ _PLAIN = ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "MASK")
 # Values of all channels over the most pixels that a picture may have
 _MOST_CHANNELS = 8
 _UNSPECIFIED_SAMPLE = 0  # an extra sample that is a band (infrared, say) and not alpha
+# How TIFFs begin, large ones too
+TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_GDAL_METADATA = 42112
+# Compressions that change values
+_LOSSY = ("JPEG", "OJPEG", "ALT_JPEG", "JPEG_LOSSY", "JPEG_2000_LOSSY")
 # Axes of one picture, and of pages that may be its channels: named so, or not named at all
 _FLAT, _PAGED = ("YX", "YXS", "SYX"), ("CYX", "IYX", "QYX")
 
@@ -50,6 +56,8 @@ def read_tiff(
         if kind in _BY_PILLOW:
             return _colours(file, page, name)
         pixels = _decode(series, name)
+        if as_stored and _is_lossy(page):
+            return upright(black_and_white(pixels, name), _orientation(page))
         pixels = _as_labels(pixels, page) if as_stored else _as_shown(pixels, page, kind)
         return upright(pixels, _orientation(page))
 
@@ -203,6 +211,12 @@ def _inverted(pixels: NDArray[Any], top: int) -> NDArray[Any]:
     return np.asarray(pixels.dtype.type(top) - pixels)
 
 
+def _is_lossy(page: Any) -> bool:
+    import tifffile
+
+    return tifffile.COMPRESSION(page.compression).name in _LOSSY
+
+
 def _has_alpha(pixels: NDArray[Any], page: Any) -> bool:
     samples = page.extrasamples
     is_alpha = len(samples) == 1 and samples[0] != _UNSPECIFIED_SAMPLE
@@ -251,3 +265,15 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+def gdal_metadata(file: Path) -> str:
+    """The XML that GDAL keeps in a TIFF of its own; empty without it, and for what is no TIFF."""
+    try:
+        with file.open("rb") as stream:
+            if stream.read(4) not in TIFF_BEGINS:
+                return ""
+        with _opened(file) as tiff:
+            return str(tiff.pages[0].tags.valueof(_GDAL_METADATA, ""))
+    except OSError:  # whoever reads it says what is wrong
+        return ""

@@ -15,7 +15,7 @@ from samtune.data.geo.finding import RASTER_SUFFIXES
 from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.data.source import Joined, Record, Source
 from samtune.data.volumes.tiff_stack import is_stack
-from samtune.data.volumes.voxels import ITK, NIFTI, read_geometry
+from samtune.data.volumes.voxels import is_volume_file, read_geometry
 from samtune.errors import UserError, require
 from samtune.files import is_file, is_folder
 from samtune.images.dicom import is_dicom
@@ -139,7 +139,7 @@ def told_darkness(images: Images, reading: Reading) -> list[str]:
 
 def _is_volume(path: Path) -> bool:
     """Whether it is one: a file, or a folder with the slices of one DICOM series."""
-    if is_file(path) and (path.name.lower().endswith((*NIFTI, *ITK)) or is_stack(path)):
+    if is_file(path) and not is_dicom(path) and (is_volume_file(path) or is_stack(path)):
         return True
     if not path.exists() or not is_dicom(path):
         return False

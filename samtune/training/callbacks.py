@@ -21,12 +21,10 @@ from samtune.training.budget import Budget, find_budget
 from samtune.training.checkpoints import FOLDER, SaveLast
 from samtune.training.heads import HeadTuner
 from samtune.training.module import SamTuner
+from samtune.training.not_learning import TellNotLearning
 from samtune.training.training_bar import TrainingBar
 from samtune.types import Batch, ImageArray, MaskPrediction, Prompts
 from samtune.wording import duration
-
-# Training mIoU, and for how many steps on end, at which nothing is learned any more
-_COLLAPSED, _COLLAPSE_STEPS = 0.02, 12
 
 log = logging.getLogger(__name__)
 
@@ -141,35 +139,6 @@ def _scores(scores: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
 
 
-class TellCollapse(Callback):
-    """Says early that masks have become empty or meet no object, which no later step mends by itself.
-
-    Thin objects (vessels, cracks) do that within some tens of steps at too high a rate.
-    """
-
-    def __init__(self) -> None:
-        self._num_bad = 0
-        self._is_told = False
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
-        batch_idx: int,
-    ) -> None:  # fmt: skip
-        score = trainer.callback_metrics.get("train/miou")
-        if score is None or self._is_told or not batch.keys:
-            return
-        self._num_bad = self._num_bad + 1 if float(score) < _COLLAPSED else 0
-        if self._num_bad >= _COLLAPSE_STEPS:
-            self._is_told = True
-            log.warning(
-                "WARNING: the masks of the last %d steps meet next to nothing of their objects "
-                "(training mIoU below %g): the training seems to have collapsed. Stop it, and try a "
-                "lower --model.optim.lr (a tenth), a smaller --data.tile or larger --image_size where "
-                "objects are small or thin, and samtune check for masks that do not fit their images",
-                _COLLAPSE_STEPS, _COLLAPSED,
-            )  # fmt: skip
-
-
 class LogPanels(Callback):
     """Send a few validation images with prompts, truth and prediction to W&B."""
 
@@ -268,7 +237,7 @@ def build_callbacks(
         ),
         SaveLast(run, checkpoint_steps),
         TellProgress(),
-        TellCollapse(),
+        TellNotLearning(),
         LogPanels(panels),
     ]
     if early_stopping:

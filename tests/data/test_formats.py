@@ -5,8 +5,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from samtune.data.coco_layout import coco_files
 from samtune.data.formats import READERS, open_splits, recognise
-from samtune.data.readers.coco import coco_files
 from samtune.data.settings import Format, SourceSettings, SplitSettings
 from samtune.errors import UserError
 

@@ -11,7 +11,7 @@ from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 from samtune.files import ends_of, find_called, find_file
 from tests.data.conftest import write_png
-from tests.fuzzing.formats import FORMATS, LABELS, LAYOUTS, PIXELS
+from tests.fuzzing.formats import FORMATS, LABELS, LAYOUTS, NEEDS, PIXELS
 
 WAYS = FORMATS | {name: write for name, (_, write) in LAYOUTS.items()}
 # Which file of a layout is called otherwise: the image that labels name, or the labels of an image
@@ -119,3 +119,23 @@ def test_the_exact_name_goes_first_and_two_that_are_alike_are_none(tmp_path):
 
 def test_ends_of_a_path_are_longest_first():
     assert ends_of(("a", "b", "c")) == [("a", "b", "c"), ("b", "c"), ("c",)]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_what_macos_lays_beside_each_file_is_passed_over(tmp_path, name):
+    """Its archives hold ._NAME for each NAME, and .DS_Store in each folder."""
+    needed = NEEDS | {
+        "itk_volumes": "SimpleITK",
+        "dicom_series": "highdicom",
+        "parquet": "datasets",
+    }
+    pytest.importorskip(needed.get(name, "numpy"))
+    WAYS[name](tmp_path)
+    expected = only_sample(tmp_path)
+    for file in [each for each in tmp_path.rglob("*") if each.is_file()]:
+        file.with_name(f"._{file.name}").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X        ")
+        (file.parent / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    found = only_sample(tmp_path)
+    assert found.image_id == expected.image_id
+    np.testing.assert_array_equal(found.image, expected.image)
+    np.testing.assert_array_equal(found.labels, expected.labels)

@@ -494,3 +494,11 @@ class TestCopies:
             r.group for s in with_groups(sources, SplitSettings()).values() for r in s.records
         }
         assert groups == {"a_jpg"}
+
+
+def test_of_two_groups_one_is_to_validate_on_and_none_for_testing():
+    records = [Record(f"{group}{n}", Path("x"), group=group) for group in "ab" for n in range(5)]
+    sizes = {n: len(each) for n, each in split_source(Listed(records), SplitSettings()).items()}
+    assert sizes == {"train": 5, "val": 5, "test": 0}
+    splits = split_source(Listed(records), SplitSettings(val_fraction=0))
+    assert {name: len(each) for name, each in splits.items()} == {"train": 5, "val": 0, "test": 5}

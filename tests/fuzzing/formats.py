@@ -43,6 +43,16 @@ def masks_beside(folder):
     (folder / "_classes.csv").write_text("Pixel Value, Class\n1, x\n")
 
 
+def folder_per_image(folder):
+    write_png(folder / "a" / "images" / "a.png", PIXELS)
+    write_png(folder / "a" / "masks" / "1.png", 255 * LABELS)
+
+
+def cell_tracking(folder):
+    write_png(folder / "01" / "t000.tif", PIXELS)
+    write_png(folder / "01_GT" / "SEG" / "man_seg000.tif", LABELS)
+
+
 def cvat_video(folder):
     write_png(folder / "images" / "frame_000000.png", PIXELS)
     points = ";".join(f"{x},{y}" for x, y in CORNERS)
@@ -242,6 +252,10 @@ def label_raster(folder):
         about = scene.profile | {"count": 1}
     with rasterio.open(folder / "a_labels.tif", "w", **about) as labels:
         labels.write(LABELS[None])
+    names = "<CategoryNames><Category/><Category>x</Category></CategoryNames>"
+    (folder / "a_labels.tif.aux.xml").write_text(
+        f"<PAMDataset><PAMRasterBand band='1'>{names}</PAMRasterBand></PAMDataset>"
+    )
 
 
 def vectors(folder):
@@ -266,7 +280,7 @@ FORMATS = {
     "mask_folder": mask_folder, "masks_of_objects": masks_of_objects, "coco": coco, "yolo": yolo,
     "labelme": labelme, "voc": voc, "cvat": cvat, "label_studio": label_studio, "shards": shards,
     "volumes": volumes, "geo": geo, "hub": hub, "masks_beside": masks_beside, "cvat_video": cvat_video,
-    "nnunet": nnunet,
+    "nnunet": nnunet, "folder_per_image": folder_per_image, "cell_tracking": cell_tracking,
 }  # fmt: skip
 LAYOUTS = {
     "parquet": ("hub", parquet), "itk_volumes": ("volumes", itk_volumes),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from samtune.training import module
-from samtune.training.callbacks import SaveTuned, TellCollapse, TellProgress
+from samtune.training.callbacks import SaveTuned, TellProgress
 from samtune.training.module import SamTuner
 
 
@@ -89,14 +89,3 @@ def test_an_epoch_is_a_line_with_the_scores_of_its_own_validation(module, caplog
     teller.on_validation_end(at, module)
     teller.on_train_epoch_end(at, module)
     assert "epoch 1/3  loss 0.2500  miou 0.610  (base miou 0.500)" in caplog.text
-
-
-def test_a_collapse_is_told_once_and_early(caplog):
-    teller = TellCollapse()
-    batch = SimpleNamespace(keys=["object"])
-    scores = [0.3, *[0.0] * 11, 0.4, *[0.0] * 40]
-    for step, score in enumerate(scores):
-        at = trainer(callback_metrics={"train/miou": torch.tensor(score)})
-        teller.on_train_batch_end(at, None, None, batch, step)
-        assert ("collapsed" in caplog.text) == (step >= 24)
-    assert caplog.text.count("collapsed") == 1

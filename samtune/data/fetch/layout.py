@@ -9,6 +9,7 @@ from pathlib import Path
 
 from samtune.data.fetch.recipe import Division, Part, Recipe
 from samtune.errors import UserError
+from samtune.files import is_hidden
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def find_pairs(parts: list[Part], folders: list[Path]) -> list[Pair]:
 
 def _files_of(folder: Path) -> list[Path]:
     """Files that are no leftovers of an operating system."""
-    return sorted(f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+    return sorted(f for f in folder.rglob("*") if f.is_file() and not is_hidden(f))
 
 
 def _pairs_of(part: Part, files: list[tuple[str, Path]]) -> list[Pair]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from samtune.data.geo.kinds import UNSURE_SUFFIXES, VECTOR_SUFFIXES, holds_vectors
 from samtune.data.geo.raster import opened
 from samtune.errors import UserError
-from samtune.files import find_called, name_key
+from samtune.files import files_ending, find_called, name_key
 from samtune.images.pixels import IMAGE_SUFFIXES
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
@@ -21,9 +21,9 @@ def scene_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     folder = path / "images" if (path / "images").is_dir() else path
-    files = [f for f in sorted(folder.glob("*")) if f.suffix.lower() in RASTER_SUFFIXES]
+    files = files_ending(folder, RASTER_SUFFIXES)
     if not files:  # pictures with polygons of their own names, in pixels, as QuPath exports them
-        pictures = [f for f in sorted(folder.glob("*")) if f.suffix.lower() in _PICTURE_SUFFIXES]
+        pictures = files_ending(folder, _PICTURE_SUFFIXES)
         files = [f for f in pictures if any(f.with_suffix(s).is_file() for s in VECTOR_SUFFIXES)]
     stems = {name_key(file.stem) for file in files}
     return [file for file in files if not _is_label_of(name_key(file.stem), stems)]
@@ -45,7 +45,7 @@ def holds_scenes(path: Path) -> bool:
 
 
 def _label_files(path: Path) -> list[Path]:
-    return [file for name in _LABEL_FOLDERS for file in (path / name).glob("*")]
+    return [file for name in _LABEL_FOLDERS for file in files_ending(path / name, "")]
 
 
 def _lie_on_a_map(files: list[Path], labels: list[Path]) -> bool:
@@ -74,8 +74,7 @@ def _have_crs(*files: Path) -> bool:
 
 
 def _vectors(folder: Path) -> list[Path]:
-    named = (f for f in sorted(folder.glob("*")) if f.name.lower().endswith(_OBJECT_SUFFIXES))
-    return [file for file in named if holds_vectors(file)]
+    return [file for file in files_ending(folder, _OBJECT_SUFFIXES) if holds_vectors(file)]
 
 
 def _beside(scene: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from samtune.data.geo.raster import Scene, opened, require_readable
+from samtune.data.value_names import ValueNames, read_value_names
 from samtune.errors import UserError, require
 from samtune.images.pixels import are_colours, whole_labels
 from samtune.types import LabelArray, Window
@@ -23,15 +24,17 @@ class LabelRaster:
     Attributes:
         path: the file.
         bands: numbers from 1 of the value, or of red, green and blue.
+        named: names that it brings for its values; colours have none.
         notes: what a user should know, such as that it names no CRS.
     """
 
     path: Path
     bands: tuple[int, ...]
+    named: ValueNames
     notes: tuple[str, ...] = ()
 
 
-def open_labels(path: Path, scene: Scene) -> LabelRaster:
+def open_labels(path: Path, scene: Scene, column: str = "") -> LabelRaster:
     """Find out whether a file holds values or colours, as `read_labels` does for images.
 
     The whole file decides, so that a value means the same in all windows.
@@ -39,12 +42,18 @@ def open_labels(path: Path, scene: Scene) -> LabelRaster:
     Args:
         path: the file.
         scene: which it belongs to.
+        column: of its attribute table with the names of values; empty finds it.
 
     Raises:
         UserError: the file cannot be read, or lies elsewhere than its scene.
     """
     with opened(path) as file:
         require_readable(file, path)
+        if file.compression is not None and "jpeg" in file.compression.name.lower():
+            raise UserError(
+                f"{path} is compressed as JPEG, which changes the values of labels: save it anew from "
+                "its source with DEFLATE or LZW"
+            )
         parts = (window for _, window in file.block_windows(1)) if file.count >= 3 else ()
         is_coloured = any(
             are_colours(np.moveaxis(file.read((1, 2, 3), window=part), 0, 2)) for part in parts
@@ -55,7 +64,8 @@ def open_labels(path: Path, scene: Scene) -> LabelRaster:
         else:
             _require_meeting(file, scene, place)
         notes = tuple(_notes(file, scene))
-    return LabelRaster(path, (1, 2, 3) if is_coloured else (1,), notes)
+    named = ValueNames(path) if is_coloured else read_value_names(path, column)
+    return LabelRaster(path, (1, 2, 3) if is_coloured else (1,), named, notes)
 
 
 def read_label_window(raster: LabelRaster, scene: Scene, window: Window) -> LabelArray:

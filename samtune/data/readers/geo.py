@@ -4,7 +4,8 @@ PATH/a.tif              one scene or many, in PATH or PATH/images; or PATH is a 
 PATH/a.geojson          its polygons (.gpkg, .geojson, .shp, .fgb), in any CRS; or one file for all
                         (.json, .parquet, .shp.zip where they hold features); of pictures without a
                         georeference, PNG and JPEG too, in pixels, as QuPath exports them
-PATH/a_labels.tif       or its label raster (a_label, a_mask); or a.tif in PATH/labels or PATH/masks
+PATH/a_labels.tif       or its label raster (a_label, a_mask); or a.tif in PATH/labels or PATH/masks;
+                        names of its values count (`value_names.py`)
 PATH/manifest.csv       optional: a row for each scene, with a split or group column
 
 Windows are read straight from the file: a scene never has to fit the memory. Scenes are divided into
@@ -41,6 +42,7 @@ from samtune.data.manifest import Manifest
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record, spacing_columns
+from samtune.data.value_names import mean_classes, name_notes
 from samtune.errors import UserError
 from samtune.types import MaskArray, Window
 
@@ -81,6 +83,8 @@ class GeoScenes(Reader):
         chosen = self.settings
         self.scenes = [open_scene(file, chosen.reading) for file in files]
         self._objects = self._open_objects(path)
+        self._named = [o.named for o in self._objects if isinstance(o, LabelRaster)]
+        self._are_classes = mean_classes(self._named, chosen)
         self._is_on_scene: dict[Path, MaskArray] = {}
         self.records: list[Record] = []
         self._places: list[_Place] = []
@@ -120,7 +124,7 @@ class GeoScenes(Reader):
         vectors = [file for file in dict.fromkeys(files) if holds_vectors(file)]
         opened = {file: self._read_polygons(file) for file in vectors}
         return [
-            opened[file] if file in opened else open_labels(file, scene)
+            opened[file] if file in opened else open_labels(file, scene, self.settings.class_column)
             for file, scene in zip(files, self.scenes, strict=True)
         ]
 
@@ -192,9 +196,10 @@ class GeoScenes(Reader):
             values = read_label_window(objects, scene, place.window)
             file = objects.path
             is_mask = file.parent.name == "masks" or file.stem.endswith("_mask")
-            is_classes = is_mask or bool(self.settings.class_names)
+            is_classes = is_mask or bool(self.settings.class_names) or self._are_classes
             usual: LabelKind = "semantic" if is_classes else "instances"
-            labels, classes = interpret_labels(values, self.settings, usual, file)
+            names = objects.named.names
+            labels, classes = interpret_labels(values, self.settings, usual, file, names)
         labels = np.where(is_valid, labels, np.int32(0))
         return image, labels, classes
 
@@ -222,6 +227,7 @@ class GeoScenes(Reader):
             )
         rasters = [each for each in self._objects if isinstance(each, LabelRaster)]
         found += dict.fromkeys(note for each in rasters for note in each.notes)
+        found += name_notes(self._named, self.settings)
         layers = {o.path: o for o in self._objects if isinstance(o, Polygons)}
         for path, polygons in layers.items():
             found += polygons.notes

@@ -5,26 +5,28 @@ PATH/train-0000.parquet, PATH/data/*.parquet      splits in the names of files o
 hf:OWNER/NAME                                     downloaded once, into the library's own cache
 
 One column holds the images; another one label images (`mask`, `annotation`, ...: classes; `instances`,
-`labels`, ...: objects), or lists of masks, one for each object. Other plain columns (`patient`,
-`split`) count as those of a manifest. Rows stay on disk and are mapped into memory when read; of
-parquet the library keeps a copy in its cache.
+`labels`, ...: objects), or lists of masks, one for each object, whose classes a list beside them may
+name (`categories`). Other plain columns (`patient`, `split`) count as those of a manifest, classes by
+their names. What else holds pictures, and splits without masks, are counted. Rows stay on disk and are
+mapped into memory when read; of parquet the library keeps a copy in its cache.
 Format: https://huggingface.co/docs/datasets/image_dataset
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from samtune.data.arrow import require_sound
-from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
-from samtune.data.objects import stack_layers
+from samtune.data.label_maps import LabelKind, check_size, interpret_labels, read_object_masks
+from samtune.data.left_out import LeftOut
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders, splits_in
 from samtune.errors import UserError, first_line, require
+from samtune.files import files_ending
 from samtune.images.pixels import EncodedImage, ImageFile, read_labels
-from samtune.types import LabelArray
 
 _IMAGES = ("image", "images", "img", "pixel_values", "picture", "photo")
 _OBJECTS = (
@@ -35,7 +37,27 @@ _CLASSES = (
     "mask", "label", "annotation", "annotations", "segmentation", "segmentation_mask", "semantic_mask",
     "semantic_segmentation", "segmentation_map", "label_map", "gt", "ground_truth",
 )  # fmt: skip
+# Of lists with the class of each of a list of masks
+_NAMES = (
+    "categories", "category", "classes", "class_names", "class_labels", "labels", "label",
+)  # fmt: skip
+# Kinds of columns that hold a text or a number
+_PLAIN = ("Value", "ClassLabel")
 _NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)")
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What the columns of a table are; `others` hold pictures as well, and are not read."""
+
+    image: str
+    labels: str
+    names: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.image, self.labels, self.names)))
 
 
 class Hub(Reader):
@@ -52,14 +74,13 @@ class Hub(Reader):
     def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
         self.path, self.settings = path, settings or SourceSettings()
         self._tables = {name: rows.with_format("arrow") for name, rows in _open(path).items()}
-        self._columns = {
-            name: _choose_columns(rows.features, path) for name, rows in self._tables.items()
-        }
+        self._left_out = LeftOut()
+        self._columns = self._choose_all()
         self.records: list[Record] = []
         self._places: list[tuple[str, int]] = []
         splits = splits_in(self._tables)
-        for table, rows in self._tables.items():
-            for number, columns in enumerate(_plain_columns(rows)):
+        for table in self._columns:
+            for number, columns in enumerate(_plain_columns(self._tables[table])):
                 name, split = f"{table}/{number:06d}".removeprefix("/"), splits.get(table, "")
                 self.records.append(Record(name, path, split, columns=tuple(columns.items())))
                 self._places.append((table, number))
@@ -70,16 +91,40 @@ class Hub(Reader):
             return path.suffix.lower() == ".parquet"
         return is_hub_name(path) or holds_rows(path)
 
+    def _choose_all(self) -> dict[str, "_Columns"]:
+        """The columns of each table; a table without masks is left out where others have some."""
+        found = {name: _choose_columns(rows.features) for name, rows in self._tables.items()}
+        chosen = {name: columns for name, columns in found.items() if columns is not None}
+        if not chosen:
+            features = next(iter(self._tables.values())).features
+            listed = ", ".join(f"{name} ({_kind(each, name)})" for name, each in features.items())
+            raise UserError(
+                f"{self.path} has no columns of images and masks that can be told by name: found "
+                f"{listed}; rename them to image and mask (or instances) with `rename_column`"
+            )
+        for name, rows in self._tables.items():
+            if name not in chosen:
+                self._left_out.add("row", "of a split without masks", name, len(rows))
+                continue
+            why = f"of pictures beside {chosen[name].image} and {chosen[name].labels}"
+            self._left_out.add_all("column", why, chosen[name].others)
+        return chosen
+
+    @property
+    def notes(self) -> list[str]:
+        return self._left_out.notes(self.path)
+
     def load(self, index: int) -> Loaded:
-        settings = self.settings
-        image_column, labels_column = self._columns[self._places[index][0]]
-        row = self._row(index, (image_column, labels_column))
+        settings, columns = self.settings, self._columns[self._places[index][0]]
+        image_column, labels_column = columns.image, columns.labels
+        row = self._row(index, columns.read)
         image = settings.reading.read(self._file(index, image_column, row[image_column]))
         hw = (image.shape[0], image.shape[1])
         content, classes = row[labels_column], dict[int, str]()
         if isinstance(content, list):
             files = [self._file(index, f"{labels_column}[{n}]", c) for n, c in enumerate(content)]
-            labels = _stack(files, hw)
+            labels = read_object_masks(files, hw)
+            classes = self._named(index, columns, row, len(files))
         else:
             file = self._file(index, labels_column, content)
             values = read_labels(file)
@@ -89,8 +134,24 @@ class Hub(Reader):
         return image, labels, classes
 
     def image_file(self, index: int) -> ImageFile:
-        column = self._columns[self._places[index][0]][0]
+        column = self._columns[self._places[index][0]].image
         return self._file(index, column, self._row(index, (column,))[column])
+
+    def _named(
+        self, index: int, columns: "_Columns", row: dict[str, Any], number: int
+    ) -> dict[int, str]:
+        """The class of each of so many masks of a row, where a column names them."""
+        if not columns.names:
+            return {}
+        feature = self._tables[self._places[index][0]].features[columns.names].feature
+        values = [_text(value, feature) for value in row[columns.names] or ()]
+        if len(values) != number:
+            raise UserError(
+                f"row {self.records[index].image_id} of {self.path} has {number} masks, but "
+                f"{len(values)} {columns.names}: expected one for each"
+            )
+        given = {str(value): name for value, name in self.settings.class_names}
+        return {n: given.get(value, value) for n, value in enumerate(values, start=1)}
 
     def _row(self, index: int, columns: tuple[str, ...]) -> dict[str, Any]:
         split, number = self._places[index]
@@ -108,7 +169,8 @@ class Hub(Reader):
         if isinstance(content, dict) and content.get("bytes") is not None:
             return EncodedImage(name, content["bytes"])
         if isinstance(content, dict) and content.get("path"):
-            return Path(content["path"])
+            folder = self.path if self.path.is_dir() else self.path.parent
+            return Path(folder, content["path"])  # where an absolute one stays as it is
         raise UserError(f"{name} is empty: leave such rows out (`filter`)")
 
 
@@ -127,7 +189,7 @@ def _parquet_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     places = (path, path / "data", *split_folders(path))
-    return [file for place in places for file in sorted(place.glob("*.parquet"))]
+    return [file for place in places for file in files_ending(place, ".parquet")]
 
 
 def _open(path: Path) -> dict[str, Any]:
@@ -156,24 +218,20 @@ def _open(path: Path) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {"": found}
 
 
-def _choose_columns(features: Any, path: Path) -> tuple[str, str]:
-    """Names of the column of images and of that of masks."""
+def _choose_columns(features: Any) -> _Columns | None:
+    """The columns of a table; `None` where images and masks cannot be told by name."""
     singles = [name for name, feature in features.items() if _is_image(feature, name)]
-    lists = [
-        name
-        for name, feature in features.items()
-        if _is_image(getattr(feature, "feature", None), name)
-    ]
+    inner = {name: getattr(feature, "feature", None) for name, feature in features.items()}
+    lists = [name for name, feature in inner.items() if _is_image(feature, name)]
     images = _named(singles, _IMAGES)
     others = [name for name in (*singles, *lists) if name not in images[:1]]
     labels = _named(others, (*_OBJECTS, *_CLASSES)) or (others if len(others) == 1 else [])
     if not images or not labels:
-        found = ", ".join(f"{name} ({_kind(feature, name)})" for name, feature in features.items())
-        raise UserError(
-            f"{path} has no columns of images and masks that can be told by name: found {found}; "
-            "rename them to image and mask (or instances) with `rename_column`"
-        )
-    return images[0], labels[0]
+        return None
+    values = [n for n, each in inner.items() if type(each).__name__ in _PLAIN and n not in lists]
+    names = _named(values, _NAMES) if labels[0] in lists else []
+    rest = [name for name in others if name != labels[0]]
+    return _Columns(images[0], labels[0], (names or [""])[0], tuple(rest))
 
 
 def _named(columns: list[str], names: tuple[str, ...]) -> list[str]:
@@ -200,22 +258,18 @@ def _kind(feature: Any, column: str) -> str:
 
 def _plain_columns(rows: Any) -> list[dict[str, str]]:
     """Texts and numbers of each row."""
-    kinds = ("Value", "ClassLabel")
-    names = [
-        name for name, feature in rows.features.items()
-        if type(feature).__name__ in kinds and "binary" not in str(feature.dtype)
-    ]  # fmt: skip
-    if not names:
+    features = {
+        name: feature for name, feature in rows.features.items()
+        if type(feature).__name__ in _PLAIN and "binary" not in str(feature.dtype)
+    }  # fmt: skip
+    if not features:
         return [{} for _ in range(len(rows))]
-    found = rows.select_columns(names)[:].to_pylist()
-    return [
-        {name: "" if value is None else str(value) for name, value in row.items()} for row in found
-    ]
+    found = rows.select_columns(list(features))[:].to_pylist()
+    return [{name: _text(value, features[name]) for name, value in row.items()} for row in found]
 
 
-def _stack(files: list[ImageFile], hw: tuple[int, int]) -> LabelArray:
-    """Labels of masks, one for each object."""
-    masks = [read_labels(file) for file in files]
-    for mask, file in zip(masks, files, strict=True):
-        check_size(mask.shape[:2], hw, file)
-    return stack_layers(((n, foreground(mask)) for n, mask in enumerate(masks, start=1)), hw)
+def _text(value: Any, feature: Any) -> str:
+    """A value as text, a class by its name; empty for none."""
+    if value is None or value != value or (type(feature).__name__ == "ClassLabel" and value < 0):
+        return ""
+    return feature.int2str(value) if type(feature).__name__ == "ClassLabel" else str(value)

@@ -3,6 +3,7 @@
 PATH/images/ID.png      PATH/labels/ID.png         instances: a number for each object
                         PATH/masks/ID.png          classes: a number or colour for each class
                         PATH/masks/ID/*.png        one file for each object
+PATH/masks/ID.tif.aux.xml                          optional: names of classes, as GIS write them
 PATH/manifest.csv       optional: a row for each ID (or file name), with a split or group column
 PATH/{train,val,test}/images ...                   optional: splits as folders (`valid`, `dev`, ...)
 """
@@ -11,21 +12,27 @@ from collections.abc import Iterator
 from glob import escape
 from pathlib import Path
 
-from samtune.data.label_maps import LabelKind, check_size, foreground, interpret_labels
+from samtune.data.label_maps import LabelKind, check_size, interpret_labels, read_object_masks
 from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
-from samtune.data.objects import stack_layers
 from samtune.data.reader import Loaded, Reader
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_called, split_folders
+from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
-from samtune.files import find_file, name_key
-from samtune.images.pixels import IMAGE_SUFFIXES, is_picture, picture_id, read_labels
+from samtune.files import find_file, is_hidden, name_key
+from samtune.images.pixels import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    is_mask,
+    is_picture,
+    picture_id,
+    read_labels,
+)
 from samtune.types import ImageArray, LabelArray
 
 _MASK_FOLDERS = ("labels", "masks")
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 _OME = ".ome"
 
 
@@ -50,6 +57,10 @@ class MaskFolder(Reader):
         for folder, split in (image_folders(path) or {path: ""}).items():
             left_out += self._add_folder(folder, split, rows)
         self._notes = list(self._compare(rows.rows, left_out))
+        column = self.settings.class_column
+        self._names = {m: read_value_names(m, column) for m in self._masks if m.is_file()}
+        self._are_classes = mean_classes(self._names.values(), self.settings)
+        self._notes += name_notes(self._names.values(), self.settings)
         without = LeftOut()
         without.add_all("mask", "without an image", self._masks_alone(left_out))
         without.add_all("file", "among the images that is none", self._no_images())
@@ -106,15 +117,15 @@ class MaskFolder(Reader):
         names = {name_key(name) for image in images for name in _names_of(image)}
         for folder in sorted({mask.parent for mask in self._masks}):
             for file in sorted(folder.iterdir()):
-                is_mask = file.is_dir() or file.suffix.lower() in MASK_SUFFIXES
-                if is_mask and not {name_key(file.stem), name_key(file.name)} & names:
+                is_one = file.is_dir() or is_mask(file)
+                if is_one and not {name_key(file.stem), name_key(file.name)} & names:
                     yield file.relative_to(self.path).as_posix()
 
     def _no_images(self) -> Iterator[str]:
         """Files where images lie, but those that their owner does not see."""
         for folder in sorted({record.path.parent for record in self.records}):
             for file in sorted(folder.iterdir()):
-                if file.is_file() and not file.name.startswith(".") and not is_picture(file):
+                if file.is_file() and not is_hidden(file) and not is_picture(file):
                     yield file.relative_to(self.path).as_posix()
 
     @property
@@ -130,15 +141,13 @@ class MaskFolder(Reader):
     def _read_objects(self, mask: Path, image: ImageArray) -> tuple[LabelArray, dict[int, str]]:
         hw = image.shape[:2]
         if mask.is_dir():
-            files = sorted(f for f in mask.iterdir() if f.suffix.lower() in MASK_SUFFIXES)
-            parts = [(number, read_labels(f), f) for number, f in enumerate(files, start=1)]
-            for _, values, file in parts:
-                check_size(values.shape[:2], hw, file)
-            return stack_layers(((n, foreground(v)) for n, v, _ in parts), hw), {}
+            files = sorted(filter(is_mask, mask.iterdir()))
+            return read_object_masks(files, (hw[0], hw[1])), {}
         values = read_labels(mask)
         check_size(values.shape[:2], hw, mask)
-        kind: LabelKind = "instances" if mask.parent.name == "labels" else "semantic"
-        return interpret_labels(values, self.settings, kind, mask)
+        is_class = self._are_classes or mask.parent.name != "labels"
+        kind: LabelKind = "semantic" if is_class else "instances"
+        return interpret_labels(values, self.settings, kind, mask, self._names[mask].names)
 
 
 def require_own_masks(images: list[Path], masks: list[Path]) -> None:

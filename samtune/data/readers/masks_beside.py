@@ -18,13 +18,14 @@ from samtune.data.label_maps import LabelKind, check_size, interpret_labels
 from samtune.data.left_out import LeftOut
 from samtune.data.manifest import Manifest
 from samtune.data.reader import Loaded, Reader
-from samtune.data.readers.mask_folder import MASK_SUFFIXES, require_own_masks
+from samtune.data.readers.mask_folder import require_own_masks
 from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_folders
+from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
 from samtune.files import name_key
-from samtune.images.pixels import is_picture, picture_id, read_labels
+from samtune.images.pixels import is_mask, is_picture, picture_id, read_labels
 from samtune.parsing import read_lines
 
 # What the name of a mask has more than its image's, and what its values usually are.
@@ -60,7 +61,10 @@ class MasksBeside(Reader):
         manifest = Manifest(path)
         for folder, split in {path: "", **split_folders(path)}.items():
             self._add_folder(folder, split, manifest)
-        require_own_masks([r.path for r in self.records], [mask for mask, _ in self._masks])
+        masks = [mask for mask, _ in self._masks]
+        require_own_masks([r.path for r in self.records], masks)
+        column = self.settings.class_column
+        self._of_files = {mask: read_value_names(mask, column) for mask in masks}
         if not self.records:
             only = f"; *{_PICKLE} is a pickle, which is not opened: {_SAVE_MASKS}"
             raise UserError(
@@ -96,15 +100,17 @@ class MasksBeside(Reader):
 
     @property
     def notes(self) -> list[str]:
-        return self._left_out.notes(self.path)
+        named = name_notes(self._of_files.values(), self.settings)
+        return self._left_out.notes(self.path) + named
 
     def load(self, index: int) -> Loaded:
         record, (mask, usual) = self.records[index], self._masks[index]
         image = self.settings.reading.read(record.path)
         values = read_labels(mask)
         check_size(values.shape[:2], image.shape[:2], mask)
-        names = self._names[record.path.parent]
-        return image, *interpret_labels(values, self.settings, usual, mask, names)
+        names = self._of_files[mask].names | self._names[record.path.parent]
+        kind = "semantic" if mean_classes(self._of_files.values(), self.settings) else usual
+        return image, *interpret_labels(values, self.settings, kind, mask, names)
 
 
 def _images_by_stem(folder: Path) -> dict[str, list[Path]]:
@@ -127,7 +133,7 @@ def _pairs(images: dict[str, list[Path]]) -> dict[str, list[tuple[Path, LabelKin
             for ending, kind in _ENDINGS.items()
             for name in dict.fromkeys((stem, stem.removesuffix(_IMAGE)))
             for mask in _called(f"{name}{ending}", images, names)
-            if mask.suffix.lower() in MASK_SUFFIXES
+            if is_mask(mask)
         ]
         for stem in images
     }

@@ -133,7 +133,7 @@ def _by_id(folder: Path) -> dict[str, Path]:
         return {}
     found: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
-        if not file.is_dir() and not file.name.startswith(".") and is_picture(file):
+        if not file.is_dir() and is_picture(file):
             first = found.setdefault(picture_id(file), file)
             if first != file:
                 raise UserError(f"{first} and {file} share a name: which is meant cannot be told")

@@ -10,9 +10,11 @@ for. Formats: https://github.com/facebookresearch/segment-anything#dataset, http
 """
 
 import json
+import logging
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders
 from samtune.errors import UserError
+from samtune.files import files_ending, is_hidden
 from samtune.images.pixels import (
     IMAGE_SUFFIXES,
     LONGEST_BEGINNING,
@@ -38,6 +41,9 @@ from samtune.images.pixels import (
     read_labels,
 )
 from samtune.types import LabelArray
+from samtune.wording import counted
+
+log = logging.getLogger(__name__)
 
 # Ends of names, the longer before the shorter; of those of one image the first is its partner.
 _LABELS = (".seg.png", ".labels.png", ".mask.png", ".json")
@@ -60,7 +66,7 @@ class Shards(Reader):
 
     def __init__(self, path: Path, settings: SourceSettings | None = None) -> None:
         self.path, self.settings = path, settings or SourceSettings()
-        self._left_out = LeftOut()
+        self._left_out, self._is_told = LeftOut(), False
         files = [path] if path.is_file() else shard_files(path)
         if not files:
             raise UserError(f"{path} holds no shards *.tar")
@@ -72,6 +78,8 @@ class Shards(Reader):
             shard = f"{folder}/{file.stem}".removeprefix("/")
             for key, parts in sorted(self._index(file).items()):
                 image, labels = _pair(key, list(parts), file)
+                others = (f"{key}{each}" for each in parts if each not in (image, labels))
+                self._left_out.add_all("file", "beside an image and its labels", others)
                 self.records.append(Record(f"{shard}/{key}", file, split))
                 self._names.append((f"{key}{image}", f"{key}{labels}"))
                 spans.append((parts[image], parts[labels]))
@@ -88,10 +96,13 @@ class Shards(Reader):
         found: dict[str, dict[str, _Span]] = {}
         for name, span in _walk(file):
             ending = next((e for e in (*_LABELS, *IMAGE_SUFFIXES) if name.lower().endswith(e)), "")
-            if name.rpartition("/")[2].startswith("."):  # macOS adds ._NAME for each NAME
+            if is_hidden(Path(name)):
                 continue
             if ending:
-                found.setdefault(name[: -len(ending)].removeprefix("./"), {})[ending] = span
+                parts = found.setdefault(name[: -len(ending)].removeprefix("./"), {})
+                if ending in parts:
+                    raise UserError(f"{file} holds {name} twice: which is meant cannot be told")
+                parts[ending] = span
             elif content_suffix(_read(file, (span[0], min(span[1], LONGEST_BEGINNING)))):
                 self._left_out.add("image", "whose name does not end as images do", name)
         return found
@@ -107,13 +118,23 @@ class Shards(Reader):
         hw = (image.shape[0], image.shape[1])
         name = labels_file.name
         if name.endswith(".json"):
-            labels, classes = _annotated(labels_file, hw, settings)
+            labels, classes, num_left_out = _annotated(labels_file, hw, settings)
+            self._tell_left_out(labels_file, num_left_out)
         else:
             values = read_labels(labels_file)
             check_size(values.shape[:2], hw, labels_file)
             kind: LabelKind = "semantic" if name.endswith(".mask.png") else "instances"
             labels, classes = interpret_labels(values, settings, kind, labels_file)
         return image, labels, classes
+
+    def _tell_left_out(self, file: EncodedImage, number: int) -> None:
+        """Once, as they are met: looking into all files when a set is opened would take hours."""
+        if number and not self._is_told:
+            self._is_told = True
+            log.warning(
+                "%s: %s without a segmentation, or of a crowd, left out, as such are everywhere "
+                "(--data.crowds objects takes crowds)", file, counted(number, "annotation"),
+            )  # fmt: skip
 
     def image_file(self, index: int) -> EncodedImage:
         return self._member(index, 0)
@@ -137,7 +158,7 @@ def _read(file: Path, span: _Span) -> bytes:
 def shard_files(folder: Path) -> list[Path]:
     """Tars of a folder, or of its folders by split."""
     places = (folder, *split_folders(folder))
-    return [file for place in places for file in sorted(place.glob("*.tar")) if file.is_file()]
+    return [file for place in places for file in files_ending(place, ".tar") if file.is_file()]
 
 
 def _walk(file: Path) -> Iterator[tuple[str, _Span]]:
@@ -179,16 +200,25 @@ def _pair(key: str, endings: list[str], file: Path) -> tuple[str, str]:
 
 def _annotated(
     file: EncodedImage, hw: tuple[int, int], settings: SourceSettings
-) -> tuple[LabelArray, dict[int, str]]:
+) -> tuple[LabelArray, dict[int, str], int]:
+    """Labels, classes, and the number of annotations that are left out."""
     try:
-        annotations = json.loads(file.content)["annotations"]
+        content = json.loads(file.content)
+        annotations = content["annotations"]
         marks = marks_of(annotations)
         with_marked = marked_are_objects(marks, len(annotations), settings.crowds)
-        annotations = objects_among(annotations, with_marked)
+        kept = objects_among(annotations, with_marked)
+        names = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} holds no annotations as SA-1B has them: {error}") from error
-    labels, ids = decode_annotations(annotations, hw, str(file))
-    names = dict(settings.class_names)
-    numbers = [annotation.get("category_id") for annotation in annotations]
-    classes = [names.get(n, str(n)) if isinstance(n, int) else "" for n in numbers]
-    return labels, dict(zip(ids, classes, strict=True))
+    labels, ids = decode_annotations(kept, hw, str(file))
+    names |= dict(settings.class_names)
+    classes = [_class_of(annotation, names) for annotation in kept]
+    return labels, dict(zip(ids, classes, strict=True)), len(annotations) - len(kept)
+
+
+def _class_of(annotation: dict[str, Any], names: dict[Any, str]) -> str:
+    """The class of an annotation: a number, or a text; empty where it says none."""
+    keys = ("category_id", "category", "category_name")
+    value = next((v for key in keys if isinstance(v := annotation.get(key), int | str)), "")
+    return names.get(value, str(value))

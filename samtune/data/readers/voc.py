@@ -26,6 +26,7 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.data.splits import split_called
 from samtune.errors import UserError
+from samtune.files import files_ending
 from samtune.images.pixels import is_picture, picture_id, read_labels, read_pixels
 from samtune.parsing import read_lines
 from samtune.types import ImageArray, LabelArray
@@ -98,7 +99,7 @@ class Voc(Reader):
     def _listed(self) -> list[tuple[str, str]]:
         """Ids and their splits; lists of other names, such as `trainval`, name none."""
         splits: dict[str, str] = {}
-        files = sorted((self.path / "ImageSets" / "Segmentation").glob("*.txt"))
+        files = files_ending(self.path / "ImageSets" / "Segmentation", ".txt")
         for file in files:
             split = split_called(file.stem)
             for line in read_lines(file):

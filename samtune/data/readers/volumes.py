@@ -1,4 +1,4 @@
-"""Volumes of scanners, read slice by slice: NIfTI, NRRD, MetaImage and DICOM.
+"""Volumes of scanners, read slice by slice: NIfTI, Analyze, NRRD, MetaImage and DICOM.
 
 PATH/images/ID.nii.gz     PATH/labels/ID.nii.gz     a number for each class, 0 is background
 PATH/images/ID/*.dcm      PATH/labels/ID.dcm        a DICOM series, at any depth below images/ID (or a
@@ -13,10 +13,10 @@ PATH/ID/ct.nii.gz         PATH/ID/segmentations/*   TotalSegmentator's: a file f
                                                     meta.csv has a row for each ID
 PATH/manifest.csv         optional: a row for each ID, with a split or group column
 
-Suffixes: .nii.gz, .nii, .nrrd, .nhdr, .mha, .mhd, .dcm; DICOM is known by its content, segmentations of
-Slicer (.seg.nrrd) by their fields. Of several values a voxel (channels, times) `bands` chooses up to
-three. A slice is seen with the body's front up and its right on the left, as radiologists do; slices of
-one volume are one group, and the spacing comes with them.
+Suffixes: .nii.gz, .nii, .img (with .hdr: NIfTI or Analyze), .nrrd, .nhdr, .mha, .mhd, .dcm; DICOM is
+known by its content, segmentations of Slicer (.seg.nrrd) by their fields. Of several values a voxel
+(channels, times) `bands` chooses up to three. A slice is seen with the body's front up and its right on
+the left, as radiologists do; slices of one volume are one group, and the spacing comes with them.
 """
 
 from collections import OrderedDict

@@ -143,7 +143,7 @@ def yolo_file(folder: Path) -> Path:
     Raises:
         UserError: there is neither, or more than one YAML file.
     """
-    files = [*folder.glob("*.yaml"), *folder.glob("*.yml")]
+    files = files_ending(folder, (".yaml", ".yml"))
     named = [file for file in files if file.stem in ("data", "dataset")] or files
     if not named and (folder / _NAMES).is_file():
         return folder / _NAMES

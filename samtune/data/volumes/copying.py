@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samtune.data.volumes.finding import channel_number
-from samtune.data.volumes.voxels import volume_stem
+from samtune.data.volumes.voxels import pair_header, volume_stem
 from samtune.errors import require
 from samtune.files import replacing_file, replacing_folder
 
@@ -47,6 +47,9 @@ def _copy(file: Path, place: Path, is_detached: bool) -> None:
         with replacing_folder(place) as made:
             shutil.copytree(file, made, dirs_exist_ok=True)
         return
+    if header := pair_header(file):
+        with replacing_file(place.with_suffix(header.suffix)) as made:
+            shutil.copyfile(header, made)
     with replacing_file(place) as made:
         if not is_detached:
             shutil.copyfile(file, made)

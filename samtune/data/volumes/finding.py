@@ -17,9 +17,9 @@ from samtune.data.nnunet_layout import (
 )
 from samtune.data.volumes.labels import structure_files
 from samtune.data.volumes.tiff_stack import STACKS, is_stack
-from samtune.data.volumes.voxels import VOLUME_SUFFIXES, volume_stem
+from samtune.data.volumes.voxels import VOLUME_SUFFIXES, is_volume_file, volume_stem
 from samtune.errors import UserError
-from samtune.files import name_key
+from samtune.files import is_hidden, name_key
 from samtune.images.dicom import is_dicom
 
 # Folders of images and of their labels, and the split that they are of where there are several.
@@ -238,6 +238,7 @@ def _holds_stacks(entries: list[Path], with_unnamed: bool) -> bool:
 
 def _is_volume_file(file: Path, with_stacks: bool) -> bool:
     """By its name, or DICOM by its content."""
-    suffixes = (*VOLUME_SUFFIXES, *STACKS) if with_stacks else VOLUME_SUFFIXES
-    is_hidden = file.name.startswith(".")
-    return not is_hidden and (file.name.lower().endswith(suffixes) or is_dicom(file))
+    if is_hidden(file):
+        return False
+    is_paged = with_stacks and file.name.lower().endswith(STACKS)
+    return is_paged or is_volume_file(file) or is_dicom(file)

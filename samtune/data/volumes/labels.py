@@ -20,7 +20,7 @@ from samtune.data.volumes.placement import Geometry
 from samtune.data.volumes.slicer import is_slicer, read_slicer_segments
 from samtune.data.volumes.tiff_stack import STACKS
 from samtune.data.volumes.voxels import (
-    VOLUME_SUFFIXES,
+    is_volume_file,
     nifti_names,
     nifti_unit,
     read_geometry,
@@ -28,6 +28,7 @@ from samtune.data.volumes.voxels import (
     volume_stem,
 )
 from samtune.errors import UserError
+from samtune.files import is_hidden
 from samtune.images.dicom import is_dicom
 from samtune.images.pixels import whole_labels
 from samtune.types import MaskArray
@@ -72,9 +73,7 @@ def structure_files(folder: Path) -> dict[str, Path]:
     """Files of a folder that holds one for each structure, by the structures' names."""
     files = (file for file in sorted(folder.iterdir()) if file.is_file())
     return {
-        volume_stem(file): file
-        for file in files
-        if file.name.lower().endswith(VOLUME_SUFFIXES) and not file.name.startswith(".")
+        volume_stem(file): file for file in files if is_volume_file(file) and not is_hidden(file)
     }
 
 

@@ -1,4 +1,6 @@
-"""Voxels of scanners and microscopes in one order of axes: NIfTI, NRRD, MetaImage, DICOM, TIFF stacks.
+"""Voxels of scanners and microscopes in one order of axes.
+
+NIfTI and Analyze by nibabel, NRRD and MetaImage by SimpleITK, DICOM, TIFF stacks.
 
 Voxels come in right-anterior-superior order: the first axis runs to the patient's right, the second to
 the front, the third to the head (or nearly, where the scanner was tilted).
@@ -18,12 +20,16 @@ from samtune.data.volumes.itk_header import require_data_beside, require_sound_f
 from samtune.data.volumes.placement import LPS_TO_RAS, Geometry
 from samtune.data.volumes.tiff_stack import STACKS, stack_geometry, stack_voxels
 from samtune.errors import UserError, require
+from samtune.files import find_called
 from samtune.images.dicom import SUFFIXES, is_dicom, read_dicom_notes, read_dicom_window
 from samtune.parsing import parse_xml
 
 NIFTI = (".nii.gz", ".nii")
+# Of NIfTI or Analyze in two files, the voxels; the header lies beside as .hdr
+PAIR, _HEADER = ".img", ".hdr"
+_BY_NIBABEL = (*NIFTI, PAIR, _HEADER)
 ITK = (".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
-VOLUME_SUFFIXES = (*NIFTI, *ITK, *SUFFIXES)
+VOLUME_SUFFIXES = (*NIFTI, PAIR, *ITK, *SUFFIXES)
 # Codes of NIfTI's xyzt_units for metres, millimetres and micrometres, as millimetres; the lowest three
 # bits of the field (https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h). 0 is unknown.
 _MILLIMETRES = {1: 1e3, 2: 1.0, 3: 1e-3}
@@ -32,6 +38,8 @@ _SPACE_CODES = 8
 _MOST_VALUES = 2**31
 _RGB = 3
 _GZIP = b"\x1f\x8b"
+# The size of the header, which it begins with in either order of bytes, and what makes one of NIfTI
+_HEADER_SIZES, _MAGIC_AT, _MAGIC = (348, 540), 344, b"ni1\0"
 
 
 def volume_stem(file: Path) -> str:
@@ -40,6 +48,26 @@ def volume_stem(file: Path) -> str:
     suffixes = (*VOLUME_SUFFIXES, *STACKS)
     suffix = next((suffix for suffix in suffixes if name.endswith(suffix)), "")
     return file.name[: len(file.name) - len(suffix)]
+
+
+def is_volume_file(path: Path) -> bool:
+    """Whether a file is called as volumes are; of a pair, which has a header beside it."""
+    name = path.name.lower()
+    return name.endswith(VOLUME_SUFFIXES) and (not name.endswith(PAIR) or bool(_header_of(path)))
+
+
+def pair_header(path: Path) -> Path | None:
+    """The header beside the voxels of a pair; `None` of what is no pair."""
+    is_pair = path.name.lower().endswith(PAIR) and _header_of(path)
+    return find_called(path.with_suffix(_HEADER)) if is_pair else None
+
+
+def _header_of(path: Path) -> bytes:
+    """The header of a pair, whichever of its files is given; empty without it."""
+    file = find_called(path.with_suffix(_HEADER))
+    content = file.read_bytes()[: max(_HEADER_SIZES)] if file and file.is_file() else b""
+    sizes = {int.from_bytes(content[:4], order) for order in ("little", "big")}
+    return content if sizes & set(_HEADER_SIZES) else b""
 
 
 def read_geometry(path: Path, unit: float = 1.0) -> Geometry:
@@ -55,7 +83,7 @@ def read_geometry(path: Path, unit: float = 1.0) -> Geometry:
     """
     if is_dicom(path):
         geometry = read_dicom_geometry(path)
-    elif path.name.lower().endswith(NIFTI):
+    elif path.name.lower().endswith(_BY_NIBABEL):
         geometry = _read_nifti(path, lambda image: _nifti_geometry(image, unit))
     elif path.name.lower().endswith(STACKS):
         geometry = stack_geometry(path)
@@ -88,7 +116,7 @@ def read_voxels(path: Path) -> NDArray[Any]:
     try:
         if is_dicom(path):
             values = read_dicom_voxels(path)
-        elif path.name.lower().endswith(NIFTI):
+        elif path.name.lower().endswith(_BY_NIBABEL):
             values = _read_nifti(path, _nifti_voxels)
         elif path.name.lower().endswith(STACKS):
             values = stack_voxels(path)
@@ -107,7 +135,20 @@ def read_window(path: Path) -> tuple[float, float] | None:
 
 def read_volume_notes(paths: Sequence[Path], by_windows: bool) -> list[str]:
     """What to know of how volumes are read, and shown if by the windows that they name."""
-    return read_dicom_notes([path for path in paths if is_dicom(path)], by_windows)
+    notes = read_dicom_notes([path for path in paths if is_dicom(path)], by_windows)
+    if silent := [path for path in paths if _says_no_orientation(path)]:
+        more = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
+        notes.append(
+            f"{silent[0]}{more} is Analyze, which says no orientation: its axes are taken to run to "
+            "the left, the front and the head, as SPM does; NIfTI says it"
+        )
+    return notes
+
+
+def _says_no_orientation(path: Path) -> bool:
+    header = _header_of(path) if path.name.lower().endswith((PAIR, _HEADER)) else b""
+    is_nifti = header[_MAGIC_AT : _MAGIC_AT + len(_MAGIC)] == _MAGIC or header[4:7] == _MAGIC[:3]
+    return bool(header) and not is_nifti
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -123,11 +164,13 @@ def _three(shape: tuple[int, ...]) -> tuple[tuple[int, int, int], int]:
 
 def nifti_unit(path: Path) -> float | None:
     """Millimetres of a coordinate, if the file is NIfTI and says."""
-    is_nifti = path.name.lower().endswith(NIFTI)
+    is_nifti = path.name.lower().endswith(_BY_NIBABEL)
     return _read_nifti(path, _nifti_unit) if is_nifti else None
 
 
 def _nifti_unit(image: Any) -> float | None:
+    if "xyzt_units" not in image.header:  # Analyze, whose coordinates are millimetres
+        return None
     return _MILLIMETRES.get(int(image.header["xyzt_units"]) % _SPACE_CODES)
 
 
@@ -157,11 +200,14 @@ def _read_nifti(path: Path, take: Callable[[Any], Any]) -> Any:
     except UserError as error:
         raise UserError(f"{path} {error}") from error
     except Exception as error:  # nibabel raises whatever the bytes make it do
-        raise UserError(f"{path} is no NIfTI volume, or damaged: {_reason(error)}") from error
+        kind = "NIfTI or Analyze" if path.name.lower().endswith((PAIR, _HEADER)) else "NIfTI"
+        raise UserError(f"{path} is no {kind} volume, or damaged: {_reason(error)}") from error
 
 
 def _loaded(path: Path, nibabel: Any) -> Any:
     """The image of a file, packed or not by its content: browsers unpack files and keep their names."""
+    if path.name.lower().endswith((PAIR, _HEADER)):
+        return nibabel.load(path)
     with path.open("rb") as file:
         is_packed = file.read(len(_GZIP)) == _GZIP
     if is_packed == path.name.lower().endswith(".gz"):
@@ -181,9 +227,9 @@ def nifti_names(path: Path) -> dict[int, str]:
 
     They are an extension of the header: a table of XML, with elements `Label` whose `Key` is the value.
     """
-    if not path.name.lower().endswith(NIFTI):
+    if not path.name.lower().endswith(_BY_NIBABEL):
         return {}
-    return dict(_read_nifti(path, lambda image: _names_in(image.header.extensions)))
+    return dict(_read_nifti(path, lambda image: _names_in(getattr(image.header, "extensions", ()))))
 
 
 def _names_in(extensions: Any) -> dict[int, str]:

@@ -19,6 +19,7 @@ from samtune.data.settings import SourceSettings, SplitSettings
 from samtune.errors import UserError
 
 datasets = pytest.importorskip("datasets")
+pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, List, Value  # noqa: E402
 
@@ -110,7 +111,7 @@ def test_splits_and_columns_are_kept(tmp_path):
         "val": [("validation/000000", "p3")],
         "test": [],
     }
-    assert dict(Hub(path).records[0].columns) == {"patient": "p1", "stain": "1"}
+    assert dict(Hub(path).records[0].columns) == {"patient": "p1", "stain": "ihc"}
 
 
 @pytest.mark.parametrize("layout", ["{}-0000.parquet", "data/{}-0000.parquet", "{}/0.parquet"])
@@ -302,3 +303,48 @@ def test_files_elsewhere_are_not_opened(tmp_path, name):
     (folder / "state.json").write_text(json.dumps(state))
     with pytest.raises(UserError, match="expected one beside it"):
         Hub(folder)
+
+
+def test_classes_among_the_columns_have_their_names(tmp_path):
+    kinds = ClassLabel(names=["train", "test"])
+    columns = {"split": (kinds, [1, 0]), "patient": (ClassLabel(names=["Ann", "Bob"]), [0, -1]),
+               "group": (Value("float32"), [float("nan"), 2.0])}  # fmt: skip
+    source = Hub(saved(tmp_path, rows(values=(LABELS, LABELS), **columns)))
+    assert [dict(record.columns) for record in source.records] == [
+        {"split": "test", "patient": "Ann", "group": ""},
+        {"split": "train", "patient": "", "group": "2.0"},
+    ]
+
+
+def test_other_pictures_in_a_row_are_told(tmp_path):
+    data = rows().add_column("annotation", [encoded(LABELS)], feature=Image())
+    (note,) = Hub(saved(tmp_path, data)).notes
+    assert "1 column of pictures beside image and mask left out, such as annotation" in note
+
+
+def test_a_split_without_masks_is_left_out_and_told(tmp_path):
+    data = DatasetDict(train=rows(), test=rows(values=(LABELS,) * 3).remove_columns("mask"))
+    source = Hub(saved(tmp_path, data))
+    assert [record.image_id for record in source.records] == ["train/000000"]
+    assert any("3 rows of a split without masks left out, such as test" in n for n in source.notes)
+
+
+def test_masks_have_the_classes_of_the_list_beside_them(tmp_path):
+    masks = [[(LABELS == 1).astype(np.uint8), (LABELS > 1).astype(np.uint8)]]
+    kinds = List(ClassLabel(names=["cat", "dog"]))
+    data = rows("masks", masks, categories=(kinds, [[1, 0]]))
+    assert Hub(saved(tmp_path, data)).read(0).classes == {1: "dog", 2: "cat"}
+    data = rows("masks", masks, categories=(List(Value("int64")), [[7, 8]]))
+    given = SourceSettings(class_names=((8, "cat"),))
+    assert Hub(saved(tmp_path / "numbers", data), given).read(0).classes == {1: "7", 2: "cat"}
+    data = rows("masks", masks, categories=(kinds, [[1]]))
+    with pytest.raises(UserError, match="has 2 masks, but 1 categories: expected one for each"):
+        Hub(saved(tmp_path / "few", data)).read(0)
+
+
+def test_pictures_may_be_named_from_the_folder_of_the_rows(tmp_path, write, monkeypatch):
+    write(tmp_path / "data" / "img" / "a.png", PIXELS)
+    table = {"image": [{"bytes": None, "path": "img/a.png"}], "mask": [encoded(LABELS)]}
+    parquet.write_table(pa.table(table), tmp_path / "data" / "train.parquet")
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(Hub(tmp_path / "data").read(0).image, PIXELS)

@@ -275,3 +275,45 @@ def test_shards_may_be_called_by_other_words_for_splits(tmp_path, layout):
         write_tar(tmp_path / layout.format(split), SA1B)
     splits = open_splits(tmp_path, "auto", SourceSettings(), SplitSettings())
     assert {name: len(part) for name, part in splits.items()} == {"train": 1, "val": 1, "test": 1}
+
+
+def test_a_member_that_is_there_twice_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in (("a.png", encoded(PIXELS)), *[("a.seg.png", encoded(LABELS))] * 2):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    with pytest.raises(UserError, match=r"holds a\.seg\.png twice"):
+        Shards(tmp_path / "a.tar")
+
+
+def test_what_lies_beside_image_and_labels_is_counted(shard):
+    members = {"a.png": encoded(PIXELS), "a.seg.png": encoded(LABELS), "a.json": b"{}"}
+    (note,) = shard(members | {"a.mask.png": encoded(LABELS)}).notes
+    assert "2 files beside an image and its labels left out" in note
+
+
+@pytest.mark.parametrize(
+    ("told", "more"),
+    [
+        ({"category_id": 3}, {"categories": [{"id": 3, "name": "cat"}]}),
+        ({"category_id": "cat"}, {}),
+        ({"category": "cat"}, {}),
+        ({"category_name": "cat"}, {}),
+    ],
+)
+def test_classes_of_annotations_have_their_names(shard, told, more):
+    content = json.loads(annotations(LABELS == 1)) | more
+    content["annotations"][0] |= told
+    source = shard({"a.png": encoded(PIXELS), "a.json": json.dumps(content).encode()})
+    assert source.read(0).classes == {1: "cat"}
+
+
+@pytest.mark.parametrize("marked", [{"iscrowd": 1}, {"segmentation": []}])
+def test_annotations_that_are_left_out_are_told_once(shard, marked, caplog):
+    content = json.loads(annotations(LABELS == 1, LABELS > 1))
+    content["annotations"][0] |= marked
+    source = shard({"a.png": encoded(PIXELS), "a.json": json.dumps(content).encode()})
+    assert np.unique(source.read(0).labels).tolist() == [0, 2]
+    source.read(0)
+    assert caplog.text.count("1 annotation without a segmentation, or of a crowd, left out") == 1
