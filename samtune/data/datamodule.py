@@ -30,8 +30,9 @@ _BLOCK = 2048
 _WINDOWS_AN_EPOCH = 256
 # Objects of a validation window; and of an image, where there is no limit
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
-# General pictures, and objects of each
-_NUM_GENERAL, _GENERAL_OBJECTS = 256, 10
+# General pictures, and objects of each for every image of a step: a picture that is encoded anyway holds
+# the more, the more of its objects are asked for; beyond so many there are none
+_NUM_GENERAL, _GENERAL_OBJECTS, _MOST_GENERAL_OBJECTS = 256, 10, 40
 # Prompts on general pictures: those that a tuned model is measured with there; points forget first
 _GENERAL_FIRST = {"point": 0.6, "box": 0.4}
 # Views that a head is validated on, at most
@@ -265,9 +266,8 @@ class SamDataModule(pl.LightningDataModule):
 
     def general_dataset(self, model: Any) -> PromptedDataset:
         """Drawn pictures with prompts, that a model may be held to what its base answers."""
-        settings = replace(
-            self._prompt_settings(model, _GENERAL_OBJECTS, "train"), augment="none", windows=0
-        )
+        most = min(_GENERAL_OBJECTS * self.batch_size, _MOST_GENERAL_OBJECTS)
+        settings = replace(self._prompt_settings(model, most, "train"), augment="none", windows=0)
         pictures = DrawnPictures("train", num_pictures=_NUM_GENERAL)
         recipe = replace(self.recipe, first=_GENERAL_FIRST)
         return PromptedDataset(pictures, settings, recipe, True, self._open_store(model))
