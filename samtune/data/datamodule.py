@@ -30,8 +30,8 @@ _BLOCK = 2048
 _WINDOWS_AN_EPOCH = 256
 # Objects of a validation window; and of an image, where there is no limit
 _OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
-# General pictures, and objects of each for every image of a step: a picture that is encoded anyway holds
-# the more, the more of its objects are asked for; beyond so many there are none
+# General pictures, and objects of each for every image of a step: a picture that is encoded anyway
+# holds the more, the more of its objects are asked for; hardly one has more than the last number
 _NUM_GENERAL, _GENERAL_OBJECTS, _MOST_GENERAL_OBJECTS = 256, 10, 40
 # Prompts on general pictures: those that a tuned model is measured with there; points forget first
 _GENERAL_FIRST = {"point": 0.6, "box": 0.4}
