@@ -135,5 +135,5 @@ def test_validation_looks_at_the_mean_and_training_goes_on_with_its_own_weights(
 
 @pytest.mark.parametrize("settings", [{"head": "none"}, {"head": "instances", "mode": "full"}])
 def test_an_encoder_learns_together_with_a_head_and_by_lora_alone(settings):
-    with pytest.raises(UserError, match="set model.head, and mode lora"):
+    with pytest.raises(UserError, match=r"set model\.head, and mode lora"):
         ModelSettings(head_encoder="lora", **settings)
