@@ -14,8 +14,10 @@ from samtune.data.label_maps import without_ignored
 from samtune.data.objects import find_objects, object_mask
 from samtune.data.source import Source
 from samtune.errors import UserError
+from samtune.evaluation.calibration import error_of
 from samtune.evaluation.metrics.instances import (
     Instances,
+    best_ious,
     instance_scores,
     mean_precision,
     precision_by_class,
@@ -108,17 +110,29 @@ def accuracies(looked: Sequence[Looked], way: str) -> NDArray[np.float64]:
 
 
 def summarise(looked: Sequence[Looked], way: str, seed: int) -> dict[str, Any]:
-    """Scores of one way over all images: AP, AP50, mSA with its interval, PQ; counts and time."""
+    """Scores of one way over all images: AP, AP50, mSA with its interval, PQ; how far predicted IoU is
+    from the measured one (`score_error`, expected calibration error); counts and time.
+    """
     instances = [each.found[way] for each in looked]
     clusters = np.array([each.cluster for each in looked])
     return {
         **instance_scores(instances),
         "ci95": bootstrap_interval(accuracies(looked, way), clusters, seed),
+        "score_error": score_error(instances),
         "num_found": sum(len(each.predictions) for each in instances),
         "num_objects": sum(len(each.truths) for each in instances),
         "num_images": len(instances),
         "seconds_an_image": float(np.mean([each.seconds[way] for each in looked])),
     }
+
+
+def score_error(images: Sequence[Instances]) -> float | None:
+    """Expected calibration error of scores: a mask's IoU is that with the object it fits best; `None`
+    where nothing was found.
+    """
+    scores = [score for each in images for score in each.scores]
+    ious = [iou for each in images for iou in best_ious(each)]
+    return float(error_of(np.array(scores), np.array(ious))["ece"]) if scores else None
 
 
 def difference(looked: Sequence[Looked], one: str, other: str, seed: int) -> dict[str, Any]:

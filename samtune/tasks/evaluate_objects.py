@@ -83,8 +83,8 @@ def _add_classes(found: dict[str, Any], looked: Sequence[Looked], own: str) -> N
 def _row(way: str, its: dict[str, Any]) -> dict[str, Any]:
     return {
         "by": way, "mSA": its["msa"], "95% interval": its["ci95"], "AP": its["ap"],
-        "AP50": its["ap50"], "PQ": its["pq"], "found": its["num_found"],
-        "objects": its["num_objects"], "images": its["num_images"],
+        "AP50": its["ap50"], "PQ": its["pq"], "score error": its["score_error"],
+        "found": its["num_found"], "objects": its["num_objects"], "images": its["num_images"],
         "s an image": its["seconds_an_image"],
     }  # fmt: skip
 

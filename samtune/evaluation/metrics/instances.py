@@ -157,6 +157,11 @@ def segmentation_accuracy(image: Instances) -> float:
     return _accuracy(_ious(_counted(image)[0], image.truths))
 
 
+def best_ious(image: Instances) -> list[float]:
+    """Of each prediction the IoU with the object that it fits best; 0 without one."""
+    return [float(each) for each in _ious(image.predictions, image.truths).max(1, initial=0.0)]
+
+
 def _counted(image: Instances) -> tuple[list[Rle], list[str]]:
     """Predictions that are matched with the truth, and their classes."""
     return _there(image) if _overlap(image.truths) else _made_apart(image)

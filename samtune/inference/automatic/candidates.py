@@ -21,7 +21,8 @@ class Candidate:
         box_xyxy: (4,) inclusive, original frame.
         bits: rows of the box, packed.
         image_hw: size of the original image.
-        predicted_iou: as the IoU head says it, not calibrated.
+        predicted_iou: as the IoU head says it, not calibrated; of an instance head its score,
+            calibrated where that was fitted.
         stability_score: IoU of the mask cut a little higher with the mask cut a little lower.
         point_xy: the point that it answers, original frame.
         crop_xyxy: the crop that it was found in, with the ends outside.
