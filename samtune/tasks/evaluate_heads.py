@@ -17,12 +17,11 @@ from samtune.tasks.evaluate_objects import (
     HEAD,
     NONE,
     evaluate_objects,
-    searching,
     tell_difference,
 )
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows, markdown
-from samtune.tasks.searching import make_finder
+from samtune.tasks.searching import make_finder, whole_search
 from samtune.wording import counted
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ class HeadJob:
 
     def searching(self, sam: Sam, by: Literal["instances", "grid"]) -> Callable[[Any], Any]:
         """What looks for the masks of whole pictures, and names them where somebody can."""
-        return searching(make_finder(sam, SearchSettings(by=by, classifier=self.classifier)))
+        return whole_search(make_finder(sam, SearchSettings(by=by, classifier=self.classifier)))
 
     def _not_held_out(self, images: Rows) -> list[str]:
         asked = {str(row["image"]) for row in images}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.tasks.results import Rows
@@ -11,7 +11,6 @@ from samtune.wording import counted, signed
 if TYPE_CHECKING:
     from samtune.evaluation.whole_images import Looked
     from samtune.tasks.evaluate_heads import HeadJob
-    from samtune.tasks.searching import Finder
 
 HEAD, GRID, NONE = "head", "grid", "none"
 
@@ -87,19 +86,6 @@ def _row(way: str, its: dict[str, Any]) -> dict[str, Any]:
         "found": its["num_found"], "objects": its["num_objects"], "images": its["num_images"],
         "s an image": its["seconds_an_image"],
     }  # fmt: skip
-
-
-def searching(finder: Finder) -> Callable[[Any], Any]:
-    """A search of whole pictures, in the tiles that the model takes."""
-    from samtune.inference.automatic.crops import tile_boxes
-
-    def search(image: Any) -> Any:
-        if finder.is_head or not finder.tile:
-            return finder.search(image)
-        tiles = tile_boxes(image.shape[:2], finder.tile, finder.tile // 4)
-        return finder.search(image, tiles)
-
-    return search
 
 
 def tell_difference(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from samtune.inference.automatic.crops import CropBox
 from samtune.masks import mask_to_rle
+from samtune.models.calibration import Calibration
 from samtune.types import MaskArray
 
 
@@ -61,6 +62,17 @@ class Candidate:
     def rle(self) -> dict[str, Any]:
         """COCO's compressed run lengths."""
         return mask_to_rle(self.mask())
+
+
+def calibrated(found: Sequence[Candidate], calibration: Calibration | None) -> list[Candidate]:
+    """Masks of a grid with the expected IoU calibrated, where there is a calibration."""
+    if calibration is None or not found:
+        return list(found)
+    scores = calibration.of_array(np.array([each.predicted_iou for each in found], np.float64))
+    return [
+        replace(each, predicted_iou=score)
+        for each, score in zip(found, scores.tolist(), strict=True)
+    ]
 
 
 def box_and_bits(mask: MaskArray) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
