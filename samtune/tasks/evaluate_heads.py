@@ -176,7 +176,11 @@ def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
     delta = difference(mapped, HEAD, against, job.seed) if len(ways) > 1 else None
     ious = {way: image_ious(mapped, way) for way in ways}
     images: Rows = [
-        {"image": each.image_id, **{f"{way} mIoU": float(ious[way][n]) for way in ways}}
+        {
+            "image": each.image_id,
+            "group": each.cluster,
+            **{f"{way} mIoU": float(ious[way][n]) for way in ways},
+        }
         for n, each in enumerate(mapped)
     ]
     rows = [row for way in ways for row in by_class(mapped, way, own.classes)]
@@ -223,7 +227,8 @@ def _evaluate_classes(job: HeadJob, folder: Path) -> dict[str, Any]:
         if way == HEAD:
             images = [
                 {
-                    "image": each.image_id, "object": each.object_id, "class": names[each.kind],
+                    "image": each.image_id, "group": each.cluster, "object": each.object_id,
+                    "class": names[each.kind],
                     "found": names[int(each.told.argmax())], "probability": float(each.told.max()),
                 }
                 for each in found

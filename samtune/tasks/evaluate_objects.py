@@ -36,7 +36,11 @@ def evaluate_objects(job: HeadJob, own: str) -> dict[str, Any]:
     delta = difference(looked, own, job.against, job.seed) if len(ways) > 1 else None
     accuracy = {way: accuracies(looked, way) for way in ways}
     images: Rows = [
-        {"image": each.image_id, **{f"{way} mSA": float(accuracy[way][n]) for way in ways}}
+        {
+            "image": each.image_id,
+            "group": each.cluster,
+            **{f"{way} mSA": float(accuracy[way][n]) for way in ways},
+        }
         for n, each in enumerate(looked)
     ]
     what = "instances: mSA" if own == HEAD else "masks of a grid: mSA"

@@ -150,6 +150,17 @@ def _look(model: ModelSettings, data: SamDataModule, side: int) -> dict[str, Any
     return about
 
 
+def classes_known(training: Training) -> set[str]:
+    """The classes that a head will know, of its training images; of instances none.
+
+    Raises:
+        UserError: they cannot be read, or hold fewer than the head needs.
+    """
+    kinds = {"semantic": class_shares, "classes": class_counts}
+    count = kinds.get(training.settings.model.head)
+    return set() if count is None else set(count(training.data.whole_source("train")))
+
+
 def _arguments(
     settings: TrainerSettings, budget: Budget | None, steps: int, is_head: bool
 ) -> dict[str, Any]:

@@ -248,9 +248,61 @@ class TestClasses:
         with pytest.raises(UserError, match="min_slices is of objects"):
             samtune.segment_volume(run, tmp_path / "lamps.nii.gz", out=other, min_slices=3)
 
+    def test_a_curve_is_of_all_classes_or_none(self, folder, tmp_path):
+        with pytest.raises(UserError, match=r"with 1 training image .* of the class hole"):
+            samtune.learning_curve(
+                {"path": str(self.lamps_alone(folder, tmp_path)), **DATA, **NAMED},
+                base="nano", image_size=64, sizes=[1, "all"], seeds=8, out=tmp_path / "curve",
+                model={"head": "semantic"}, trainer={"max_epochs": 1, "accelerator": "cpu"},
+            )  # fmt: skip
+        assert not (tmp_path / "curve/images1-seed0").exists()
+
+    def lamps_alone(self, folder, tmp_path):
+        """The same images, but all but one of those that are trained on have no hole."""
+        import shutil
+
+        copy = tmp_path / "copy"
+        shutil.copytree(folder, copy)
+        for mask in sorted((copy / "train/masks").glob("*.png"))[:5]:
+            labels = np.asarray(Image.open(mask)).copy()
+            labels[labels == 2] = 0
+            Image.fromarray(labels).save(mask)
+        return copy
+
     def test_objects_of_one_class_cannot_be_told_apart(self, discs, tmp_path):
         with pytest.raises(UserError, match="nothing to tell apart"):
             train(discs, tmp_path / "run", model={"head": "classes"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["frozen", "lora"])
+def test_a_curve_of_a_head_by_number_of_images(discs, encoder, tmp_path):
+    settings = {
+        "data": {"path": str(discs), **DATA, "windows": 1}, "base": "nano", "image_size": 64,
+        "sizes": [1, "all"], "seeds": 1, "out": tmp_path / "curve",
+        "model": {**HEAD, "head_encoder": encoder, "lora": {"rank": 2}},
+        "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+    }  # fmt: skip
+    result = samtune.learning_curve(**settings)
+    rows = result.tables["curve"]
+    assert [(row["judged by"], row["images"]) for row in rows] == [
+        ("instances: mSA", 1), ("instances: mSA", 4),
+    ]  # fmt: skip
+    heads = json.loads((tmp_path / "curve/images4-seed0/evaluation/heads.json").read_text())
+    assert rows[1]["score"] == pytest.approx(heads["heads"]["instances"]["scores"]["head"]["msa"])
+    page = (tmp_path / "curve/curve.html").read_text()
+    assert "score by number of training images (instances: mSA)" in page
+    written = (tmp_path / "curve/images4-seed0/evaluation/heads.json").stat().st_mtime_ns
+    again = samtune.learning_curve(**settings)  # all is there already
+    assert again.headline == result.headline
+    assert (tmp_path / "curve/images4-seed0/evaluation/heads.json").stat().st_mtime_ns == written
+
+
+def test_a_curve_of_a_head_takes_no_prompts(discs, tmp_path):
+    with pytest.raises(UserError, match="a head takes none"):
+        samtune.learning_curve(
+            str(discs), base="nano", out=tmp_path / "curve", model=HEAD, protocols=["box"]
+        )
 
 
 CLASSIFIER = '''
