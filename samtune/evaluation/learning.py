@@ -104,8 +104,7 @@ def would_more_help(
     sentences = []
     for name, points in curves.items():
         last = points[-1]
-        of_base = isinstance(last, CurvePoint)
-        told = signed(last.difference.mean) if of_base else f"{last.score:.3f}"
+        told = f"{last.score:.3f}" if isinstance(last, HeadPoint) else signed(last.difference.mean)
         text = f"{name}: {told} with {counted(last.num_images, 'image')}"
         if len(points) > 1:
             before = points[-2]

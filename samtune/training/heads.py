@@ -182,7 +182,8 @@ class HeadTuner(pl.LightningModule):
         for name, value in values.items():
             told = "train/loss" if name == "loss" else f"train/{name}_loss"
             self.log(told, value.detach(), prog_bar=name == "loss", batch_size=len(batch))
-        return values["loss"] + self._general_loss(batch_idx)
+        loss: Tensor = values["loss"] + self._general_loss(batch_idx)
+        return loss
 
     def _general_loss(self, batch_idx: int) -> Tensor | float:
         """What the answers to prompts on general pictures add."""

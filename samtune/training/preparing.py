@@ -156,9 +156,11 @@ def classes_known(training: Training) -> set[str]:
     Raises:
         UserError: they cannot be read, or hold fewer than the head needs.
     """
-    kinds = {"semantic": class_shares, "classes": class_counts}
-    count = kinds.get(training.settings.model.head)
-    return set() if count is None else set(count(training.data.whole_source("train")))
+    head = training.settings.model.head
+    if head == "instances":
+        return set()
+    source = training.data.whole_source("train")
+    return set(class_shares(source) if head == "semantic" else class_counts(source))
 
 
 def _arguments(

@@ -37,7 +37,7 @@ def _measure(points: Points) -> str:
 def _chart(points: Points) -> str:
     """Sizes at equal distances; the band is the interval of a head's score."""
     places = [float(number) for number in range(len(points))]
-    ticks = [(place, str(point.num_images)) for place, point in zip(places, points, strict=True)]
+    ticks = [(float(number), str(point.num_images)) for number, point in enumerate(points)]
     lines = _lines(points, places)
     return line_chart(lines, "number of training images", _measure(points), ticks)
 
