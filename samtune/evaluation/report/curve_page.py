@@ -8,7 +8,7 @@ from samtune.evaluation.learning_heads import HeadPoint
 from samtune.evaluation.report.plots import Series, line_chart
 from samtune.evaluation.report.short_page import Chart, write_short_page
 
-Points = Sequence[CurvePoint] | Sequence[HeadPoint]
+Points = Sequence[CurvePoint | HeadPoint]
 
 
 def write_curve_page(
