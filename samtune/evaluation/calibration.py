@@ -115,7 +115,8 @@ def held_out_errors(
 
     Args:
         predicted, measured: (K,).
-        images: (K,) number of each mask's image; those of even and of odd places take turns.
+        images: (K,) number of each mask's image, or of the group of images that it is from; those of
+            even and of odd places take turns.
 
     Raises:
         UserError: one of the two parts has fewer than 20 masks.

@@ -59,16 +59,18 @@ def _choose_instances(sam: Sam, source: Source, min_area: int) -> str:
     ]
     sums = [0.0] * len(tried)
     scored: list[list[Scored]] = [[] for _ in tried]
+    groups: list[str] = []
     for index in bar(range(len(source)), "choosing how maps become objects", "image"):
         sample, is_ignored = without_ignored(source.read(index))
         truth, maps = flattened(sample.labels), finder.maps(sample.image)
         maps[:, is_ignored] = 0
+        groups.append(sample.group or sample.image_id)
         for number, each in enumerate(tried):
             labels, scores = finder.head.changed(**each).decode(maps)
             sums[number] += accuracy(labels, truth)
             scored[number].append((scores.astype(np.float64), best_ious(labels, truth)))
     best = max(range(len(tried)), key=lambda number: sums[number])
-    calibration, calibrated = calibrate_scores(scored[best])
+    calibration, calibrated = calibrate_scores(scored[best], groups)
     finder.head.changed(**tried[best], **{CALIBRATION: calibration})
     told = ", ".join(f"{key} {value:g}" for key, value in tried[best].items())
     return (
@@ -77,11 +79,14 @@ def _choose_instances(sam: Sam, source: Source, min_area: int) -> str:
     )
 
 
-def calibrate_scores(scored: Sequence[Scored]) -> tuple[dict[str, Any] | None, str]:
+def calibrate_scores(
+    scored: Sequence[Scored], groups: Sequence[str]
+) -> tuple[dict[str, Any] | None, str]:
     """A map from scores to IoUs, if it brings those of other images nearer to them; and a sentence.
 
     Args:
         scored: of each image the scores (N,) of what was found and its measured IoUs (N,).
+        groups: the patient or scene that each image belongs to; those of one are no other images.
     """
     import numpy as np
 
@@ -89,9 +94,11 @@ def calibrate_scores(scored: Sequence[Scored]) -> tuple[dict[str, Any] | None, s
     from samtune.evaluation.calibration import fit_scores, held_out_errors
 
     scores, ious = (np.concatenate([each[part] for each in scored]) for part in (0, 1))
-    images = np.repeat(np.arange(len(scored)), [len(each[0]) for each in scored])
+    _, numbers = np.unique(groups, return_inverse=True)
     try:
-        before, after = held_out_errors(scores, ious, images)
+        before, after = held_out_errors(
+            scores, ious, np.repeat(numbers, [len(each[0]) for each in scored])
+        )
     except UserError:
         few = counted(len(scores), "object is", "objects are")
         return None, f"{few} too few to calibrate scores on"

@@ -11,6 +11,9 @@ from samtune.models.loading import load_model
 from samtune.tasks.choosing_decoding import calibrate_scores
 
 
+IMAGES = list("abcdefgh")
+
+
 def scored(shift, num_images=8, num_objects=20):
     rng = np.random.default_rng(1)
     parts = []
@@ -36,7 +39,7 @@ def found_by(finder, monkeypatch):
 
 
 def test_scores_that_are_too_low_are_raised_for_the_finder_and_its_threshold(finder, monkeypatch):
-    calibration, told = calibrate_scores(scored(0.3))
+    calibration, told = calibrate_scores(scored(0.3), IMAGES)
     assert "scores are calibrated" in told
     finder.head.changed(sigma=0)
     (plain,) = found_by(finder, monkeypatch)
@@ -51,20 +54,25 @@ def test_scores_that_are_too_low_are_raised_for_the_finder_and_its_threshold(fin
 
 
 def test_scores_that_are_right_stay_as_they_are():
-    calibration, told = calibrate_scores([(s, s) for s, _ in scored(0)])
+    calibration, told = calibrate_scores([(s, s) for s, _ in scored(0)], IMAGES)
     assert calibration is None
     assert "stay as they are" in told
 
 
 def test_a_few_objects_are_too_few():
-    calibration, told = calibrate_scores(scored(0.3, num_images=1))
+    calibration, told = calibrate_scores(scored(0.3, num_images=1), ["a"])
     assert (calibration, told) == (None, "20 objects are too few to calibrate scores on")
     empty = (np.zeros(0), np.zeros(0))
-    assert calibrate_scores([empty, empty])[0] is None
+    assert calibrate_scores([empty, empty], ["a", "b"])[0] is None
+
+
+def test_images_of_one_patient_are_no_other_images():
+    assert calibrate_scores(scored(0.3), ["one"] * 8)[0] is None
+    assert calibrate_scores(scored(0.3), ["one"] * 4 + ["other"] * 4)[0] is not None
 
 
 def test_it_is_saved_with_the_head_and_a_damaged_one_is_told(finder, tmp_path):
-    calibration, _ = calibrate_scores(scored(0.3))
+    calibration, _ = calibrate_scores(scored(0.3), IMAGES)
     finder.head.changed(**{CALIBRATION: calibration})
     write_heads(dict(finder.sam.heads.items()), tmp_path)
     again = read_heads(tmp_path, finder.sam.encoded)["instances"]
