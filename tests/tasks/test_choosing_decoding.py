@@ -10,7 +10,6 @@ from samtune.inference.instances import InstanceFinder
 from samtune.models.loading import load_model
 from samtune.tasks.choosing_decoding import calibrate_scores
 
-
 IMAGES = list("abcdefgh")
 
 
