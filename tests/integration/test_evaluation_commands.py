@@ -327,7 +327,7 @@ class TestLearningCurve:
     @pytest.mark.slow
     def test_sizes_and_seeds_and_a_second_start(self, discs, fast, tmp_path, capsys):
         config = tmp_path / "curve.yaml"
-        config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
+        config.write_text(f"choose: false\ndata:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
         out, choose = tmp_path / "curve", fast.index("--choose")
         command = [
             "learning-curve", "--config", str(config), "--out", str(out), *fast[:choose],
@@ -373,7 +373,7 @@ class TestLearningCurve:
     )
     def test_mistakes_are_said(self, discs, tmp_path, capsys, flags, reason):
         config = tmp_path / "curve.yaml"
-        config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
+        config.write_text(f"choose: false\ndata:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
         assert (
             main(["learning-curve", "--config", str(config), *flags, "--out", str(tmp_path)]) == 2
         )
