@@ -331,7 +331,7 @@ class TestLearningCurve:
         out, choose = tmp_path / "curve", fast.index("--choose")
         command = [
             "learning-curve", "--config", str(config), "--out", str(out), *fast[:choose],
-            *fast[choose + 2 :], "--data.batch_size", "2",
+            *fast[choose + 2 :], "--data.batch_size", "2", "--model.optim.lr", "0.02",
         ]  # fmt: skip
         arguments = [*command, "--sizes", "1,all", "--seeds", "2"]
         assert main(arguments) == 0
@@ -373,7 +373,7 @@ class TestLearningCurve:
     )
     def test_mistakes_are_said(self, discs, tmp_path, capsys, flags, reason):
         config = tmp_path / "curve.yaml"
-        config.write_text(f"choose: false\ndata:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
+        config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
         assert (
             main(["learning-curve", "--config", str(config), *flags, "--out", str(tmp_path)]) == 2
         )
