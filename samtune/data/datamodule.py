@@ -46,19 +46,22 @@ class SamDataModule(pl.LightningDataModule):
         settings: where they are, how they are read, divided, prompted and loaded.
         is_for_head: a head learns from views of all objects; what the settings ignore is an object of
             the class `IGNORED_CLASS`.
+        repeats: how often each of these views comes in an epoch of training.
 
     Raises:
         UserError: the tile is still to be chosen, see `checks/tiling.py`.
     """
 
-    def __init__(self, settings: DataSettings, is_for_head: bool = False) -> None:
+    def __init__(
+        self, settings: DataSettings, is_for_head: bool = False, repeats: int = REPEATS
+    ) -> None:
         super().__init__()
         if settings.tile == "auto":
             raise UserError(
                 "data.tile is auto: here no model says how large objects must be; give pixels (samtune "
                 "init proposes them, and a run's config.yaml holds those that were chosen)"
             )
-        self.is_for_head = is_for_head
+        self.is_for_head, self.repeats = is_for_head, repeats
         self.settings = settings
         self.path = Path(settings.path)
         self.format = settings.format
@@ -257,7 +260,7 @@ class SamDataModule(pl.LightningDataModule):
     def views_dataset(self, split: str, model: Any) -> ViewDataset:
         """Views for a dense head: drawn of training images, of the others as they are in use."""
         source, per_image = self.whole_source(split), max(1, self.windows("train"))
-        settings = model.view(self.seed, self.augment, per_image, self.on_error)
+        settings = model.view(self.seed, self.augment, per_image, self.repeats, self.on_error)
         if split == "train":
             return ViewDataset(source, settings, True)
         most = self._most_validated or _VIEWS_VALIDATED
@@ -281,7 +284,7 @@ class SamDataModule(pl.LightningDataModule):
         return len(self.source(split)) * max(1, self.windows(split)) * self._repeats(split)
 
     def _repeats(self, split: str) -> int:
-        return REPEATS if self.is_for_head and split == "train" else 1
+        return self.repeats if self.is_for_head and split == "train" else 1
 
     def tell_epoch(self) -> str:
         """How long an epoch is, in words: what is counted are windows or tiles, where images give them.

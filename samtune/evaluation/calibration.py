@@ -1,4 +1,4 @@
-"""Does the IoU head tell the truth? How far it is off, and a map that mends it."""
+"""Do scores tell the truth? How far predicted IoU is off, and a map that mends it."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -39,8 +39,11 @@ def expected_error(
         mean of predicted minus measured; `bins` with `predicted`, `measured` and `num_masks`.
     """
     predicted, measured = _pairs(rows, name)
-    if calibration is not None:
-        predicted = calibration(predicted)
+    return error_of(predicted if calibration is None else calibration(predicted), measured)
+
+
+def error_of(predicted: Values, measured: Values) -> dict[str, Any]:
+    """The same of scores (K,) and measured IoUs (K,) of K > 0 masks."""
     order = np.argsort(predicted, kind="stable")
     bins = [
         {
@@ -78,7 +81,11 @@ def fit_calibration(rows: Sequence[Row], name: str, split: str) -> Calibration:
     Raises:
         UserError: there are fewer than 20 masks.
     """
-    predicted, measured = _pairs(rows, name)
+    return fit_scores(*_pairs(rows, name), split)
+
+
+def fit_scores(predicted: Values, measured: Values, split: str) -> Calibration:
+    """The same of scores (K,) and measured IoUs (K,)."""
     if len(predicted) < _LEAST_MASKS:
         raise UserError(
             f"{counted(len(predicted), 'mask is', 'masks are')} too few to calibrate on: at "
@@ -99,6 +106,26 @@ def fit_calibration(rows: Sequence[Row], name: str, split: str) -> Calibration:
             for share in REVIEW_SHARES
         ),
     )  # fmt: skip
+
+
+def held_out_errors(
+    predicted: Values, measured: Values, images: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Expected calibration error of scores as they are, and after a map fitted on other images.
+
+    Args:
+        predicted, measured: (K,).
+        images: (K,) number of each mask's image, or of the group of images that it is from; those of
+            even and of odd places take turns.
+
+    Raises:
+        UserError: one of the two parts has fewer than 20 masks.
+    """
+    is_even = np.unique(images, return_inverse=True)[1] % 2 == 0
+    mended = np.empty_like(predicted)
+    for part in (is_even, ~is_even):
+        mended[part] = fit_scores(predicted[~part], measured[~part], "").of_array(predicted[part])
+    return error_of(predicted, measured)["ece"], error_of(mended, measured)["ece"]
 
 
 def _isotonic_knots(predicted: Values, measured: Values) -> tuple[Values, Values]:

@@ -20,11 +20,11 @@ def confusion_of(probabilities: Values, truth: Numbers) -> Numbers:
     return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
 
-def f1_by_class(confusion: Numbers) -> Values:
-    """2 TP / (2 TP + FP + FN); NaN of a class that is neither there nor named."""
-    hits = np.diag(confusion).astype(np.float64)
+def f1_by_class(confusion: Numbers | Values) -> Values:
+    """2 TP / (2 TP + FP + FN) of (..., classes, classes); NaN of a class neither there nor named."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(2 * hits / (confusion.sum(0) + confusion.sum(1)))
+        return np.asarray(2 * hits / (confusion.sum(-2) + confusion.sum(-1)))
 
 
 def class_scores(probabilities: Values, truth: Numbers) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from samtune.errors import UserError
+from samtune.evaluation.learning_heads import HeadPoint
 from samtune.evaluation.statistics import Difference, paired_difference
 from samtune.parsing import read_csv
 from samtune.wording import counted, signed
@@ -29,6 +31,20 @@ class CurvePoint:
     tuned: float
     by_seed: list[float]
     difference: Difference
+
+    @property
+    def score(self) -> float:
+        """What is to rise with more images."""
+        return self.tuned
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As tables show it."""
+        return {
+            "base mIoU": self.base, "tuned mIoU": self.tuned,
+            "lowest and highest seed": [min(self.by_seed), max(self.by_seed)],
+            "difference": self.difference.mean, "95% interval": self.difference.ci95,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,17 +97,18 @@ def _point(num_images: int, runs: list[_Objects], seed: int) -> CurvePoint:
     )  # fmt: skip
 
 
-def would_more_help(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
+def would_more_help(
+    curves: Mapping[str, Sequence[CurvePoint]] | Mapping[str, Sequence[HeadPoint]],
+) -> str:
     """A sentence on the last step of the curves: is it still going up?"""
     sentences = []
-    for protocol, points in curves.items():
+    for name, points in curves.items():
         last = points[-1]
-        text = (
-            f"{protocol}: {signed(last.difference.mean)} with {counted(last.num_images, 'image')}"
-        )
+        told = f"{last.score:.3f}" if isinstance(last, HeadPoint) else signed(last.difference.mean)
+        text = f"{name}: {told} with {counted(last.num_images, 'image')}"
         if len(points) > 1:
             before = points[-2]
-            step = last.tuned - before.tuned
+            step = last.score - before.score
             spread = max(np.ptp(last.by_seed), np.ptp(before.by_seed), 0.005)
             text += f", {signed(step)} from {before.num_images} to {last.num_images}"
             if step > spread:

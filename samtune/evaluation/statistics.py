@@ -81,12 +81,24 @@ def bootstrap_interval(values: Values, clusters: Names, seed: int) -> tuple[floa
     num_clusters = len(sums)
     if num_clusters < 2:
         return None
+    return resampled_interval(_resampled_means(sums, counts, seed), num_clusters)
+
+
+def resampled_interval(values: Values, num_clusters: int) -> tuple[float, float]:
+    """The interval of what was computed from resampled clusters, two of them at least."""
     quantile = np.sqrt(num_clusters / (num_clusters - 1)) * stats.t.ppf(
         1 - ALPHA / 2, num_clusters - 1
     )
     tail = 100 * float(stats.norm.cdf(-quantile))
-    low, high = np.percentile(_resampled_means(sums, counts, seed), [tail, 100 - tail])
+    low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def resampled(num_clusters: int, seed: int) -> Values:
+    """(resamples, clusters): how often each cluster is drawn."""
+    shares = np.full(num_clusters, 1 / num_clusters)
+    drawn = object_rng(seed, "bootstrap").multinomial(num_clusters, shares, size=NUM_RESAMPLES)
+    return np.asarray(drawn, np.float64)
 
 
 def _resampled_means(sums: Values, counts: Values, seed: int) -> Values:

@@ -24,6 +24,8 @@ from samtune.types import FloatArray, LabelArray, MaskArray
 
 # How maps become objects, unless the validation images said otherwise
 USUAL = {"foreground": 0.5, "seed": 0.6, "min_area": 10, "sigma": 1.0}
+# Among the settings: what measured IoU a score stands for, as models/calibration.py has it
+CALIBRATION = "calibration"
 _FOREGROUND, _DEPTH, _CENTRE = 0, 1, 2
 _NEIGHBOURS = np.ones((3, 3), np.bool_)
 # By how much more a cell at an outline weighs
@@ -86,7 +88,8 @@ class InstanceHead(DenseHead):
         """Objects of activated maps (3, H, W), of a view or of a whole image.
 
         Returns:
-            (H, W) labels from 1, and (N,) scores: how sure the foreground and the seed are.
+            (H, W) labels from 1, and (N,) scores: how sure the foreground and the seed are, not
+            calibrated.
         """
         return objects_of(maps, USUAL | self.settings)
 

@@ -1,6 +1,7 @@
 """How well two label maps agree, quickly: what a training is judged by while it runs."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from samtune.types import LabelArray
 
@@ -13,14 +14,29 @@ def accuracy(found: LabelArray, truth: LabelArray) -> float:
     From an IoU of a half up an object fits one other at most, so nothing has to be assigned; of two
     that cover just a half of one each, one counts. Two empty maps agree.
     """
-    sizes_found, sizes_truth = np.bincount(found.ravel()), np.bincount(truth.ravel())
-    counts = [int(np.count_nonzero(sizes[1:])) for sizes in (sizes_found, sizes_truth)]
+    counts = [len(np.unique(labels[labels > 0])) for labels in (found, truth)]
     if not sum(counts):
         return 1.0
+    _, ious = _overlaps(found, truth)
+    hits = np.minimum((ious[:, None] >= _THRESHOLDS).sum(0), min(counts))
+    return float(np.mean(hits / (sum(counts) - hits)))
+
+
+def best_ious(found: LabelArray, truth: LabelArray) -> NDArray[np.float64]:
+    """IoU (N,) of each of N objects, numbered 1 to N, with the true one that it fits best."""
+    best = np.zeros(int(found.max(initial=0)) + 1)
+    numbers, ious = _overlaps(found, truth)
+    np.maximum.at(best, numbers, ious)
+    return best[1:]
+
+
+def _overlaps(
+    found: LabelArray, truth: LabelArray
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of each pair that shares pixels: the number of the one that was found, and the IoU."""
+    sizes_found, sizes_truth = np.bincount(found.ravel()), np.bincount(truth.ravel())
     both = (found > 0) & (truth > 0)
     pairs = found[both].astype(np.int64) * len(sizes_truth) + truth[both]
     numbers, shared = np.unique(pairs, return_counts=True)
     one, other = np.divmod(numbers, len(sizes_truth))
-    ious = shared / (sizes_found[one] + sizes_truth[other] - shared)
-    hits = np.minimum((ious[:, None] >= _THRESHOLDS).sum(0), min(counts))
-    return float(np.mean(hits / (sum(counts) - hits)))
+    return one, shared / (sizes_found[one] + sizes_truth[other] - shared)

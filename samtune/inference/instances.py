@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from samtune.heads.instances import InstanceHead
+from samtune.errors import UserError
+from samtune.heads.instances import CALIBRATION, InstanceHead
 from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.automatic.crops import CropBox
 from samtune.inference.fitting import fitting_tile
 from samtune.inference.head_maps import find_head, maps_of
 from samtune.inference.refining import refine
 from samtune.models.backend import Sam
+from samtune.models.calibration import Calibration, calibration_from
 from samtune.types import FloatArray, ImageArray, LabelArray
 
 
@@ -26,12 +28,28 @@ class InstanceFinder:
         is_refined: boxes of the objects are asked of SAM's own decoder, and the better mask is kept.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none, or the calibration of its scores is damaged.
     """
 
     def __init__(self, sam: Sam, min_quality: float = 0.0, is_refined: bool = False) -> None:
         self.sam, self.min_quality, self.is_refined = sam, min_quality, is_refined
         self.head = find_head(sam, InstanceHead.name)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What measured IoU the scores stand for, where that was fitted.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        if (content := self.head.settings.get(CALIBRATION)) is None:
+            return None
+        try:
+            return calibration_from(content)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"the calibration in the head's head.json is damaged ({error}): train the head again"
+            ) from error
 
     def maps(self, image: ImageArray) -> FloatArray:
         """Foreground, depth and centre (3, H, W) of an image, stretched already.
@@ -44,8 +62,10 @@ class InstanceFinder:
         return maps_of(self.sam, self.head, image, fitting_tile(self.sam, self.head, image))
 
     def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
-        """(H, W) labels from 1, and the (N,) scores of the objects."""
+        """(H, W) labels from 1, and the (N,) scores of the objects: expected IoUs, where calibrated."""
         labels, scores = self.head.decode(self.maps(image))
+        if self.calibration is not None:
+            scores = self.calibration.of_array(scores.astype(np.float64)).astype(np.float32)
         return labels, scores
 
     def search(self, image: ImageArray, tiles: Sequence[CropBox] = ()) -> list[Candidate]:

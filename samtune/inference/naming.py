@@ -90,12 +90,14 @@ class NamedObject:
 
     Attributes:
         image_id, object_id: which one.
+        cluster: the patient or scene that the image belongs to.
         told: (classes,) probabilities.
         kind: its true class, from 0.
     """
 
     image_id: str
     object_id: int
+    cluster: str
     told: NDArray[np.float64]
     kind: int
 
@@ -113,4 +115,5 @@ def named_objects(namer: MaskNamer, source: Source, min_area: int) -> Iterator[N
         places = [p for p in find_objects(sample.labels, min_area) if p.object_id in kinds]
         masks = [object_mask(sample.labels, place) for place in places]
         for place, told in zip(places, namer.name(sample.image, masks), strict=True):
-            yield NamedObject(sample.image_id, place.object_id, told, kinds[place.object_id])
+            group = sample.group or sample.image_id
+            yield NamedObject(sample.image_id, place.object_id, group, told, kinds[place.object_id])

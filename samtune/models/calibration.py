@@ -1,7 +1,8 @@
 """Predicted IoU that can be taken at its word: a map from what the IoU head says to what came out.
 
 It is fitted on validation images (`samtune calibrate`), lies beside the tuned weights as
-`calibration.json`, and is used wherever a score meets a person: predictor, files of predictions.
+`calibration.json`, and is used wherever a score meets a person: predictor, files of predictions. That
+of an instance head's scores is fitted at the end of its training, and lies among its settings.
 """
 
 from collections.abc import Sequence
@@ -85,13 +86,22 @@ def load_calibration(folder: Path) -> Calibration | None:
     try:
         if content["format"] > CALIBRATION_FORMAT:
             raise UserError(f"{path} was written by a newer samtune: upgrade this one")
-        thresholds = tuple(Threshold(**each) for each in content["thresholds"])
-        return Calibration(
-            _knots(content["raw"]), _knots(content["calibrated"]), str(content["method"]),
-            int(content["num_masks"]), str(content["split"]), thresholds,
-        )  # fmt: skip
+        return calibration_from(content)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is damaged ({error}): run samtune calibrate again") from error
+
+
+def calibration_from(content: Any) -> Calibration:
+    """A calibration as JSON holds it.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError: it is none.
+    """
+    return Calibration(
+        _knots(content["raw"]), _knots(content["calibrated"]), str(content["method"]),
+        int(content["num_masks"]), str(content["split"]),
+        tuple(Threshold(**each) for each in content["thresholds"]),
+    )  # fmt: skip
 
 
 def _knots(values: Sequence[Any]) -> tuple[float, ...]:

@@ -230,6 +230,13 @@ def load_start(source: str, checkpoint: str = "", image_size: int | None = None)
     return Sam(sam.core, BaseIdentity(_absolute(source), "", sam.image_size, sha256))
 
 
+def names_of_heads(source: str) -> list[str]:
+    """The heads that lie beside what `load_model` would load; of a base none."""
+    tuned = None if source in REGISTRY else find_tuned(Path(source))
+    places = [] if tuned is None else (tuned / HEADS_FOLDER).glob("*/head.json")
+    return sorted(place.parent.name for place in places)
+
+
 def _is_tuned(path: Path) -> bool:
     return path.suffix == ".ckpt" or find_tuned(path) is not None
 
@@ -274,6 +281,11 @@ def _load_step(path: Path, image_size: int | None) -> Sam:
         trained_size = recipe["base"]["image_size"]
     except Exception as error:  # torch.load raises whatever the bytes make it do
         raise UserError(f"{path} is no checkpoint of samtune, or is truncated") from error
+    if "head" in content:
+        raise UserError(
+            f"{path} is a moment in the training of a head: give the folder of its run, which holds "
+            "what was kept"
+        )
     _require_size(path, trained_size, image_size)
     sam = load_base(recipe["base"], str(path))
     prepare_for_training(

@@ -110,7 +110,8 @@ class Answering:
         """What to know of the model before its masks are trusted."""
         notes = []
         if self.sam.is_better is False:
-            notes.append("this model was not shown to be better than its base")
+            how = " with prompts" if self.sam.heads else ""
+            notes.append(f"this model was not shown to be better than its base{how}")
         if self.sam.base.is_random:
             notes.append("the weights of its base are random: its masks mean nothing")
         return notes

@@ -1,11 +1,8 @@
 """Objects found everywhere in an image, without a click: a person accepts or rejects them."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
-import torch
-
-from samtune.inference.automatic.candidates import Candidate
+from samtune.inference.automatic.candidates import Candidate, calibrated
 from samtune.inference.automatic.crops import tile_boxes
 from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.inference.instances import InstanceFinder
@@ -76,14 +73,7 @@ def _search(sam: Sam, image: ImageArray, tile: int) -> list[Candidate]:
     # what is too large for a tile is found in the whole image
     whole = (0, 0, hw[1], hw[0])
     tiles = [whole, *tile_boxes(hw, tile, tile // 4)] if is_tiled else []
-    found = generator.search(image, tiles)
-    if sam.calibration is None or not found:
-        return list(found)
-    scores = sam.calibration(torch.tensor([each.predicted_iou for each in found]))
-    return [
-        replace(each, predicted_iou=score)
-        for each, score in zip(found, scores.tolist(), strict=True)
-    ]
+    return calibrated(generator.search(image, tiles), sam.calibration)
 
 
 def _placed(found: Candidate) -> PlacedMask:

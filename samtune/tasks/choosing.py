@@ -78,7 +78,7 @@ def choose_weights(training: Training, run: Path) -> str:
         if strength != 1 and can_be_scaled(sam):
             states.scale().settle(strength)
         save_tuned(sam, run)
-    told = [_plain(each) | {"is_chosen": each is chosen} for each in candidates]
+    told = [as_plain_candidate(each) | {"is_chosen": each is chosen} for each in candidates]
     content = {"sentence": sentence, "left_out": [*left_out, *unasked], "candidates": told}
     write_json(run / "choice.json", content)
     return sentence
@@ -289,7 +289,8 @@ def _has_objects(source: Source, index: int, min_area: int) -> bool:
         return False
 
 
-def _plain(candidate: Candidate) -> dict[str, Any]:
+def as_plain_candidate(candidate: Candidate) -> dict[str, Any]:
+    """As choice.json holds it."""
     return {
         "weights": candidate.weights, "strength": candidate.strength,
         "gain": candidate.gain, "is_allowed": candidate.is_allowed,

@@ -116,6 +116,7 @@ def evaluate(
     general: str | Path = "drawn",
     what: What = "auto",
     against: str | Path | Run = "grid",
+    classifier: str = "",
     gallery: Count = 120,
     out: str | Path | None = None,
     checkpoint: str | Path | None = None,
@@ -131,8 +132,9 @@ def evaluate(
     goes on where it stopped. A base alone is measured, not compared.
 
     A model with a head (samtune fit --model.head) is judged by the objects that the head finds in
-    whole images, beside those that the same SAM finds on a grid of points. With what prompts it is
-    judged by prompts, as other models are.
+    whole images, beside those that the same SAM finds on a grid of points. Where a head for classes
+    or a classifier names what is found, COCO's mask AP of each class is told too. With what prompts it
+    is judged by prompts, as other models are.
 
     Args:
         model: run folder, checkpoint, adapter, or any base model.
@@ -160,6 +162,8 @@ def evaluate(
             folder, or none.
         what: what is judged: `prompts`, or `heads`; auto takes heads where there are some.
         against: for heads: a `grid` of points, another model with the same head, or none.
+        classifier: names the class of each mask that is found, as search.classifier of segment does:
+            FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION; without an instance head of a grid.
         gallery: how many pictures the report shows at most.
         out: folder for the results (default: RUN/evaluation).
         checkpoint: official weights for a registry name.
@@ -187,13 +191,16 @@ def evaluate(
         opened = open_data(run, config, data, base=(str(model), image_size))
         opened.source(split)
         sam = open_model(model, checkpoint, image_size, device)
-        if what == "heads" or (what == "auto" and sam.heads):
-            if not sam.heads:
+        if classifier and what == "prompts":
+            raise UserError("classifier names masks that are found: leave it out, or what prompts")
+        if what == "heads" or (what == "auto" and (sam.heads or classifier)):
+            if not sam.heads and not classifier:
                 raise UserError(f"{model} has no head: train one by samtune fit --model.head")
             keeping = SamDataModule(opened.settings, is_for_head=True)
             heads = HeadJob(
-                sam, keeping, split, str(against), max_images, seed, seen_in_training(run, opened)
-            )
+                sam, keeping, split, str(against), max_images, seed,
+                seen_in_training(run, opened), classifier,
+            )  # fmt: skip
             return heads.run_all(_folder(out, run, Path(model))) if rank == 0 else None
         settings = asking.settings(opened, split, sam, rank, world)
         job = _Job(str(model), run, opened, split, sam, settings, str(general), unit, command)

@@ -7,22 +7,27 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from samtune.errors import UserError
 from samtune.files import write_json, write_text
 from samtune.inference.settings import SearchSettings
+from samtune.tasks.evaluate_objects import (
+    GRID,
+    HEAD,
+    NONE,
+    evaluate_objects,
+    tell_difference,
+)
 from samtune.tasks.opening import open_model
 from samtune.tasks.results import Result, Rows, markdown
-from samtune.tasks.searching import make_finder
-from samtune.wording import counted, signed
+from samtune.tasks.searching import make_finder, whole_search
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
     from samtune.models.backend import Sam
-    from samtune.tasks.searching import Finder
 
-HEAD, GRID, NONE = "head", "grid", "none"
 GRID_NAMED = "grid, classes from the truth"
 
 
@@ -49,7 +54,12 @@ class HeadEvaluation(Result):
 
     @property
     def tables(self) -> Mapping[str, Rows]:
-        return {name: found["rows"] for name, found in self.results.items()}
+        tables: dict[str, Rows] = {}
+        for name, found in self.results.items():
+            tables[name] = found["rows"]
+            if found.get("by_class"):
+                tables[f"{name} by class"] = found["by_class"]
+        return tables
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class HeadJob:
         max_images: 0 for all.
         seed: of the bootstrap.
         seen: images that the model was trained or validated on.
+        classifier: that names the masks which are found, in place of the head for classes; or empty.
     """
 
     sam: Sam
@@ -72,18 +83,30 @@ class HeadJob:
     max_images: int
     seed: int
     seen: set[str]
+    classifier: str = ""
 
     def run_all(self, folder: Path) -> HeadEvaluation:
         results = {name: EVALUATIONS[name](self, folder) for name in self.sam.heads}
+        if self._names_a_grid:
+            results[GRID] = evaluate_objects(self, GRID)
         for name, found in results.items():
             found["warnings"] += self._not_held_out(found["images"])
             write_text(folder / f"{name}.csv", _as_csv(found.pop("images")))
         about = {"split": self.split, "data": str(self.data.path), "against": self.against}
         write_json(folder / "heads.json", {"about": about, "heads": results})
-        parts = [f"# {name}\n\n{markdown(found['rows'])}\n\n{found['headline']}\n"
-                 for name, found in results.items()]  # fmt: skip
-        write_text(folder / "heads.md", "\n".join(parts))
+        write_text(folder / "heads.md", "\n".join(_section(*each) for each in results.items()))
         return HeadEvaluation(folder, results)
+
+    @property
+    def _names_a_grid(self) -> bool:
+        """Whether masks are named, and no head finds them: then a grid does."""
+        if "instances" in self.sam.heads:
+            return False
+        return bool(self.classifier) or ("classes" in self.sam.heads and self.against != NONE)
+
+    def searching(self, sam: Sam, by: Literal["instances", "grid"]) -> Callable[[Any], Any]:
+        """What looks for the masks of whole pictures, and names them where somebody can."""
+        return whole_search(make_finder(sam, SearchSettings(by=by, classifier=self.classifier)))
 
     def _not_held_out(self, images: Rows) -> list[str]:
         asked = {str(row["image"]) for row in images}
@@ -99,6 +122,14 @@ class HeadJob:
         return open_model(self.against, device=str(self.sam.device))
 
 
+def _section(name: str, found: dict[str, Any]) -> str:
+    """What heads.md says of one head."""
+    by_class = found.get("by_class")
+    parts = [f"# {name}", markdown(found["rows"]), found["headline"]]
+    parts += ["COCO's mask AP with classes:", markdown(by_class)] if by_class else []
+    return "\n\n".join(parts) + "\n"
+
+
 def _as_csv(rows: Rows) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["image"], lineterminator="\n")
@@ -109,64 +140,7 @@ def _as_csv(rows: Rows) -> str:
 
 def _evaluate_instances(job: HeadJob, folder: Path) -> dict[str, Any]:
     """Objects of whole images: the head against a grid of points, or against another head."""
-    from samtune.evaluation.whole_images import accuracies, difference, look, summarise
-
-    ways = {HEAD: _searching(make_finder(job.sam, SearchSettings(by="instances")))}
-    if job.against == GRID:
-        ways[GRID] = _searching(make_finder(job.sam, SearchSettings(by="grid")))
-    elif job.against != NONE:
-        ways[job.against] = _searching(make_finder(job.other(), SearchSettings(by="instances")))
-    source = job.data.whole_source(job.split)
-    looked = look(ways, source, job.data.min_area, job.max_images)
-    scores = {way: summarise(looked, way, job.seed) for way in ways}
-    delta = difference(looked, HEAD, job.against, job.seed) if len(ways) > 1 else None
-    own = {way: accuracies(looked, way) for way in ways}
-    images: Rows = [
-        {"image": each.image_id, **{f"{way} mSA": float(own[way][n]) for way in ways}}
-        for n, each in enumerate(looked)
-    ]
-    return {
-        "rows": [_row(way, its) for way, its in scores.items()], "scores": scores,
-        "difference": delta, "headline": _headline("instances: mSA", "msa", scores, delta, job.against),
-        "warnings": [], "images": images,
-    }  # fmt: skip
-
-
-def _searching(finder: Finder) -> Callable[[Any], Any]:
-    """A search of whole pictures, in the tiles that the model takes."""
-    from samtune.inference.automatic.crops import tile_boxes
-
-    def search(image: Any) -> Any:
-        if finder.is_head or not finder.tile:
-            return finder.search(image)
-        tiles = tile_boxes(image.shape[:2], finder.tile, finder.tile // 4)
-        return finder.search(image, tiles)
-
-    return search
-
-
-def _row(way: str, its: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "by": way, "mSA": its["msa"], "95% interval": its["ci95"], "AP": its["ap"],
-        "AP50": its["ap50"], "PQ": its["pq"], "found": its["num_found"],
-        "objects": its["num_objects"], "images": its["num_images"],
-        "s an image": its["seconds_an_image"],
-    }  # fmt: skip
-
-
-def _headline(
-    what: str, key: str, scores: dict[str, Any], delta: dict[str, Any] | None, against: str
-) -> str:
-    own = scores[HEAD]
-    told = f"{what} {own[key]:.3f} on {own['num_images']} whole images"
-    if delta is None:
-        return told
-    told += f", {against} {scores[against][key]:.3f}: difference {signed(delta['mean'])}"
-    if delta["ci95"] is None:
-        return f"{told}, of one group, so that nothing tells how sure it is"
-    low, high = delta["ci95"]
-    sure = "" if low > 0 or high < 0 else ", which may be chance"
-    return f"{told} (95% interval {signed(low)} to {signed(high)}{sure})"
+    return evaluate_objects(job, HEAD)
 
 
 def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
@@ -186,7 +160,7 @@ def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
     against = job.against
     if against == GRID:
         against = GRID_NAMED
-        grid = _searching(make_finder(job.sam, SearchSettings(by="grid")))
+        grid = job.searching(job.sam, "grid")
         ways[against] = named_by_truth(grid)
     elif against != NONE:
         other = ClassMapper(job.other())
@@ -202,13 +176,18 @@ def _evaluate_semantic(job: HeadJob, folder: Path) -> dict[str, Any]:
     delta = difference(mapped, HEAD, against, job.seed) if len(ways) > 1 else None
     ious = {way: image_ious(mapped, way) for way in ways}
     images: Rows = [
-        {"image": each.image_id, **{f"{way} mIoU": float(ious[way][n]) for way in ways}}
+        {
+            "image": each.image_id,
+            "group": each.cluster,
+            **{f"{way} mIoU": float(ious[way][n]) for way in ways},
+        }
         for n, each in enumerate(mapped)
     ]
     rows = [row for way in ways for row in by_class(mapped, way, own.classes)]
+    what = "semantic: mIoU by image"
     return {
         "rows": rows, "scores": scores, "classes": list(own.classes), "difference": delta,
-        "headline": _headline("semantic: mIoU by image", "miou_by_image", scores, delta, against),
+        "headline": tell_difference(what, "miou_by_image", HEAD, scores, delta, against),
         "warnings": [], "images": images,
     }  # fmt: skip
 
@@ -248,7 +227,8 @@ def _evaluate_classes(job: HeadJob, folder: Path) -> dict[str, Any]:
         if way == HEAD:
             images = [
                 {
-                    "image": each.image_id, "object": each.object_id, "class": names[each.kind],
+                    "image": each.image_id, "group": each.cluster, "object": each.object_id,
+                    "class": names[each.kind],
                     "found": names[int(each.told.argmax())], "probability": float(each.told.max()),
                 }
                 for each in found

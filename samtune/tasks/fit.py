@@ -269,6 +269,7 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     from samtune.tasks.check import check_before_fit
     from samtune.tasks.choosing import choose_weights
     from samtune.tasks.choosing_decoding import choose_decoding
+    from samtune.tasks.comparing_prompts import compare_prompts
     from samtune.tasks.opening import bound_threads, input_side
     from samtune.tasks.processes import is_first
     from samtune.training.checkpoints import find_checkpoint
@@ -301,6 +302,8 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
         if settings.model.head != "none":
             if is_first() and settings.choose:
                 log.info(choose_decoding(training.data, run, settings.model.head))
+                if settings.model.head_encoder != "frozen":
+                    log.info(compare_prompts(training.data, run))
         elif settings.choose and settings.data.format != "drawn":
             if training.trainer.world_size == 1:
                 log.info(choose_weights(training, run))

@@ -17,27 +17,31 @@ from samtune.tasks.fit import gather, plan, resume, to_yaml, train
 from samtune.tasks.results import Result, Rows, cells
 from samtune.tasks.settings import DataLike, Layer
 from samtune.training.settings import FitSettings, ModelSettings, TrainerSettings
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.evaluation.learning import CurvePoint
+    from samtune.evaluation.learning_heads import HeadPoint
+    from samtune.training.preparing import Training
 
 log = logging.getLogger(__name__)
 # How often each run is validated, to keep its best step.
 _NUM_VALIDATIONS = 8
+_PROTOCOLS = ("box", "point")
 
 
 @dataclass(frozen=True)
 class LearningCurve(Result):
-    """mIoU by number of training images.
+    """mIoU, or the score of a head, by number of training images.
 
     Attributes:
         folder: of the runs, with curve.html and curve.json.
-        curves: by protocol, the points by rising number of images.
+        curves: by protocol, or under the measure of a head, the points by rising number of images.
         sentence: whether more would help.
     """
 
     folder: Path
-    curves: dict[str, list[CurvePoint]]
+    curves: dict[str, list[CurvePoint]] | dict[str, list[HeadPoint]]
     sentence: str
 
     @property
@@ -52,16 +56,11 @@ class LearningCurve(Result):
     def tables(self) -> Mapping[str, Rows]:
         return {
             "curve": [
-                {
-                    "protocol": protocol, "images": p.num_images, "base mIoU": p.base,
-                    "tuned mIoU": p.tuned,
-                    "lowest and highest seed": [min(p.by_seed), max(p.by_seed)],
-                    "difference": p.difference.mean, "95% interval": p.difference.ci95,
-                }
-                for protocol, points in self.curves.items()
-                for p in points
+                {"judged by": name, "images": point.num_images, **point.row}
+                for name, points in self.curves.items()
+                for point in points
             ]
-        }  # fmt: skip
+        }
 
 
 @task
@@ -72,7 +71,7 @@ def learning_curve(
     base: str | Path | None = None,
     sizes: Sequence[int | Literal["all"]] = (1, 5, 10, 50, "all"),
     seeds: Positive = 3,
-    protocols: Sequence[str] = ("box", "point"),
+    protocols: Sequence[str] = _PROTOCOLS,
     out: str | Path | None = None,
     model: Layer | ModelSettings | None = None,
     trainer: Layer | TrainerSettings | None = None,
@@ -86,7 +85,8 @@ def learning_curve(
     images would, so that sizes differ in nothing but data. Finished runs are kept: the same call
     goes on where it was interrupted, or adds sizes or seeds. Each run keeps its best step by the
     whole validation split, whatever its size; the interval is over test images, for the mean of the
-    seeds.
+    seeds. With model.head it is the head that is trained, and judged by its own score: mSA of
+    instances, mIoU of semantic maps, macro-F1 of classes by true masks.
 
     Args:
         data: as of `fit`.
@@ -94,7 +94,7 @@ def learning_curve(
         base: as of `fit`.
         sizes: numbers of training images; all stands for every one.
         seeds: runs of each size.
-        protocols: kinds of prompts.
+        protocols: kinds of prompts, for a SAM that is tuned.
         out: folder of runs and curve (default: runs/CONFIG-curve).
         model: what is trained, and how.
         trainer: Lightning's Trainer: length, devices, precision.
@@ -102,7 +102,6 @@ def learning_curve(
     Raises:
         UserError: a setting makes no sense, or the folder holds a curve of other settings.
     """
-    from samtune.evaluation.learning import learning_curve as curve_of
     from samtune.prompts.protocols import find_protocols
     from samtune.training.preparing import num_steps
 
@@ -116,6 +115,9 @@ def learning_curve(
             "checkpoint": checkpoint, "image_size": image_size,
         },
     )  # fmt: skip
+    head = settings.model.head
+    if head != "none" and tuple(protocols) != _PROTOCOLS:
+        raise UserError("protocols are kinds of prompts, and a head takes none: leave them out")
     name = Path(config).stem if config else Path(settings.data.path).resolve().stem
     folder = Path(out) if out is not None else Path("runs") / f"{name}-curve"
     claim(folder)
@@ -125,15 +127,44 @@ def learning_curve(
     test_images = [record.image_id for record in planned.data.source("test").records]
     length = settings.budget or f"{steps} steps"
     log.info("%d runs of %s each, sizes %s: %s", len(counts) * seeds, length, counts, folder)
+    parts = {
+        (size, seed): _settings_of(settings, folder, size, seed, steps)
+        for size in counts
+        for seed in range(seeds)
+    }
+    if head != "none":
+        require_all_classes(planned, parts)
     _keep_plan(folder, settings, steps, test_images)
     files: dict[int, list[Path]] = {}
-    for size in counts:
-        for seed in range(seeds):
-            part = _settings_of(settings, folder, size, seed, steps)
-            files.setdefault(size, []).append(_run(part, protocols))
-            result = _result(folder, curve_of(files))
-            log.info(result.sentence)
+    for (size, _), part in parts.items():
+        files.setdefault(size, []).append(_run(part, protocols))
+        result = _result(folder, _curves(head, files))
+        log.info(result.sentence)
     return result
+
+
+def require_all_classes(planned: Training, parts: Mapping[tuple[int, int], FitSettings]) -> None:
+    """A head knows the classes of its training images: with fewer of them its score is of other things.
+
+    Raises:
+        UserError: a part of the images lacks a class.
+    """
+    from samtune.training.preparing import classes_known
+
+    known = classes_known(planned)
+    for (size, seed), part in parts.items():
+        if missing := sorted(known - classes_known(plan(part))):
+            raise UserError(
+                f"with {counted(size, 'training image')} (seed {seed}) there is no object of the class "
+                f"{missing[0]}, so that scores would be of other classes: give larger --sizes"
+            )
+
+
+def _curves(head: str, files: Mapping[int, Sequence[Path]]) -> Any:
+    from samtune.evaluation.learning import learning_curve as curve_of
+    from samtune.evaluation.learning_heads import head_curve
+
+    return curve_of(files) if head == "none" else head_curve(head, files)
 
 
 def _sizes(sizes: Sequence[int | str], num_images: int) -> list[int]:
@@ -197,21 +228,29 @@ def _settings_of(
 
 
 def _run(settings: FitSettings, protocols: Sequence[str]) -> Path:
-    """Tune and evaluate once, or go on with what is there; returns `objects.csv`."""
+    """Tune and evaluate once, or go on with what is there; returns the table of objects or images."""
     from samtune.training.checkpoints import has_checkpoint
 
     run = Path(settings.run)
-    objects = run / "evaluation" / "objects.csv"
-    if objects.exists() and _was_asked(run, protocols):
-        return objects
+    head = settings.model.head
+    place = run / "evaluation"
+    if head != "none":
+        table, is_done = place / f"{head}.csv", (place / "heads.json").exists()
+    else:
+        table, is_done = place / "objects.csv", _was_asked(run, protocols)
+    if table.exists() and is_done:
+        return table
     if not (run / "finished").exists():
         if has_checkpoint(run):
             resume(run)
         else:
             train(settings)  # also where one was begun, but there is nothing to go on from
         (run / "finished").touch()
-    evaluate(run, general="none", gallery=0, protocols=protocols)
-    return objects
+    if head != "none":
+        evaluate(run, what="heads", against="none")
+    else:
+        evaluate(run, general="none", gallery=0, protocols=protocols)
+    return table
 
 
 def _was_asked(run: Path, protocols: Sequence[str]) -> bool:
@@ -226,9 +265,9 @@ def _was_asked(run: Path, protocols: Sequence[str]) -> bool:
     return [protocol.name for protocol in find_protocols(list(protocols))] == asked
 
 
-def _result(folder: Path, curves: dict[str, list[CurvePoint]]) -> LearningCurve:
+def _result(folder: Path, curves: Any) -> LearningCurve:
     from samtune.evaluation.learning import would_more_help
-    from samtune.evaluation.report.short_page import Chart, write_short_page
+    from samtune.evaluation.report.curve_page import write_curve_page
     from samtune.files import write_json
 
     result = LearningCurve(folder, curves, would_more_help(curves))
@@ -237,29 +276,5 @@ def _result(folder: Path, curves: dict[str, list[CurvePoint]]) -> LearningCurve:
         "curves": {name: [asdict(point) for point in points] for name, points in curves.items()},
     }
     write_json(folder / "curve.json", content)
-    charts = [
-        Chart(_chart(points), f"mIoU by number of training images ({protocol})")
-        for protocol, points in curves.items()
-    ]
-    head, lines = cells(result.tables["curve"])
-    write_short_page(result.page, "Would more data help?", result.sentence, head, lines, charts)
+    write_curve_page(result.page, result.sentence, cells(result.tables["curve"]), curves)
     return result
-
-
-def _chart(points: list[CurvePoint]) -> str:
-    """Sizes at equal distances; the band is the interval of the difference, laid on the base."""
-    from samtune.evaluation.report.plots import Series, line_chart
-
-    places = [float(number) for number in range(len(points))]
-    intervals = [point.difference.ci95 or (point.difference.mean,) * 2 for point in points]
-    series = [
-        Series("base", "base", places, [point.base for point in points]),
-        Series(
-            "tuned, with 95% interval of the difference", "tuned", places,
-            [point.tuned for point in points],
-            [p.base + low for p, (low, _) in zip(points, intervals, strict=True)],
-            [p.base + high for p, (_, high) in zip(points, intervals, strict=True)],
-        ),
-    ]  # fmt: skip
-    ticks = [(place, str(point.num_images)) for place, point in zip(places, points, strict=True)]
-    return line_chart(series, "number of training images", "mIoU", ticks)

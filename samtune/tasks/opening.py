@@ -115,8 +115,9 @@ def open_model(
     bound_threads(sam)
     if sam.is_better is False:
         log.warning(
-            "NOTE: %s was not shown to be better than its base on its validation images "
-            "(choice.json in its run has the numbers)", model,
+            "NOTE: %s was not shown to be better than its base%s on its validation images "
+            "(choice.json in its run has the numbers)",
+            model, " with prompts" if sam.heads else "",
         )  # fmt: skip
     return sam
 

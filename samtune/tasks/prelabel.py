@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 from samtune.errors import UnwritableError, UserError
 from samtune.files import is_folder, partial_folder, require_new, try_writing, write_json
-from samtune.inference.settings import Focus, Segmentation
+from samtune.inference.settings import Focus, SearchSettings, Segmentation
 from samtune.ranges import Count, NotNegative, Share
 from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_model
+from samtune.tasks.prelabel_sources import open_source, require_source
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run
+from samtune.tasks.searching import search_settings
 from samtune.tasks.settings import Layer, reading_of, require_reading
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def prelabel(
     model: str | Path | Run,
     images: Sequence[str | Path],
     *,
-    boxes: str | Path,
+    boxes: str | Path | None = None,
     out: str | Path,
     images_json: str | Path | None = None,
     min_score: Share = 0.0,
@@ -73,6 +75,7 @@ def prelabel(
     cutouts: str | Path | None = None,
     margin: Count = 0,
     gallery: Count = 60,
+    search: Layer | SearchSettings | None = None,
     focus: Focus = "auto",
     reading: Layer | Reading | None = None,
     overwrite: bool = False,
@@ -80,7 +83,11 @@ def prelabel(
     image_size: Count = 0,
     device: str = "auto",
 ) -> Prelabels:
-    """Segment what a detector found, for a labelling tool.
+    """Segment what a detector found, or what the model finds by itself, for a labelling tool.
+
+    Without boxes the model looks for the objects: by its instance head, where it has one, or else on
+    a grid of points; a head for classes or a classifier names them. What SAM's own decoder makes
+    otherwise of an object's box, and what has no sure class, is doubtful.
 
     Beside the COCO file: review.csv, the most doubtful objects first; review.html, those in pictures;
     rejected.json, what could not be used, and why. Interrupted, the same call goes on.
@@ -89,10 +96,11 @@ def prelabel(
         model: run folder, checkpoint, adapter, or any base model.
         images: folders of images, or image files.
         boxes: COCO results, a COCO file, a folder of YOLO's .txt, or a table (.csv) with the columns
-            file, x0, y0, x1, y1 (or x, y), label, score.
+            file, x0, y0, x1, y1 (or x, y), label, score (default: the model finds the objects).
         out: the COCO file to write.
         images_json: COCO file that the image_id and category_id of results refer to.
-        min_score: detections with a lower score are left out.
+        min_score: detections with a lower score are left out; for what a head finds there is
+            search.min_quality.
         segmentation: polygons, which more labelling tools open, or run lengths.
         simplify: how far polygons may leave the pixels' edges, pixels; 0 follows them exactly.
         without_overlap: each pixel goes to the highest score.
@@ -102,6 +110,7 @@ def prelabel(
         cutouts: folder for an RGBA PNG of each object.
         margin: pixels kept around each cut-out.
         gallery: how many objects review.html shows at most.
+        search: how objects are found without boxes, as in segment.
         focus: `auto` looks at small objects in a window around them; `off` never does.
         reading: of the pixels, where it is to be otherwise than in training; objects are looked at in
             windows of its tile (0: in the whole image).
@@ -115,8 +124,8 @@ def prelabel(
     """
     from samtune.images.naming import list_images
     from samtune.inference.prelabel.detection_text import read_detections
+    from samtune.inference.prelabel.detections import Detections
     from samtune.inference.prelabel.plan import plan
-    from samtune.inference.prelabel.store import PrelabelStore
     from samtune.inference.prelabel.summary import Summary
     from samtune.tasks.prelabel_files import PrelabelFiles, Writing
 
@@ -126,24 +135,28 @@ def prelabel(
     )  # fmt: skip
     _require_sense(options)
     require_reading(reading, ("bands", "stretch", "value_range", "window", "tile"))
+    require_source(boxes, images_json, min_score)
+    settings = search_settings(search, boxes is not None)
     sources = [Path(file) for file in (boxes, images_json) if file is not None]
     _require_place(options, sources, overwrite)
-    found = read_detections(
-        Path(boxes), None if images_json is None else Path(images_json), min_score
-    )
+    found = Detections()
+    if boxes is not None:
+        of_images = None if images_json is None else Path(images_json)
+        found = read_detections(Path(boxes), of_images, min_score)
     made = [options.folder_of(target) for target in to]
     made += [options.cutouts] if options.cutouts else []
     images_found = list_images([Path(image) for image in images], without=made)
     planned = plan(found, images_found)
     for file in [options.out] + ([options.cutouts / "x.png"] if options.cutouts else []):
         try_writing(file)
-    if not any(image.detections for image in planned):
+    if boxes is not None and not any(image.detections for image in planned):
         _refuse(options, found, Path(boxes), min_score)
     sam = open_model(model, checkpoint, image_size, device)
-    threshold = _threshold(sam.calibration, accept)
-    store = PrelabelStore(
-        partial_folder(options.out), sam, reading_of(sam, reading), focus == "auto"
+    sam.reading = reading_of(sam, reading)
+    store, calibration, hint = open_source(
+        partial_folder(options.out), sam, focus == "auto", None if boxes else settings
     )
+    threshold = _threshold(calibration, accept)
     if overwrite:
         store.remove()
     done, failed = _segment(store, planned)
@@ -151,7 +164,8 @@ def prelabel(
         raise UserError(
             f"none of {len(planned)} images can be read, such as: {failed[0]['reason']}"
         )
-    summary = Summary(found, sam.calibration, threshold, failed)
+    found.categories += store.categories_of([place for _, place in done])
+    summary = Summary(found, calibration, threshold, failed, hint)
     rows = Writing(options, store, done, summary).write_all()
     if not failed:
         store.remove()

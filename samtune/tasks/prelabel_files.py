@@ -23,7 +23,7 @@ from samtune.inference.prelabel.labels import (
 )
 from samtune.inference.prelabel.plan import PlannedImage
 from samtune.inference.prelabel.review import ReviewRow, review_csv, review_row
-from samtune.inference.prelabel.store import PrelabelStore, read_result
+from samtune.inference.prelabel.store import PrelabelStore
 from samtune.inference.prelabel.summary import Summary
 from samtune.inference.settings import Segmentation
 
@@ -106,7 +106,7 @@ class Writing:
                 for target in options.to
             ]
             for image, place in bar(self.done, "write", "image"):
-                found = read_result(place)
+                found = self.store.result_of(place)
                 summary.add(found)
                 labelled = finish(image.name, image.image_id, found, options.without_overlap)
                 add_to_coco(coco, labelled, options.segmentation, options.simplify)
@@ -146,7 +146,7 @@ class Writing:
         for image, place in self.done:
             if image.name not in images:
                 continue
-            pixels, found = self.store.read_image(image.path), read_result(place)
+            pixels, found = self.store.read_image(image.path), self.store.result_of(place)
             labelled = finish(image.name, image.image_id, found, self.options.without_overlap)
             for label, mask in labelled.objects:
                 key = (image.name, label.number)

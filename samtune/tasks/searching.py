@@ -68,6 +68,19 @@ def make_finder(sam: Sam, settings: SearchSettings) -> Finder:
     return _with_classes(finder, settings.classifier)
 
 
+def whole_search(finder: Finder) -> Callable[[Any], Any]:
+    """A search of whole pictures, in the tiles that the model takes."""
+    from samtune.inference.automatic.crops import tile_boxes
+
+    def search(image: Any) -> Any:
+        if finder.is_head or not finder.tile:
+            return finder.search(image)
+        tiles = tile_boxes(image.shape[:2], finder.tile, finder.tile // 4)
+        return finder.search(image, tiles)
+
+    return search
+
+
 def _grid_finder(sam: Sam, settings: SearchSettings) -> Finder:
     if settings.min_quality or settings.refine:
         name = "min_quality" if settings.min_quality else "refine"

@@ -72,7 +72,13 @@ def build_optimizer(
         raise UserError(f"optim.lr is {settings.lr}: give a number above 0, such as 1e-4")
     if not settings.muon_lr >= 0:
         raise UserError(f"optim.muon_lr is {settings.muon_lr}: give 0 or a number such as 0.02")
-    groups = parameter_groups(model.named_parameters(), settings, blocks_after)
+    return make_optimizer(
+        parameter_groups(model.named_parameters(), settings, blocks_after), settings
+    )
+
+
+def make_optimizer(groups: list[dict[str, Any]], settings: OptimSettings) -> torch.optim.Optimizer:
+    """AdamW over groups of parameters, with Muon where a group wants it."""
     betas = (settings.beta1, settings.beta2)
     if any(group["with_muon"] for group in groups):
         return MuonAdamW(groups, betas)

@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import (
 )
 
 from samtune.data.datamodule import SamDataModule
-from samtune.data.views import class_counts, class_shares, fitting_tile, fitting_tiles
+from samtune.data.views import REPEATS, class_counts, class_shares, fitting_tile, fitting_tiles
 from samtune.errors import UserError, first_line
 from samtune.heads.semantic import balanced_weights
 from samtune.training.budget import NUM_VALIDATIONS, Budget, seconds_of, steps_of
@@ -63,7 +63,9 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     Raises:
         UserError: an accelerator is not there, a strategy unknown, or settings do not go together.
     """
-    data = SamDataModule(settings.data, is_for_head=settings.model.head != "none")
+    # an encoder that learns answers otherwise each time: a view that comes again saves nothing
+    repeats = REPEATS if settings.model.head_encoder == "frozen" else 1
+    data = SamDataModule(settings.data, settings.model.head != "none", repeats)
     model = _build_model(settings, data)
     run = Path(settings.run)
     try:
@@ -122,9 +124,13 @@ def _build_model(settings: FitSettings, data: SamDataModule) -> SamTuner | HeadT
         raise UserError(
             "auto and data.cache are for a SAM that is tuned: leave them out for a head"
         )
+    if settings.start:
+        raise UserError(
+            f"start is for a SAM that is tuned: for a head give the run as base ({settings.start})"
+        )
     return HeadTuner(
         settings.base, model, partial(_look, model, data),
-        settings.data.reading, settings.checkpoint, settings.image_size,
+        settings.data.reading, settings.data.recipe, settings.checkpoint, settings.image_size,
     )  # fmt: skip
 
 
@@ -142,6 +148,19 @@ def _look(model: ModelSettings, data: SamDataModule, side: int) -> dict[str, Any
         counts = class_counts(source)
         about |= {"classes": list(counts), "weights": balanced_weights(list(counts.values()))}
     return about
+
+
+def classes_known(training: Training) -> set[str]:
+    """The classes that a head will know, of its training images; of instances none.
+
+    Raises:
+        UserError: they cannot be read, or hold fewer than the head needs.
+    """
+    head = training.settings.model.head
+    if head == "instances":
+        return set()
+    source = training.data.whole_source("train")
+    return set(class_shares(source) if head == "semantic" else class_counts(source))
 
 
 def _arguments(

@@ -19,6 +19,7 @@ from samtune.ranges import (
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"]
 # What is trained beside SAM; a test compares it with the table of heads
 HeadName = Literal["none", "instances", "semantic", "classes"]
+HeadEncoder = Literal["frozen", "lora"]
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,12 @@ class ModelSettings:
         num_corrections: rounds of correction clicks; -1 takes the recipe's.
         with_encoder_warmup: first train the encoder alone, to predict at each place how far its
             object extends; for networks that start from random weights.
-        head: `none` trains SAM itself; a head is trained beside a SAM that stays as it is, and answers
-            without prompts: `instances` finds all objects, `semantic` gives every pixel a class,
-            `classes` names the class of each mask.
+        head: `none` trains SAM itself; a head is trained beside a SAM, and answers without prompts:
+            `instances` finds all objects, `semantic` gives every pixel a class, `classes` names the
+            class of each mask.
+        head_encoder: of the encoder that a head reads: `frozen` leaves it, and with it the answers to
+            prompts, as it is; `lora` trains its LoRA layers (`lora`, at the rate `optim.lr`) by the
+            head's loss, and tells at the end what became of the answers to prompts.
         head_lr: peak learning rate of a head by AdamW; its convolutions have six times that, by Muon.
         head_tile: side of the views in which a head looks at images, pixels; -1 chooses by the size of
             the objects, 0 is the whole image.
@@ -111,6 +115,7 @@ class ModelSettings:
     num_corrections: CountOrChoice = -1
     with_encoder_warmup: bool = False
     head: HeadName = "none"
+    head_encoder: HeadEncoder = "frozen"
     head_lr: NotNegative = 4e-3
     head_tile: CountOrChoice = -1
     loss: LossSettings = field(default_factory=LossSettings)
@@ -120,6 +125,11 @@ class ModelSettings:
     objects_per_chunk: Count = 0
 
     def __post_init__(self) -> None:
+        if self.head_encoder != "frozen" and (self.head == "none" or self.mode != "lora"):
+            raise UserError(
+                f"model.head_encoder {self.head_encoder} trains a head together with LoRA in the "
+                f"encoder: set model.head, and mode lora (found head {self.head}, mode {self.mode})"
+            )
         if self.with_encoder_warmup and self.mode != "full":
             raise UserError("model.with_encoder_warmup trains the encoder: set model.mode full")
         if self.quantize != "none" and self.mode != "lora":

@@ -11,6 +11,7 @@ from samtune.evaluation.calibration import (
     check_threshold,
     expected_error,
     fit_calibration,
+    held_out_errors,
     review_threshold,
 )
 
@@ -120,3 +121,27 @@ class TestReview:
         assert checked["coverage"] == pytest.approx(2 / 3)
         nothing = check_threshold(threshold, np.array([0.1]), np.array([0.9]))
         assert (nothing["share"], nothing["coverage"]) == (None, 0.0)
+
+
+class TestHeldOut:
+    def scores(self, measured_of):
+        rng = np.random.default_rng(3)
+        predicted = rng.uniform(0.2, 0.6, 400)
+        measured = np.clip(measured_of(predicted) + rng.normal(0, 0.02, 400), 0, 1)
+        return predicted, measured, np.repeat(np.arange(10), 40)
+
+    def test_what_is_off_alike_in_all_images_is_mended(self):
+        before, after = held_out_errors(*self.scores(lambda score: score + 0.3))
+        assert before == pytest.approx(0.3, abs=0.01)
+        assert after < 0.02
+
+    def test_a_map_that_holds_for_half_of_the_images_is_no_help(self):
+        predicted, measured, images = self.scores(lambda score: score)
+        measured = np.clip(measured + np.where(images % 2, 0.3, -0.15), 0, 1)
+        before, after = held_out_errors(predicted, measured, images)
+        assert after > before
+
+    def test_one_image_has_no_other(self):
+        predicted, measured, images = self.scores(lambda score: score)
+        with pytest.raises(UserError, match="too few"):
+            held_out_errors(predicted, measured, np.zeros_like(images))

@@ -56,6 +56,11 @@ CALLS: dict[str, list[str]] = {
 }  # fmt: skip
 # Other calls of some of them.
 MORE_CALLS: dict[str, list[str]] = {
+    "prelabel without boxes": [
+        "prelabel", "run", "pictures", "--search.points_per_side", "2",
+        "--search.pred_iou_thresh", "0", "--search.stability_score_thresh", "0",
+        "--out", "out/found.json",
+    ],
     "export onnx": ["export", "run", "--to", "onnx", "--max_images", "1", "--out", "out/onnx"],
     "segment a scene": ["segment", "run", "scene.tif", "--out", "out/scene.gpkg"],
     "search a volume": ["segment-volume", "run", "volume.nii.gz", "--out", "out/found.nii.gz"],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from samtune.evaluation.metrics.instances import Instances, segmentation_accuracy
-from samtune.heads.matching import accuracy
+from samtune.heads.matching import accuracy, best_ious
 from samtune.masks import mask_to_rle
 
 
@@ -33,3 +33,14 @@ def test_nothing_found_where_nothing_is():
     assert accuracy(nothing, nothing) == 1
     assert accuracy(nothing, nothing + 1) == 0
     assert accuracy(nothing + 1, nothing) == 0
+
+
+def test_each_object_has_the_iou_of_the_true_one_that_it_fits_best():
+    truth, found = np.zeros((2, 10, 10), np.int32)
+    truth[:, :4], truth[:, 4:8] = 7, 2
+    found[:, :5], found[:5, 8:] = 1, 3
+    found[5:, 8:] = 2
+    truth[5:, 8:] = 4
+    # 40 of 50 pixels are of the first; the second is met exactly; nothing is where the third was found
+    np.testing.assert_allclose(best_ious(found, truth), [0.8, 1.0, 0.0])
+    assert best_ious(np.zeros_like(truth), truth).shape == (0,)

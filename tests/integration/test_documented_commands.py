@@ -298,6 +298,34 @@ CALLS |= {
         "segment", {"model": "runs/all", "images": IMAGES, "out": "all"},
     ),
     "samtune evaluate runs/all": ("evaluate", {"model": "runs/all"}),
+    f"samtune fit --config {_ALL} --data.path my_data --run runs/both --model.head_encoder lora": (
+        "fit",
+        {
+            "config": _ALL, "data": {"path": "my_data"}, "run": "runs/both",
+            "model": {"head_encoder": "lora"},
+        },
+    ),
+    "samtune segment runs/all my_data/images --out named --search.classifier classifier.py:name": (
+        "segment",
+        {
+            "model": "runs/all", "images": IMAGES, "out": "named",
+            "search": {"classifier": "classifier.py:name"},
+        },
+    ),
+    "samtune evaluate runs/all --classifier classifier.py:name": (
+        "evaluate", {"model": "runs/all", "classifier": "classifier.py:name"},
+    ),
+    "samtune prelabel runs/all my_data/images --out prelabels/coco.json": (
+        "prelabel", {"model": "runs/all", "images": IMAGES, "out": "prelabels/coco.json"},
+    ),
+    f"samtune learning-curve --config {_ALL} --data.path my_data --sizes 5 20 all "
+    "--out runs/heads-curve": (
+        "learning_curve",
+        {
+            "config": _ALL, "data": {"path": "my_data"}, "sizes": [5, 20, "all"],
+            "out": "runs/heads-curve",
+        },
+    ),
 }  # fmt: skip
 
 LIST = "samtune fetch"  # calls nothing

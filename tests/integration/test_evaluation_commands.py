@@ -327,18 +327,12 @@ class TestLearningCurve:
     @pytest.mark.slow
     def test_sizes_and_seeds_and_a_second_start(self, discs, fast, tmp_path, capsys):
         config = tmp_path / "curve.yaml"
-        config.write_text(f"data:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
-        out = tmp_path / "curve"
+        config.write_text(f"choose: false\ndata:\n  path: {discs}\ntrainer:\n  max_epochs: 1\n")
+        out, choose = tmp_path / "curve", fast.index("--choose")
         command = [
-            "learning-curve",
-            "--config",
-            str(config),
-            "--out",
-            str(out),
-            *fast,
-            "--data.batch_size",
-            "2",
-        ]
+            "learning-curve", "--config", str(config), "--out", str(out), *fast[:choose],
+            *fast[choose + 2 :], "--data.batch_size", "2", "--model.optim.lr", "0.02",
+        ]  # fmt: skip
         arguments = [*command, "--sizes", "1,all", "--seeds", "2"]
         assert main(arguments) == 0
         runs = sorted(path.name for path in out.iterdir() if path.is_dir())

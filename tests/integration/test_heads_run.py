@@ -248,6 +248,131 @@ class TestClasses:
         with pytest.raises(UserError, match="min_slices is of objects"):
             samtune.segment_volume(run, tmp_path / "lamps.nii.gz", out=other, min_slices=3)
 
+    def test_a_curve_is_of_all_classes_or_none(self, folder, tmp_path):
+        with pytest.raises(UserError, match=r"with 1 training image .* of the class hole"):
+            samtune.learning_curve(
+                {"path": str(self.lamps_alone(folder, tmp_path)), **DATA, **NAMED},
+                base="nano", image_size=64, sizes=[1, "all"], seeds=8, out=tmp_path / "curve",
+                model={"head": "semantic"}, trainer={"max_epochs": 1, "accelerator": "cpu"},
+            )  # fmt: skip
+        assert not (tmp_path / "curve/images1-seed0").exists()
+
+    def lamps_alone(self, folder, tmp_path):
+        """The same images, but all but one of those that are trained on have no hole."""
+        import shutil
+
+        copy = tmp_path / "copy"
+        shutil.copytree(folder, copy)
+        for mask in sorted((copy / "train/masks").glob("*.png"))[:5]:
+            labels = np.asarray(Image.open(mask)).copy()
+            labels[labels == 2] = 0
+            Image.fromarray(labels).save(mask)
+        return copy
+
     def test_objects_of_one_class_cannot_be_told_apart(self, discs, tmp_path):
         with pytest.raises(UserError, match="nothing to tell apart"):
             train(discs, tmp_path / "run", model={"head": "classes"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["frozen", "lora"])
+def test_a_curve_of_a_head_by_number_of_images(discs, encoder, tmp_path):
+    settings = {
+        "data": {"path": str(discs), **DATA, "windows": 1}, "base": "nano", "image_size": 64,
+        "sizes": [1, "all"], "seeds": 1, "out": tmp_path / "curve",
+        "model": {**HEAD, "head_encoder": encoder, "lora": {"rank": 2}},
+        "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+    }  # fmt: skip
+    result = samtune.learning_curve(**settings)
+    rows = result.tables["curve"]
+    assert [(row["judged by"], row["images"]) for row in rows] == [
+        ("instances: mSA", 1), ("instances: mSA", 4),
+    ]  # fmt: skip
+    heads = json.loads((tmp_path / "curve/images4-seed0/evaluation/heads.json").read_text())
+    assert rows[1]["score"] == pytest.approx(heads["heads"]["instances"]["scores"]["head"]["msa"])
+    page = (tmp_path / "curve/curve.html").read_text()
+    assert "score by number of training images (instances: mSA)" in page
+    written = (tmp_path / "curve/images4-seed0/evaluation/heads.json").stat().st_mtime_ns
+    again = samtune.learning_curve(**settings)  # all is there already
+    assert again.headline == result.headline
+    assert (tmp_path / "curve/images4-seed0/evaluation/heads.json").stat().st_mtime_ns == written
+
+
+def test_a_curve_of_a_head_takes_no_prompts(discs, tmp_path):
+    with pytest.raises(UserError, match="a head takes none"):
+        samtune.learning_curve(
+            str(discs), base="nano", out=tmp_path / "curve", model=HEAD, protocols=["box"]
+        )
+
+
+CLASSIFIER = '''
+def name(cuts, masks):
+    """Bright discs are lamps."""
+    bright = [float(cut[mask].mean()) > 110 for cut, mask in zip(cuts, masks)]
+    return [{"lamp": 0.9 if b else 0.1, "hole": 0.1 if b else 0.9} for b in bright]
+'''
+
+
+@pytest.fixture(scope="module")
+def lamps(tmp_path_factory):
+    """The discs' pictures in COCO, each object with a class."""
+    folder = tmp_path_factory.mktemp("lamps")
+    (folder / "images").mkdir()
+    (folder / "name.py").write_text(CLASSIFIER)
+    images, annotations = [], []
+    for number in range(2):
+        image, labels = draw_discs((64, 64), 3, seed=number)
+        Image.fromarray(image).save(folder / f"images/{number}.png")
+        images.append(
+            {"id": number, "file_name": f"images/{number}.png", "height": 64, "width": 64}
+        )
+        for value in range(1, 4):
+            rows, columns = np.nonzero(labels == value)
+            x, y = int(columns.min()), int(rows.min())
+            box = [x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1]
+            flat = np.concatenate([[0], (labels == value).T.ravel(), [0]]).astype(int)
+            ends = np.flatnonzero(np.diff(flat))
+            counts = np.diff([0, *ends, 64 * 64]).tolist()
+            annotations.append({
+                "id": len(annotations) + 1, "image_id": number, "category_id": 1 + (value == 1),
+                "bbox": box, "segmentation": {"counts": counts, "size": [64, 64]},
+                "area": int(np.count_nonzero(labels == value)), "iscrowd": 0,
+            })  # fmt: skip
+    categories = [{"id": 1, "name": "lamp"}, {"id": 2, "name": "hole"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "labels.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_a_classifier_names_what_is_found_and_each_class_is_judged(headed, lamps, tmp_path):
+    data = {"path": str(lamps / "labels.json"), "test_fraction": 0.5}
+    result = samtune.evaluate(
+        headed, data=data, split="test", out=tmp_path / "evaluation",
+        classifier=f"{lamps / 'name.py'}:name",
+    )  # fmt: skip
+    rows = result.tables["instances by class"]
+    assert [(row["by"], row["class"]) for row in rows] == [
+        (by, name) for by in ("head", "grid") for name in ("hole", "lamp", "mean")
+    ]
+    assert sum(row["objects"] or 0 for row in rows if row["by"] == "head") > 0
+    for by in ("head", "grid"):
+        its = {row["class"]: row["AP"] for row in rows if row["by"] == by}
+        assert its["mean"] == pytest.approx((its["hole"] + its["lamp"]) / 2)
+    assert "with classes AP" in result.headline
+    assert "COCO's mask AP with classes" in (tmp_path / "evaluation/heads.md").read_text()
+    written = json.loads((tmp_path / "evaluation/heads.json").read_text())
+    assert set(written["heads"]["instances"]["scores"]["head"]["named"]["classes"]) == {
+        "hole",
+        "lamp",
+    }
+
+
+def test_a_model_without_a_head_is_judged_by_the_masks_of_a_grid(tuned, lamps, tmp_path):
+    data = {"path": str(lamps / "labels.json"), "test_fraction": 0.5}
+    result = samtune.evaluate(
+        tuned, data=data, out=tmp_path / "evaluation", against="none",
+        classifier=f"{lamps / 'name.py'}:name",
+    )  # fmt: skip
+    assert [row["by"] for row in result.tables["grid by class"]] == ["grid"] * 3
+    with pytest.raises(UserError, match="classifier names masks"):
+        samtune.evaluate(tuned, what="prompts", classifier="x:y")

@@ -10,7 +10,7 @@ Science Bowl make a miss of an IoU that is the threshold exactly.
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,24 +48,51 @@ def instance_scores(images: Sequence[Instances]) -> dict[str, float]:
 
 def average_precision(images: Sequence[Instances]) -> dict[str, float]:
     """COCO's AP of masks by pycocotools, over classes; without its limit of 100 an image."""
-    names = sorted({name for image in images for name in image.truth_classes})
+    return mean_precision(_precision(images, _classes(images)))
+
+
+def precision_by_class(images: Sequence[Instances]) -> dict[str, dict[str, float]]:
+    """The same of each class that objects have. One without a class ("") may be of any: what is found
+    there counts neither for nor against a class, as in a crowd of COCO's.
+    """
+    return _precision(images, [name for name in _classes(images) if name])
+
+
+def mean_precision(by_class: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """`ap`, `ap50`, `ap75`: means over classes; 0 without one."""
+    return {
+        key: float(np.mean([each[key] for each in by_class.values()])) if by_class else 0.0
+        for key in ("ap", "ap50", "ap75")
+    }
+
+
+def _classes(images: Sequence[Instances]) -> list[str]:
+    return sorted({name for image in images for name in image.truth_classes})
+
+
+def _precision(images: Sequence[Instances], names: Sequence[str]) -> dict[str, dict[str, float]]:
     numbers = {name: number for number, name in enumerate(names, start=1)}
     truths: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for number, image in enumerate(images, start=1):
         for rle, name in zip(image.truths, image.truth_classes, strict=True):
-            truths.append(_annotation(rle, number, numbers[name], len(truths) + 1))
+            for category in [numbers[name]] if name in numbers else numbers.values():
+                own = _annotation(rle, number, category, len(truths) + 1)
+                truths.append(own | {"iscrowd": int(name not in numbers)})
         for rle, name, score in zip(image.predictions, image.classes, image.scores, strict=True):
             if name in numbers and coco_mask.area(rle):
                 found.append({**_annotation(rle, number, numbers[name], 0), "score": float(score)})
     if not found:
-        return {"ap": 0.0, "ap50": 0.0, "ap75": 0.0}
+        return {name: {"ap": 0.0, "ap50": 0.0, "ap75": 0.0} for name in names}
     sizes = [image.truths[0]["size"] if image.truths else [0, 0] for image in images]
     precision = _coco_precision(sizes, list(numbers.values()), truths, found)
     return {
-        "ap": float(precision.mean()),
-        "ap50": float(precision[0].mean()),
-        "ap75": float(precision[5].mean()),
+        name: {
+            "ap": float(precision[..., place].mean()),
+            "ap50": float(precision[0, :, place].mean()),
+            "ap75": float(precision[5, :, place].mean()),
+        }
+        for place, name in enumerate(names)
     }
 
 
@@ -128,6 +155,11 @@ def _matched_scores(images: Sequence[Instances]) -> dict[str, float]:
 def segmentation_accuracy(image: Instances) -> float:
     """mSA of one image; 1 where there is no object and none is predicted."""
     return _accuracy(_ious(_counted(image)[0], image.truths))
+
+
+def best_ious(image: Instances) -> list[float]:
+    """Of each prediction the IoU with the object that it fits best; 0 without one."""
+    return [float(each) for each in _ious(image.predictions, image.truths).max(1, initial=0.0)]
 
 
 def _counted(image: Instances) -> tuple[list[Rle], list[str]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from samtune.inference.automatic.crops import CropBox
 from samtune.masks import mask_to_rle
+from samtune.models.calibration import Calibration
 from samtune.types import MaskArray
 
 
@@ -21,7 +22,8 @@ class Candidate:
         box_xyxy: (4,) inclusive, original frame.
         bits: rows of the box, packed.
         image_hw: size of the original image.
-        predicted_iou: as the IoU head says it, not calibrated.
+        predicted_iou: as the IoU head says it, not calibrated; of an instance head its score,
+            calibrated where that was fitted.
         stability_score: IoU of the mask cut a little higher with the mask cut a little lower.
         point_xy: the point that it answers, original frame.
         crop_xyxy: the crop that it was found in, with the ends outside.
@@ -60,6 +62,17 @@ class Candidate:
     def rle(self) -> dict[str, Any]:
         """COCO's compressed run lengths."""
         return mask_to_rle(self.mask())
+
+
+def calibrated(found: Sequence[Candidate], calibration: Calibration | None) -> list[Candidate]:
+    """Masks of a grid with the expected IoU calibrated, where there is a calibration."""
+    if calibration is None or not found:
+        return list(found)
+    scores = calibration.of_array(np.array([each.predicted_iou for each in found], np.float64))
+    return [
+        replace(each, predicted_iou=score)
+        for each, score in zip(found, scores.tolist(), strict=True)
+    ]
 
 
 def box_and_bits(mask: MaskArray) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

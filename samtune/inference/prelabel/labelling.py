@@ -1,7 +1,7 @@
 """Masks for the detections of one image, and what tells how far each may be wrong."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,17 +28,18 @@ class Prelabel:
     """One object with its mask.
 
     Attributes:
-        number, category, detection_score: of the detection.
+        number, category, detection_score: of the detection; what the model found by itself has none.
         score: predicted IoU, calibrated where the model has a calibration.
         rle: of the part of the image that the mask covers.
         corner: row and column of that part.
         box: of the prompt, inclusive; empty for points.
         points: of the prompt.
         agreement: mean IoU of the mask with the two others that the model offered; `None` where it
-            offered one.
+            offered one. Of what the model found by itself: IoU with what SAM makes of its box.
         box_fill: area of the mask as a share of the prompt's box; `None` without one.
         box_iou: IoU of the mask's own box with the prompt's; `None` without one.
         has_object: whether the model finds an object there at all (families that tell).
+        class_score: how likely its class is, where the model named it.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Prelabel:
     box_fill: float | None
     box_iou: float | None
     has_object: bool
+    class_score: float | None = None
 
     @property
     def mask(self) -> PlacedMask:
@@ -84,12 +86,14 @@ class ImagePrelabels:
         objects: in the order of the detections.
         rejected: detections that do not fit the image.
         num_cut: boxes that reached over its edge and were cut.
+        names: of the classes that the model told, which categories number from 1.
     """
 
     hw: tuple[int, int]
     objects: list[Prelabel]
     rejected: list[Rejected]
     num_cut: int
+    names: list[str] = field(default_factory=list)
 
 
 @torch.no_grad()

@@ -78,6 +78,8 @@ def add_to_coco(
         scores: dict[str, float] = {"score": round(label.score, 6)}
         if label.detection_score is not None:
             scores["detection_score"] = label.detection_score
+        if label.class_score is not None:
+            scores["class_score"] = round(label.class_score, 6)
         shape = mask.to_rle(image.hw) if segmentation == "rle" else _polygons(mask, tolerance)
         file.add_object(
             image.image_id, label.category, shape, box, mask.area, label.number, **scores

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
@@ -12,6 +13,8 @@ from samtune.models.calibration import Calibration, Threshold
 # Below these a reason is given: the masks are of different things, this one is not what the box is
 # around, or of a mask that was right so much is gone that its IoU is no longer 0.8.
 LEAST_AGREEMENT, LEAST_BOX_IOU, LEAST_KEPT = 0.5, 0.5, 0.8
+# Of masks named with less, more than one in five is something else
+LEAST_CLASS = 0.8
 ACCEPT, REVIEW = "accept", "review"
 
 
@@ -23,7 +26,7 @@ class ReviewRow:
         decision: `accept` or `review`.
         score: predicted IoU, calibrated where the model has a calibration; of the mask as the model
             gave it, before anything was cut from it.
-        trust: score times `box_iou`, by which the queue is sorted; the score where there is no box.
+        trust: score times `box_iou` and `class_score`, where they are, by which the queue is sorted.
         area: of the mask, pixels; 0 where there is none.
         reasons: for doubt, besides the score.
     """
@@ -39,6 +42,7 @@ class ReviewRow:
     box_fill: float | None
     box_iou: float | None
     area: int
+    class_score: float | None
     reasons: str
 
     @property
@@ -61,11 +65,12 @@ def review_row(
     """
     reasons = "; ".join(_reasons(label, area))
     is_accepted = accept_from is not None and not reasons and label.score >= accept_from
-    trust = label.score if label.box_iou is None else label.score * label.box_iou
+    parts = (label.score, label.box_iou, label.class_score)
+    trust = math.prod(part for part in parts if part is not None)
     return ReviewRow(
         image, label.number, category, ACCEPT if is_accepted else REVIEW, trust, label.score,
         label.detection_score, label.agreement, label.box_fill, label.box_iou, area,
-        reasons,
+        label.class_score, reasons,
     )  # fmt: skip
 
 
@@ -77,6 +82,8 @@ def _reasons(label: Prelabel, area: int) -> Iterable[str]:
         yield "no object found"
     if area and label.agreement is not None and label.agreement < LEAST_AGREEMENT:
         yield "masks disagree"
+    if area and label.class_score is not None and label.class_score < LEAST_CLASS:
+        yield "class is not sure"
     if area and label.box_iou is not None and label.box_iou < LEAST_BOX_IOU:
         yield "does not fit its box"
     if 0 < area < LEAST_KEPT * whole:

@@ -1,5 +1,6 @@
 """What was made of each image: it comes from model, settings, image file, and detections."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,18 @@ class PrelabelStore(Progress):
         sam: in evaluation mode.
         reading: of the images, and the side of the windows that objects are looked at in.
         with_focus: small objects are looked at in a window around them.
+        causes: what else the results depend on.
     """
 
-    def __init__(self, folder: Path, sam: Sam, reading: Reading, with_focus: bool = True) -> None:
+    def __init__(
+        self, folder: Path, sam: Sam, reading: Reading, with_focus: bool = True, *causes: Any
+    ) -> None:
         self.sam, self.reading, self.with_focus = sam, reading, with_focus
         calibration = sam.calibration and asdict(sam.calibration)
         about = {**describe(sam), "reading": reading.as_dict(), "side": sam.image_size}
-        super().__init__(folder, _FORMAT, tuned_sha256(sam), about, calibration, with_focus)
+        super().__init__(
+            folder, _FORMAT, tuned_sha256(sam), about, calibration, with_focus, *causes
+        )
 
     def place_of(self, image: Path, detections: list[Detection]) -> Path:
         """Where the result for an image is, or will be.
@@ -56,6 +62,18 @@ class PrelabelStore(Progress):
         else:
             result = ImagePrelabels(image_hw(image), [], [], 0)
         self.write(place, asdict(result))
+
+    def categories_of(self, places: Sequence[Path]) -> list[dict[str, Any]]:
+        """Classes that the results add to those of the detections."""
+        return []
+
+    def result_of(self, place: Path) -> ImagePrelabels:
+        """What was made of an image.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return read_result(place)
 
     def read_image(self, image: Path) -> ImageArray:
         """(H, W, 3) as the model was trained on.
@@ -93,6 +111,7 @@ def read_result(place: Path) -> ImagePrelabels:
             [Prelabel(**each) for each in content["objects"]],
             [Rejected(**each) for each in content["rejected"]],
             int(content["num_cut"]),
+            [str(name) for name in content.get("names", [])],
         )
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{place} is damaged ({error}): delete it and start again") from error

@@ -10,6 +10,11 @@ from samtune.inference.prelabel.review import ACCEPT, ReviewRow
 from samtune.models.calibration import Calibration, Threshold
 from samtune.wording import counted
 
+HINT_OF_HEAD = (
+    "fit calibrates the scores of a head, where its validation images hold enough objects"
+)
+HINT = "samtune calibrate RUN makes the scores of a tuned model mean what they say"
+
 
 class Summary:
     """Counts while files are written.
@@ -19,14 +24,15 @@ class Summary:
         calibration: of the model.
         threshold: from which masks are accepted.
         failed: images that could not be read.
+        hint: how scores come to mean what they say.
     """
 
     def __init__(
         self, found: Detections, calibration: Calibration | None, threshold: Threshold | None,
-        failed: Sequence[dict[str, str]],
+        failed: Sequence[dict[str, str]], hint: str = HINT,
     ) -> None:  # fmt: skip
         self.found, self.calibration, self.threshold = found, calibration, threshold
-        self.failed = failed
+        self.failed, self.hint = failed, hint
         self.rejected: list[Rejected] = list(found.rejected)
         self.accept_from = None if threshold is None else threshold.score
         self.num_older_cutouts = 0
@@ -108,7 +114,5 @@ class Summary:
         if self.found.num_below:
             notes.append(f"{counted(self.found.num_below, 'detection')} left out by --min_score")
         if self.calibration is None:
-            notes.append(
-                "samtune calibrate RUN makes the scores of a tuned model mean what they say"
-            )
+            notes.append(self.hint)
         return notes
