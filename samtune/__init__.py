@@ -11,10 +11,10 @@ import sys
 from importlib import import_module
 from typing import Any
 
-# Threads of a computation that wait for each other sleep instead of turning round and round: beside
-# other work on the machine two that turn take fifteen times as long as one. Read when torch is loaded.
-if "torch" not in sys.modules:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Threads that wait for each other soon fall asleep instead of turning round and round (GNU's OpenMP, read
+# when torch is loaded): beside other work two that turn for long take fifteen times as long as one.
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _HOMES = {
     "AutomaticMaskGenerator": "samtune.inference.automatic.generator",

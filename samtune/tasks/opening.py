@@ -126,7 +126,8 @@ def bound_threads(sam: Sam) -> None:
     """Let a small network compute on half of the cores, two at least.
 
     Its steps are too short for more; the other cores read images. Where torch was loaded before samtune
-    could ask for threads that sleep while they wait, two hinder each other, so that one has to do.
+    could ask for threads that do not turn for long while they wait, two would hinder each other beside
+    other work, so that one has to do.
     OMP_NUM_THREADS says otherwise where it is set.
     """
     import torch
@@ -135,8 +136,8 @@ def bound_threads(sam: Sam) -> None:
         return
     # what this process may use, where the system tells
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    are_asleep = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
-    least = min(2, cores or 1) if are_asleep else 1
+    is_passive = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+    least = min(2, cores or 1) if is_passive or "GOMP_SPINCOUNT" in os.environ else 1
     torch.set_num_threads(max(least, (cores or 1) // 2))
 
 

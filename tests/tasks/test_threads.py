@@ -10,34 +10,43 @@ import torch
 
 from samtune.tasks.opening import bound_threads
 
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
 
 
 @pytest.mark.parametrize(
     ("before", "given", "told"),
     [
-        ("", {}, "passive"),
-        ("", {"OMP_WAIT_POLICY": "active"}, "active"),
+        ("", {}, "5000"),
+        ("", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("", {"OMP_WAIT_POLICY": "active"}, "None"),
         ("import torch", {}, "None"),
     ],
 )
-def test_threads_sleep_while_they_wait_unless_it_is_too_late_to_ask(before, given, told):
-    code = f"{before}\nimport samtune, os; print(os.environ.get('OMP_WAIT_POLICY'))"
-    environment = {**CLEAN, **given}
+def test_threads_wait_briefly_unless_told_otherwise_or_it_is_too_late(before, given, told):
+    code = f"{before}\nimport samtune, os; print(os.environ.get('GOMP_SPINCOUNT'))"
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, env=CLEAN | given, check=True
     )
     assert found.stdout.strip() == told
 
 
 @pytest.mark.parametrize(
-    ("cores", "policy", "wanted"),
-    [(1, "passive", 1), (2, "passive", 2), (8, "passive", 4), (2, "", 1), (8, "ACTIVE", 4)],
+    ("cores", "given", "wanted"),
+    [
+        (1, {"GOMP_SPINCOUNT": "5000"}, 1),
+        (2, {"GOMP_SPINCOUNT": "5000"}, 2),
+        (2, {"OMP_WAIT_POLICY": "PASSIVE"}, 2),
+        (8, {"GOMP_SPINCOUNT": "5000"}, 4),
+        (2, {}, 1),
+        (8, {"OMP_WAIT_POLICY": "active"}, 4),
+    ],
 )
-def test_a_small_network_computes_on_half_of_the_cores(monkeypatch, cores, policy, wanted):
+def test_a_small_network_computes_on_half_of_the_cores(monkeypatch, cores, given, wanted):
     seen = []
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.setattr(torch, "set_num_threads", seen.append)
     weights = [torch.zeros(3)]
