@@ -11,8 +11,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
-# Threads that wait for each other soon fall asleep instead of turning round and round: beside other work
-# two that turn for long take fifteen times as long as one. GNU's OpenMP reads it when torch is loaded.
+# Threads that wait for each other soon fall asleep instead of turning round and round: beside other
+# work two that turn take fifteen times as long as one. GNU's OpenMP reads it when torch is loaded.
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
