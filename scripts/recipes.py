@@ -21,7 +21,9 @@ from samtune.evaluation.report.tables import MAIN_HEAD, main_lines
 
 ROOT = Path(__file__).parents[1]
 RECIPES, RESULTS = (ROOT / "configs" / name for name in ("recipes.csv", "results.csv"))
-PAGES = ("README.md", "docs/recipes.md", "docs/why/nano.md", "configs/*/README.md")
+PAGES = (
+    "README.md", "docs/recipes.md", "docs/why/nano.md", "docs/start/*.md", "configs/*/README.md",
+)  # fmt: skip
 _OLDER = "older"
 _NOTE = (
     "\\* Measured before training held the adapter near its base, which gives other figures; not "

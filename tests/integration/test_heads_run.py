@@ -345,7 +345,7 @@ def lamps(tmp_path_factory):
 
 
 def test_a_classifier_names_what_is_found_and_each_class_is_judged(headed, lamps, tmp_path):
-    data = {"path": str(lamps / "labels.json"), "test_fraction": 0.5}
+    data = {"path": str(lamps / "labels.json"), "val_fraction": 0.0, "test_fraction": 0.5}
     result = samtune.evaluate(
         headed, data=data, split="test", out=tmp_path / "evaluation",
         classifier=f"{lamps / 'name.py'}:name",
@@ -368,7 +368,7 @@ def test_a_classifier_names_what_is_found_and_each_class_is_judged(headed, lamps
 
 
 def test_a_model_without_a_head_is_judged_by_the_masks_of_a_grid(tuned, lamps, tmp_path):
-    data = {"path": str(lamps / "labels.json"), "test_fraction": 0.5}
+    data = {"path": str(lamps / "labels.json"), "val_fraction": 0.0, "test_fraction": 0.5}
     result = samtune.evaluate(
         tuned, data=data, out=tmp_path / "evaluation", against="none",
         classifier=f"{lamps / 'name.py'}:name",
