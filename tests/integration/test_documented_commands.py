@@ -35,8 +35,12 @@ CALLS = {
         "predict",
         {"model": "runs/mine", "images": IMAGES, "points": [[30, 40]], "out": "predictions"},
     ),
-    "samtune fit --config configs/DOMAIN/SET_nano.yaml --data.path SET --run runs/SET": (
-        "fit", {"config": "configs/DOMAIN/SET_nano.yaml", "data": {"path": "SET"}, "run": "runs/SET"},
+    "samtune fit --config configs/DOMAIN/SET_nano.yaml --data.path SET --run runs/SET "
+    '--budget "400 steps"': (
+        "fit", {
+            "config": "configs/DOMAIN/SET_nano.yaml", "data": {"path": "SET"}, "run": "runs/SET",
+            "budget": "400 steps",
+        },
     ),
     "samtune evaluate runs/SET --protocols box point": (
         "evaluate", {"model": "runs/SET", "protocols": ["box", "point"]},
@@ -275,16 +279,23 @@ for domain, name in (("microscopy", "nuclei"), ("endoscopy", "polyps"), ("aerial
     grouped = {"group_column": "sequence"} if name == "polyps" else {}
     flag = " --data.group_column sequence" if grouped else ""
     config = f"configs/{domain}/{name}_nano.yaml"
-    CALLS[f"samtune fit --config {config} --data.path FOLDER{flag} --run runs/{name}"] = (
-        "fit", {"config": config, "data": {"path": "FOLDER", **grouped}, "run": f"runs/{name}"},
+    own = f"samtune fit --config {config} --data.path FOLDER{flag} --run runs/{name}"
+    CALLS[f'{own} --budget "400 steps"'] = (
+        "fit", {
+            "config": config, "data": {"path": "FOLDER", **grouped}, "run": f"runs/{name}",
+            "budget": "400 steps",
+        },
     )  # fmt: skip
     CALLS[f"samtune evaluate runs/{name} --protocols box point"] = (
         "evaluate", {"model": f"runs/{name}", "protocols": ["box", "point"]},
     )  # fmt: skip
-CALLS["samtune fit --config configs/DOMAIN/RECIPE.yaml --data.path FOLDER --run runs/RECIPE"] = (
-    "fit",
-    {"config": "configs/DOMAIN/RECIPE.yaml", "data": {"path": "FOLDER"}, "run": "runs/RECIPE"},
-)
+own = "samtune fit --config configs/DOMAIN/RECIPE.yaml --data.path FOLDER --run runs/RECIPE"
+CALLS[f'{own} --budget "400 steps"'] = (
+    "fit", {
+        "config": "configs/DOMAIN/RECIPE.yaml", "data": {"path": "FOLDER"}, "run": "runs/RECIPE",
+        "budget": "400 steps",
+    },
+)  # fmt: skip
 CALLS["samtune evaluate runs/RECIPE --protocols box point"] = (
     "evaluate", {"model": "runs/RECIPE", "protocols": ["box", "point"]},
 )  # fmt: skip
