@@ -155,7 +155,7 @@ class DataSettings:
             -1 chooses their number so that an epoch has 256 or more, 0 takes whole images or tiles.
         tile: side in pixels of the windows in which images are looked at (for points, for searching
             everything, for scenes); 0 takes the whole image, or 512 pixels of a scene; `auto` chooses
-            by the sizes of the objects, in all commands on labelled data that name a model.
+            by the sizes of the objects (fit, check, evaluate, compare, calibrate, thresholds, scale).
         tile_overlap: of neighbouring tiles, pixels.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
