@@ -6,6 +6,7 @@ own part back.
 """
 
 import re
+from copy import deepcopy
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -153,6 +154,23 @@ def _scaling(sam: Sam, layer: str, adapter: str) -> float:
     found = sam.get_submodule(layer)
     assert isinstance(found, LoraLayer)
     return float(found.scaling[adapter])
+
+
+def base_beside(sam: Sam) -> Sam:
+    """The base of an adapted network, to be asked while that one learns.
+
+    All weights are those of the network itself, so that it takes no memory; only the switches that
+    turn the adapter off are its own. It answers as in use, never as in training.
+    """
+    shared = {id(tensor): tensor for tensor in (*sam.parameters(), *sam.buffers())}
+    # PEFT makes trainable or not what it turns on and off, and the weights are shared
+    trainable = [(parameter, parameter.requires_grad) for parameter in sam.parameters()]
+    base = deepcopy(sam, shared).eval()
+    assert isinstance(base.network, PeftModel), "there is an adapter to turn off"
+    base.network.base_model.disable_adapter_layers()
+    for parameter, requires_grad in trainable:
+        parameter.requires_grad_(requires_grad)
+    return base
 
 
 def merge(sam: Sam) -> None:

@@ -30,6 +30,7 @@ class GeneralPictures:
 
     Args:
         dataset: general pictures with first prompts.
+        base: what the network in training is held to; it answers as in use.
         batch_size: images of the domain in a step: with fewer than `IMAGES_EACH` not every step has
             a general picture, and those that have one weigh more.
         seed: of the order.
@@ -38,10 +39,11 @@ class GeneralPictures:
     """
 
     def __init__(
-        self, dataset: PromptedDataset, batch_size: int, seed: int, rank: int = 0,
+        self, dataset: PromptedDataset, base: Sam, batch_size: int, seed: int, rank: int = 0,
         store: FeatureStore | None = None,
     ) -> None:  # fmt: skip
-        self.dataset, self.seed, self.rank, self.store = dataset, seed, rank, store
+        self.dataset, self.base, self.store = dataset, base, store
+        self.seed, self.rank = seed, rank
         self.every = max(1, -(-IMAGES_EACH // batch_size))
         self.num_each = max(1, batch_size // IMAGES_EACH)
 
@@ -49,7 +51,7 @@ class GeneralPictures:
         """How far a network in training is from its base; `None` in steps without a general picture.
 
         Args:
-            sam: with an adapter, which is off while the base answers.
+            sam: the network in training.
             place: epoch and batch, which fix what is asked: a resumed run repeats it.
         """
         if place[1] % self.every:
@@ -57,10 +59,8 @@ class GeneralPictures:
         batch = self._draw(place).to(sam.device)
         if not batch.keys:
             return None
-        with torch.no_grad(), sam.base_weights():
-            sam.eval()
-            wanted = self._ask(sam, batch)
-            sam.train()
+        with torch.no_grad():
+            wanted = self._ask(self.base, batch)
         found = self._ask(sam, batch)
         valid = batch.valid.float()[batch.image_index]
         total = torch.stack([

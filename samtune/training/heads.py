@@ -31,7 +31,7 @@ from samtune.models.loading import (
     names_of_heads,
     tuned_sha256,
 )
-from samtune.models.lora import parameters_table, prepare_for_training
+from samtune.models.lora import base_beside, parameters_table, prepare_for_training
 from samtune.models.quantize import quantize
 from samtune.models.saving import save_tuned
 from samtune.prompts.protocols import RECIPES
@@ -161,7 +161,10 @@ class HeadTuner(pl.LightningModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if self.trains_encoder and self.general_weight > 0 and data is not None:
             dataset = data.general_dataset(self)
-            self.general = GeneralPictures(dataset, data.batch_size, data.seed, self.global_rank)
+            base = base_beside(self.network)
+            self.general = GeneralPictures(
+                dataset, base, data.batch_size, data.seed, self.global_rank
+            )
 
     def training_step(self, batch: View, batch_idx: int) -> Tensor:
         # dropout depends on the step alone, so that a resumed run repeats an undisturbed one

@@ -18,7 +18,7 @@ from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import blocks_after
 from samtune.models.loading import describe, load_model, load_start, load_trained
-from samtune.models.lora import go_on_from, parameters_table, prepare_for_training
+from samtune.models.lora import base_beside, go_on_from, parameters_table, prepare_for_training
 from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.models.quantize import quantize as quantize_encoder
 from samtune.models.saving import save_tuned
@@ -130,8 +130,9 @@ class SamTuner(pl.LightningModule):
         if wants and data is not None and data.format != "drawn":
             dataset = data.general_dataset(self)
             self.general = GeneralPictures(
-                dataset, data.batch_size, data.seed, self.global_rank, self.store
-            )
+                dataset, base_beside(self.network), data.batch_size, data.seed, self.global_rank,
+                self.store,
+            )  # fmt: skip
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         share = share_of(len(batch.keys), self.trainer.world_size, self.device)  # all take part

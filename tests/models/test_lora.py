@@ -14,6 +14,7 @@ from samtune.models.encoder_steps import frozen_depth
 from samtune.models.families.sam import SamFamily
 from samtune.models.loading import load_model
 from samtune.models.lora import (
+    base_beside,
     encoder_target,
     go_on_from,
     merge,
@@ -233,6 +234,20 @@ class TestEveryWay:
             assert torch.equal(answer(sam), answer(base))
         assert torch.equal(answer(sam), tuned)
         assert not torch.allclose(tuned, answer(base), atol=1e-3)
+
+    def test_its_base_stands_beside_it_while_it_learns(self, prepared, base, answer, shake, way):
+        sam = prepared(*way).train()
+        learning = trainable(sam)
+        beside = base_beside(sam)
+        shake(sam)  # in place, as an optimizer does
+        assert torch.equal(answer(beside), answer(base))
+        assert trainable(sam) == learning
+        assert sam.training
+        assert not beside.training
+        tuned = answer(sam.eval())
+        assert not torch.allclose(tuned, answer(base), atol=1e-3)
+        own = {id(each) for each in sam.parameters()}
+        assert all(id(each) in own for each in beside.parameters())
 
     def test_training_goes_on_from_what_was_trained(self, prepared, answer, shake, way):
         tuned = prepared(*way)

@@ -9,7 +9,7 @@ import torch
 from samtune.data.dataset import PromptedDataset, PromptSettings
 from samtune.data.drawn.source import DrawnPictures
 from samtune.models.loading import load_model
-from samtune.models.lora import prepare_for_training
+from samtune.models.lora import base_beside, prepare_for_training
 from samtune.models.settings import LoraSettings
 from samtune.prompts.protocols import RECIPES
 from samtune.training.general import GeneralPictures, distance
@@ -34,7 +34,7 @@ def open_pictures(sam):
         settings = PromptSettings(sam.frame, sam.mask_side, 32, max_objects=2)
         pictures = DrawnPictures("train", num_pictures=8)
         dataset = PromptedDataset(pictures, settings, RECIPES["mixed"], True)
-        return GeneralPictures(dataset, batch_size, 0, rank)
+        return GeneralPictures(dataset, base_beside(sam), batch_size, 0, rank)
 
     return opened
 
