@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from samtune.errors import UserError
 from samtune.evaluation.class_scores import f1_by_class
 from samtune.evaluation.statistics import bootstrap_interval, resampled, resampled_interval
+from samtune.heads.table import HEADS
 from samtune.parsing import read_csv
 
 Values = NDArray[np.float64]
-# The column of a head's table of images that is its score there; of `classes` there is none
-_COLUMNS = {"instances": "head mSA", "semantic": "head mIoU"}
-MEASURES = {"instances": "mSA", "semantic": "mIoU by image", "classes": "macro-F1"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def head_curve(
     Raises:
         UserError: a table is missing or damaged, or they are not of the same images.
     """
-    point = _named_point if name == "classes" else _image_point
+    point = _image_point if HEADS[name].column else _named_point
     points = []
     for num_images, of_seeds in sorted(files.items()):
         tables = [read_csv(file) for file in of_seeds]
@@ -68,14 +66,14 @@ def head_curve(
             raise UserError(
                 f"{of_seeds[0].parent} and its like are damaged ({error}): delete them and call again"
             ) from error
-    return {f"{name}: {MEASURES[name]}": points}
+    return {f"{name}: {HEADS[name].measure}": points}
 
 
 def _image_point(
     name: str, num_images: int, tables: Sequence[list[dict[str, str]]], seed: int
 ) -> HeadPoint:
     """Of a score that each image has."""
-    column = _COLUMNS[name]
+    column = HEADS[name].column
     values = np.array([[float(row[column]) for row in table] for table in tables])
     groups = np.array([row["group"] for row in tables[0]])
     means = values.mean(0)

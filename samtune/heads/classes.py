@@ -5,7 +5,7 @@ mask needs no second look at the image, and any mask will do: prompted, automati
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ class ClassHead(NamingHead):
 
     name: ClassVar[str] = "classes"
     meaning: ClassVar[str] = "what each cell says for each class, to be averaged under a mask"
+    measure: ClassVar[str] = "macro-F1"
+    follows_objects: ClassVar[bool] = True
+    weighed_by: ClassVar[Literal["", "pixels", "objects"]] = "objects"
 
     @classmethod
     def targets(

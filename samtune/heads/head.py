@@ -2,12 +2,12 @@
 
 A head stands beside SAM: it reads what the encoder made of a view of an image, and what it says of
 each cell of the view's grid becomes objects or classes. The encoder belongs to all heads and to the
-prompts alike, and stays as it is. A new head is one file with one class, and a line in `table.py`.
+prompts alike. A new head is one file with one class, and a line in `table.py`.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,12 @@ class DenseHead(nn.Module, ABC):
     name: ClassVar[str]
     # what the activated maps are, in a sentence
     meaning: ClassVar[str]
+    # the field's name of its score on whole images, and where a table of images has it (nowhere: "")
+    measure: ClassVar[str]
+    column: ClassVar[str] = ""
+    # whether its views follow the size of objects, and what its classes are weighed by, if it has any
+    follows_objects: ClassVar[bool] = False
+    weighed_by: ClassVar[Literal["", "pixels", "objects"]] = ""
 
     def __init__(self, encoded: Encoded, settings: Mapping[str, Any]) -> None:
         super().__init__()

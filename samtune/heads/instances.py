@@ -37,6 +37,9 @@ class InstanceHead(DenseHead):
 
     name: ClassVar[str] = "instances"
     meaning: ClassVar[str] = "foreground, depth and centre of objects, 0 to 1"
+    measure: ClassVar[str] = "mSA"
+    column: ClassVar[str] = "head mSA"
+    follows_objects: ClassVar[bool] = True
 
     @property
     def num_maps(self) -> int:

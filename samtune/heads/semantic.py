@@ -1,7 +1,7 @@
 """A class for every pixel: cross-entropy that weighs rare classes more, and Dice of each class."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ class SemanticHead(NamingHead):
 
     name: ClassVar[str] = "semantic"
     meaning: ClassVar[str] = "how likely each class is"
+    measure: ClassVar[str] = "mIoU by image"
+    column: ClassVar[str] = "head mIoU"
+    weighed_by: ClassVar[Literal["", "pixels", "objects"]] = "pixels"
 
     @classmethod
     def targets(

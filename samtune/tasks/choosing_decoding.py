@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from samtune.wording import counted
+from samtune.tasks.heads.table import HEAD_WORK
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from samtune.data.datamodule import SamDataModule
-    from samtune.data.source import Source
-    from samtune.models.backend import Sam
 
-    # Of an image: scores and measured IoUs
-    Scored = tuple[NDArray[np.float64], NDArray[np.float64]]
-
-# What is tried of instances
-_FOREGROUNDS, _SEEDS, _SIGMAS = (0.4, 0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (1.0, 2.0)
 # Validation images that are looked at
 _IMAGES = 40
 
@@ -36,109 +22,6 @@ def choose_decoding(data: SamDataModule, run: Path, name: str) -> str:
 
     sam, source = load_model(run), data.whole_source("val")
     some = Subset(source, list(range(0, len(source), -(-len(source) // _IMAGES))))
-    sentence = _CHOICES[name](sam, some, data.min_area)
+    sentence = HEAD_WORK[name].choose(sam, some, data.min_area)
     save_tuned(sam, run)
     return sentence
-
-
-def _choose_instances(sam: Sam, source: Source, min_area: int) -> str:
-    """The thresholds of the highest mSA, and what IoU the scores stand for with them."""
-    import numpy as np
-
-    from samtune.bars import bar
-    from samtune.data.label_maps import without_ignored
-    from samtune.heads.instances import CALIBRATION, USUAL, flattened
-    from samtune.heads.matching import accuracy, best_ious
-    from samtune.inference.instances import InstanceFinder
-
-    finder = InstanceFinder(sam)
-    usual: dict[str, Any] = USUAL | {"min_area": min_area}
-    tried = [usual] + [
-        usual | {"foreground": foreground, "seed": seed, "sigma": sigma}
-        for foreground, seed, sigma in product(_FOREGROUNDS, _SEEDS, _SIGMAS)
-    ]
-    sums = [0.0] * len(tried)
-    scored: list[list[Scored]] = [[] for _ in tried]
-    groups: list[str] = []
-    for index in bar(range(len(source)), "choosing how maps become objects", "image"):
-        sample, is_ignored = without_ignored(source.read(index))
-        truth, maps = flattened(sample.labels), finder.maps(sample.image)
-        maps[:, is_ignored] = 0
-        groups.append(sample.group or sample.image_id)
-        for number, each in enumerate(tried):
-            labels, scores = finder.head.changed(**each).decode(maps)
-            sums[number] += accuracy(labels, truth)
-            scored[number].append((scores.astype(np.float64), best_ious(labels, truth)))
-    best = max(range(len(tried)), key=lambda number: sums[number])
-    calibration, calibrated = calibrate_scores(scored[best], groups)
-    finder.head.changed(**tried[best], **{CALIBRATION: calibration})
-    told = ", ".join(f"{key} {value:g}" for key, value in tried[best].items())
-    return (
-        f"objects are made with {told}: mSA {sums[best] / len(source):.3f} on {len(source)} "
-        f"validation images (usual settings: {sums[0] / len(source):.3f}); {calibrated}"
-    )
-
-
-def calibrate_scores(
-    scored: Sequence[Scored], groups: Sequence[str]
-) -> tuple[dict[str, Any] | None, str]:
-    """A map from scores to IoUs, if it brings those of other images nearer to them; and a sentence.
-
-    Args:
-        scored: of each image the scores (N,) of what was found and its measured IoUs (N,).
-        groups: the patient or scene that each image belongs to; those of one are no other images.
-    """
-    import numpy as np
-
-    from samtune.errors import UserError
-    from samtune.evaluation.calibration import fit_scores, held_out_errors
-
-    scores, ious = (np.concatenate([each[part] for each in scored]) for part in (0, 1))
-    _, numbers = np.unique(groups, return_inverse=True)
-    try:
-        before, after = held_out_errors(
-            scores, ious, np.repeat(numbers, [len(each[0]) for each in scored])
-        )
-    except UserError:
-        few = counted(len(scores), "object is", "objects are")
-        return None, f"{few} too few to calibrate scores on"
-    if after >= before:
-        return None, f"scores stay as they are, off by {before:.3f} ({after:.3f} calibrated)"
-    fitted = asdict(fit_scores(scores, ious, "val"))
-    told = f"scores are calibrated: off by {after:.3f} on other images, {before:.3f} before"
-    return json.loads(json.dumps(fitted)), told
-
-
-def _choose_semantic(sam: Sam, source: Source, min_area: int) -> str:
-    return "the best head by validation is kept: pixels get the likeliest class"
-
-
-def _choose_classes(sam: Sam, source: Source, min_area: int) -> str:
-    """The temperature that makes the probabilities of true masks as sure as they may be."""
-    import numpy as np
-
-    from samtune.heads.classes import fitting_temperature
-    from samtune.inference.naming import MaskNamer, named_objects
-
-    namer = MaskNamer(sam)
-    namer.head.changed(temperature=1.0)
-    named = list(named_objects(namer, source, min_area))
-    if not named:
-        return "no validation image holds an object of these classes: probabilities are as they are"
-    logits = np.log(np.stack([each.told for each in named]) + 1e-12)
-    truth = np.array([each.kind for each in named])
-    temperature = fitting_temperature(logits, truth)
-    namer.head.changed(temperature=temperature)
-    right = float((logits.argmax(1) == truth).mean())
-    return (
-        f"{right:.1%} of {len(truth)} objects of {len(source)} validation images get the right class; "
-        f"probabilities are calibrated by a temperature of {temperature:g}"
-    )
-
-
-# By head; a new one is a line here
-_CHOICES: dict[str, Callable[[Sam, Source, int], str]] = {
-    "instances": _choose_instances,
-    "semantic": _choose_semantic,
-    "classes": _choose_classes,
-}

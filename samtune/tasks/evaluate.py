@@ -14,8 +14,9 @@ from samtune.inference.settings import Focus
 from samtune.parsing import read_csv
 from samtune.ranges import Count, NotNegative, Positive
 from samtune.tasks.arguments import task
-from samtune.tasks.evaluate_heads import HeadEvaluation, HeadJob
+from samtune.tasks.evaluate_heads import HeadEvaluation, evaluate_heads
 from samtune.tasks.evaluating import PROTOCOLS, Asking, Multimask, general_source, kept_rows
+from samtune.tasks.heads.job import HeadJob
 from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.runs import Run, find_run, is_tuned, recipe_of, seen_in_training
@@ -201,7 +202,7 @@ def evaluate(
                 sam, keeping, split, str(against), max_images, seed,
                 seen_in_training(run, opened), classifier,
             )  # fmt: skip
-            return heads.run_all(_folder(out, run, Path(model))) if rank == 0 else None
+            return evaluate_heads(heads, _folder(out, run, Path(model))) if rank == 0 else None
         settings = asking.settings(opened, split, sam, rank, world)
         job = _Job(str(model), run, opened, split, sam, settings, str(general), unit, command)
         return job.run_all(gallery, _folder(out, run, Path(model)))

@@ -1,5 +1,6 @@
 """From settings to a trainer, a model and data that Lightning can run."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,11 @@ from pytorch_lightning.strategies import (
 )
 
 from samtune.data.datamodule import SamDataModule
+from samtune.data.source import Source
 from samtune.data.views import REPEATS, class_counts, class_shares, fitting_tile, fitting_tiles
 from samtune.errors import UserError, first_line
 from samtune.heads.semantic import balanced_weights
+from samtune.heads.table import HEADS
 from samtune.training.budget import NUM_VALIDATIONS, Budget, seconds_of, steps_of
 from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.checkpoints import SaveLast, WholeCheckpoints
@@ -139,15 +142,19 @@ def _look(model: ModelSettings, data: SamDataModule, side: int) -> dict[str, Any
     source = data.whole_source("train")
     tile = fitting_tile(source, side) if model.head_tile < 0 else model.head_tile
     about: dict[str, Any] = {"tile": tile}
-    if model.head in ("instances", "classes") and model.head_tile < 0:
+    if HEADS[model.head].follows_objects and model.head_tile < 0:
         about |= {"object_side": OBJECT_SIDE, "tiles": fitting_tiles(source, side)}
-    if model.head == "semantic":
-        shares = class_shares(source)
-        about |= {"classes": list(shares), "weights": balanced_weights(list(shares.values()))}
-    elif model.head == "classes":
-        counts = class_counts(source)
-        about |= {"classes": list(counts), "weights": balanced_weights(list(counts.values()))}
+    if sizes := _class_sizes(source, model.head):
+        about |= {"classes": list(sizes), "weights": balanced_weights(list(sizes.values()))}
     return about
+
+
+def _class_sizes(source: Source, head: str) -> Mapping[str, float]:
+    """How much of each class there is, for a head that has classes."""
+    by = HEADS[head].weighed_by
+    if not by:
+        return {}
+    return class_shares(source) if by == "pixels" else class_counts(source)
 
 
 def classes_known(training: Training) -> set[str]:
@@ -156,11 +163,8 @@ def classes_known(training: Training) -> set[str]:
     Raises:
         UserError: they cannot be read, or hold fewer than the head needs.
     """
-    head = training.settings.model.head
-    if head == "instances":
-        return set()
     source = training.data.whole_source("train")
-    return set(class_shares(source) if head == "semantic" else class_counts(source))
+    return set(_class_sizes(source, training.settings.model.head))
 
 
 def _arguments(

@@ -10,6 +10,7 @@ from PIL import Image
 import samtune
 from samtune.errors import UserError
 from samtune.models.loading import load_model
+from samtune.tasks.heads.table import HEAD_WORK
 from samtune.training.settings import HeadName
 from tests.conftest import draw_discs
 
@@ -167,6 +168,7 @@ def test_settings_name_all_heads():
     from samtune.heads.table import HEADS
 
     assert set(get_args(HeadName)) == {"none", *HEADS}
+    assert HEAD_WORK.keys() == HEADS.keys()
 
 
 def test_a_cache_or_auto_is_for_tuning_sam(discs, tmp_path):

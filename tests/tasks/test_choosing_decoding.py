@@ -8,7 +8,7 @@ from samtune.heads.instances import CALIBRATION, InstanceHead
 from samtune.heads.saving import read_heads, write_heads
 from samtune.inference.instances import InstanceFinder
 from samtune.models.loading import load_model
-from samtune.tasks.choosing_decoding import calibrate_scores
+from samtune.tasks.heads.instances import calibrate_scores
 
 IMAGES = list("abcdefgh")
 

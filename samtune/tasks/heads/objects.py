@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from samtune.tasks.heads.job import GRID, HEAD, NONE, HeadJob, tell_difference
 from samtune.tasks.results import Rows
-from samtune.wording import counted, signed
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.evaluation.whole_images import Looked
-    from samtune.tasks.evaluate_heads import HeadJob
-
-HEAD, GRID, NONE = "head", "grid", "none"
 
 
 def evaluate_objects(job: HeadJob, own: str) -> dict[str, Any]:
@@ -90,23 +88,3 @@ def _row(way: str, its: dict[str, Any]) -> dict[str, Any]:
         "found": its["num_found"], "objects": its["num_objects"], "images": its["num_images"],
         "s an image": its["seconds_an_image"],
     }  # fmt: skip
-
-
-def tell_difference(
-    what: str,
-    key: str,
-    way: str,
-    scores: dict[str, Any],
-    delta: dict[str, Any] | None,
-    against: str,
-) -> str:
-    own = scores[way]
-    told = f"{what} {own[key]:.3f} on {own['num_images']} whole images"
-    if delta is None:
-        return told
-    told += f", {against} {scores[against][key]:.3f}: difference {signed(delta['mean'])}"
-    if delta["ci95"] is None:
-        return f"{told}, of one group, so that nothing tells how sure it is"
-    low, high = delta["ci95"]
-    sure = "" if low > 0 or high < 0 else ", which may be chance"
-    return f"{told} (95% interval {signed(low)} to {signed(high)}{sure})"
