@@ -20,7 +20,7 @@ from samtune.training.losses import masked_mean
 from samtune.types import Batch, MaskPrediction, Prompts
 
 # One general picture for so many images of the domain
-IMAGES_EACH = 4
+IMAGES_EACH = 8
 # Weight of a pixel's loss beside that of the overlap, as in the recipe that is used with it
 _PIXEL = 2.0
 

@@ -93,16 +93,18 @@ def test_the_same_place_asks_the_same_and_each_process_asks_something_else(sam, 
     assert first != float(open_pictures(8, rank=1).loss(sam, (1, 3)))
 
 
-@pytest.mark.parametrize(("batch_size", "every", "num_each"), [(1, 4, 1), (4, 1, 1), (16, 1, 4)])
-def test_there_is_one_picture_for_about_four_images(open_pictures, batch_size, every, num_each):
+@pytest.mark.parametrize(
+    ("batch_size", "every", "num_each"), [(1, 8, 1), (4, 2, 1), (8, 1, 1), (16, 1, 2)]
+)
+def test_there_is_one_picture_for_about_eight_images(open_pictures, batch_size, every, num_each):
     pictures = open_pictures(batch_size)
     assert (pictures.every, pictures.num_each) == (every, num_each)
 
 
 def test_steps_without_a_picture_have_no_loss(sam, open_pictures):
     pictures = open_pictures(1)
-    assert [pictures.loss(sam, (0, step)) is None for step in range(5)] == [
-        False, *[True] * 3, False,
+    assert [pictures.loss(sam, (0, step)) is None for step in range(9)] == [
+        False, *[True] * 7, False,
     ]  # fmt: skip
 
 
