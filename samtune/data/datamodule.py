@@ -66,7 +66,7 @@ class SamDataModule(pl.LightningDataModule):
         self.path = Path(settings.path)
         self.format = settings.format
         self.reading = settings.reading
-        self.tile, self.tile_overlap = settings.tile_side, settings.tile_overlap
+        self.tile, self.tile_overlap = settings.tile_side, settings.overlap
         self.train_images = settings.train_images
         self.recipe = RECIPES[settings.recipe]
         self.val_protocols = find_protocols(settings.val_protocols)

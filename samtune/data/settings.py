@@ -25,6 +25,8 @@ Target = Literal["coco", "labels", "yolo", "labelme"]
 # Side T of the square targets: SAM's own low resolution. The loss of a smaller network is taken
 # there too, on upsampled logits.
 TARGET_SIDE = 256
+# Of neighbouring tiles, pixels, where nothing else is said
+MOST_OVERLAP = 64
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class SourceSettings:
     layer: str = ""
     class_column: str = ""
     encoding: str = ""
-    tile_overlap: Count = 64
+    tile_overlap: Count = MOST_OVERLAP
     block: Count = 0
     crowds: Crowds = "auto"
     with_foreign_labels: bool = False
@@ -156,7 +158,7 @@ class DataSettings:
         tile: side in pixels of the windows in which images are looked at (for points, for searching
             everything, for scenes); 0 takes the whole image, or 512 pixels of a scene; `auto` chooses
             by the sizes of the objects (fit, check, evaluate, compare, calibrate, thresholds, scale).
-        tile_overlap: of neighbouring tiles, pixels.
+        tile_overlap: of neighbouring tiles, pixels; -1 is a quarter of their side, but no more than 64.
         recipe: how prompts are simulated in training.
         val_protocols: prompts of the validation.
         val_objects: objects per validation image at most; 0 for all.
@@ -205,7 +207,7 @@ class DataSettings:
     train_images: Count = 0
     windows: CountOrChoice = -1
     tile: Count | Literal["auto"] = 0
-    tile_overlap: Count = 64
+    tile_overlap: CountOrChoice = -1
     recipe: RecipeName = "mixed"
     val_protocols: list[str] = field(default_factory=lambda: ["box", "point"])
     val_objects: Count = 32
@@ -221,7 +223,7 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         _ = self.reading  # says what makes no sense
-        if (side := self.tile_side) and not 0 <= self.tile_overlap < side:
+        if (side := self.tile_side) and self.tile_overlap >= side:
             raise UserError(f"data.tile_overlap is {self.tile_overlap}: give 0 to {side - 1}")
         if self.tile and self.format == "drawn":
             raise UserError("data.tile is for images of files: drawn pictures are small already")
@@ -243,12 +245,19 @@ class DataSettings:
         return 0 if self.tile == "auto" else self.tile
 
     @property
+    def overlap(self) -> int:
+        """Of neighbouring tiles, pixels."""
+        if self.tile_overlap >= 0:
+            return self.tile_overlap
+        return min(MOST_OVERLAP, (self.tile_side or MOST_OVERLAP * 4) // 4)
+
+    @property
     def of_source(self) -> SourceSettings:
         """How files become samples."""
         return SourceSettings(
             self.reading, self.labels, self.with_components, tuple(self.ignore_values or ()), False,
             tuple((self.class_names or {}).items()), self.slices, self.objects, self.layer,
-            self.class_column, self.encoding, self.tile_overlap, self.block, self.crowds,
+            self.class_column, self.encoding, self.overlap, self.block, self.crowds,
             self.with_foreign_labels,
         )  # fmt: skip
 

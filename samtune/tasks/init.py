@@ -103,9 +103,6 @@ def init(
         tile = choose_scene_tile(found, side)
         chosen = [Choice("data.tile", tile, "windows of the scene, pixels")]
         known["tile"] = tile
-        if tile <= opened.tile_overlap:
-            chosen.append(Choice("data.tile_overlap", tile // 4, "of neighbouring windows, pixels"))
-            known["tile_overlap"] = tile // 4
         found = survey(open_data(None, data=known))
     kept = [Choice(name, value, "as given") for name, value in flat("data", given)]
     choices = [

@@ -137,10 +137,27 @@ def test_tiles_are_cut_within_a_split(data):
         assert tiles.read(0).image.shape == (32, 32, 3)
 
 
-@pytest.mark.parametrize(("tile", "overlap"), [(64, 64), (64, 70), (64, -1)])
+@pytest.mark.parametrize(("tile", "overlap"), [(64, 64), (64, 70)])
 def test_an_overlap_that_does_not_fit_the_tile_is_refused(data, tile, overlap):
     with pytest.raises(UserError, match=rf"tile_overlap is {overlap}: give 0 to 63"):
         data(tile=tile, tile_overlap=overlap)
+
+
+@pytest.mark.parametrize(
+    ("tile", "given", "overlap"),
+    [
+        (0, -1, 64),
+        (1024, -1, 64),
+        (256, -1, 64),
+        (112, -1, 28),
+        (57, -1, 14),
+        (57, 0, 0),
+        (112, 64, 64),
+    ],
+)
+def test_small_tiles_overlap_less(data, tile, given, overlap):
+    module = data(tile=tile, tile_overlap=given)
+    assert module.tile_overlap == module.settings.of_source.tile_overlap == overlap
 
 
 def test_drawn_scenes_are_not_cut_into_tiles(data):

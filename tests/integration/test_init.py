@@ -12,6 +12,7 @@ from PIL import Image
 
 from samtune.cli import main
 from samtune.commands.data import ask
+from samtune.data.settings import DataSettings
 from tests.commands.planning import planned
 
 
@@ -449,4 +450,5 @@ def test_answers_are_asked_for_until_they_make_sense(monkeypatch, capsys):
 
 def test_small_scenes_get_windows_that_overlap_less(tmp_path):
     data = written(tmp_path, write_cover(tmp_path / "d", 3, "s_labels"))["data"]
-    assert (data["tile"], data["tile_overlap"]) == (64, 16)
+    assert data["tile"] == 64
+    assert DataSettings(**data).overlap == 16

@@ -17,7 +17,7 @@ from samtune.training.settings import FitSettings
 OUT_OF_RANGE = [
     ("data.batch_size", 0, "a whole number of at least 1"),
     ("data.target_side", 0, "a whole number of at least 1"),
-    ("data.tile_overlap", -3, "a whole number of at least 0"),
+    ("data.val_objects", -3, "a whole number of at least 0"),
     ("data.windows", -2, "a whole number of at least -1"),
     ("data.val_fraction", 1.5, "a number of at most 1"),
     ("model.optim.lr", math.nan, "a number of at least 0"),

@@ -10,8 +10,6 @@ from samtune.data.augment.presets import PRESETS
 from samtune.data.checks.findings import DARK
 from samtune.data.checks.sizes import are_too_small, choose_tile, typical_side
 from samtune.data.checks.survey import Survey
-from samtune.data.checks.tiling import usual_overlap
-from samtune.data.settings import DataSettings
 from samtune.data.splits import SPLITS
 from samtune.images.intensity import WINDOWS
 from samtune.windows import LEAST_TILE
@@ -158,9 +156,6 @@ def _tile(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:
     seen = typical * side / tile
     reason = f"objects are about {typical:.0f} pixels across, {seen:.0f} at the model's input then"
     yield Choice("data.tile", tile, reason)
-    usual = DataSettings.tile_overlap
-    if (overlap := usual_overlap(tile, usual)) != usual:
-        yield Choice("data.tile_overlap", overlap, "of neighbouring tiles, pixels")
 
 
 def _groups(found: Survey, side: int, ask: Ask) -> Iterator[Choice]:

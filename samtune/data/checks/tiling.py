@@ -10,13 +10,6 @@ from samtune.data.settings import DataSettings
 from samtune.errors import UserError
 
 log = logging.getLogger(__name__)
-# Tiles of at most so many pixels overlap by a quarter, not by what is usual
-_SMALL = 64
-
-
-def usual_overlap(tile: int, overlap: int) -> int:
-    """Of neighbouring tiles, pixels: what is set, or less where the tiles are no larger than that."""
-    return tile // 4 if 0 < tile <= _SMALL else overlap
 
 
 def with_tile(settings: DataSettings, side: int) -> DataSettings:
@@ -48,4 +41,4 @@ def with_tile(settings: DataSettings, side: int) -> DataSettings:
         "data.tile auto: %s; objects are about %.0f pixels across, %.0f at the model's input",
         f"{tile} pixels" if tile else "whole images", typical, seen,
     )  # fmt: skip
-    return replace(settings, tile=tile, tile_overlap=usual_overlap(tile, settings.tile_overlap))
+    return replace(settings, tile=tile)

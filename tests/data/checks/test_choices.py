@@ -15,6 +15,7 @@ from samtune.data.checks.grouping import Grouping
 from samtune.data.checks.look import Seen, Stored
 from samtune.data.checks.sizes import are_too_small, choose_tile, tell_too_small
 from samtune.data.checks.survey import Survey
+from samtune.data.settings import DataSettings
 
 
 def seen(**more):
@@ -135,9 +136,10 @@ def test_windows_of_a_scene_are_finer_where_objects_are_too_small():
     )
 
 
-def test_very_small_objects_have_a_tile_that_is_not_below_its_overlap():
+def test_very_small_objects_have_a_tile_that_is_above_its_overlap():
     tiny = chosen(replace(PLAIN, seen=[seen(hw=(1000, 1000), areas=[20] * 9)]))
-    assert (tiny["data.tile"], tiny["data.tile_overlap"]) == (64, 16)
+    assert tiny["data.tile"] == 64
+    assert DataSettings(tile=tiny["data.tile"]).overlap == 16
 
 
 def test_what_belongs_together_stays_together():

@@ -39,13 +39,13 @@ def test_auto_is_what_init_proposes_and_says_why(specks, tmp_path, caplog):
     proposed = yaml.safe_load((tmp_path / "config.yaml").read_text())["data"]
     with caplog.at_level(logging.INFO):
         found = with_tile(DataSettings(path=str(specks), tile="auto"), 256)
-    assert (found.tile, found.tile_overlap) == (proposed["tile"], 64) == (80, 64)
+    assert (found.tile, found.overlap) == (proposed["tile"], 20) == (80, 20)
     assert "data.tile auto: 80 pixels; objects are about 14 pixels across, 43 at the" in caplog.text
 
 
 def test_large_objects_are_seen_in_whole_images(discs):
     found = with_tile(DataSettings(path=str(discs), tile="auto", train_images=1), 256)
-    assert (found.tile, found.tile_overlap, found.train_images) == (0, 64, 1)
+    assert (found.tile, found.overlap, found.train_images) == (0, 64, 1)
 
 
 def test_a_run_holds_the_number(specks, tmp_path, fast):
