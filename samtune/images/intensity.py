@@ -1,7 +1,9 @@
 """From values of any kind to 0..255: intensity windows, percentile stretches, ranges."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,16 @@ def told_holes(values: NDArray[Any], axis: int, parts: Sequence[str], name: obje
         )  # fmt: skip
 
 
+@contextmanager
+def looking_on() -> Iterator[None]:
+    """Within this context `told_flat` is silent: how the images are to be seen is not chosen yet."""
+    token = _is_looking_on.set(True)
+    try:
+        yield
+    finally:
+        _is_looking_on.reset(token)
+
+
 def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None = None) -> None:
     """Warn where hardly anything of an image of more than 8 bits is to be seen.
 
@@ -145,7 +157,7 @@ def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None
         shown: what becomes 0 and 255; `None` where `to_uint8` would decide, without a stretch.
     """
     values = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
-    if pixels.dtype in (np.uint8, np.bool_) or not values.size:
+    if pixels.dtype in (np.uint8, np.bool_) or not values.size or _is_looking_on.get():
         return
     ends = np.percentile(values[:: max(1, values.size // _MOST_VOXELS)], STRETCH_PERCENTILES)
     low, high = shown or (0.0, _plain_top(pixels))
@@ -160,6 +172,7 @@ def told_flat(pixels: NDArray[Any], name: str, shown: tuple[float, float] | None
 
 
 _seen: set[str] = set()
+_is_looking_on: ContextVar[bool] = ContextVar("is_looking_on", default=False)
 
 
 def _is_first_of(what: str) -> bool:

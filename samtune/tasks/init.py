@@ -85,6 +85,7 @@ def init(
 
     from samtune.data.checks.choices import Choice, choose_data, choose_model, choose_scene_tile
     from samtune.data.checks.survey import survey
+    from samtune.images.intensity import looking_on
     from samtune.models.registry import REGISTRY
 
     config = Path(out) if out else Path(f"{_name(Path(source))}.yaml")
@@ -97,13 +98,16 @@ def init(
         )
     side, known = input_side(base), data_of(source, data)
     given = {name: value for name, value in known.items() if name != "path"}
-    opened = open_data(None, data=known)
-    found, chosen = survey(opened), list[Choice]()
-    if found.format == "geo" and not opened.tile:  # how many windows there are hangs on their size
-        tile = choose_scene_tile(found, side)
-        chosen = [Choice("data.tile", tile, "windows of the scene, pixels")]
-        known["tile"] = tile
-        found = survey(open_data(None, data=known))
+    chosen = list[Choice]()
+    with looking_on():  # how they are seen well is what is chosen here
+        opened = open_data(None, data=known)
+        found = survey(opened)
+        # how many windows a scene has hangs on their size
+        if found.format == "geo" and not opened.tile:
+            tile = choose_scene_tile(found, side)
+            chosen.append(Choice("data.tile", tile, "windows of the scene, pixels"))
+            known["tile"] = tile
+            found = survey(open_data(None, data=known))
     kept = [Choice(name, value, "as given") for name, value in flat("data", given)]
     choices = [
         Choice("data.path", str(Path(source).resolve()), "your data"),

@@ -335,9 +335,10 @@ def test_bands_with_names_are_left_alone(tmp_path, write_geo):
     assert "bands" not in written(tmp_path, scene)["data"]
 
 
-def test_16_bit_scenes_get_windows_that_give_all_splits(tmp_path, write_geo):
+def test_16_bit_scenes_get_windows_that_give_all_splits(tmp_path, write_geo, caplog):
     scene = write_geo(np.random.default_rng(0).integers(200, 3000, (4, 300, 300), np.uint16))
     data = written(tmp_path, scene)["data"]
+    assert "of the brightness" not in caplog.text  # before the stretch is chosen it says nothing
     assert data["format"] == "geo"
     assert (data["stretch"], data["bands"]) == ("percentile", [0, 1, 2])
     assert data["augment"] == "satellite"
