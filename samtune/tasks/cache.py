@@ -14,9 +14,10 @@ from samtune.files import sweep
 from samtune.locks import claim
 from samtune.ranges import Count
 from samtune.tasks.arguments import task
-from samtune.tasks.fit import gather, plan
+from samtune.tasks.fit import gather
 from samtune.tasks.results import Result
 from samtune.tasks.settings import DataLike, Layer
+from samtune.tasks.train import plan
 from samtune.training.settings import ModelSettings, TrainerSettings
 
 if TYPE_CHECKING:

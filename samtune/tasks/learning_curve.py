@@ -13,9 +13,10 @@ from samtune.locks import claim
 from samtune.ranges import Count, Positive
 from samtune.tasks.arguments import task
 from samtune.tasks.evaluate import evaluate
-from samtune.tasks.fit import gather, plan, resume, to_yaml, train
+from samtune.tasks.fit import gather, resume
 from samtune.tasks.results import Result, Rows, cells
 from samtune.tasks.settings import DataLike, Layer
+from samtune.tasks.train import plan, to_yaml, train
 from samtune.training.settings import FitSettings, ModelSettings, TrainerSettings
 from samtune.wording import counted
 

@@ -5,8 +5,10 @@ here, and is told of what is otherwise now.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -35,19 +37,22 @@ class RunRecord:
         splits: image ids by split; empty for drawn pictures.
         versions: of the packages that compute.
         is_finished: whether it came to its end.
+        took: `seconds` of the clock, `cpu_seconds` of all processes (beside other work the clock says
+            little of what a training costs), and `steps`; of its last part, where it was resumed.
     """
 
     settings: Mapping[str, Any]
     splits: Mapping[str, list[str]]
     versions: Mapping[str, str]
     is_finished: bool = False
+    took: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, run: Path) -> None:
         write_json(run / FILE, asdict(self))
 
-    def finish(self, run: Path) -> None:
-        """Note that the run came to its end."""
-        replace(self, is_finished=True).save(run)
+    def finish(self, run: Path, took: Mapping[str, float]) -> None:
+        """Note that the run came to its end, and what it took."""
+        replace(self, is_finished=True, took=took).save(run)
 
     def changed_versions(self) -> list[str]:
         """Packages that are of another version now, in words."""
@@ -99,6 +104,22 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]
         else:
             found.append((f"{prefix}{name}", value))
     return found
+
+
+def watch() -> Callable[[], dict[str, float]]:
+    """Begins to measure time; what it returns says how many seconds it is since then."""
+
+    def now() -> tuple[float, float]:
+        times = os.times()
+        return time.monotonic(), sum(times[:4])  # of this process and of those that have ended
+
+    begun = now()
+
+    def taken() -> dict[str, float]:
+        seconds, cpu_seconds = (after - before for after, before in zip(now(), begun, strict=True))
+        return {"seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1)}
+
+    return taken
 
 
 def versions() -> dict[str, str]:

@@ -135,7 +135,8 @@ def read_prompt_files(folder):
 
 def read_configs(folder):
     from samtune.data.augment.presets import augment, build_augmentation
-    from samtune.tasks.fit import gather, plan
+    from samtune.tasks.fit import gather
+    from samtune.tasks.train import plan
     from samtune.types import Sample
 
     def pipeline(file):

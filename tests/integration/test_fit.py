@@ -12,8 +12,10 @@ from samtune.cli import main
 from samtune.models.encoder_steps import frozen_depth
 from samtune.models.loading import load_model
 from samtune.models.saving import save_transformers, save_tuned
+from samtune.parsing import read_csv
 from samtune.reading import Reading
 from samtune.training.module import SamTuner
+from samtune.training.record import read_record
 from samtune.types import Prompts
 from tests.commands.planning import planned
 from tests.conftest import SIDE, write_discs
@@ -232,6 +234,17 @@ def test_what_lightning_cannot_do_is_told_in_a_line(discs, tmp_path, capsys, fla
         pytest.skip("there is a GPU")
     assert main(["fit", "--data.path", str(discs), "--base", "nano", flag, value]) == 2
     assert capsys.readouterr().err.startswith("samtune: ")
+
+
+def test_a_run_says_what_it_took(lora_run):
+    record = read_record(lora_run)
+    assert record.is_finished
+    took = record.took
+    assert took["seconds"] > 0
+    # loading and two epochs alone take more than a tenth of a second
+    assert took["cpu_seconds"] > 0.1
+    steps = max(int(row["step"]) for row in read_csv(lora_run / "metrics.csv") if row["step"])
+    assert took["steps"] == steps + 1
 
 
 def test_the_model_says_how_its_images_were_seen(discs, tmp_path):
