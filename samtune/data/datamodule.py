@@ -1,10 +1,8 @@
-"""The data of a run, for Lightning and for evaluation: settings in, sources and loaders out."""
+"""The data of a run, for Lightning: data sets for a model, and loaders that go on where they were."""
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,24 +10,15 @@ import pytorch_lightning as pl
 from samtune.data.dataset import PromptedDataset, PromptSettings
 from samtune.data.drawn.source import DrawnPictures
 from samtune.data.features import FeatureStore, open_store
-from samtune.data.formats import open_splits
 from samtune.data.loader import BatchLoader
 from samtune.data.settings import DataSettings
-from samtune.data.source import Source, Subset, Tiles, notes_of
-from samtune.data.splits import divide_as_before
+from samtune.data.source import Subset
+from samtune.data.split_sources import OBJECTS_A_WINDOW, SplitSources
 from samtune.data.views import REPEATS, ViewDataset, collate_views
-from samtune.errors import UserError
 from samtune.prompts.protocols import RECIPES, find_protocols
-from samtune.prompts.seeding import object_rng
 from samtune.types import InputFrame
 
 log = logging.getLogger(__name__)
-# Images larger than this are read in blocks of it, pixels: objects on the edge of one are cut there
-_BLOCK = 2048
-# Training windows of an epoch, at least
-_WINDOWS_AN_EPOCH = 256
-# Objects of a validation window; and of an image, where there is no limit
-_OBJECTS_A_WINDOW, _VAL_OBJECTS = 8, 256
 # General pictures, and objects of each for every image of a step: a picture that is encoded anyway
 # holds the more, the more of its objects are asked for; hardly one has more than the last number
 _NUM_GENERAL, _GENERAL_OBJECTS, _MOST_GENERAL_OBJECTS = 256, 10, 40
@@ -39,8 +28,8 @@ _GENERAL_FIRST = {"point": 0.6, "box": 0.4}
 _VIEWS_VALIDATED = 200
 
 
-class SamDataModule(pl.LightningDataModule):
-    """Images and masks of a run.
+class SamDataModule(SplitSources, pl.LightningDataModule):
+    """Images and masks of a run, prompted or in views, and the loaders of both.
 
     Args:
         settings: where they are, how they are read, divided, prompted and loaded.
@@ -55,176 +44,20 @@ class SamDataModule(pl.LightningDataModule):
     def __init__(
         self, settings: DataSettings, is_for_head: bool = False, repeats: int = REPEATS
     ) -> None:
-        super().__init__()
-        if settings.tile == "auto":
-            raise UserError(
-                "data.tile is auto: here no model says how large objects must be; give pixels (samtune "
-                "init proposes them, and a run's config.yaml holds those that were chosen)"
-            )
-        self.is_for_head, self.repeats = is_for_head, repeats
-        self.settings = settings
-        self.path = Path(settings.path)
-        self.format = settings.format
-        self.reading = settings.reading
-        self.tile, self.tile_overlap = settings.tile_side, settings.overlap
-        self.train_images = settings.train_images
+        pl.LightningDataModule.__init__(self)
+        SplitSources.__init__(self, settings, is_for_head)
+        self.repeats = repeats
         self.recipe = RECIPES[settings.recipe]
         self.val_protocols = find_protocols(settings.val_protocols)
-        self.val_objects = settings.val_objects
         self.target_side = settings.target_side
         self.augment, self.max_objects = settings.augment, settings.max_objects
         self.min_area = settings.min_area
         self.batch_size = settings.batch_size
         self.num_workers = _choose_num_workers(settings.num_workers)
-        self.on_error = settings.on_error
-        self.seed = settings.seed
         self.cache = settings.cache
         self.store: FeatureStore | None = None
-        self._most_validated = 0
-        self._sources: dict[str, Source] = {}
-        self._before: Mapping[str, Sequence[str]] = {}
-        self._is_training = False
         self._train_loader: BatchLoader | None = None
         self._loader_state = {"num_given": 0}
-
-    def source(self, split: str, indices: list[int] | None = None) -> Source:
-        """Images of `train`, `val` or `test`, as they are trained on and asked about.
-
-        Whole ones where windows are drawn from them, but for very large ones, which are read in blocks;
-        without windows they are cut into tiles, if the settings say so.
-
-        Args:
-            split: their name.
-            indices: of the images that are wanted; `None` for all.
-
-        Raises:
-            UserError: the data cannot be opened, or the split is empty.
-        """
-        source = self.whole_source(split)
-        source = source if indices is None else Subset(source, indices)
-        if source.is_tiled:
-            return source
-        if not self.with_windows:
-            return self._cut(source, self.tile, self.tile_overlap) if self.tile else source
-        longest = max((max(hw) for hw in self._sizes(source).values()), default=0)
-        return self._cut(source, _BLOCK, _BLOCK // 8) if longest > _BLOCK else source
-
-    def _cut(self, source: Source, side: int, overlap: int) -> Source:
-        """Tiles of the images whose size can be read; others are errors, or passed over."""
-        readable = list(self._sizes(source))
-        return Tiles(
-            source if len(readable) == len(source) else Subset(source, readable), side, overlap
-        )
-
-    def _sizes(self, source: Source) -> dict[int, tuple[int, int]]:
-        """Height and width of images by their place; what cannot be read is left out if so set."""
-        sizes = {}
-        for index in range(len(source)):
-            try:
-                sizes[index] = source.hw(index)
-            except UserError:
-                if self.on_error == "fail":
-                    raise
-        return sizes
-
-    def tiles(self, split: str) -> Source:
-        """Images as everything is searched in them: in tiles, if the settings say so.
-
-        Raises:
-            UserError: the data cannot be opened, or the split is empty.
-        """
-        source = self.whole_source(split)
-        is_to_be_cut = self.tile and not source.is_tiled
-        return self._cut(source, self.tile, self.tile_overlap) if is_to_be_cut else source
-
-    @property
-    def with_windows(self) -> bool:
-        """Whether training draws windows around objects; drawn pictures are small already."""
-        return self.settings.windows != 0 and self.format != "drawn"
-
-    def windows(self, split: str) -> int:
-        """How many windows an image of a split gives; 0 for none."""
-        if not self.with_windows:
-            return 0
-        if split == "val" and self._most_validated:
-            return 1
-        if split == "val":
-            return -(-(self.val_objects or _VAL_OBJECTS) // _OBJECTS_A_WINDOW)
-        if self.settings.windows > 0:
-            return self.settings.windows
-        return -(-_WINDOWS_AN_EPOCH // len(self.source("train")))
-
-    def split_sizes(self) -> dict[str, int]:
-        """How many images each split has, before they are cut into tiles."""
-        self._open()
-        return {name: len(source) for name, source in self._sources.items()}
-
-    @property
-    def notes(self) -> list[str]:
-        """What the reader noted of the data: what is left out, say."""
-        self._open()
-        return notes_of(self._sources.values())
-
-    def _open(self) -> None:
-        if not self._sources:
-            found = open_splits(
-                self.path,
-                self.format,
-                replace(self.settings.of_source, keeps_ignored=self.is_for_head),
-                self.settings.of_splits,
-            )
-            self._sources = self._divided(found) if self._before else found
-
-    def keep_splits(self, before: Mapping[str, Sequence[str]], is_training: bool = False) -> None:
-        """Divide the images as a run has divided them, though some were added or removed since.
-
-        Args:
-            before: image ids by split.
-            is_training: what was trained on so far must all be there.
-        """
-        self._before, self._is_training = before, is_training
-
-    def _divided(self, found: dict[str, Source]) -> dict[str, Source]:
-        division = divide_as_before(found, self._before)
-        if gone := [
-            f"{len(ids)} of {name}, such as {ids[0]}" for name, ids in division.missing.items()
-        ]:
-            told = f"images that the run had are not in {self.path} now: {'; '.join(gone)}"
-            is_needed = self._is_training and {"train", "val"} & division.missing.keys()
-            if is_needed or not any(map(len, division.sources.values())):
-                raise UserError(f"{told}: put them back")
-            log.warning("%s", told)
-        if added := division.added:
-            log.warning(
-                "%d images were added to %s since the run began, such as %s: they are in none of its "
-                "splits and are left out", len(added), self.path, added[0],
-            )  # fmt: skip
-        return division.sources
-
-    def image_ids(self) -> dict[str, list[str]]:
-        """Of each split, before images are cut into tiles."""
-        self._open()
-        return {
-            name: [record.image_id for record in source.records]
-            for name, source in self._sources.items()
-        }
-
-    def whole_source(self, split: str) -> Source:
-        """Images of a split before they are cut into tiles.
-
-        Raises:
-            UserError: the data cannot be opened, or the split is empty.
-        """
-        self._open()
-        source = self._sources.get(split)
-        if source is None or not len(source):
-            sizes = ", ".join(f"{name} {len(part)}" for name, part in self._sources.items())
-            raise UserError(f"the split '{split}' of {self.path} has no images (found: {sizes})")
-        if split == "train" and 0 < self.train_images < len(source):
-            # of one seed, the fewer are among the more
-            order = object_rng(self.seed, "train images").permutation(len(source))
-            return Subset(source, sorted(order[: self.train_images].tolist()))
-        return source
 
     def setup(self, stage: str) -> None:
         """Open the data, so that a wrong path is said before anything is loaded."""
@@ -252,7 +85,7 @@ class SamDataModule(pl.LightningDataModule):
         if windows and self._most_validated:
             step = -(-len(source) // self._most_validated)
             source = Subset(source, list(range(0, len(source), step)))
-        most = _OBJECTS_A_WINDOW if windows else self.val_objects
+        most = OBJECTS_A_WINDOW if windows else self.val_objects
         settings = self._prompt_settings(model, most, "val")
         store = self._open_store(model)
         return PromptedDataset(source, settings, self.val_protocols, False, store)
@@ -274,10 +107,6 @@ class SamDataModule(pl.LightningDataModule):
         pictures = DrawnPictures("train", num_pictures=_NUM_GENERAL)
         recipe = replace(self.recipe, first=_GENERAL_FIRST)
         return PromptedDataset(pictures, settings, recipe, True, self._open_store(model))
-
-    def spread_validation(self, most: int) -> None:
-        """Validate on so many images at most, evenly spread, on one window of each."""
-        self._most_validated = most
 
     def num_items(self, split: str) -> int:
         """Images of an epoch, or windows of them, as often as they come."""

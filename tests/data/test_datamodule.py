@@ -254,7 +254,7 @@ class TestWindows:
         assert len(module.tiles("val")) > 2
 
     def test_very_large_images_are_read_in_blocks(self, data, monkeypatch):
-        monkeypatch.setattr("samtune.data.datamodule._BLOCK", 40)
+        monkeypatch.setattr("samtune.data.split_sources._BLOCK", 40)
         names = ids(data(test_fraction=0, windows=-1).source("val"))
         assert all("@" in name for name in names)
 

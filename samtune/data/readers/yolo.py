@@ -207,21 +207,32 @@ def _image_files(root: Path, places: Any, file: Path, split: str) -> list[Path]:
             files = sorted(place.rglob("*"))
             found += [each for each in files if is_picture(each)]
         elif is_file(place):
-            found += [_listed(line, place.parent) for line in read_lines(place)]
+            found += _listed(place)
         elif split != "test":
             raise UserError(f"{file} names {entry}, which is not there (looked at {place})")
     return found
 
 
-def _listed(line: str, folder: Path) -> Path:
-    """An image of a list: where it says, or at the longest end of that path which is a file here.
+def _listed(file: Path) -> list[Path]:
+    """The images of a list: where it says, or at the longest end of that path which is a file here.
 
     Lists hold paths from where training is started (CVAT's begin with data/), or of another machine.
     """
-    place = folder / line
-    if is_file(place):
-        return place
-    return find_file(folder, ends_of(plain_parts(line))) or place
+    folder, found, lines = file.parent, list[Path](), read_lines(file)
+    missing = []
+    for line in lines:
+        place = folder / line
+        if not is_file(place):
+            place = find_file(folder, ends_of(plain_parts(line))) or place
+        found.append(place)
+        if not is_file(place):
+            missing.append(line)
+    if missing:
+        raise UserError(
+            f"{file} names {missing[0]}, which is not there, nor at the end of that path in {folder} "
+            f"({len(missing)} of {len(lines)} images are missing)"
+        )
+    return found
 
 
 def _records(files: dict[str, list[Path]], manifest: Manifest) -> list[Record]:

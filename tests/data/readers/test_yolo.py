@@ -1,5 +1,7 @@
 """YOLO segmentation as its tools write it, and mistakes in it."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -200,4 +202,12 @@ def test_labels_without_a_yaml_file_are_recognised_and_it_is_asked_for(folder):
     (folder / "data.yaml").unlink()
     assert recognise(folder) == "yolo"
     with pytest.raises(UserError, match=r"holds no data\.yaml of YOLO"):
+        Yolo(folder)
+
+
+def test_an_image_of_a_list_that_is_not_there_is_named_with_its_list(folder):
+    text = (folder / "data.yaml").read_text()
+    (folder / "data.yaml").write_text(re.sub(r"(?m)^train:.*$", "train: train.txt", text))
+    (folder / "train.txt").write_text("images/train/a.png\n/mages/a.png\n/else/where.png\n")
+    with pytest.raises(UserError, match=r"train.txt names /mages/a.png.*2 of 3 images are miss"):
         Yolo(folder)
