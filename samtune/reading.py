@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from samtune.errors import UserError
 from samtune.images.intensity import as_range, to_uint8, window_range
-from samtune.images.pixels import ImageFile, read_image, show_pixels
+from samtune.images.kinds import ImageFile
+from samtune.images.pixels import read_image, show_pixels
 from samtune.types import ImageArray, Stretch
 
 Axis = Literal["auto", "sagittal", "coronal", "axial"]

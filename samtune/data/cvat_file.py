@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 from samtune.data.left_out import LeftOut
 from samtune.errors import UserError
-from samtune.images.pixels import is_picture
+from samtune.images.kinds import is_picture
 from samtune.parsing import read_xml
 
 _AREAS = ("polygon", "box", "ellipse", "mask")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from samtune.data.objects import stack_layers
 from samtune.data.settings import SourceSettings
 from samtune.errors import UserError
-from samtune.images.pixels import ImageFile, read_labels
+from samtune.images.kinds import ImageFile
+from samtune.images.labels import read_labels
 from samtune.types import IGNORED_CLASS, LabelArray, MaskArray, Sample
 
 LabelKind = Literal["instances", "semantic"]

@@ -18,7 +18,7 @@ import msgspec
 
 from samtune.data.left_out import LeftOut
 from samtune.errors import UserError
-from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.images.kinds import IMAGE_SUFFIXES
 from samtune.parsing import read_xml
 
 AREAS = ("polygon", "rectangle", "ellipse", "brush", "magicwand", "bitmask")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samtune.errors import UserError
-from samtune.images.pixels import ImageFile, image_hw, read_pixels
+from samtune.images.kinds import ImageFile
+from samtune.images.pixels import image_hw, read_pixels
 from samtune.prompts.seeding import object_rng
 from samtune.types import Sample, Window
 

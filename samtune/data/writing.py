@@ -23,7 +23,7 @@ from samtune.data.settings import Target
 from samtune.data.source import Record
 from samtune.errors import UserError
 from samtune.files import replacing_file, write_bytes, write_json, write_text
-from samtune.images.pixels import ImageFile
+from samtune.images.kinds import ImageFile
 from samtune.images.writing import write_image
 from samtune.masks import mask_to_polygon
 from samtune.types import LabelArray, MaskArray, Sample

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from samtune.errors import UserError
 from samtune.files import is_file, is_folder, plain_parts
-from samtune.images.pixels import IMAGE_SUFFIXES, is_picture
+from samtune.images.kinds import IMAGE_SUFFIXES, is_picture
 
 
 def list_images(paths: Sequence[Path], without: Sequence[Path] = ()) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""Reading images and label images of every common kind into uint8 RGB and integer labels.
+"""Reading images of every common kind into uint8 RGB, or as the numbers that they hold.
 
 Pillow reads most (8 and 16 bit, grey, RGB, RGBA, palette, CMYK, EXIF rotation), OpenCV 16-bit PNGs with
 several channels, `tiff` the TIFFs, and `dicom` single pictures in DICOM. Labels are numbers: what is a
@@ -9,7 +9,6 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samtune.errors import UserError, first_line
-from samtune.files import is_file, is_hidden
-from samtune.images.dicom import SUFFIXES as DICOM_SUFFIXES
+from samtune.files import is_file
 from samtune.images.dicom import (
     is_dicom,
     is_dicom_content,
@@ -28,109 +26,21 @@ from samtune.images.dicom import (
     read_dicom_window,
 )
 from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
-from samtune.images.lossy import black_and_white, is_lossy
-from samtune.images.tiff import TIFF_BEGINS, read_tiff, tiff_hw, upright, without_transparent
+from samtune.images.kinds import ImageFile, is_tiff
+from samtune.images.tiff import read_tiff, tiff_hw, upright, without_transparent
 from samtune.types import ImageArray, Stretch
 from samtune.wording import counted
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", *DICOM_SUFFIXES)
-# Those that hold numbers as they were
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 # What Pillow, tifffile and their decompressors raise on a damaged file.
 _DAMAGED = (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error, zlib.error)
 # A malicious header could otherwise claim a picture larger than memory; Pillow refuses twice as many.
 Image.MAX_IMAGE_PIXELS = 2**27
-_LARGEST_LABEL = 2**31 - 1
-# How far from a whole number a label may be that a slope was applied to, absolutely and in parts.
-_MOST_OFF, _PART_OFF = 0.05, 1e-3
-# How files begin, and what they are then called
-_BEGINNINGS = {
-    b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg", **dict.fromkeys(TIFF_BEGINS, ".tif"),
-}  # fmt: skip
 # By how Pillow unpacks them, steps between the shades of grey that PNGs of few bits have
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
-# Sizes of the second header of a BMP: two letters alone may begin any text
-_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-LONGEST_BEGINNING = 132
-# What labels are called: a million of them are not opened
-_TEXTS = (".txt", ".json", ".xml", ".csv", ".yaml", ".yml", ".geojson")
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """An image file that lies inside another one: in a tar, a table, a JSON.
-
-    Attributes:
-        name: what errors call it.
-        content: its bytes.
-    """
-
-    name: str
-    content: bytes
-
-    def __str__(self) -> str:
-        return self.name
-
-
-ImageFile = Path | EncodedImage
 
 
 def _stream(file: ImageFile) -> Path | io.BytesIO:
     return file if isinstance(file, Path) else io.BytesIO(file.content)
-
-
-def is_picture(file: Path) -> bool:
-    """Whether a file is an image by its suffix, or by its content, and is not hidden."""
-    suffix = file.suffix.lower()
-    if is_hidden(file):
-        return False
-    if suffix in IMAGE_SUFFIXES or suffix in _TEXTS:
-        return suffix in IMAGE_SUFFIXES
-    return bool(content_suffix(_beginning(file)))
-
-
-def is_mask(file: Path) -> bool:
-    """Whether a file is a picture that holds numbers as they were, by its suffix."""
-    return file.suffix.lower() in MASK_SUFFIXES and not is_hidden(file)
-
-
-def content_suffix(beginning: bytes) -> str:
-    """What an image file that begins so is called; empty for what is none that is read.
-
-    Args:
-        beginning: the first 132 bytes at least.
-    """
-    known = (suffix for begin, suffix in _BEGINNINGS.items() if beginning.startswith(begin))
-    if found := next(known, ""):
-        return found
-    if is_dicom_content(beginning):
-        return DICOM_SUFFIXES[0]
-    if beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP":
-        return ".webp"
-    is_bmp = beginning[:2] == b"BM" and int.from_bytes(beginning[14:18], "little") in _BMP_HEADERS
-    return ".bmp" if is_bmp else ""
-
-
-def picture_id(file: Path) -> str:
-    """The name of an image without its suffix; numbers of DICOM after a full stop are no suffix."""
-    return file.stem if file.suffix.lower() in IMAGE_SUFFIXES else file.name
-
-
-def _beginning(file: ImageFile) -> bytes:
-    """The first bytes of an image file; none of one that cannot be opened."""
-    if isinstance(file, EncodedImage):
-        return file.content[:LONGEST_BEGINNING]
-    try:
-        with file.open("rb") as stream:
-            return stream.read(LONGEST_BEGINNING)
-    except OSError:  # a folder, or a link to nowhere; whoever reads it says what is wrong
-        return b""
-
-
-def is_tiff(file: ImageFile) -> bool:
-    """Whether an image is a TIFF, whatever its name says."""
-    return _beginning(file).startswith(TIFF_BEGINS)
 
 
 def read_image(
@@ -322,57 +232,3 @@ def image_hw(path: ImageFile) -> tuple[int, int]:
     except (*_DAMAGED, Image.DecompressionBombError):
         height, width = read_pixels(path).shape[:2]
         return height, width
-
-
-def read_labels(path: ImageFile) -> NDArray[Any]:
-    """Read a mask or label image as (H, W) integers, or (H, W, 3) if it is coloured.
-
-    A palette image gives its indices; grey stored as RGB becomes grey. What is wholly transparent is
-    0; a picture of one colour alone has its mask in its alpha. Of JPEG, which changes values, only
-    black and white is taken.
-
-    Raises:
-        UserError: the file is missing, damaged, of no known kind, or holds fractions, labels beyond 32
-            bits, or values that were saved as JPEG.
-    """
-    pixels = read_pixels(path, as_stored=True)
-    if is_lossy(_beginning(path)):
-        pixels = black_and_white(pixels, path)
-    pixels = pixels[..., :3] if are_colours(pixels) else pixels[..., 0]
-    if np.issubdtype(pixels.dtype, np.floating):
-        pixels = whole_labels(np.nan_to_num(pixels), path)
-    for value in (float(pixels.max(initial=0)), float(pixels.min(initial=0))):
-        if not -_LARGEST_LABEL - 1 <= value <= _LARGEST_LABEL:
-            raise UserError(
-                f"{path} holds the label {value:.12g}, but labels go up to {_LARGEST_LABEL}: number "
-                "its objects 1, 2, 3, ..."
-            )
-    return pixels.astype(np.int32)
-
-
-def whole_labels(values: NDArray[Any], name: object) -> NDArray[Any]:
-    """Labels that are stored as fractions, rounded: those that a slope makes 1.9999 of are 2.
-
-    Args:
-        values: of any shape.
-        name: of the file.
-
-    Raises:
-        UserError: there are fractions, or numbers that are not finite.
-    """
-    finite = np.nan_to_num(values, nan=0.5, posinf=0.5, neginf=0.5)  # which is no label either
-    near = np.rint(finite)
-    off = np.abs(finite - near)
-    allowed = np.minimum(_MOST_OFF, _PART_OFF * np.maximum(1, np.abs(near)))
-    if (off > allowed).any():
-        found = float(values[off > allowed].flat[0])
-        raise UserError(
-            f"{name} holds values that are no labels (fractions such as {found:.4g}): expected whole "
-            "numbers; resample labels by the nearest neighbour, cut probabilities at a threshold"
-        )
-    return np.asarray(near)
-
-
-def are_colours(values: NDArray[Any]) -> bool:
-    """Whether (H, W, C) values of labels are colours, and not one value stored three times."""
-    return values.shape[2] >= 3 and not bool((values[..., :3] == values[..., :1]).all())

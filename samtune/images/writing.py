@@ -8,14 +8,14 @@ import tifffile
 from PIL import Image
 
 from samtune.files import make_folder, write_bytes
-from samtune.images.pixels import (
+from samtune.images.kinds import (
     IMAGE_SUFFIXES,
     LONGEST_BEGINNING,
     EncodedImage,
     ImageFile,
     content_suffix,
-    read_pixels,
 )
+from samtune.images.pixels import read_pixels
 from samtune.types import ImageArray
 
 

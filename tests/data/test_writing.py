@@ -16,7 +16,7 @@ from samtune.data.readers.yolo import Yolo
 from samtune.data.source import Record, spacing_columns
 from samtune.data.writing import WRITERS
 from samtune.errors import UserError
-from samtune.images.pixels import EncodedImage
+from samtune.images.kinds import EncodedImage
 from samtune.types import Sample
 
 READERS = {

@@ -106,7 +106,8 @@ def parts_of(value):
 
 
 def read_pictures(folder):
-    from samtune.images.pixels import image_hw, read_image, read_labels
+    from samtune.images.labels import read_labels
+    from samtune.images.pixels import image_hw, read_image
 
     stretched = partial(read_image, stretch="auto")
     banded = partial(read_image, bands=[0, 1])

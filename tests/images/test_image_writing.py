@@ -8,7 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from samtune.images.pixels import EncodedImage, read_pixels
+from samtune.images.kinds import EncodedImage
+from samtune.images.pixels import read_pixels
 from samtune.images.writing import write_image
 
 SEEN = np.full((6, 8, 3), 7, np.uint8)

@@ -10,7 +10,8 @@ from PIL import Image
 from samtune.data.geo.label_raster import open_labels
 from samtune.data.geo.raster import open_scene
 from samtune.errors import UserError
-from samtune.images.pixels import EncodedImage, read_labels
+from samtune.images.kinds import EncodedImage
+from samtune.images.labels import read_labels
 from samtune.reading import Reading
 
 MASK = np.zeros((40, 56), np.uint8)

@@ -12,7 +12,8 @@ from PIL import Image
 
 from samtune.errors import UserError
 from samtune.images.intensity import to_uint8
-from samtune.images.pixels import read_image, read_labels, read_pixels
+from samtune.images.labels import read_labels
+from samtune.images.pixels import read_image, read_pixels
 
 # Three rows of four pixels, all different, so that any turn or swap shows.
 GREY = np.array([[0, 10, 20, 30], [40, 50, 60, 70], [80, 90, 100, 255]], np.uint8)

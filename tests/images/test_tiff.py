@@ -9,7 +9,8 @@ import tifffile
 from PIL import Image
 
 from samtune.errors import UserError
-from samtune.images.pixels import image_hw, read_image, read_labels, read_pixels
+from samtune.images.labels import read_labels
+from samtune.images.pixels import image_hw, read_image, read_pixels
 
 ROWS, COLUMNS = 20, 24
 # Three bands that no mix-up of bands, planes or bytes leaves as they are

@@ -19,7 +19,8 @@ from samtune.data.settings import SplitSettings
 from samtune.data.splits import SPLITS, fill_splits
 from samtune.errors import UserError
 from samtune.files import write_text
-from samtune.images.pixels import read_labels, read_pixels
+from samtune.images.labels import read_labels
+from samtune.images.pixels import read_pixels
 
 Transfer = Callable[[Path, Path], Any]
 # id, split as named, group

@@ -6,7 +6,7 @@ from samtune.data.geo.kinds import UNSURE_SUFFIXES, VECTOR_SUFFIXES, holds_vecto
 from samtune.data.geo.raster import opened
 from samtune.errors import UserError
 from samtune.files import files_ending, find_called, name_key
-from samtune.images.pixels import IMAGE_SUFFIXES
+from samtune.images.kinds import IMAGE_SUFFIXES
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 _OBJECT_SUFFIXES = (*VECTOR_SUFFIXES, *UNSURE_SUFFIXES)

@@ -10,7 +10,7 @@ import numpy as np
 from samtune.data.geo.raster import Scene, opened, require_readable
 from samtune.data.value_names import ValueNames, read_value_names
 from samtune.errors import UserError, require
-from samtune.images.pixels import are_colours, whole_labels
+from samtune.images.labels import are_colours, whole_labels
 from samtune.types import LabelArray, Window
 
 # Stands for a CRS that nobody named, on both sides

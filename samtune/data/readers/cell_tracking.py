@@ -24,7 +24,8 @@ from samtune.data.source import Record
 from samtune.data.splits import splits_in
 from samtune.data.volumes.tiff_stack import is_stack
 from samtune.errors import UserError
-from samtune.images.pixels import is_mask, is_picture, read_labels
+from samtune.images.kinds import is_mask, is_picture
+from samtune.images.labels import read_labels
 from samtune.wording import counted
 
 # Endings of the folders of truth, the better before the worse

@@ -19,7 +19,7 @@ from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import is_hidden
-from samtune.images.pixels import is_mask, is_picture
+from samtune.images.kinds import is_mask, is_picture
 
 _IMAGES, _MASKS = "images", "masks"
 

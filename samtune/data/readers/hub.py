@@ -26,7 +26,8 @@ from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders, splits_in
 from samtune.errors import UserError, first_line, require
 from samtune.files import files_ending
-from samtune.images.pixels import EncodedImage, ImageFile, read_labels
+from samtune.images.kinds import EncodedImage, ImageFile
+from samtune.images.labels import read_labels
 
 _IMAGES = ("image", "images", "img", "pixel_values", "picture", "photo")
 _OBJECTS = (

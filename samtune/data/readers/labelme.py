@@ -38,7 +38,8 @@ from samtune.data.source import Record
 from samtune.data.splits import split_folders
 from samtune.errors import UserError
 from samtune.files import files_ending, find_called
-from samtune.images.pixels import EncodedImage, ImageFile, is_picture, read_labels
+from samtune.images.kinds import EncodedImage, ImageFile, is_picture
+from samtune.images.labels import read_labels
 from samtune.parsing import read_json
 from samtune.types import MaskArray
 

@@ -22,14 +22,8 @@ from samtune.data.splits import split_called, split_folders
 from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
 from samtune.files import find_file, is_hidden, name_key
-from samtune.images.pixels import (
-    IMAGE_SUFFIXES,
-    MASK_SUFFIXES,
-    is_mask,
-    is_picture,
-    picture_id,
-    read_labels,
-)
+from samtune.images.kinds import IMAGE_SUFFIXES, MASK_SUFFIXES, is_mask, is_picture, picture_id
+from samtune.images.labels import read_labels
 from samtune.types import ImageArray, LabelArray
 
 _MASK_FOLDERS = ("labels", "masks")

@@ -25,7 +25,8 @@ from samtune.data.splits import split_folders
 from samtune.data.value_names import mean_classes, name_notes, read_value_names
 from samtune.errors import UserError
 from samtune.files import name_key
-from samtune.images.pixels import is_mask, is_picture, picture_id, read_labels
+from samtune.images.kinds import is_mask, is_picture, picture_id
+from samtune.images.labels import read_labels
 from samtune.parsing import read_lines
 
 # What the name of a mask has more than its image's, and what its values usually are.

@@ -32,7 +32,9 @@ from samtune.data.settings import SourceSettings
 from samtune.data.source import Record
 from samtune.errors import UserError
 from samtune.files import name_key
-from samtune.images.pixels import is_picture, picture_id, read_labels, read_pixels
+from samtune.images.kinds import is_picture, picture_id
+from samtune.images.labels import read_labels
+from samtune.images.pixels import read_pixels
 
 
 class NnUnet(Reader):

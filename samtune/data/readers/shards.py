@@ -33,13 +33,8 @@ from samtune.data.source import Record
 from samtune.data.splits import file_splits, split_folders
 from samtune.errors import UserError
 from samtune.files import files_ending, is_hidden
-from samtune.images.pixels import (
-    IMAGE_SUFFIXES,
-    LONGEST_BEGINNING,
-    EncodedImage,
-    content_suffix,
-    read_labels,
-)
+from samtune.images.kinds import IMAGE_SUFFIXES, LONGEST_BEGINNING, EncodedImage, content_suffix
+from samtune.images.labels import read_labels
 from samtune.types import LabelArray
 from samtune.wording import counted
 

@@ -27,7 +27,9 @@ from samtune.data.source import Record
 from samtune.data.splits import split_called
 from samtune.errors import UserError
 from samtune.files import files_ending
-from samtune.images.pixels import is_picture, picture_id, read_labels, read_pixels
+from samtune.images.kinds import is_picture, picture_id
+from samtune.images.labels import read_labels
+from samtune.images.pixels import read_pixels
 from samtune.parsing import read_lines
 from samtune.types import ImageArray, LabelArray
 

@@ -32,7 +32,7 @@ from samtune.files import (
     is_folder,
     plain_parts,
 )
-from samtune.images.pixels import is_picture
+from samtune.images.kinds import is_picture
 from samtune.parsing import read_lines, read_yaml
 from samtune.types import MaskArray
 

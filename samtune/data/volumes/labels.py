@@ -30,7 +30,7 @@ from samtune.data.volumes.voxels import (
 from samtune.errors import UserError
 from samtune.files import is_hidden
 from samtune.images.dicom import is_dicom
-from samtune.images.pixels import whole_labels
+from samtune.images.labels import whole_labels
 from samtune.types import MaskArray
 
 

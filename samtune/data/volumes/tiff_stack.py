@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from samtune.data.volumes.placement import LPS_TO_RAS, Geometry
 from samtune.errors import UserError, first_line
-from samtune.images.pixels import is_tiff
+from samtune.images.kinds import is_tiff
 
 STACKS = (".ome.tiff", ".ome.tif", ".tiff", ".tif")
 # Axes of a stack, all times in it being one: channels may come before or after

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from samtune.errors import UserError
 from samtune.files import is_file, is_folder
-from samtune.images.pixels import EncodedImage, ImageFile
+from samtune.images.kinds import EncodedImage, ImageFile
 from samtune.page.tools.downloads import LabelStudioHost
 from samtune.reading import Reading
 from samtune.types import ImageArray

@@ -9,7 +9,8 @@ from PIL import Image
 
 from samtune.data.formats import open_splits, recognise
 from samtune.data.settings import SourceSettings, SplitSettings
-from samtune.images.pixels import content_suffix, is_picture, read_image
+from samtune.images.kinds import content_suffix, is_picture
+from samtune.images.pixels import read_image
 from samtune.images.writing import write_image
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (24, 32, 3)).astype(np.uint8)
@@ -141,7 +142,7 @@ class TestDicomInsideOthers:
         np.testing.assert_array_equal(sample.labels[0], LABELS)
 
     def test_is_written_as_dicom(self, tmp_path, scan):
-        from samtune.images.pixels import EncodedImage
+        from samtune.images.kinds import EncodedImage
 
         place = write_image(EncodedImage("x", scan[0]), scan[1], tmp_path / "out")
         assert place.name == "out.dcm"

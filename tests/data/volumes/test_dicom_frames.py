@@ -13,7 +13,8 @@ from samtune.data.volumes.writing import write_volume_labels
 from samtune.errors import UserError
 from samtune.images.dicom import read_dicom_window
 from samtune.images.intensity import find_range, to_grey
-from samtune.images.pixels import read_image, read_labels, read_pixels
+from samtune.images.labels import read_labels
+from samtune.images.pixels import read_image, read_pixels
 from samtune.reading import Reading
 from tests.data.volumes.dicom_files import write_seg
 
