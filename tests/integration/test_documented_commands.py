@@ -150,6 +150,7 @@ CALLS = {
         "convert", {"source": "SOURCE", "to": "coco", "out": "FOLDER"},
     ),
     "samtune fetch dsb2018": ("fetch", {"name": "dsb2018"}),
+    "samtune fetch brain_sample": ("fetch", {"name": "brain_sample"}),
     f"samtune fit --config {FETCH_CONFIG}": ("fit", {"config": FETCH_CONFIG}),
     "samtune fetch drive --archives datasets.zip": (
         "fetch", {"name": "drive", "archives": ["datasets.zip"]},
@@ -275,14 +276,18 @@ for name in ("cells", "ct", "frames", "city", "land"):  # what each page of docs
     )  # fmt: skip
     CALLS[f"samtune evaluate runs/{name}"] = ("evaluate", {"model": f"runs/{name}"})
 
-for domain, name in (("microscopy", "nuclei"), ("endoscopy", "polyps"), ("aerial", "buildings")):
+for domain, name in (
+    ("microscopy", "nuclei"), ("endoscopy", "polyps"), ("aerial", "buildings"),
+    ("satellite", "fields"), ("radiology", "brain"),
+):  # fmt: skip
+    folder = "data/brain_sample" if name == "brain" else "FOLDER"
     grouped = {"group_column": "sequence"} if name == "polyps" else {}
     flag = " --data.group_column sequence" if grouped else ""
     config = f"configs/{domain}/{name}_nano.yaml"
-    own = f"samtune fit --config {config} --data.path FOLDER{flag} --run runs/{name}"
+    own = f"samtune fit --config {config} --data.path {folder}{flag} --run runs/{name}"
     CALLS[f'{own} --budget "400 steps"'] = (
         "fit", {
-            "config": config, "data": {"path": "FOLDER", **grouped}, "run": f"runs/{name}",
+            "config": config, "data": {"path": folder, **grouped}, "run": f"runs/{name}",
             "budget": "400 steps",
         },
     )  # fmt: skip
@@ -309,6 +314,17 @@ CALLS |= {
         "segment", {"model": "runs/all", "images": IMAGES, "out": "all"},
     ),
     "samtune evaluate runs/all": ("evaluate", {"model": "runs/all"}),
+    f"samtune fit --config {_ALL} --data.path FOLDER --model.head_encoder lora --model.lora.rank 32 "
+    "--model.lora.alpha 64 --model.lora.targets all": (
+        "fit",
+        {
+            "config": _ALL, "data": {"path": "FOLDER"},
+            "model": {
+                "head_encoder": "lora", "lora": {"rank": 32, "alpha": 64, "targets": "all"},
+            },
+        },
+    ),
+    "samtune evaluate RUN --against none": ("evaluate", {"model": "RUN", "against": "none"}),
     f"samtune fit --config {_ALL} --data.path my_data --run runs/both --model.head_encoder lora": (
         "fit",
         {
