@@ -107,7 +107,8 @@ def next_asked(
 
     What was trained may forget too much at its full strength: then weaker ones come before other
     moments of the training, halving until one is allowed, so that little time never ends with nothing.
-    Between the strongest that is allowed and the weakest that is not lies one more to ask.
+    Between the strongest that is allowed and the weakest that is not lies one more to ask. Where gains
+    grow from one strength to the next, weaker ones gain less still and are not asked.
 
     Args:
         asked: those that were asked, with an answer or without.
@@ -121,12 +122,22 @@ def next_asked(
     others = [("averaged", 1.0), ("best", 1.0)]
     is_whole_allowed = all(each.is_allowed for each in found if each.strength == 1)
     is_half_allowed = any(each.is_allowed for each in found if each.strength == 0.5)
-    if is_half_allowed:
+    if is_half_allowed or is_whole_allowed:
         weaker.sort(key=lambda each: -each[1])
+    weaker = [each for each in weaker if each in asked or not _gains_less(each[1], found)]
     if all(each in asked for each in weaker) and weaker and not is_whole_allowed:
         weaker.append(("last", _between(found)))
     order = [("last", 1.0), *(others + weaker if is_whole_allowed else weaker + others)]
     return next((each for each in order if each not in asked), None)
+
+
+def _gains_less(strength: float, found: Sequence[Candidate]) -> bool:
+    """Whether gains of stronger ones, of which the weakest is allowed, grow with the strength."""
+    known = sorted(
+        (each for each in found if each.weights == "last" and each.strength > strength),
+        key=lambda each: each.strength,
+    )
+    return len(known) > 1 and known[0].is_allowed and known[0].gain < known[1].gain
 
 
 def _between(found: Sequence[Candidate]) -> float:

@@ -80,13 +80,13 @@ def test_changes_are_paired_by_object():
     assert found.gain == pytest.approx(0)
 
 
-def asked_in_order(most_allowed, is_scalable=True):
+def asked_in_order(most_allowed, is_scalable=True, growth=0.0):
     """Which are asked one after the other where strengths above one forget too much."""
     asked, found = set(), []
     while (wanted := next_asked(asked, found, is_scalable)) is not None:
         weights, strength = wanted
         general = (0.7, 0.5) if strength <= most_allowed else (0.7, 0.4)
-        found.append(candidate(0.82, 0.7, general, weights, strength))
+        found.append(candidate(0.82 + growth * strength, 0.7, general, weights, strength))
         asked.add(wanted)
     return [(each.weights, each.strength) for each in found]
 
@@ -94,7 +94,7 @@ def asked_in_order(most_allowed, is_scalable=True):
 @pytest.mark.parametrize(
     ("most_allowed", "then"),
     [
-        (1.0, [("averaged", 1.0), ("best", 1.0), ("last", 0.5), ("last", 0.75), ("last", 0.25)]),
+        (1.0, [("averaged", 1.0), ("best", 1.0), ("last", 0.75), ("last", 0.5), ("last", 0.25)]),
         (0.75, [("last", 0.5), ("last", 0.75), ("last", 0.25), ("last", 0.875), ("averaged", 1.0)]),
         (0.5, [("last", 0.5), ("last", 0.75), ("last", 0.25), ("last", 0.625), ("averaged", 1.0)]),
         (0.25, [("last", 0.5), ("last", 0.25), ("last", 0.75), ("last", 0.375)]),
@@ -106,6 +106,18 @@ def test_what_forgets_too_much_is_asked_weaker_before_anything_else(most_allowed
     assert order[0] == ("last", 1.0)
     assert order[1 : 1 + len(then)] == then
     assert len(order) == len(set(order)) == (6 if most_allowed == 1 else 7)
+
+
+@pytest.mark.parametrize(
+    ("most_allowed", "strengths"),
+    [(1.0, [0.75]), (0.75, [0.5, 0.75, 0.875]), (0.1, [0.5, 0.25, 0.75, 0.125])],
+)
+def test_what_gains_less_for_sure_is_not_asked(most_allowed, strengths):
+    order = asked_in_order(most_allowed, growth=0.05)
+    assert [strength for _, strength in order if strength < 1] == strengths
+    # a gain that falls with the strength says nothing of the weaker ones
+    falling = asked_in_order(1.0, growth=-0.01)
+    assert [strength for _, strength in falling if strength < 1] == [0.75, 0.5, 0.25]
 
 
 def test_an_adapter_without_strengths_is_asked_at_its_own_alone():
