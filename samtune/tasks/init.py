@@ -102,7 +102,7 @@ def init(
     with looking_on():  # how they are seen well is what is chosen here
         opened = open_data(None, data=known)
         found = survey(opened)
-        # how many windows a scene has hangs on their size
+        # how many windows a scene has depends on their size
         if found.format == "geo" and not opened.tile:
             tile = choose_scene_tile(found, side)
             chosen.append(Choice("data.tile", tile, "windows of the scene, pixels"))

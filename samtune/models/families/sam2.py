@@ -85,7 +85,7 @@ class PyramidFamily(Family):
         return upscaled.flatten(1, 2)
 
     def _stable(self, logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """The single mask, or the best of the three where that one hangs on the threshold.
+        """The single mask, or the best of the three where that one depends on the threshold.
 
         Source: sam2's modeling/sam/mask_decoder.py, `_dynamic_multimask_via_stability`.
         """
