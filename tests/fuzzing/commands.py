@@ -56,9 +56,12 @@ def call(folder, words):
     """
     os.chdir(folder)
     told = io.StringIO()
-    # a page that was opened would be served until somebody closes it
-    served = patch("samtune.tasks.open.Opened.serve")
-    with redirect_stdout(io.StringIO()), redirect_stderr(told), served:
+    # what was opened would be served until somebody closes it
+    page, tools = (
+        patch("samtune.tasks.open.Opened.serve"),
+        patch("samtune.tasks.serve.Served.serve"),
+    )
+    with redirect_stdout(io.StringIO()), redirect_stderr(told), page, tools:
         code = main(words)
     last = told.getvalue().strip().rpartition("\n")[2]
     assert code in (0, 1, 2), f"code {code}"

@@ -208,7 +208,7 @@ class TestTiles:
         places = [(y, x) for y in (32, 96, 160, 224) for x in (32, 96, 160, 224)]
         discs = [(rows - y) ** 2 + (columns - x) ** 2 < 14**2 for y, x in places]
         image[np.any(discs, axis=0)] = 200
-        generator = AutomaticMaskGenerator(sam, 12, **EASY, box_nms_thresh=0.3)
+        generator = AutomaticMaskGenerator(sam, 8, **EASY, box_nms_thresh=0.3)
         tiles = tile_boxes((256, 256), side, overlap)
         num_cut = sum(disc[:, x0 - 1 : x0 + 1].all(1).any() for disc in discs for x0, *_ in tiles)
         assert num_cut > 3, "some lie on seams"
@@ -217,7 +217,7 @@ class TestTiles:
         assert (ious > 0.9).sum(axis=0).tolist() == [1] * len(discs)
 
     def test_what_a_tile_cuts_off_is_left_out(self, sam, scene):
-        generator = AutomaticMaskGenerator(sam, 10, **EASY)
+        generator = AutomaticMaskGenerator(sam, 6, **EASY)
         found = generator.search(scene, tile_boxes((256, 256), 128, 32))
         assert len({candidate.crop_xyxy for candidate in found}) > 1
         for candidate in found:
