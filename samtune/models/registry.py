@@ -1,7 +1,10 @@
 """The models that samtune knows by name: name -> `ModelSpec`."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
+
+from samtune.errors import UserError
 
 SAM_FILES = "https://dl.fbaipublicfiles.com/segment_anything"
 SAM2_FILES = "https://dl.fbaipublicfiles.com/segment_anything_2"
@@ -230,3 +233,25 @@ def models_table(long: bool = False) -> list[dict[str, str]]:
             }  # fmt: skip
         rows.append(row)
     return rows
+
+
+def require_there(source: str) -> None:
+    """Refuse what is neither a name, nor there, nor can be an id of the hub: asking there takes long.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    path, parent = Path(source), Path(source).parent
+    if source in REGISTRY or path.exists():
+        return
+    is_file = path.suffix in (".pth", ".pt", ".bin", ".safetensors", ".ckpt")
+    if not is_file and source.count("/") == 1 and source[0] not in "./~" and not parent.is_dir():
+        return
+    folders = (
+        sorted(each.name for each in parent.iterdir() if each.is_dir()) if parent.is_dir() else []
+    )
+    hint = f"; {parent} holds {', '.join(folders[:5])}" if folders and "/" in source else ""
+    raise UserError(
+        f"there is no model '{source}': it is neither a registry name ({', '.join(REGISTRY)}) nor an "
+        f"existing file or folder{hint}"
+    )

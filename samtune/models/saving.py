@@ -51,6 +51,8 @@ def write_adapter(sam: Sam, folder: Path) -> None:
     for config in sam.network.peft_config.values():
         config.base_model_name_or_path = name
     sam.network.save_pretrained(str(folder), save_embedding_layers=False)
+    # a form that nobody has filled in; an export writes a card of its own
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def save_transformers(sam: Sam, folder: str | Path, with_metadata: bool = False) -> Path:

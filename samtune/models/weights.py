@@ -22,11 +22,10 @@ from samtune.models.families.table import (
 from samtune.models.foreign import require_known_attention
 from samtune.models.official.strict import load_strictly
 from samtune.models.pretraining.initialise import build_config, build_network, build_random
-from samtune.models.registry import REGISTRY, ModelSpec
+from samtune.models.registry import ModelSpec, require_there
 from samtune.parsing import read_json
 
 ASSETS = Path(__file__).parent.parent / "assets"
-_WEIGHT_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 
 
 def from_registry(spec: ModelSpec, checkpoint: str) -> tuple[Any, bool]:
@@ -66,11 +65,7 @@ def from_elsewhere(source: str) -> Any:
         return _from_folder(path)
     if path.is_file():
         return _from_file(path, None)
-    if path.suffix in (*_WEIGHT_SUFFIXES, ".ckpt") or source.count("/") != 1 or source[0] in "./~":
-        raise UserError(
-            f"there is no model '{source}': it is neither a registry name "
-            f"({', '.join(REGISTRY)}) nor an existing file or folder"
-        )
+    require_there(source)
     return from_pretrained(source, "check the name, the network or your access token")
 
 

@@ -155,7 +155,7 @@ def _tell(found: Survey, side: int, data: SamDataModule) -> None:
         side: of the model's input, pixels.
         data: as the config has them now.
     """
-    sizes = ", ".join(f"{split} {size}" for split, size in found.sizes.items())
+    sizes = ", ".join(f"{split} {size}" for split, size in data.split_sizes().items() if size)
     first = found.seen[0]
     log.info(
         "format: %s; images: %s%s",
@@ -170,6 +170,12 @@ def _tell(found: Survey, side: int, data: SamDataModule) -> None:
     )  # fmt: skip
     if data.split_sizes().get("train"):
         log.info(data.tell_epoch())
+    tie, settings = found.grouping, data.settings
+    if not (tie.is_split or tie.is_grouped or settings.group_column or settings.group_regex):
+        log.info(
+            "NOTE: all images are taken as independent: if several show one patient, slide or video, "
+            "name the column of manifest.csv that says so, data.group_column"
+        )
     for note in (*found.notes, *_doubts(found, side, data.tile)):
         log.info("NOTE: %s", note)
 

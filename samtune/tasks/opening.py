@@ -54,6 +54,10 @@ def open_data(
     above = data_layer(data)
     given = above if isinstance(above, dict) else {}
     if not below and (above is None or not ({"path", "format"} & given.keys() or not given)):
+        if base is not None:
+            from samtune.models.registry import require_there
+
+            require_there(base[0])  # a run that is there would say where its data are
         raise UserError("no data: give --data.path FOLDER, or --config FILE")
     settings = build(DataSettings, "data", defaults, on_files(below, above), above)
     module = SamDataModule(with_tile(settings, input_side(*base)) if base else settings)

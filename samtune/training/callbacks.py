@@ -121,9 +121,11 @@ class TellProgress(Callback):
         }
         base = metrics.get("val/base_miou") if self._is_validated else None
         self._is_validated = False
+        # a budget of steps ends within an epoch that nobody counts
+        of_all = f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         _say(
             trainer,
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  "
+            f"epoch {trainer.current_epoch + 1}{of_all}  "
             f"loss {metrics.get('train/loss', float('nan')):.4f}  {_scores(validation)}"
             + (f"  (base miou {base:.3f})" if base is not None else "")
             + (f"  about {duration(seconds)} left" if left > 0 else ""),

@@ -5,9 +5,10 @@ import re
 import pytest
 import torch
 
+from samtune.errors import UserError
 from samtune.models.families.table import find_family
 from samtune.models.pretraining.initialise import build_config, build_network
-from samtune.models.registry import REGISTRY, models_table
+from samtune.models.registry import REGISTRY, models_table, require_there
 
 
 def build_without_memory(name):
@@ -87,3 +88,25 @@ def test_the_table_tells_size_input_and_where_the_weights_are():
     assert list(rows["nano"].values()) == [
         "nano", "3.8M", "256", "(comes with samtune)", "Apache-2.0", "Apache-2.0", "-", "-",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("runs/nope", "no model 'runs/nope'.*; runs holds mine"),
+        ("./nope", r"no model './nope'.*; \. holds runs"),
+        ("a/b/c", "nor an existing file or folder$"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_no_name_of_the_hub(tmp_path, monkeypatch, source, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match=told):
+        require_there(source)
+
+
+@pytest.mark.parametrize("source", ["nano", "facebook/sam-vit-base", "runs/mine"])
+def test_names_and_what_is_there_may_be_asked_for(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    require_there(source)
