@@ -166,7 +166,8 @@ def evaluate(
         classifier: names the class of each mask that is found, as search.classifier of segment does:
             FILE.onnx, FILE.py:FUNCTION or MODULE:FUNCTION; without an instance head of a grid.
         gallery: how many pictures the report shows at most.
-        out: folder for the results (default: RUN/evaluation).
+        out: folder for the results (default: RUN/evaluation; of another split than test
+            RUN/evaluation-SPLIT).
         checkpoint: official weights for a registry name.
         image_size: side of the square input of a base model; 0 takes its own.
         device: cpu, cuda, cuda:1, mps, auto.
@@ -202,19 +203,22 @@ def evaluate(
                 sam, keeping, split, str(against), max_images, seed,
                 seen_in_training(run, opened), classifier,
             )  # fmt: skip
-            return evaluate_heads(heads, _folder(out, run, Path(model))) if rank == 0 else None
+            return (
+                evaluate_heads(heads, _folder(out, run, Path(model), split)) if rank == 0 else None
+            )
         settings = asking.settings(opened, split, sam, rank, world)
         job = _Job(str(model), run, opened, split, sam, settings, str(general), unit, command)
-        return job.run_all(gallery, _folder(out, run, Path(model)))
+        return job.run_all(gallery, _folder(out, run, Path(model), split))
 
 
-def _folder(out: str | Path | None, run: Path | None, model: Path) -> Path:
-    """RUN/evaluation is the run's own; what else lies in the run gets a folder of its name."""
+def _folder(out: str | Path | None, run: Path | None, model: Path, split: str) -> Path:
+    """RUN/evaluation is the run's own on test images; all else has a folder of its name beside it."""
     if out is not None:
         return Path(out)
+    name = "evaluation" if split == "test" else f"evaluation-{split}"
     if run is None:
-        return Path("evaluation")
-    return run / ("evaluation" if run == model else f"evaluation-{model.stem}")
+        return Path(name)
+    return run / (name if run == model else f"{name}-{model.stem}")
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,12 @@ class TestMistakes:
         (warning,) = [w for w in results(tmp_path / "o")["warnings"] if "not held out" in w]
         assert warning.startswith("not held out: 4 of 4 images were used in training")
 
+    def test_other_images_do_not_overwrite_the_report_on_test_images(self, run):
+        arguments = ["evaluate", str(run), "--protocols", "box", "--split", "val", *ALONE]
+        assert main(arguments) == 0
+        assert (run / "evaluation-val" / "results.json").exists()
+        assert not (run / "evaluation").exists()  # which model cards are made of
+
     def test_a_checkpoint_does_not_overwrite_the_run_s_own_report(self, run):
         checkpoint = next((run / "checkpoints").glob("*.ckpt"))
         assert main(["evaluate", str(checkpoint), "--protocols", "box", *ALONE]) == 0
