@@ -154,8 +154,8 @@ def _measure_all(
 ) -> tuple[list[Candidate], list[Row], list[str]]:
     """Candidates, the base's rows on the validation images, and what there was no time for.
 
-    Without a budget of time all are asked, so that the same training has the same choice on any
-    machine, however busy.
+    Without a budget of time none is left out for it, so that the same training has the same choice on
+    any machine, however busy.
     """
     from samtune.evaluation.choice import choose, measured, next_asked
     from samtune.evaluation.contestants import TUNED

@@ -155,7 +155,8 @@ def _tell(found: Survey, side: int, data: SamDataModule) -> None:
         side: of the model's input, pixels.
         data: as the config has them now.
     """
-    sizes = ", ".join(f"{split} {size}" for split, size in data.split_sizes().items() if size)
+    counts = {split: size for split, size in data.split_sizes().items() if size}
+    sizes = ", ".join(f"{split} {size}" for split, size in counts.items())
     first = found.seen[0]
     log.info(
         "format: %s; images: %s%s",
@@ -171,7 +172,9 @@ def _tell(found: Survey, side: int, data: SamDataModule) -> None:
     if data.split_sizes().get("train"):
         log.info(data.tell_epoch())
     tie, settings = found.grouping, data.settings
-    if not (tie.is_split or tie.is_grouped or settings.group_column or settings.group_regex):
+    is_tied = tie.is_split or tie.is_grouped or settings.group_column or settings.group_regex
+    # slices and windows are tied by what they are parts of
+    if counts and not is_tied and not data.whole_source(next(iter(counts))).is_part:
         log.info(
             "NOTE: all images are taken as independent: if several show one patient, slide or video, "
             "name the column of manifest.csv that says so, data.group_column"

@@ -37,8 +37,8 @@ class RunRecord:
         splits: image ids by split; empty for drawn pictures.
         versions: of the packages that compute.
         is_finished: whether it came to its end.
-        took: `seconds` of the clock, `cpu_seconds` of all processes (beside other work the clock says
-            little of what a training costs), and `steps`; of its last part, where it was resumed.
+        took: `seconds` of the clock, `cpu_seconds` of it and its readers (beside other work the clock
+            says little of what a training costs), and `steps`; of its last part, where it was resumed.
     """
 
     settings: Mapping[str, Any]

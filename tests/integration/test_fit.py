@@ -40,6 +40,8 @@ def test_a_run_is_a_folder_with_its_parts(lora_run):
     for name in ("config.yaml", "metrics.csv", "adapter/adapter_model.safetensors",
                  "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
         assert (lora_run / name).is_file()
+    # PEFT's empty form of a model card
+    assert not (lora_run / "adapter" / "README.md").exists()
 
 
 def test_validation_is_logged_beside_the_base(lora_run):

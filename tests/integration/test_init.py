@@ -36,6 +36,21 @@ def test_a_config_with_a_reason_for_each_choice(tmp_path, discs, capsys):
     assert "next: samtune check" in capsys.readouterr().out
 
 
+def test_images_that_nothing_ties_are_said_to_count_as_independent(
+    tmp_path, discs, write_geo, caplog
+):
+    written(tmp_path, write_geo(np.random.default_rng(0).integers(0, 255, (3, 300, 300), np.uint8)))
+    assert "taken as independent" not in caplog.text  # windows of a scene are tied by its blocks
+    for split in ("train", "val", "test"):
+        for kind in ("images", "labels"):
+            (tmp_path / "bare" / kind).mkdir(parents=True, exist_ok=True)
+            for file in (discs / split / kind).iterdir():
+                name = f"{split}{file.stem}x{file.suffix}"
+                (tmp_path / "bare" / kind / name).write_bytes(file.read_bytes())
+    written(tmp_path, tmp_path / "bare", "--overwrite", "true")
+    assert "all images are taken as independent" in caplog.text
+
+
 def test_given_settings_are_kept(tmp_path, discs):
     settings = written(tmp_path, discs, "--data.augment", "microscopy", "--data.stretch=auto")
     assert settings["data"]["augment"] == "microscopy"

@@ -62,7 +62,7 @@ def test_the_model_knows_whether_it_was_found_better_and_says_so(run, discs, cap
         metadata.write_text(json.dumps(content))
 
 
-def test_a_budget_of_steps_takes_just_these_and_chooses_too(discs, tmp_path):
+def test_a_budget_of_steps_takes_just_these_and_chooses_too(discs, tmp_path, caplog, capsys):
     run = tmp_path / "steps"
     flags = [*FLAGS, "--budget", "3 steps"]
     assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
@@ -71,6 +71,9 @@ def test_a_budget_of_steps_takes_just_these_and_chooses_too(discs, tmp_path):
     choice = json.loads((run / "choice.json").read_text())
     assert {each["weights"] for each in choice["candidates"]} == {"last", "averaged", "best"}
     assert choice["left_out"] == []
+    told = caplog.text + capsys.readouterr().out
+    assert "epoch 1  loss" in told
+    assert "/-1" not in told
 
 
 def test_a_budget_that_is_no_time_is_refused_before_anything_is_loaded(discs, tmp_path, capsys):
