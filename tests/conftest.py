@@ -86,11 +86,11 @@ FAST = [
 @pytest.fixture(scope="session", autouse=True)
 def _few_general_pictures():
     """A choice at the end asks fewer pictures than a real one, so that a fit takes seconds."""
-    from samtune.tasks import choosing
+    from samtune.tasks import questions
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_GENERAL", "_GENERAL_OBJECTS", "_OBJECTS"):
-            patch.setattr(choosing, name, 2)
+            patch.setattr(questions, name, 2)
         yield
 
 

@@ -31,6 +31,7 @@ class Candidate:
         domain: change by kind of prompt on the validation images.
         general: change by kind of prompt on general pictures; empty where it was not measured.
         verdicts: by kind of prompt, on the validation images, corrected for their number.
+        sharpening: how much of a sharpener's answer masks get, 0 without one.
     """
 
     weights: str
@@ -38,6 +39,7 @@ class Candidate:
     domain: Mapping[str, Difference]
     general: Mapping[str, float] = field(default_factory=dict)
     verdicts: Mapping[str, str] = field(default_factory=dict)
+    sharpening: float = 0.0
 
     @property
     def gain(self) -> float:
@@ -66,12 +68,13 @@ class Candidate:
 
 
 def measured(
-    weights: str, strength: float, domain: Pair, general: Pair, name: str, seed: int
-) -> Candidate:
+    weights: str, strength: float, domain: Pair, general: Pair, name: str, seed: int,
+    sharpening: float = 0.0,
+) -> Candidate:  # fmt: skip
     """Compare a candidate with the base on the same prompts.
 
     Args:
-        weights, strength: of the candidate.
+        weights, strength, sharpening: of the candidate.
         domain: answers of the base and of the candidate on the validation images.
         general: the same on general pictures.
         name: of the contestant in all rows.
@@ -85,7 +88,7 @@ def measured(
         key: judge(each.is_identical, each.ci95, p, clusters, len(differences))
         for (key, each), p in zip(differences.items(), corrected, strict=True)
     }
-    return Candidate(weights, strength, differences, forgotten, verdicts)
+    return Candidate(weights, strength, differences, forgotten, verdicts, sharpening)
 
 
 def _differences(
@@ -165,7 +168,11 @@ def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -
             "image_size, a longer budget or another base may help"
         )
     strength = "" if chosen.strength == 1 else f" at strength {chosen.strength:g}"
-    text = f"the {chosen.weights} weights{strength} are kept; {where}: {chosen.sentence}"
+    sharpened = " with sharpened masks" if chosen.sharpening else ""
+    what = f"the {chosen.weights} weights{strength}{sharpened} are kept"
+    if not chosen.strength:
+        what = "the base's own weights are kept, with sharpened masks"
+    text = f"{what}; {where}: {chosen.sentence}"
     if chosen.is_better:
         return f"better than the base: {text}"
     few = " (few images: little can be sure)" if num_clusters < 10 else ""

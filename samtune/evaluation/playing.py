@@ -12,15 +12,11 @@ import torch
 from torch import Tensor
 
 from samtune.evaluation.metrics.overlap import iou_and_dice
-from samtune.geometry import logits_to_original
 from samtune.inference.views import ImageViews, Viewed, ask_in_views, carried_over
 from samtune.models.backend import Sam
 from samtune.prompts.correction import correction_click
 from samtune.prompts.protocols import Protocol
-from samtune.types import InputFrame, MaskArray, Prompt, Window
-
-# Masks brought to the original resolution at once, and their pixels.
-_MASKS_PER_CHUNK, _PIXELS_PER_CHUNK = 16, 2**24
+from samtune.types import MaskArray, Prompt, Window
 
 Rng = Callable[[int, int], np.random.Generator]
 
@@ -100,18 +96,18 @@ def _enlarge(
     viewed: Viewed, truths: Tensor, sam: Sam, masks: Tensor, oracle: Tensor | None
 ) -> None:
     """Fill in the chosen masks at the original resolution, and the IoU of the best candidates."""
-    window, best = viewed.window, viewed.answer.best.cpu()
-    logits, indices = viewed.answer.candidates.low_res_logits, torch.tensor(viewed.answer.indices)
+    answer, window = viewed.answer, viewed.window
+    with_all = oracle is not None and answer.candidates.low_res_logits.shape[1] > 1
+    best, indices = answer.best.cpu(), torch.tensor(answer.indices)
     rows, columns = window.slices
-    num_candidates = logits.shape[1]
-    num_masks = min(_MASKS_PER_CHUNK, _PIXELS_PER_CHUNK // (window.height * window.width))
-    for part in torch.split(torch.arange(len(logits)), max(1, num_masks // num_candidates)):
-        found = _to_masks(logits[part.to(logits.device)].float(), window.hw, sam.frame,
-                          sam.mask_threshold)  # fmt: skip
-        objects = indices[part]
-        chosen = found[torch.arange(len(part)), best[part]]
+    start = 0
+    for logits in viewed.full_logits(sam, with_all):
+        found = (logits > sam.mask_threshold).cpu()
+        part = slice(start, start + len(found))
+        objects, start = indices[part], part.stop
+        chosen = found[torch.arange(len(found)), best[part]] if with_all else found[:, 0]
         masks[objects, rows, columns] = chosen
-        if oracle is not None and num_candidates > 1:
+        if oracle is not None and with_all:
             oracle[objects] = _best_iou(found, truths[objects], window)
 
 
@@ -122,11 +118,6 @@ def _best_iou(found: Tensor, truths: Tensor, window: Window) -> Tensor:
     missed = truths.flatten(1).sum(1)[:, None] - overlap
     union = found.flatten(2).sum(2) + missed
     return torch.where(union > 0, overlap / union.clamp(min=1), 1.0).max(dim=1).values
-
-
-def _to_masks(logits: Tensor, hw: tuple[int, int], frame: InputFrame, threshold: float) -> Tensor:
-    """(K, M, h, w) logits -> (K, M, H, W) boolean on the CPU."""
-    return (logits_to_original(logits, hw, frame) > threshold).cpu()
 
 
 def stack_truths(truths: Sequence[MaskArray]) -> Tensor:

@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from samtune.errors import UserError
-from samtune.geometry import logits_to_original
 from samtune.models.backend import Sam
 from samtune.prompts.packing import group_by_signature, pack
-from samtune.types import Features, MaskArray, MaskPrediction, Prompt
+from samtune.types import Features, MaskPrediction, Prompt
 
-# Prompts that are decoded together, and numbers of full-size logits that are held at once: on a CPU
-# few, so that they stay in the cache.
-_PROMPTS, _LOGITS = 64, 2**25
+# Prompts that are decoded together
+_PROMPTS = 64
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,3 @@ def require_numbers(found: MaskPrediction) -> None:
             "the model answers with NaN: its training has diverged (tune again with a lower "
             "learning rate, or without 16-bit precision)"
         )
-
-
-def full_masks(sam: Sam, logits: Tensor, hw: tuple[int, int]) -> Iterator[MaskArray]:
-    """(H, W) boolean masks of logits (K, h, w), original frame; a few are enlarged at a time."""
-    size = max(1, _LOGITS // max(hw[0] * hw[1], sam.image_size**2))
-    for part in torch.split(logits.float(), size):
-        full = logits_to_original(part[:, None], hw, sam.frame)[:, 0] > sam.mask_threshold
-        yield from full.cpu().numpy()

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samtune.errors import UserError
-from samtune.geometry import logits_to_original, original_to_logits
+from samtune.geometry import original_to_logits, scale_xy
 from samtune.images.preprocess import resize_to_frame
 from samtune.inference.ask import require_numbers
 from samtune.inference.settings import Focus
 from samtune.inference.transform import InputTransform
 from samtune.inference.views import ImageViews, ask_in_views, within_view
 from samtune.models.backend import Sam
-from samtune.types import Features, ImageArray, Prompt, Prompts
+from samtune.types import Features, ImageArray, Prompt, Prompts, Window
 
 
 class SamPredictor:
@@ -59,6 +59,7 @@ class SamPredictor:
         self.encoded: Features | None = None
         self.object_logits: Tensor | None = None
         self.views: ImageViews | None = None
+        self._image: ImageArray | None = None
         self.original_size: tuple[int, int] | None = None
         self.input_size: tuple[int, int] | None = None
 
@@ -104,6 +105,7 @@ class SamPredictor:
         image = self.stretched(image, image_format)
         values = resize_to_frame(image, self.model.frame)[None].to(self.device)
         self.set_torch_image(values, image.shape[:2])
+        self._image = image
         if self.focus == "auto":
             self.views = ImageViews(image, self.model, self.model.reading.tile)
 
@@ -133,7 +135,7 @@ class SamPredictor:
     def set_torch_image(
         self, transformed_image: Tensor, original_image_size: tuple[int, ...]
     ) -> None:
-        """Encode an image that is resized already.
+        """Encode an image that is resized already. Its masks are not sharpened: pixels are missing.
 
         Args:
             transformed_image: (1, 3, h, w), values 0..255, longest side S.
@@ -216,7 +218,8 @@ class SamPredictor:
         (seen,) = ask_in_views(self.model, views, [prompt], windows, **how)
         found, window = seen.answer.candidates, seen.window
         self.object_logits = found.object_logits
-        logits = logits_to_original(found.low_res_logits.float(), window.hw, self.model.frame)[0]
+        (full_logits,) = seen.full_logits(self.model, with_all=True)
+        logits = full_logits[0]
         # nothing is known of what lies outside of the window, but that it is not of the object
         full = torch.full((len(logits), *views.hw), float(logits.min()), device=logits.device)
         full[:, window.slices[0], window.slices[1]] = logits
@@ -286,12 +289,37 @@ class SamPredictor:
         self.object_logits = answer.object_logits
         logits = answer.low_res_logits.float()
         masks = self.model.postprocess_masks(logits, self.input_size, self.original_size)
+        if self._image is not None and self.model.sharpener is not None:
+            masks = self._sharpened(self._image, masks, prompts)
         if not return_logits:
             masks = masks > self.model.mask_threshold
         scores, calibration = answer.iou_scores.float(), self.model.calibration
         if calibration is not None and self.is_calibrated:
             scores = calibration(scores)
         return masks, scores, self.model.family.fed_back(logits)
+
+    def _sharpened(self, image: ImageArray, logits: Tensor, prompts: Prompts) -> Tensor:
+        """Logits (K, M, H, W) with edges as the pixels have them; prompts are in the input frame."""
+        whole = Window(0, 0, *image.shape[:2])
+        assert self.input_size is not None
+        sizes = self.input_size, whole.hw
+
+        def own(coords: Tensor | None, row: int, *shape: int) -> NDArray[np.float32] | None:
+            if coords is None:
+                return None
+            return scale_xy(coords[row].cpu().numpy().reshape(-1, 2), *sizes).reshape(shape)
+
+        result = torch.empty_like(logits)
+        for row, candidates in enumerate(logits):
+            labels = prompts.point_labels
+            prompt = Prompt(
+                own(prompts.point_coords, row, -1, 2),
+                None if labels is None else labels[row].cpu().numpy().astype(np.int64),
+                own(prompts.boxes_xyxy, row, 4),
+            )
+            together = [prompt] * len(candidates)
+            result[row] = self.model.sharpened(image, whole, candidates, together)
+        return result
 
     def get_image_embedding(self) -> Tensor:
         """Embeddings (1, C, S/16, S/16) of the current image.

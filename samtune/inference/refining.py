@@ -34,7 +34,7 @@ def refine(sam: Sam, image: ImageArray, found: Sequence[Candidate], tile: int) -
     refined = list(found)
     views = ImageViews(image, sam, tile, with_focus=False)
     for viewed in ask_in_views(sam, views, prompts):
-        answer, masks = viewed.answer, viewed.masks(sam, views.hw)
+        answer, masks = viewed.answer, viewed.masks(sam)
         for index, mask, score in zip(answer.indices, masks, answer.scores, strict=True):
             own = found[index]
             if float(score) > own.predicted_iou and _iou(own, mask) >= _SAME:

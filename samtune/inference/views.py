@@ -22,7 +22,7 @@ from samtune.geometry import (
     prompt_to_window,
 )
 from samtune.images.preprocess import to_pixel_values
-from samtune.inference.ask import Answer, ask, full_masks
+from samtune.inference.ask import Answer, ask
 from samtune.masks import mask_to_box
 from samtune.models.backend import Sam
 from samtune.types import Features, FloatArray, ImageArray, MaskArray, Prompt, Window
@@ -32,6 +32,8 @@ from samtune.windows import FOUND, GIVEN, Closeness, closer_window, middle, wind
 MORE_LOOKS = 2
 # Windows whose features are kept, and windows that are encoded together.
 _KEPT, _TOGETHER = 64, 8
+# Masks that are brought to the resolution of their window at once, and their pixels
+_MASKS, _PIXELS = 16, 2**24
 
 Encode = Callable[[Sequence[Window], Tensor], Features]
 
@@ -146,18 +148,52 @@ class Viewed:
     Attributes:
         window: of the image.
         answer: `indices` are of all prompts that were asked; logits are the window's.
+        views: of the image.
+        prompts: those that are answered, in the order of the answer, original frame.
     """
 
     window: Window
     answer: Answer
+    views: ImageViews
+    prompts: Sequence[Prompt]
 
-    def masks(self, sam: Sam, hw: tuple[int, int]) -> Iterator[MaskArray]:
+    def rows(self, numbers: list[int]) -> "Viewed":
+        """The answers to some of the prompts."""
+        prompts = [self.prompts[number] for number in numbers]
+        return Viewed(self.window, self.answer.rows(numbers), self.views, prompts)
+
+    def full_logits(self, sam: Sam, with_all: bool = False) -> Iterator[Tensor]:
+        """Logits (n, M, h, w) at the window's resolution, for a few prompts at a time, in their order.
+
+        They are what a user gets: sharpened, where the model does that.
+
+        Args:
+            sam: who has answered.
+            with_all: of all M candidates; otherwise of the one that counts, M = 1.
+        """
+        low_res = self.answer.candidates.low_res_logits if with_all else self.answer.logits[:, None]
+        hw, num_candidates = self.window.hw, low_res.shape[1]
+        pixels = max(hw[0] * hw[1], sam.image_size**2)
+        size = max(1, min(_MASKS, _PIXELS // pixels) // num_candidates)
+        for start in range(0, len(low_res), size):
+            full = logits_to_original(low_res[start : start + size].float(), hw, sam.frame)
+            prompts = [each for each in self.prompts[start : start + size]
+                       for _ in range(num_candidates)]  # fmt: skip
+            flat = sam.sharpened(self.views.image, self.window, full.flatten(0, 1), prompts)
+            yield flat.reshape(full.shape)
+
+    def parts(self, sam: Sam) -> Iterator[MaskArray]:
+        """(h, w) boolean masks of the window, in the order of the answer."""
+        for full in self.full_logits(sam):
+            yield from (full[:, 0] > sam.mask_threshold).cpu().numpy()
+
+    def masks(self, sam: Sam) -> Iterator[MaskArray]:
         """(H, W) boolean masks, original frame, in the order of the answer."""
-        for part in full_masks(sam, self.answer.logits, self.window.hw):
-            if self.window.hw == hw:
+        for part in self.parts(sam):
+            if self.window.hw == self.views.hw:
                 yield part
                 continue
-            mask = np.zeros(hw, np.bool_)
+            mask = np.zeros(self.views.hw, np.bool_)
             mask[self.window.slices] = part
             yield mask
 
@@ -192,7 +228,7 @@ def ask_in_views(
                 again |= _look_again(sam, views, prompts, viewed)
             rows = [row for row, index in enumerate(viewed.answer.indices) if index not in again]
             if rows:
-                yield Viewed(viewed.window, viewed.answer.rows(rows))
+                yield viewed.rows(rows)
         waiting = sorted(again)
         for index, window in again.items():
             places[index] = window
@@ -215,7 +251,8 @@ def _ask_each(
             moved = [prompt_to_input(prompt, window.hw, sam.frame) for prompt in inside]
             for answer in ask(sam, features, moved, **how):
                 own = [indices[place] for place in answer.indices]
-                yield Viewed(window, replace(answer, indices=own))
+                asked = [prompts[index] for index in own]
+                yield Viewed(window, replace(answer, indices=own), views, asked)
 
 
 def _look_again(

@@ -5,7 +5,7 @@ segment_anything's `Sam` know: `device`, `preprocess`, `postprocess_masks`, `ima
 `prompt_encoder`, `mask_decoder`, `forward(batched_input, multimask_output)`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -26,8 +26,10 @@ from samtune.models.families.table import find_family
 from samtune.models.identity import BaseIdentity
 from samtune.models.mask_thresholds import FittedThresholds
 from samtune.models.parts import ImageEncoder, MaskDecoder, PromptEncoder
+from samtune.models.sharpening.applying import sharpened
+from samtune.models.sharpening.network import Sharpener
 from samtune.reading import Reading
-from samtune.types import Features, InputFrame, MaskPrediction, Prompts
+from samtune.types import Features, ImageArray, InputFrame, MaskPrediction, Prompt, Prompts, Window
 
 # Objects decoded at once on a GPU; on a CPU so many that what they need stays near the cache
 # (floats of the finest map: 2 million an object at 1024 px, an eighth of a million for nano).
@@ -65,6 +67,8 @@ class Sam(nn.Module):
         self.is_better: bool | None = None
         # What says of a whole image, without a prompt, what is in it: by name, see samtune/heads.
         self.heads = nn.ModuleDict()
+        # What draws the edges of the tuned model's masks, see samtune/models/sharpening.
+        self.sharpener: Sharpener | None = None
         # Whether the weights are those of the base, so that they need not be saved.
         self.is_base = False
         # of the frozen encoder's weights, see models/quantize.py
@@ -327,6 +331,21 @@ class Sam(nn.Module):
             masks = F.interpolate(masks, side, mode="bilinear", align_corners=False)
             masks = masks[..., : input_size[0], : input_size[1]]
         return F.interpolate(masks, original_size, mode="bilinear", align_corners=False)
+
+    def sharpened(
+        self, image: ImageArray, window: Window, logits: Tensor, prompts: Sequence[Prompt]
+    ) -> Tensor:
+        """Logits (K, h, w) as they are given to users: sharpened where the model has learned that.
+
+        Args:
+            image: (H, W, 3), as the network saw it.
+            window: of the image, that the logits are of.
+            logits: (K, h, w), at the window's resolution.
+            prompts: K, original frame.
+        """
+        if self.sharpener is None or self._is_at_base:
+            return logits
+        return sharpened(self.sharpener, image, window, logits, prompts)
 
     @torch.no_grad()
     def forward(

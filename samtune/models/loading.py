@@ -1,14 +1,15 @@
 """`load_model(x)`: whatever a person has of SAM, base or tuned, becomes a `Sam`.
 
 registry name    "vit_b", "nano"; with `checkpoint=` the weights come from that file
-run folder       what `samtune fit` wrote: its best adapter on its base
-adapter folder   PEFT's, with samtune.json beside adapter_config.json or without
+run folder       what `samtune fit` wrote: its best adapter on its base, and what sharpens its masks
+adapter folder   PEFT's, nothing besides, with samtune.json beside adapter_config.json or without
 checkpoint       `*.ckpt` of a run: that very step
 folder           transformers' `save_pretrained`, or heads alone with the name of their base
 official file    segment_anything's `.pth`, strictly, any name
 hub id           "facebook/sam-vit-base"
 """
 
+import hashlib
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from samtune.models.lora import merge, prepare_for_training
 from samtune.models.mask_thresholds import load_thresholds
 from samtune.models.registry import REGISTRY
 from samtune.models.settings import LoraSettings
+from samtune.models.sharpening.saving import read_sharpener, sharpener_sha256
 from samtune.models.weights import (
     from_elsewhere,
     from_pretrained,
@@ -75,7 +77,10 @@ def _load(source: str, checkpoint: str, image_size: int | None) -> Sam:
         if path.suffix == ".ckpt":
             return _load_step(path, image_size)
         if (tuned := find_tuned(path)) is not None:
-            return _load_tuned(tuned, image_size)
+            sam = _load_tuned(tuned, image_size)
+            if tuned != path:  # a run, and not the weights alone
+                sam.sharpener = read_sharpener(path, lambda: tuned_weights_sha256(sam))
+            return sam
     return _load_base(source, checkpoint, image_size)
 
 
@@ -225,7 +230,7 @@ def load_start(source: str, checkpoint: str = "", image_size: int | None = None)
     sam = _load(source, checkpoint, image_size)
     if source in REGISTRY or not _is_tuned(Path(source)):
         return sam
-    sha256 = tuned_sha256(sam)
+    sha256 = tuned_weights_sha256(sam)
     merge(sam)
     return Sam(sam.core, BaseIdentity(_absolute(source), "", sam.image_size, sha256))
 
@@ -242,6 +247,14 @@ def _is_tuned(path: Path) -> bool:
 
 
 def tuned_sha256(sam: Sam) -> str:
+    """Of all that answers to prompts depend on: the weights, and what sharpens masks."""
+    weights = tuned_weights_sha256(sam)
+    if sam.sharpener is None:
+        return weights
+    return hashlib.sha256(f"{weights} {sharpener_sha256(sam.sharpener)}".encode()).hexdigest()
+
+
+def tuned_weights_sha256(sam: Sam) -> str:
     """Of all weights that a network computes with, tuned or not.
 
     Of base and adapter apart, for merging differs in the last bits between processors.

@@ -14,7 +14,6 @@ import numpy as np
 from samtune.data.volumes.slices import SliceStack
 from samtune.errors import UserError
 from samtune.evaluation.contestants import BASE, TUNED, Contestants
-from samtune.inference.ask import full_masks
 from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.inference.settings import Focus
 from samtune.inference.views import ImageViews, Viewed, ask_in_views
@@ -230,8 +229,7 @@ class Answering:
                     sam, views[name], grid, places, is_calibrated=self._is_calibrated(name)
                 ):
                     for row, place in enumerate(viewed.answer.indices):
-                        one = Viewed(viewed.window, viewed.answer.rows([row]))
-                        offers[place] = self._offer(sam, one, name, None)
+                        offers[place] = self._offer(sam, viewed.rows([row]), name, None)
                 by_name[name] = [offers[place] for place in range(len(grid))]
         return float(np.mean([_doubt_of(offers) for offers in zip(*by_name.values(), strict=True)]))
 
@@ -240,7 +238,8 @@ class Answering:
         scores = answer.candidates.iou_scores[0].float()
         if sam.calibration is not None and self._is_calibrated(name):
             scores = sam.calibration(scores)
-        masks = full_masks(sam, answer.candidates.low_res_logits[0], window.hw)
+        (full,) = viewed.full_logits(sam, with_all=True)
+        masks = (full[0] > sam.mask_threshold).cpu().numpy()
         candidates = []
         for mask, score in zip(masks, scores.tolist(), strict=True):
             placed = PlacedMask.of(mask, window.y, window.x)

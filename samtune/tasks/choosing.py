@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +16,14 @@ from samtune.wording import counted, duration
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from samtune.data.datamodule import SamDataModule
-    from samtune.data.source import Source
     from samtune.evaluation.choice import Candidate
     from samtune.evaluation.rows import Row
-    from samtune.evaluation.settings import EvaluationSettings
     from samtune.models.backend import Sam
     from samtune.models.strength import TunedScale
+    from samtune.tasks.questions import Questions
     from samtune.training.preparing import Training
 
 log = logging.getLogger(__name__)
-PROTOCOLS = ("box", "point", "clicks_3")
-# Objects of an image that are asked, and images at most
-_OBJECTS, _IMAGES = 6, 60
-# General pictures and objects of each: with fewer a fall of 0.02 cannot be told from chance
-_GENERAL, _GENERAL_OBJECTS = 20, 10
 # Candidates that are asked though time is over, while none of them may be kept
 _MOST_IN_VAIN = 3
 # Seconds for choosing where little or nothing is left of a budget of time
@@ -38,11 +31,48 @@ _LEAST_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Questions:
-    """Images, and how to ask on them."""
+class AskedBase:
+    """What the base answered to the questions that candidates are compared by.
 
-    source: Source
-    settings: EvaluationSettings
+    Attributes:
+        domain, general: the questions.
+        rows, elsewhere: its answers to both.
+        images: that it was asked on.
+        seconds: that it took to ask both.
+        is_cut: there was no time for all images.
+    """
+
+    domain: Questions
+    general: Questions
+    rows: list[Row]
+    elsewhere: list[Row]
+    images: set[str]
+    seconds: float
+    is_cut: bool
+
+    def measure(
+        self, sam: Sam, weights: str, strength: float, sharpening: float, seed: int
+    ) -> Candidate:
+        """Compare a network with the base.
+
+        Args:
+            sam: as it would be kept.
+            weights, strength, sharpening: what it is called by.
+            seed: number that fixes the bootstrap.
+
+        Raises:
+            UserError: it answers with NaN.
+        """
+        from samtune.evaluation.choice import measured
+        from samtune.evaluation.contestants import TUNED
+        from samtune.tasks.questions import answers_to
+
+        sharp = " and sharpened" if sharpening else ""
+        what = f"asking the {weights} weights at strength {strength:g}{sharp}"
+        rows = list(answers_to(sam, self.domain, self.images, what=what))
+        forgotten = list(answers_to(sam, self.general))
+        pairs = (self.rows, rows), (self.elsewhere, forgotten)
+        return measured(weights, strength, *pairs, TUNED, seed, sharpening)
 
 
 def choose_weights(training: Training, run: Path) -> str:
@@ -54,30 +84,36 @@ def choose_weights(training: Training, run: Path) -> str:
     """
     from samtune.evaluation.choice import choose, sentence_of
     from samtune.files import write_json
-    from samtune.models.saving import save_tuned
     from samtune.models.strength import can_be_scaled
+    from samtune.tasks.sharpening import save_sharpened, sharpened_candidates
     from samtune.training.averaging import find_averaged
+    from samtune.training.budget import find_budget
 
-    sam = training.model.network.eval()
+    sam, budget = training.model.network.eval(), find_budget(training.trainer)
     states = _States(sam, run, find_averaged(training.trainer))
     left_out = list(_lost(training, states))
     for each in left_out:
         log.warning("%s", each)
-    candidates, rows, unasked = _measure_all(training, states)
+    seconds = float("inf") if budget is None else max(budget.left_to_choose, _LEAST_SECONDS)
+    base = _ask_base(training, states, seconds)
+    if not base.rows:
+        return "nothing was chosen: no validation image holds an object; the best weights are kept"
+    candidates, unasked = _measure_all(training, states, base, seconds - base.seconds)
     for each in unasked:
         log.info("%s", each)
-    if not rows:
-        return "nothing was chosen: no validation image holds an object; the best weights are kept"
     chosen = choose(candidates)
-    sentence = sentence_of(
-        chosen, len({row.key for row in rows}), len({row.cluster for row in rows})
-    )
-    sam.is_better = chosen is not None and chosen.is_better
     with states.at(chosen.weights if chosen else "last", 1.0):
         strength = chosen.strength if chosen else 0.0
         if strength != 1 and can_be_scaled(sam):
             states.scale().settle(strength)
-        save_tuned(sam, run)
+        if training.settings.sharpen:
+            candidates += sharpened_candidates(training, sam, base, chosen)
+            chosen = choose(candidates)
+        sam.is_better = chosen is not None and chosen.is_better
+        save_sharpened(sam, run, chosen)
+    sentence = sentence_of(
+        chosen, len({row.key for row in base.rows}), len({row.cluster for row in base.rows})
+    )
     told = [as_plain_candidate(each) | {"is_chosen": each is chosen} for each in candidates]
     content = {"sentence": sentence, "left_out": [*left_out, *unasked], "candidates": told}
     write_json(run / "choice.json", content)
@@ -149,39 +185,41 @@ class _States:
         return dict(read_checkpoint(self.best)["state_dict"])
 
 
+def _ask_base(training: Training, states: _States, seconds: float) -> AskedBase:
+    """The base's answers; on a part of the validation images where they would take too long."""
+    from samtune.tasks.questions import answers_to, questions_of
+
+    limit = "" if seconds == float("inf") else f", about {duration(seconds)}"
+    log.info("choosing what is kept: base, tuned or in between, on validation images%s ...", limit)
+    began = time.monotonic()
+    domain, general = questions_of(training.data, states.sam)
+    with states.at("last", 0.0):
+        until = began + seconds / 5
+        rows = list(answers_to(states.sam, domain, until=until, what="asking the base"))
+        is_cut = time.monotonic() > until
+        elsewhere = list(answers_to(states.sam, general))
+    images = {row.key.image_id for row in rows}
+    is_cut &= bool(rows) and domain.source.records[-1].image_id not in images
+    each = time.monotonic() - began
+    return AskedBase(domain, general, rows, elsewhere, images, each, is_cut)
+
+
 def _measure_all(
-    training: Training, states: _States
-) -> tuple[list[Candidate], list[Row], list[str]]:
-    """Candidates, the base's rows on the validation images, and what there was no time for.
+    training: Training, states: _States, base: AskedBase, seconds: float
+) -> tuple[list[Candidate], list[str]]:
+    """Candidates, and what there was no time for.
 
     Without a budget of time none is left out for it, so that the same training has the same choice on
     any machine, however busy.
     """
-    from samtune.evaluation.choice import choose, measured, next_asked
-    from samtune.evaluation.contestants import TUNED
+    from samtune.evaluation.choice import choose, next_asked
     from samtune.models.strength import can_be_scaled
-    from samtune.training.budget import find_budget
 
-    budget, sam = find_budget(training.trainer), states.sam
-    began = time.monotonic()
-    seconds = float("inf") if budget is None else max(budget.left, _LEAST_SECONDS)
-    end = began + seconds
-    limit = "" if budget is None else f", about {duration(seconds)}"
-    log.info("choosing what is kept: base, tuned or in between, on validation images%s ...", limit)
-    domain, general = questions_of(training.data, sam)
-    with states.at("last", 0.0):
-        until = began + seconds / 5
-        base = list(answers_to(sam, domain, until=until, what="asking the base"))
-        is_cut = time.monotonic() > until
-        elsewhere = list(answers_to(sam, general))
-    each = time.monotonic() - began
+    began, sam = time.monotonic(), states.sam
     found: list[Candidate] = []
     unasked: list[str] = []
-    if not base:
-        return [], [], []
-    images = {row.key.image_id for row in base}
-    if is_cut and domain.source.records[-1].image_id not in images:
-        of_all = f"{len(images)} of {counted(len(domain.source), 'validation image')}"
+    if base.is_cut:
+        of_all = f"{len(base.images)} of {counted(len(base.domain.source), 'validation image')}"
         unasked.append(
             f"the choice had time for {of_all} (some of which may hold no object): a longer budget, or "
             "one of steps, takes all"
@@ -190,7 +228,7 @@ def _measure_all(
     while (wanted := next_asked(asked, found, can_be_scaled(sam))) is not None:
         # beyond the time it goes on only until something may be kept
         is_enough = choose(found) is not None or len(found) >= _MOST_IN_VAIN
-        if is_enough and time.monotonic() + each > end:
+        if is_enough and time.monotonic() + base.seconds > began + seconds:
             unasked.append(
                 f"the choice had no time for the {wanted[0]} weights at strength {wanted[1]:g}, and "
                 "what might have followed: a longer budget, or one of steps, takes all"
@@ -200,99 +238,17 @@ def _measure_all(
         weights, strength = wanted
         try:
             with states.at(weights, strength):
-                what = f"asking the {weights} weights at strength {strength:g}"
-                rows, forgotten = (
-                    list(answers_to(sam, domain, images, what=what)),
-                    list(answers_to(sam, general)),
-                )
+                found.append(base.measure(sam, weights, strength, 0.0, training.data.seed))
         except UserError as error:  # its answers are no numbers: no candidate
             log.warning("%s weights at strength %g: %s", weights, strength, error)
-            continue
-        pairs = (base, rows), (elsewhere, forgotten)
-        found.append(measured(weights, strength, *pairs, TUNED, training.data.seed))
-    return found, base, unasked
-
-
-def questions_of(
-    data: SamDataModule, sam: Sam, most_images: int = _IMAGES, most_objects: int = 0
-) -> tuple[Questions, Questions]:
-    """What is asked on the validation images, and on general pictures.
-
-    Args:
-        data: whose validation images.
-        sam: who is asked.
-        most_images: of these, at most.
-        most_objects: in all, where that is more than a few of each image.
-    """
-    from samtune.data.drawn.source import DrawnPictures
-    from samtune.data.source import FewObjects, Subset
-    from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
-    from samtune.prompts.protocols import find_protocols
-    from samtune.tasks.evaluating import Asking
-
-    settings = replace(Asking(PROTOCOLS).settings(data, "val", sam), num_workers=0)
-    source = data.source("val")
-    step = max(1, -(-len(source) // most_images))
-    indices = list(range(0, len(source), step))
-    objects = max(_OBJECTS, most_objects // max(1, len(indices)))
-    chosen = FewObjects(Subset(source, indices), objects, data.seed)
-    general = replace(
-        settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), spacing=None, tile=0
-    )
-    pictures = DrawnPictures("val", num_pictures=_GENERAL)
-    drawn = FewObjects(pictures, _GENERAL_OBJECTS, data.seed)
-    return Questions(chosen, settings), Questions(drawn, general)
-
-
-def answers_to(
-    sam: Sam,
-    questions: Questions,
-    images: set[str] | None = None,
-    until: float = float("inf"),
-    what: str = "",
-) -> Iterator[Row]:
-    """Answers of a network, image by image, to those named or while there is time.
-
-    Args:
-        sam: who is asked.
-        questions: what.
-        images: on which; `None` are all.
-        until: `time.monotonic` at which no further image is begun, after two.
-        what: a bar says; without it there is none.
-    """
-    from samtune.bars import bar
-    from samtune.data.source import Subset
-    from samtune.evaluation.comparing import compare
-    from samtune.evaluation.contestants import Contestants
-
-    contestants, source = Contestants(sam, is_tuned=True, with_base=False), questions.source
-    num_asked = 0
-    records = list(enumerate(source.records))
-    for index, record in bar(records, what, "image", delay=5):
-        if images is not None and record.image_id not in images:
-            continue
-        if num_asked >= 2 and time.monotonic() > until:
-            return
-        if _has_objects(source, index, questions.settings.min_area):
-            num_asked += 1
-            part = Subset(source, [index])
-            yield from compare(contestants, part, questions.settings, what="").rows
-
-
-def _has_objects(source: Source, index: int, min_area: int) -> bool:
-    """Whether there is something to ask; images that cannot be read were told in training."""
-    from samtune.data.objects import find_objects
-
-    try:
-        return bool(find_objects(source.read(index).labels, min_area))
-    except UserError:
-        return False
+    return found, unasked
 
 
 def as_plain_candidate(candidate: Candidate) -> dict[str, Any]:
     """As choice.json holds it."""
     return {
         "weights": candidate.weights, "strength": candidate.strength,
+        "sharpening": candidate.sharpening,
         "gain": candidate.gain, "is_allowed": candidate.is_allowed,
         "domain": {name: asdict(each) for name, each in candidate.domain.items()},
         "general": dict(candidate.general), "verdicts": dict(candidate.verdicts),

@@ -30,7 +30,8 @@ def compare_prompts(data: SamDataModule, run: Path) -> str:
     from samtune.files import write_json
     from samtune.models.loading import load_model
     from samtune.models.saving import save_tuned
-    from samtune.tasks.choosing import answers_to, as_plain_candidate, questions_of
+    from samtune.tasks.choosing import as_plain_candidate
+    from samtune.tasks.questions import answers_to, questions_of
 
     sam = load_model(run)
     domain, general = questions_of(_without_ignored(data), sam)

@@ -52,6 +52,7 @@ def fit(
     auto: bool | None = None,
     check: bool | None = None,
     choose: bool | None = None,
+    sharpen: bool | None = None,
     early_stopping: Count | None = None,
     checkpoint_steps: Count | None = None,
     logging: Layer | LoggingSettings | None = None,
@@ -83,6 +84,8 @@ def fit(
         choose: at the end compare the last and the best weights, at several strengths, with the
             base on the validation images, and keep what helps; false keeps the best by validation
             mIoU (default: true).
+        sharpen: after the choice train a small network that draws the edges of masks by the pixels,
+            and keep it where it helps the validation images (default: true).
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
             validation and epoch.
@@ -94,8 +97,9 @@ def fit(
     given = {
         "base": base, "start": start, "run": run, "budget": budget, "seed": seed,
         "checkpoint": checkpoint, "image_size": image_size,
-        "auto": auto, "check": check, "choose": choose, "early_stopping": early_stopping,
-        "checkpoint_steps": checkpoint_steps, "model": model, "trainer": trainer,
+        "auto": auto, "check": check, "choose": choose, "sharpen": sharpen,
+        "early_stopping": early_stopping, "checkpoint_steps": checkpoint_steps,
+        "model": model, "trainer": trainer,
         "logging": logging, "data": data,
     }  # fmt: skip
     settings = gather(config, given)

@@ -237,8 +237,8 @@ def _judged(
     from samtune.evaluation.contestants import TUNED
     from samtune.evaluation.statistics import TIE
     from samtune.models.loading import load_model
-    from samtune.tasks.choosing import answers_to, questions_of
     from samtune.tasks.opening import open_data
+    from samtune.tasks.questions import answers_to, questions_of
 
     data = open_data(run.path)
     before, after = load_model(present, **_base(present, start)), load_model(run.path)

@@ -197,7 +197,7 @@ def predict_objects(
     views = ImageViews(image, sam, tile, focus == "auto")
     found: dict[int, PredictedObject] = {}
     for viewed in ask_in_views(sam, views, prompted.prompts):
-        answer, masks = viewed.answer, viewed.masks(sam, views.hw)
+        answer, masks = viewed.answer, viewed.masks(sam)
         for place, mask, score in zip(answer.indices, masks, answer.scores, strict=True):
             name, prompt = prompted.names[place], prompted.prompts[place]
             found[place] = PredictedObject(name, prompt, mask, float(score))

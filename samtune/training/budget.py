@@ -16,8 +16,8 @@ from samtune.errors import UserError
 
 # Validations, the one at the end among them
 NUM_VALIDATIONS = 3
-# What is kept back for choosing at the end, of the whole budget
-CHOICE_SHARE = 0.15
+# What is kept back for choosing at the end, of the whole budget, and for sharpening after that
+CHOICE_SHARE, SHARPENING_SHARE = 0.15, 0.2
 # Of the budget, behind each image of a validation
 _SECONDS_AN_IMAGE = 10
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -48,17 +48,19 @@ class Budget(Callback):
 
     Args:
         seconds: of all that `fit` does once the weights are loaded.
+        with_sharpening: some of it is for what comes after the choice.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, with_sharpening: bool = False) -> None:
         self.seconds = seconds
+        self.sharpening_seconds = SHARPENING_SHARE * seconds if with_sharpening else 0.0
         self._before = 0.0
         self._start: float | None = None
 
     @property
     def training_seconds(self) -> float:
-        """What is left for training beside the choice at the end."""
-        return self.seconds * (1 - CHOICE_SHARE)
+        """What is left for training beside what comes at the end."""
+        return self.seconds * (1 - CHOICE_SHARE) - self.sharpening_seconds
 
     @property
     def between_validations(self) -> timedelta:
@@ -85,6 +87,11 @@ class Budget(Callback):
     def left(self) -> float:
         """Seconds of the whole budget that are left."""
         return max(0.0, self.seconds - self.elapsed)
+
+    @property
+    def left_to_choose(self) -> float:
+        """Seconds that are left for choosing among weights."""
+        return max(0.0, self.left - self.sharpening_seconds)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = time.monotonic()

@@ -73,7 +73,8 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     run = Path(settings.run)
     try:
         pl.seed_everything(settings.seed, workers=True, verbose=False)
-        budget = Budget(seconds) if (seconds := seconds_of(settings.budget)) else None
+        seconds = seconds_of(settings.budget)
+        budget = Budget(seconds, _is_sharpened(settings)) if seconds else None
         if budget is not None:
             data.spread_validation(budget.most_validated)
         steps = steps_of(settings.budget)
@@ -109,6 +110,12 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
         )
     _require_whole_weights(trainer.strategy)
     return Training(settings, model, data, trainer)
+
+
+def _is_sharpened(settings: FitSettings) -> bool:
+    """Whether a sharpener is trained after the weights."""
+    is_chosen = settings.choose and settings.data.format != "drawn"
+    return settings.sharpen and is_chosen and settings.model.head == "none"
 
 
 def _build_model(settings: FitSettings, data: SamDataModule) -> SamTuner | HeadTuner:

@@ -232,6 +232,8 @@ class FitSettings:
         choose: at the end compare the last and the best weights, at several strengths, with the
             base on the validation images, and keep what helps; false keeps the best by validation
             mIoU.
+        sharpen: after the choice train a small network that draws the edges of masks by the pixels,
+            and keep it where it helps the validation images; takes a fifth of a budget of time.
         data: images and masks.
         model: what is trained, and how.
         trainer: Lightning's Trainer.
@@ -250,6 +252,7 @@ class FitSettings:
     auto: bool = False
     check: bool = True
     choose: bool = True
+    sharpen: bool = True
     data: DataSettings = field(default_factory=DataSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)

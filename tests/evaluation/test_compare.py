@@ -10,11 +10,11 @@ import torch
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Subset
 from samtune.errors import UserError
-from samtune.evaluation import playing as session_module
 from samtune.evaluation.comparing import compare as compare_whole
 from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.geometry import logits_to_original, scale_xy
+from samtune.inference import views
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import frozen_depth
@@ -241,7 +241,7 @@ class TestIndependence:
     def test_masks_enlarged_one_by_one_score_the_same(
         self, trained, source, tuned_rows, monkeypatch
     ):
-        monkeypatch.setattr(session_module, "_MASKS_PER_CHUNK", 1)
+        monkeypatch.setattr(views, "_MASKS", 1)
         assert_close(
             compare(Contestants(trained, is_tuned=True), source, BOX_AND_JITTER), tuned_rows
         )

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from samtune.errors import UserError
-from samtune.geometry import logits_to_original
 from samtune.images.preprocess import to_pixel_values
-from samtune.inference.ask import ask, full_masks
+from samtune.inference.ask import ask
 from samtune.models.backend import Sam
 from samtune.models.calibration import Calibration
 from samtune.types import MaskPrediction, Prompt
@@ -173,18 +172,6 @@ def test_some_families_tell_whether_there_is_an_object(
     answer_with([[0.5], [0.5]], objects=objects)
     (answer,) = ask(sam, features, [PROMPTS[0], PROMPTS[3]])
     assert answer.has_object == expected
-
-
-@pytest.mark.parametrize("most", [1, 2**25])
-def test_masks_have_the_size_of_the_image_however_few_are_enlarged_at_once(
-    sam, features, monkeypatch, most
-):
-    monkeypatch.setattr("samtune.inference.ask._LOGITS", most)
-    (answer, *_) = ask(sam, features, PROMPTS)
-    masks = np.stack(list(full_masks(sam, answer.logits, HW)))
-    assert (masks.shape, masks.dtype) == ((3, *HW), np.bool_)
-    expected = logits_to_original(answer.logits[:, None], HW, sam.frame)[:, 0] > 0
-    np.testing.assert_array_equal(masks, expected.numpy())
 
 
 def test_nothing_is_kept_for_gradients(sam, features):

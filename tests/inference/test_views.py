@@ -46,7 +46,7 @@ def answers(sam, views, prompts, **how):
     """(mask, score, window) of each prompt."""
     found = {}
     for viewed in ask_in_views(sam, views, prompts, **how):
-        masks = viewed.masks(sam, views.hw)
+        masks = viewed.masks(sam)
         for index, mask, score in zip(
             viewed.answer.indices, masks, viewed.answer.scores, strict=True
         ):
@@ -54,6 +54,23 @@ def answers(sam, views, prompts, **how):
             found[index] = mask, float(score), viewed.window
     assert sorted(found) == list(range(len(prompts)))
     return [found[index] for index in range(len(prompts))]
+
+
+@pytest.mark.parametrize("most", [1, 4, 16])
+@pytest.mark.parametrize("with_all", [False, True])
+def test_logits_are_the_same_however_few_are_enlarged_at_once(
+    sam, picture, monkeypatch, most, with_all
+):
+    monkeypatch.setattr("samtune.inference.views._MASKS", most)
+    views = ImageViews(picture, sam, with_focus=False)
+    (viewed,) = ask_in_views(sam, views, [box_of(*place) for place in PLACES])
+    found = torch.cat(list(viewed.full_logits(sam, with_all)))
+    answer = viewed.answer
+    low_res = answer.candidates.low_res_logits if with_all else answer.logits[:, None]
+    assert found.shape == (4, 3 if with_all else 1, *HW)
+    assert torch.equal(found, logits_to_original(low_res, HW, sam.frame))
+    chosen = found[torch.arange(4), answer.best] if with_all else found[:, 0]
+    np.testing.assert_array_equal(np.stack(list(viewed.parts(sam))), (chosen > 0).numpy())
 
 
 def iou(one, other):

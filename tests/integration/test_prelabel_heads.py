@@ -113,14 +113,14 @@ def test_a_calibrated_head_accepts_what_is_good_enough(run, pictures, tmp_path):
 
 
 def test_what_sam_sees_otherwise_is_doubted(run, pictures, tmp_path, monkeypatch):
-    from samtune.inference.prelabel import finding
+    from samtune.inference.views import Viewed
 
-    def elsewhere(sam, logits, hw):
-        masks = np.zeros((len(logits), *hw), np.bool_)
+    def elsewhere(viewed, sam):
+        masks = np.zeros((len(viewed.prompts), *viewed.window.hw), np.bool_)
         masks[:, :2, :2] = True
         return masks
 
-    monkeypatch.setattr(finding, "full_masks", elsewhere)
+    monkeypatch.setattr(Viewed, "parts", elsewhere)
     samtune.prelabel(run, [pictures], out=tmp_path / "out/coco.json")
     rows = rows_of(tmp_path / "out/coco.json")
     assert all(float(row["agreement"]) < 0.1 for row in rows)

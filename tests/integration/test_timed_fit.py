@@ -10,7 +10,7 @@ import torch
 from samtune.cli import main
 from samtune.errors import UserError
 from samtune.models.loading import load_model
-from samtune.training.budget import CHOICE_SHARE
+from samtune.training.budget import CHOICE_SHARE, SHARPENING_SHARE
 
 FLAGS = [
     "--base", "nano", "--image_size", "64", "--data.num_workers", "0", "--check", "false",
@@ -33,7 +33,7 @@ def test_it_validates_and_saves_at_its_end(run):
     assert (run / "checkpoints" / "last.ckpt").exists()
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] >= 1
-    assert checkpoint["callbacks"]["Budget"]["elapsed"] >= 3 * (1 - CHOICE_SHARE)
+    assert checkpoint["callbacks"]["Budget"]["elapsed"] >= 3 * (1 - CHOICE_SHARE - SHARPENING_SHARE)
 
 
 def test_what_is_kept_was_chosen_by_the_validation_images(run):

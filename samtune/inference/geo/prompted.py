@@ -124,7 +124,7 @@ class ScenePrompts:
         answers: dict[int, _Answer] = {}
         views = ImageViews(image, sam, with_focus=self._with_focus)
         for viewed in ask_in_views(sam, views, prompts):
-            answer, masks = viewed.answer, viewed.masks(sam, hw)
+            answer, masks = viewed.answer, viewed.masks(sam)
             for place, mask, score in zip(answer.indices, masks, answer.scores, strict=True):
                 labels = without_specks((mask & is_valid).astype(np.int32), self._min_area)
                 is_cut, outline = self._is_cut(labels, window), _outline(labels, window, steps)

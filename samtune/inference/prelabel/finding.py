@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from samtune.inference.ask import full_masks
 from samtune.inference.automatic.candidates import Candidate
 from samtune.inference.prelabel.detections import Detection
 from samtune.inference.prelabel.labelling import ImagePrelabels, Prelabel
@@ -94,8 +93,7 @@ def describe_found(sam: Sam, views: ImageViews, found: Sequence[Candidate]) -> I
     objects: dict[int, Prelabel] = {}
     for viewed in ask_in_views(sam, views, prompts):
         answer, window = viewed.answer, viewed.window
-        masks = full_masks(sam, answer.logits, window.hw)
-        for n, (place, part) in enumerate(zip(answer.indices, masks, strict=True)):
+        for n, (place, part) in enumerate(zip(answer.indices, viewed.parts(sam), strict=True)):
             other = PlacedMask.of(part, window.y, window.x)
             own, category = found[place], names.index(found[place].class_name or UNNAMED_CLASS) + 1
             objects[place] = _describe(own, place + 1, category, other, answer.has_object[n])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from samtune.geometry import valid_cells
-from samtune.inference.ask import Answer, full_masks
+from samtune.inference.ask import Answer
 from samtune.inference.prelabel.detections import Detection, Rejected, RowError
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.inference.views import ImageViews, Viewed, ask_in_views
@@ -133,8 +133,8 @@ def _describe_all(viewed: Viewed, sam: Sam, fitting: list[Prompted]) -> Iterator
     """Objects of one answer."""
     answer, window = viewed.answer, viewed.window
     agreements, there = _agreements(answer, sam, window.hw), answer.has_object
-    masks = full_masks(sam, answer.logits, window.hw)
-    for n, (place, part) in enumerate(zip(answer.indices, masks, strict=True)):
+    parts = viewed.parts(sam)
+    for n, (place, part) in enumerate(zip(answer.indices, parts, strict=True)):
         mask = PlacedMask.of(part, window.y, window.x)
         detection, prompt = fitting[place]
         yield _describe(detection, prompt, mask, float(answer.scores[n]), agreements[n], there[n])

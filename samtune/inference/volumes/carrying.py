@@ -195,7 +195,7 @@ class Carrier:
             logits = logits_to_window(prompt.mask_input, seen, windows[0], self.sam.frame)
             prompt = replace(prompt, mask_input=logits)
         (viewed,) = ask_in_views(self.sam, views, [prompt], windows, is_single=is_single)
-        (mask,), answer = viewed.masks(self.sam, views.hw), viewed.answer
+        (mask,), answer = viewed.masks(self.sam), viewed.answer
         logits = answer.logits[0].cpu().numpy()
         return SliceAnswer(
             mask, float(answer.scores[0]), logits, answer.has_object[0], viewed.window

@@ -66,7 +66,7 @@ def test_masks_and_scores_are_the_predictor_s(sam, image, found):
 
 def test_many_objects_are_decoded_in_chunks(sam, image, monkeypatch, found):
     monkeypatch.setattr("samtune.inference.ask._PROMPTS", 2)
-    monkeypatch.setattr("samtune.inference.ask._LOGITS", 1)
+    monkeypatch.setattr("samtune.inference.views._MASKS", 1)
     again = prelabel(sam, image, ROWS)
     for first, second in zip(found.objects, again.objects, strict=True):
         assert second.score == pytest.approx(first.score, abs=1e-5)

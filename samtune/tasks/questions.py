@@ -1,0 +1,99 @@
+"""What is asked at the end of a training, on validation images and on drawn ones, and the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from samtune.bars import bar
+from samtune.data.datamodule import SamDataModule
+from samtune.data.drawn.source import DrawnPictures
+from samtune.data.objects import find_objects
+from samtune.data.source import FewObjects, Source, Subset
+from samtune.errors import UserError
+from samtune.evaluation.comparing import compare
+from samtune.evaluation.contestants import Contestants
+from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
+from samtune.evaluation.rows import Row
+from samtune.evaluation.settings import EvaluationSettings
+from samtune.models.backend import Sam
+from samtune.prompts.protocols import find_protocols
+from samtune.tasks.evaluating import Asking
+
+_PROTOCOLS = ("box", "point", "clicks_3")
+# Objects of an image that are asked, and images at most
+_OBJECTS, _IMAGES = 6, 60
+# General pictures and objects of each: with fewer a fall of 0.02 cannot be told from chance
+_GENERAL, _GENERAL_OBJECTS = 20, 10
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Images, and how to ask on them."""
+
+    source: Source
+    settings: EvaluationSettings
+
+
+def questions_of(
+    data: SamDataModule, sam: Sam, most_images: int = _IMAGES, most_objects: int = 0
+) -> tuple[Questions, Questions]:
+    """What is asked on the validation images, and on general pictures.
+
+    Args:
+        data: whose validation images.
+        sam: who is asked.
+        most_images: of these, at most.
+        most_objects: in all, where that is more than a few of each image.
+    """
+    settings = replace(Asking(_PROTOCOLS).settings(data, "val", sam), num_workers=0)
+    source = data.source("val")
+    step = max(1, -(-len(source) // most_images))
+    indices = list(range(0, len(source), step))
+    objects = max(_OBJECTS, most_objects // max(1, len(indices)))
+    chosen = FewObjects(Subset(source, indices), objects, data.seed)
+    general = replace(
+        settings, protocols=tuple(find_protocols(GENERAL_PROTOCOLS)), spacing=None, tile=0
+    )
+    pictures = DrawnPictures("val", num_pictures=_GENERAL)
+    drawn = FewObjects(pictures, _GENERAL_OBJECTS, data.seed)
+    return Questions(chosen, settings), Questions(drawn, general)
+
+
+def answers_to(
+    sam: Sam,
+    questions: Questions,
+    images: set[str] | None = None,
+    until: float = float("inf"),
+    what: str = "",
+) -> Iterator[Row]:
+    """Answers of a network, image by image, to those named or while there is time.
+
+    Args:
+        sam: who is asked.
+        questions: what.
+        images: on which; `None` are all.
+        until: `time.monotonic` at which no further image is begun, after two.
+        what: a bar says; without it there is none.
+    """
+    contestants, source = Contestants(sam, is_tuned=True, with_base=False), questions.source
+    num_asked = 0
+    records = list(enumerate(source.records))
+    for index, record in bar(records, what, "image", delay=5):
+        if images is not None and record.image_id not in images:
+            continue
+        if num_asked >= 2 and time.monotonic() > until:
+            return
+        if _has_objects(source, index, questions.settings.min_area):
+            num_asked += 1
+            part = Subset(source, [index])
+            yield from compare(contestants, part, questions.settings, what="").rows
+
+
+def _has_objects(source: Source, index: int, min_area: int) -> bool:
+    """Whether there is something to ask; images that cannot be read were told in training."""
+    try:
+        return bool(find_objects(source.read(index).labels, min_area))
+    except UserError:
+        return False

@@ -1,0 +1,114 @@
+"""The end of `fit`: what the chosen weights answer on training images teaches a sharpener."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samtune.errors import UserError
+
+if TYPE_CHECKING:
+    from samtune.data.datamodule import SamDataModule
+    from samtune.evaluation.choice import Candidate
+    from samtune.models.backend import Sam
+    from samtune.models.sharpening.network import Sharpener
+    from samtune.tasks.choosing import AskedBase
+    from samtune.training.preparing import Training
+
+log = logging.getLogger(__name__)
+# Of the time, for asking
+_ASKING = 0.3
+# Steps at most; where there is no limit of time, as many as the training had
+_MOST = 1000
+# How much of its answer a mask gets: less where all of it would forget too much
+_AMOUNTS = (1.0, 0.5)
+
+
+def sharpened_candidates(
+    training: Training, sam: Sam, base: AskedBase, chosen: Candidate | None
+) -> list[Candidate]:
+    """Train a sharpener for the weights that are kept, and measure it as one candidate more.
+
+    Args:
+        training: after its end.
+        sam: with the weights as they are kept; it leaves with the sharpener.
+        base: what candidates are compared with.
+        chosen: what is kept; `None` where that is the base.
+    """
+    from samtune.training.budget import find_budget
+
+    budget = find_budget(training.trainer)
+    seconds = None if budget is None else max(1.0, budget.sharpening_seconds - base.seconds)
+    weights, strength = (chosen.weights, chosen.strength) if chosen else ("last", 0.0)
+    found: list[Candidate] = []
+    try:
+        learned = learn_to_sharpen(sam, training.data, seconds, training.trainer.global_step)
+        for amount in _AMOUNTS if learned is not None else ():
+            assert learned is not None
+            learned.settings = replace(learned.settings, amount=amount)
+            sam.sharpener = learned
+            found.append(base.measure(sam, weights, strength, amount, training.data.seed))
+            if found[-1].is_allowed:
+                break
+    except UserError as error:  # its answers are no numbers
+        log.warning("masks are not sharpened: %s", error)
+    return found
+
+
+def save_sharpened(sam: Sam, run: Path, chosen: Candidate | None) -> None:
+    """Save what is kept: the weights, and beside them the sharpener where it is part of it."""
+    from samtune.models.loading import tuned_weights_sha256
+    from samtune.models.saving import save_tuned
+    from samtune.models.sharpening.saving import remove_sharpener, write_sharpener
+
+    sharpener = sam.sharpener
+    if chosen is None or not chosen.sharpening or sharpener is None:
+        sam.sharpener = sharpener = None
+    remove_sharpener(run)  # of weights that were there before
+    save_tuned(sam, run)
+    if sharpener is not None:
+        write_sharpener(sharpener, run, tuned_weights_sha256(sam))
+
+
+def learn_to_sharpen(
+    sam: Sam, data: SamDataModule, seconds: float | None, steps: int
+) -> Sharpener | None:
+    """Train a sharpener for the masks of a tuned network; `None` where that has found nothing.
+
+    Args:
+        sam: as it is kept.
+        data: whose training images.
+        seconds: for all of it; `None` for no limit.
+        steps: how many; with a limit of time it ends with that.
+    """
+    import torch
+
+    from samtune.models.sharpening.network import Sharpener
+    from samtune.tasks.sharpening_answers import domain_answers, general_answers
+    from samtune.training.sharpening import (
+        get_used_to,
+        over_steps,
+        over_time,
+        train_sharpener,
+    )
+
+    began = time.monotonic()
+    torch.manual_seed(data.seed)
+    sharpener = Sharpener().to(sam.device)
+    until = float("inf") if seconds is None else began + _ASKING * seconds
+    own = domain_answers(sam, sharpener, data, "train", until)
+    if not own:
+        return None
+    held_out = domain_answers(sam, sharpener, data, "val", until)
+    general = general_answers(sam, sharpener, data.seed)
+    if seconds is None:
+        progress = over_steps(min(_MOST, max(1, steps)))
+    else:
+        progress = over_time(max(1.0, seconds - (time.monotonic() - began)), _MOST)
+    taken = train_sharpener(sharpener, own, general, data.seed, progress)
+    get_used_to(sharpener, own, held_out, data.seed)
+    log.info("sharpening masks: %d steps on %d answers from training images", taken, len(own))
+    return sharpener

@@ -1,0 +1,129 @@
+"""What a sharpener learns from: a network's answers on training images, beside what is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from samtune.bars import bar
+from samtune.data.datamodule import SamDataModule
+from samtune.data.drawn.source import DrawnPictures
+from samtune.data.objects import find_objects, object_mask
+from samtune.data.source import FewObjects, Source
+from samtune.errors import UserError
+from samtune.evaluation.settings import EvaluationSettings
+from samtune.inference.views import ImageViews, Viewed, ask_in_views, carried_over
+from samtune.models.backend import Sam
+from samtune.models.sharpening.network import Sharpener
+from samtune.prompts.correction import correction_click
+from samtune.prompts.protocols import find_protocols
+from samtune.prompts.seeding import object_rng
+from samtune.tasks.evaluating import Asking
+from samtune.training.sharpening import Answered, answered
+from samtune.types import MaskArray, Prompt, Sample
+
+# First prompts of each object, and objects of an image at most
+_PROTOCOLS, _OBJECTS = ("box", "box_jitter", "point"), 8
+# This share of the answers is followed by one with a click where it was wrong
+_CLICKED = 0.5
+# Drawn pictures that are asked about, and answers that are kept at most (about 60 kB each)
+_GENERAL, _MOST = 32, 4000
+
+
+def domain_answers(
+    sam: Sam, sharpener: Sharpener, data: SamDataModule, split: str, until: float
+) -> list[Answered]:
+    """Answers on images of a split, beside the truth.
+
+    Args:
+        sam: who is asked.
+        sharpener: says how large crops are.
+        data: whose images, in an order of their own.
+        split: `train` or `val`.
+        until: `time.monotonic` at which no further image is begun, after two.
+    """
+    settings = Asking(_PROTOCOLS, seed=data.seed).settings(data, split, sam)
+    source: Source = FewObjects(data.source(split), _OBJECTS, data.seed)
+    order = object_rng(data.seed, "sharpening").permutation(len(source)).tolist()
+    found: list[Answered] = []
+    for number, index in enumerate(bar(order, "asking to sharpen", "image", delay=5)):
+        if len(found) >= _MOST or (number >= 2 and time.monotonic() > until):
+            break
+        try:
+            sample = source.read(index)
+        except UserError:  # was told in training
+            continue
+        found += _of_image(sam, sharpener, sample, settings, with_truth=True)
+    return found
+
+
+def general_answers(sam: Sam, sharpener: Sharpener, seed: int) -> list[Answered]:
+    """Answers on drawn pictures, which are to stay as they are."""
+    settings = EvaluationSettings(tuple(find_protocols(_PROTOCOLS)), seed=seed)
+    source = FewObjects(DrawnPictures("train", num_pictures=_GENERAL), _OBJECTS, seed)
+    samples = (source.read(index) for index in range(len(source)))
+    return [
+        each
+        for sample in samples
+        for each in _of_image(sam, sharpener, sample, settings, with_truth=False)
+    ]
+
+
+def _of_image(
+    sam: Sam, sharpener: Sharpener, sample: Sample, settings: EvaluationSettings, with_truth: bool
+) -> Iterator[Answered]:
+    prompts, truths = _prompts(sam, sample, settings)
+    views = ImageViews(sample.image, sam, settings.tile, settings.with_focus)
+    first = list(ask_in_views(sam, views, prompts))
+    rng = object_rng(settings.seed, sample.image_id, "sharpening")
+    for viewed in (*first, *_clicked(sam, views, first, truths, rng)):
+        numbers = iter(range(len(viewed.prompts)))
+        for few in viewed.full_logits(sam):
+            for logits, row in zip(few[:, 0].cpu().numpy(), numbers, strict=False):
+                truth = truths[viewed.answer.indices[row]] if with_truth else None
+                seen = answered(
+                    sharpener, sample.image, viewed.window, logits, viewed.prompts[row], truth
+                )
+                if seen is not None:
+                    yield seen
+
+
+def _prompts(
+    sam: Sam, sample: Sample, settings: EvaluationSettings
+) -> tuple[list[Prompt], list[MaskArray]]:
+    """First prompts of all objects of an image, and for each prompt its object."""
+    grid = sam.frame.grid(sam.mask_side)
+    prompts, truths = [], []
+    for place in find_objects(sample.labels, settings.min_area):
+        truth = object_mask(sample.labels, place)
+        for protocol in settings.protocols:
+            rng = object_rng(settings.seed, sample.image_id, place.object_id, protocol.name)
+            prompts.append(protocol.draw(truth, rng, grid))
+            truths.append(truth)
+    return prompts, truths
+
+
+def _clicked(
+    sam: Sam, views: ImageViews, first: Sequence[Viewed], truths: Sequence[MaskArray],
+    rng: np.random.Generator,
+) -> Iterator[Viewed]:  # fmt: skip
+    """Answers to some of the prompts with a click where the first answer was wrong."""
+    prompts, windows, places = [], [], []
+    for viewed in first:
+        for row, mask in enumerate(viewed.masks(sam)):
+            if rng.random() >= _CLICKED:
+                continue
+            place = viewed.answer.indices[row]
+            click = correction_click(truths[place], mask, "uniform", rng)
+            low_res = viewed.answer.logits[row].float().cpu().numpy()
+            clicked = replace(viewed.prompts[row].with_point(*click), mask_input=low_res)
+            prompt, window = carried_over(views, clicked, viewed.window)
+            prompts.append(prompt)
+            windows.append(window)
+            places.append(place)
+    for again in ask_in_views(sam, views, prompts, windows):
+        own = [places[index] for index in again.answer.indices]
+        yield replace(again, answer=replace(again.answer, indices=own))

@@ -1,0 +1,205 @@
+"""Training of a sharpener: crops of what a tuned SAM answered on training images, and the truth there.
+
+Beside them stand crops of general (drawn) pictures whose target is SAM's own answer, so that what is
+learned of one kind of images changes others less.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samtune.models.sharpening.crops import crop_around, extent, inputs_of
+from samtune.models.sharpening.network import Sharpener
+from samtune.types import FloatArray, ImageArray, MaskArray, Prompt, Window
+
+# Crops of a step, those of general pictures among them
+_BATCH, _GENERAL = 32, 10
+_RATE, _DECAY, _WARMUP = 2e-3, 1e-2, 30
+# What is kept of an object is larger than its crop, and crops are drawn of it: so much larger or
+# smaller, and shifted by so much of the object
+_KEPT, _SCALES, _SHIFT = 1.5, (0.85, 1.2), 0.06
+# Crops by which it knows its domain; the limit is so many times the distance that so large a share of
+# the validation images' crops lie within
+_KNOWN, _MARGIN, _WITHIN = 1000, 1.5, 0.95
+# Pixel values are multiplied and shifted by up to so much
+_CONTRAST, _BRIGHTNESS = 1.25, 0.1
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer of SAM to a prompt, in cells of a crop somewhat larger than the one around its object.
+
+    Attributes:
+        image: (c, c, 3) uint8.
+        logits: (c, c) float16, of SAM.
+        target: (c, c) uint8, the share of each cell that the object covers, times 255.
+        prompt: in cells.
+        edges: x0, y0, x1, y1 of where the object is taken to be, in cells.
+    """
+
+    image: ImageArray
+    logits: NDArray[np.float16]
+    target: NDArray[np.uint8]
+    prompt: Prompt
+    edges: FloatArray
+
+
+def answered(
+    sharpener: Sharpener, image: ImageArray, window: Window, logits: FloatArray, prompt: Prompt,
+    truth: MaskArray | None,
+) -> Answered | None:  # fmt: skip
+    """What is learned of an answer; `None` where nothing was found.
+
+    Args:
+        sharpener: says how large crops are.
+        image: (H, W, 3), as SAM saw it.
+        window: of the image, that was looked at.
+        logits: (h, w) of SAM, at the window's resolution.
+        prompt: original frame.
+        truth: (H, W) of the object; `None` takes the answer itself.
+    """
+    corner = (window.x, window.y)
+    edges = extent(prompt, logits > 0, corner)
+    if edges is None:
+        return None
+    settings = sharpener.settings
+    crop = crop_around(edges, _KEPT * settings.ratio, round(_KEPT * settings.cells))
+    own = crop.cut(logits, corner, float(logits.min()))
+    shares = _sigmoid(own) if truth is None else crop.cut(truth.astype(np.float32), outside=0.0)
+    box, points = prompt.box_xyxy, prompt.point_coords
+    moved = Prompt(
+        None if points is None else crop.moved(points),
+        prompt.point_labels,
+        None if box is None else crop.moved(box.reshape(2, 2)).reshape(4),
+    )
+    return Answered(
+        np.asarray(np.rint(crop.cut(image)), np.uint8), own.astype(np.float16),
+        np.asarray(np.rint(255 * shares), np.uint8), moved,
+        (crop.moved(edges.reshape(2, 2) - 0.5) + 0.5).reshape(4),
+    )  # fmt: skip
+
+
+def _sigmoid(logits: FloatArray) -> FloatArray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
+
+
+def train_sharpener(
+    sharpener: Sharpener, own: Sequence[Answered], general: Sequence[Answered], seed: int,
+    progress: Callable[[int], float],
+) -> int:  # fmt: skip
+    """Train until it is over.
+
+    Args:
+        sharpener: on its device; it is left in evaluation mode.
+        own: of the domain, one at least.
+        general: of general pictures.
+        seed: of weights and all that is drawn.
+        progress: share of the training that is over after so many steps, 1 at its end.
+
+    Returns:
+        How many steps there were.
+    """
+    rng = np.random.default_rng(seed)
+    sharpener.train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(sharpener.parameters(), _RATE, weight_decay=_DECAY)
+    device, steps = sharpener.last.weight.device, 0
+    while (over := progress(steps)) < 1:
+        rate = _RATE * min(1.0, (steps + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * over))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        inputs, targets = _batch(sharpener, own, general, rng)
+        loss = _loss(sharpener(inputs.to(device))[0], targets.to(device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        steps += 1
+    sharpener.eval().requires_grad_(False)
+    return steps
+
+
+@torch.no_grad()
+def get_used_to(
+    sharpener: Sharpener, own: Sequence[Answered], held_out: Sequence[Answered], seed: int
+) -> None:
+    """Let a sharpener tell crops like these from others, which it leaves as SAM answered them.
+
+    Args:
+        sharpener: trained.
+        own: of training images.
+        held_out: of validation images, which say how far images of the domain may lie from these.
+        seed: of what is drawn.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = [own[number] for number in rng.integers(len(own), size=_KNOWN)]
+    sharpener.get_used_to(_features(sharpener, chosen, rng))
+    distances = sharpener.distance(_features(sharpener, held_out or chosen, rng))
+    sharpener.limit.copy_(_MARGIN * distances.quantile(_WITHIN))
+
+
+def _features(
+    sharpener: Sharpener, answers: Sequence[Answered], rng: np.random.Generator
+) -> Tensor:
+    device, parts = sharpener.last.weight.device, []
+    for start in range(0, len(answers), _BATCH):
+        drawn = [_drawn(sharpener, each, rng)[0] for each in answers[start : start + _BATCH]]
+        parts.append(sharpener(torch.from_numpy(np.stack(drawn)).to(device))[1])
+    return torch.cat(parts)
+
+
+def over_steps(most: int) -> Callable[[int], float]:
+    """Progress by steps."""
+    return lambda steps: steps / max(1, most)
+
+
+def over_time(seconds: float, most: int) -> Callable[[int], float]:
+    """Progress by time from now on, or by steps where those are over sooner."""
+    began = time.monotonic()
+    return lambda steps: max((time.monotonic() - began) / seconds, steps / most)
+
+
+def _loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy and Dice, an object weighing as much as another."""
+    probability = logits.sigmoid()
+    overlap = (probability * targets).sum((1, 2))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((1, 2)) + targets.sum((1, 2)) + 1)
+    return F.binary_cross_entropy_with_logits(logits, targets) + dice.mean()
+
+
+def _batch(
+    sharpener: Sharpener, own: Sequence[Answered], general: Sequence[Answered],
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    num_general = _GENERAL if general else 0
+    chosen = [general[number] for number in rng.integers(max(1, len(general)), size=num_general)]
+    chosen += [own[number] for number in rng.integers(len(own), size=_BATCH - num_general)]
+    inputs, targets = zip(*(_drawn(sharpener, each, rng) for each in chosen), strict=True)
+    return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(targets))
+
+
+def _drawn(
+    sharpener: Sharpener, answer: Answered, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Inputs and target of a crop: of another size, shifted, turned, mirrored, brighter or darker."""
+    settings = sharpener.settings
+    shift = (float(rng.uniform(-_SHIFT, _SHIFT)), float(rng.uniform(-_SHIFT, _SHIFT)))
+    crop = crop_around(
+        answer.edges, settings.ratio * float(rng.uniform(*_SCALES)), settings.cells, shift
+    )
+    logits = answer.logits.astype(np.float32)
+    seen = crop.cut(logits, outside=float(logits.min()))
+    inputs = inputs_of(crop, crop.cut(answer.image), seen, answer.prompt)
+    target = crop.cut(answer.target, outside=0.0) / 255
+    inputs[:3] *= rng.uniform(1 / _CONTRAST, _CONTRAST)
+    inputs[:3] += rng.uniform(-_BRIGHTNESS, _BRIGHTNESS)
+    turns, is_mirrored = int(rng.integers(4)), rng.random() < 0.5
+    inputs, target = np.rot90(inputs, turns, (1, 2)), np.rot90(target, turns)
+    if is_mirrored:
+        inputs, target = inputs[..., ::-1], target[..., ::-1]
+    return np.ascontiguousarray(inputs), np.ascontiguousarray(target)
