@@ -26,7 +26,7 @@ from samtune.training.sharpening import Answered, answered
 from samtune.types import MaskArray, Prompt, Sample
 
 # First prompts of each object, and objects of an image at most
-_PROTOCOLS, _OBJECTS = ("box", "box_jitter", "point"), 8
+_PROTOCOLS, _OBJECTS = ("box", "box_jitter", "point", "point_uniform"), 8
 # This share of the answers is followed by one with a click where it was wrong
 _CLICKED = 0.5
 # Drawn pictures that are asked about, and answers that are kept at most (about 60 kB each)
