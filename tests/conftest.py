@@ -86,11 +86,15 @@ FAST = [
 @pytest.fixture(scope="session", autouse=True)
 def _few_general_pictures():
     """A choice at the end asks fewer pictures than a real one, so that a fit takes seconds."""
-    from samtune.tasks import questions
+    from samtune.tasks import questions, sharpening_answers
+    from samtune.training import sharpening
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_GENERAL", "_GENERAL_OBJECTS", "_OBJECTS"):
             patch.setattr(questions, name, 2)
+        patch.setattr(sharpening_answers, "_GENERAL", 2)
+        for name, value in {"_BATCH": 8, "_GENERAL": 3, "_KNOWN": 200}.items():
+            patch.setattr(sharpening, name, value)
         yield
 
 

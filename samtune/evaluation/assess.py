@@ -54,6 +54,7 @@ def assess(
         "protocols": summaries,
         "general": elsewhere and {"name": general_name, "protocols": elsewhere},
         "focus": None,
+        "sharpening": None,
         "review": _review(domain.rows, calibration),
         "calibrated_on": None if calibration is None else calibration.split,
     }

@@ -109,7 +109,9 @@ def compare(
 
 def _measure(contestants: Contestants, image: AskedImage) -> list[Row]:
     settings = image.settings
-    views = contestants.views(image.sample.image, settings.tile, settings.with_focus)
+    views = contestants.views(
+        image.sample.image, settings.tile, settings.with_focus, settings.with_sharpening
+    )
     return list(image.rows(contestants, views))
 
 

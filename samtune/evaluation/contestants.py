@@ -48,13 +48,16 @@ class Contestants:
         with sam.base_weights() if is_switched else nullcontext():
             yield sam
 
-    def views(self, image: ImageArray, tile: int, with_focus: bool) -> dict[str, ImageViews]:
+    def views(
+        self, image: ImageArray, tile: int, with_focus: bool, with_sharpening: bool = True
+    ) -> dict[str, ImageViews]:
         """An image as each contestant looks at it; what the adapter does not change is computed once.
 
         Args:
             image: (H, W, 3).
             tile: side of the window in which points are looked at first; 0 is the whole image.
             with_focus: small objects are looked at in a window around them.
+            with_sharpening: masks are sharpened, by who does that.
         """
         depth = frozen_depth(self.sam) if len(self.names) > 1 and self.sam.is_adapted else -1
         shared: dict[Window, Features] = {}
@@ -62,7 +65,7 @@ class Contestants:
         for name in self.names:
             encode = partial(self._encode, name, depth, shared)
             sam = self._sam_of(name)
-            found[name] = ImageViews(image, sam, tile, with_focus, encode)
+            found[name] = ImageViews(image, sam, tile, with_focus, encode, with_sharpening)
         return found
 
     def _encode(

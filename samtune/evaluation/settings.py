@@ -30,6 +30,7 @@ class EvaluationSettings:
             takes it from the manifest's columns `spacing_row` and `spacing_column`, or 1.
         tolerance: of surface Dice, in the unit of `spacing`.
         with_focus: small objects are looked at in a window around them.
+        with_sharpening: masks are sharpened, where the tuned model does that.
         tile: side of the window in which points are looked at first; 0 is the whole image.
         on_error: what an unreadable image does.
         num_workers: processes that read images.
@@ -47,6 +48,7 @@ class EvaluationSettings:
     spacing: tuple[float, float] | None = None
     tolerance: float = 2.0
     with_focus: bool = True
+    with_sharpening: bool = True
     tile: int = 0
     on_error: OnError = "fail"
     num_workers: int = 0

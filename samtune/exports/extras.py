@@ -1,4 +1,4 @@
-"""What a tuned model has learned of itself, and takes along: calibration and thresholds."""
+"""What a tuned model has learned of itself and takes along, and what it leaves behind."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -10,6 +10,11 @@ from samtune.models.backend import Sam
 from samtune.models.calibration import CALIBRATION_FILE, Calibration
 from samtune.models.mask_thresholds import THRESHOLDS_FILE, FittedThresholds, MaskThresholds
 from samtune.wording import counted
+
+UNSHARPENED = (
+    "The run that this comes from sharpens its masks with a small network of its own (`sharpener/`), "
+    "which no export holds: masks are here as SAM itself draws them, with softer edges."
+)
 
 
 def write_extras(sam: Sam, folder: Path) -> dict[str, str]:
@@ -42,6 +47,8 @@ def tell_extras(sam: Sam, scale: float | None) -> Iterator[str]:
         doubt = "\n\nThis was found before the scale was set: find it anew for this model."
     if sam.thresholds is not None:
         yield f"## Automatic masks\n\n{_tell_thresholds(sam.thresholds)}{doubt}"
+    if sam.sharpener is not None:
+        yield f"## Sharpened masks\n\n{UNSHARPENED} Its figures are of sharpened masks."
     if sam.calibration is not None:
         yield f"## Scores\n\n{_tell_calibration(sam.calibration)}{doubt}"
 

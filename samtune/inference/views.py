@@ -47,12 +47,14 @@ class ImageViews:
         tile: side of the windows in which what has no box is looked at first; 0 is the whole image.
         with_focus: small objects are looked at in a window around them.
         encode: makes features of windows and their pixel values (B, 3, S, S); `None` is `sam.encode`.
+        with_sharpening: masks are sharpened, where the model does that.
     """
 
     def __init__(
         self, image: ImageArray, sam: Sam, tile: int = 0, with_focus: bool = True,
-        encode: Encode | None = None,
+        encode: Encode | None = None, with_sharpening: bool = True,
     ) -> None:  # fmt: skip
+        self.with_sharpening = with_sharpening
         self.image, self.sam, self.tile, self.with_focus = image, sam, tile, with_focus
         self.hw = (image.shape[0], image.shape[1])
         self.whole = Window(0, 0, *self.hw)
@@ -177,6 +179,9 @@ class Viewed:
         size = max(1, min(_MASKS, _PIXELS // pixels) // num_candidates)
         for start in range(0, len(low_res), size):
             full = logits_to_original(low_res[start : start + size].float(), hw, sam.frame)
+            if not self.views.with_sharpening:
+                yield full
+                continue
             prompts = [each for each in self.prompts[start : start + size]
                        for _ in range(num_candidates)]  # fmt: skip
             flat = sam.sharpened(self.views.image, self.window, full.flatten(0, 1), prompts)

@@ -1,9 +1,11 @@
 """How strongly a tuned model differs from its base: 0 is the base, 1 the model as it was tuned.
 
-LoRA updates are multiplied; what was trained whole lies on the line between the base's weights and
-the tuned ones (Wortsman et al., arXiv 2109.01903). A smaller scale gives some of the gain on the new
-domain back for what was lost elsewhere.
+LoRA updates are multiplied, and so is the sharpener's part in a mask; what was trained whole lies on
+the line between the base's weights and the tuned ones (Wortsman et al., arXiv 2109.01903). A smaller
+scale gives some of the gain on the new domain back for what was lost elsewhere.
 """
+
+from dataclasses import replace
 
 import torch
 from peft import LoraConfig, PeftModel
@@ -30,6 +32,7 @@ class TunedScale:
         self.sam = sam
         self._layers = [layer for layer in sam.core.modules() if isinstance(layer, LoraLayer)]
         _require_scalable(sam)
+        self._amount = 0.0 if sam.sharpener is None else sam.sharpener.settings.amount
         self._lines = _lines(sam, base)
 
     @torch.no_grad()
@@ -41,6 +44,10 @@ class TunedScale:
         for parameter, from_base, tuned in self._lines:
             # exact at both ends, which base + scale * (tuned - base) is not
             parameter.copy_(tuned if scale == 1 else torch.lerp(from_base, tuned, scale))
+        if self.sam.sharpener is not None:  # beyond all of it there is nothing
+            amount = min(1.0, scale * self._amount)
+            its = self.sam.sharpener.settings
+            self.sam.sharpener.settings = replace(its, amount=amount)
 
     def settle(self, scale: float) -> None:
         """Set the scale for good: what is saved next loads with it, by PEFT alone too."""

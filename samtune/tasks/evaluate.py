@@ -61,8 +61,9 @@ class Evaluation(Result):
         found = {"protocols": _rows(self.results["protocols"])}
         if self.results["general"]:
             found["general"] = _rows(self.results["general"]["protocols"])
-        if self.results["focus"]:
-            found["focus"] = list(self.results["focus"])
+        for aid in ("focus", "sharpening"):
+            if self.results[aid]:
+                found[aid] = list(self.results[aid])
         return found
 
     @property
@@ -236,10 +237,10 @@ class _Job:
     command: str
 
     def run_all(self, gallery_size: int, folder: Path) -> Evaluation | None:
+        from samtune.evaluation.aids import gain_of, without
         from samtune.evaluation.assess import assess
         from samtune.evaluation.comparing import compare
         from samtune.evaluation.contestants import Contestants
-        from samtune.evaluation.focus_gain import focus_gain, without_focus
         from samtune.evaluation.report.gallery import Gallery
         from samtune.evaluation.report.writing import write_report
 
@@ -257,14 +258,21 @@ class _Job:
             general = general_set and compare(
                 contestants, *general_set, what="what was lost", store=store
             )
-            plain = without_focus(source, settings, domain.rows)
-            plainly = plain and compare(contestants, *plain, what="without focus", store=store)
+            far = without("focus", source, settings, domain.rows)
+            farther = far and compare(contestants, *far, what="without focus", store=store)
+            blunt = without("sharpening", source, settings, domain.rows)
+            if self.sam.sharpener is None or not blunt:
+                blunter = None
+            else:
+                alone = Contestants(self.sam, is_tuned=True, with_base=False)
+                blunter = compare(alone, *blunt, what="without sharpening")
             if rank != 0:
                 return None
             results = assess(
                 domain, general, self.general, settings, recipe_of(self.run), self.sam.calibration
             )
-            results["focus"] = plainly and focus_gain(domain.rows, plainly.rows)
+            results["focus"] = farther and gain_of(domain.rows, farther.rows)
+            results["sharpening"] = blunter and gain_of(domain.rows, blunter.rows)
             results["about"] = self._about(domain)
             results["warnings"] += self._data_warnings(domain)
             results = write_report(folder, domain.rows, results, gallery)

@@ -103,6 +103,7 @@ def export(
     """
     from samtune.exports.card import write_card
     from samtune.exports.exported import ExportSettings
+    from samtune.exports.extras import UNSHARPENED
     from samtune.exports.push import listing, require_target
     from samtune.exports.push import push as upload
     from samtune.models.loading import load_model
@@ -127,6 +128,7 @@ def export(
         exported = _targets()[to](sam, temporary, settings)
         write_card(temporary, sam, exported, facts)
     checks, notes = list(exported.checks), list(exported.notes)
+    notes += [UNSHARPENED] if sam.sharpener is not None else []
     if push and dry_run:
         address = f"https://huggingface.co/{push}"
         return Export(folder, checks, notes, address, listing(folder).splitlines())

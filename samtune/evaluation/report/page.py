@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, Template
 from markupsafe import Markup
 
+from samtune.evaluation.aids import aid_tables
 from samtune.evaluation.contestants import BASE, TUNED
-from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
 from samtune.evaluation.metrics.contour import DEFINITION
 from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.report.gallery import Gallery, Picture, difference
@@ -58,7 +58,7 @@ def render(rows: list[Row], results: dict[str, Any], gallery: Gallery) -> str:
         head=head,
         sections=sections,
         num_clusters=counted(first["num_clusters"], "independent image"),
-        focus=results["focus"] and {"head": FOCUS_HEAD, "lines": focus_lines(results["focus"])},
+        aids=list(aid_tables(results)),
         charts=[*_histograms(rows, is_compared), *_charts(summaries)],
         breakdown=_breakdown(summaries, is_compared),
         is_compared=is_compared,

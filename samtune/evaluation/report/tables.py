@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from samtune.escaping import csv_text, markdown_table, markdown_text
+from samtune.evaluation.aids import aid_tables
 from samtune.evaluation.contestants import BASE, TUNED
-from samtune.evaluation.focus_gain import FOCUS_HEAD, focus_lines
 from samtune.evaluation.metrics.table import METRICS
 from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.rows import Row, Score
@@ -149,9 +149,8 @@ def full_markdown(results: dict[str, Any]) -> str:
     if results["general"]:
         parts += [f"General set: {markdown_text(results['general']['name'])}",
                   to_markdown(results["general"]["protocols"])]  # fmt: skip
-    if results["focus"]:
-        parts.append("What focus brings, on the first images:")
-        parts.append(markdown_table(FOCUS_HEAD, focus_lines(results["focus"])))
+    for title, head, lines in aid_tables(results):
+        parts += [f"{title}:", markdown_table(head, lines)]
     if lines := breakdown_lines(summaries):
         parts.append(markdown_table(*filled(PARTS_HEAD, lines)))
     metrics = metrics_lines(summaries) + noc_lines(summaries)

@@ -1,0 +1,190 @@
+"""A run with a sharpener: all who ask it get the same masks, and its adapter stays plain PEFT."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import samtune
+from samtune.cli import main
+from samtune.evaluation.contestants import BASE, TUNED, Contestants
+from samtune.inference.predictor import SamPredictor
+from samtune.inference.prelabel.detections import Detection
+from samtune.inference.prelabel.labelling import prelabel
+from samtune.inference.views import ImageViews, ask_in_views
+from samtune.masks import rle_to_mask
+from samtune.models.loading import load_model, tuned_sha256, tuned_weights_sha256
+from samtune.models.sharpening.network import Sharpener
+from samtune.models.sharpening.saving import write_sharpener
+from samtune.models.strength import TunedScale
+from samtune.types import Prompt
+
+BOX = [12, 14, 40, 38]
+
+
+@pytest.fixture(scope="module")
+def run(lora_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sharpened") / "run"
+    shutil.copytree(lora_run, folder)
+    torch.manual_seed(0)
+    sharpener = Sharpener().eval()
+    torch.nn.init.normal_(sharpener.last.weight, std=2.0)
+    write_sharpener(sharpener, folder, tuned_weights_sha256(load_model(folder)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sam(run):
+    return load_model(run)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+
+
+def mask_of(sam, image, with_sharpening=True):
+    views = ImageViews(image, sam, with_sharpening=with_sharpening)
+    (viewed,) = ask_in_views(sam, views, [Prompt(box_xyxy=np.float32(BOX))])
+    return next(viewed.masks(sam))
+
+
+def test_its_adapter_alone_answers_as_sam_does(run, sam, image):
+    plain = load_model(run / "adapter")
+    assert sam.sharpener is not None
+    assert plain.sharpener is None
+    assert (mask_of(plain, image) == mask_of(sam, image, with_sharpening=False)).all()
+    assert (mask_of(sam, image) != mask_of(plain, image)).any()
+    assert tuned_sha256(plain) == tuned_weights_sha256(sam) != tuned_sha256(sam)
+
+
+def test_the_base_beside_it_is_not_sharpened(run, sam, image):
+    contestants = Contestants(sam, is_tuned=True)
+    views = contestants.views(image, 0, with_focus=True)
+    masks = {}
+    for name in (BASE, TUNED):
+        with contestants.playing(name) as player:
+            (viewed,) = ask_in_views(player, views[name], [Prompt(box_xyxy=np.float32(BOX))])
+            masks[name] = next(viewed.masks(player))
+    plain = load_model(run / "adapter")
+    with plain.base_weights():
+        assert (masks[BASE] == mask_of(plain, image)).all()
+    assert (masks[TUNED] == mask_of(sam, image)).all()
+
+
+@pytest.mark.parametrize("focus", ["off", "auto"])
+def test_a_predictor_gives_what_views_give(sam, image, focus):
+    predictor = SamPredictor(sam, focus=focus)
+    predictor.set_image(image)
+    masks, _, _ = predictor.predict(box=np.array(BOX), multimask_output=False)
+    how = {"with_multimask": False, "is_single": True}
+    views = ImageViews(image, sam, with_focus=focus == "auto")
+    (viewed,) = ask_in_views(sam, views, [Prompt(box_xyxy=np.float32(BOX))], **how)
+    (expected,) = viewed.masks(sam)
+    assert (masks[0] == expected).mean() > 0.999
+    logits, _, _ = predictor.predict(box=np.array(BOX), multimask_output=False, return_logits=True)
+    assert ((logits[0] > 0) == masks[0]).all()
+    three, _, _ = predictor.predict(
+        np.array([[25, 25]]), np.array([1]), multimask_output=True, return_logits=True
+    )
+    assert three.shape == (3, 64, 64)
+
+
+def test_images_that_are_resized_already_have_no_pixels_to_look_at(run, image):
+    both = []
+    for folder in (run, run / "adapter"):
+        predictor = SamPredictor(load_model(folder))
+        values = torch.zeros(1, 3, predictor.model.image_size, predictor.model.image_size)
+        predictor.set_torch_image(values, (64, 64))
+        both.append(predictor.predict(box=np.array(BOX))[0])
+    assert (both[0] == both[1]).all()
+
+
+def test_predict_prelabel_and_views_agree(run, sam, image, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(image).save(tmp_path / "a.png")
+    samtune.predict(run, [tmp_path / "a.png"], boxes=[BOX], out=tmp_path / "out")
+    (file,) = (tmp_path / "out").glob("*.json")
+    (told,) = json.loads(file.read_text())["annotations"]
+    expected = mask_of(sam, image)
+    assert (rle_to_mask(told["segmentation"]) == expected).all()
+    detection = Detection(1, "row 1", "a", 1, None, (12, 14, 41, 39))
+    (label,) = prelabel(sam, image, [detection]).objects
+    part = rle_to_mask(label.rle)
+    y, x = label.corner
+    assert (part == expected[y : y + part.shape[0], x : x + part.shape[1]]).all()
+    assert part.sum() == expected.sum()
+
+
+def test_strength_is_also_of_what_sharpens(run, image):
+    sam = load_model(run)
+    scale = TunedScale(sam)
+    full = mask_of(sam, image)
+    scale.set(0.0)
+    with sam.base_weights():
+        base = mask_of(sam, image)
+    assert (mask_of(sam, image) == base).all()
+    scale.set(0.5)
+    assert sam.sharpener.settings.amount == 0.5
+    scale.set(1.0)
+    assert (mask_of(sam, image) == full).all()
+
+
+def test_an_evaluation_says_what_sharpening_brings(run, discs, tmp_path):
+    found = samtune.evaluate(
+        run, protocols=["box"], general="none", out=tmp_path / "out", split="val"
+    )
+    (row,) = found.tables["sharpening"]
+    assert (row["contestant"], row["protocol"]) == ("tuned", "box")
+    assert "What sharpening masks brings" in (tmp_path / "out/report.html").read_text()
+    assert "without sharpening" in (tmp_path / "out/report.md").read_text()
+    plain = samtune.evaluate(
+        run / "adapter", protocols=["box"], general="none", out=tmp_path / "plain", split="val"
+    )
+    assert "sharpening" not in plain.tables
+    alone = plain.results["protocols"]["box"]["tuned"]["miou"]
+    assert row["without"] == pytest.approx(alone, abs=1e-6)
+    assert row["with"] == pytest.approx(found.results["protocols"]["box"]["tuned"]["miou"])
+
+
+def test_an_export_says_that_it_stays_behind(run, tmp_path, capsys):
+    assert main(["export", str(run), "--to", "adapter", "--out", str(tmp_path / "x")]) == 0
+    assert "which no export holds" in " ".join(capsys.readouterr().out.split())
+    assert "## Sharpened masks" in (tmp_path / "x" / "README.md").read_text()
+    assert not list((tmp_path / "x").rglob("sharpener*"))
+
+
+def test_that_of_other_weights_is_told_where_it_is_loaded(run, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    file = other / "sharpener" / "sharpener.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"weights_sha256": "0"}))
+    assert main(["evaluate", str(other)]) == 2
+    assert "sharpens the masks of other weights" in " ".join(capsys.readouterr().err.split())
+
+
+def test_fit_measures_it_and_keeps_it_only_where_it_helps(discs, tmp_path, fast):
+    flags = [each for each in fast if each not in ("--choose", "false")]
+    run = tmp_path / "run"
+    more = ["--trainer.max_epochs", "1", "--choose", "true"]
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags, *more]) == 0
+    choice = json.loads((run / "choice.json").read_text())
+    sharpened = [each for each in choice["candidates"] if each["sharpening"]]
+    assert sharpened
+    assert sharpened[0]["sharpening"] == 1
+    is_kept = any(each["is_chosen"] for each in sharpened)
+    assert (run / "sharpener").is_dir() == is_kept
+    assert (load_model(run).sharpener is not None) == is_kept
+
+
+def test_fit_leaves_it_away_where_nobody_wants_it(discs, tmp_path, fast):
+    flags = [each for each in fast if each not in ("--choose", "false")]
+    run = tmp_path / "run"
+    more = ["--trainer.max_epochs", "1", "--choose", "true", "--sharpen", "false"]
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags, *more]) == 0
+    choice = json.loads((run / "choice.json").read_text())
+    assert not any(each["sharpening"] for each in choice["candidates"])
+    assert not (run / "sharpener").exists()
