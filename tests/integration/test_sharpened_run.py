@@ -174,7 +174,7 @@ def test_fit_measures_it_and_keeps_it_only_where_it_helps(discs, tmp_path, fast)
     choice = json.loads((run / "choice.json").read_text())
     sharpened = [each for each in choice["candidates"] if each["sharpening"]]
     assert sharpened
-    assert sharpened[0]["sharpening"] == 1
+    assert sharpened[0]["sharpening"] == 0.5
     is_kept = any(each["is_chosen"] for each in sharpened)
     assert (run / "sharpener").is_dir() == is_kept
     assert (load_model(run).sharpener is not None) == is_kept
