@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-
-from samtune.bars import write_beside_bars
 
 
 @dataclass(frozen=True)
@@ -105,9 +102,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _guarded(name: str, arguments: list[str]) -> int:
     from samtune.errors import UserError
+    from samtune.tasks.telling import told
 
     try:
-        with _told(), _ending_in_order():
+        with told(), _ending_in_order():
             return _run(name, arguments)
     except UserError as error:
         if os.environ.get("SAMTUNE_TRACEBACK"):
@@ -140,27 +138,6 @@ def _run(name: str, arguments: list[str]) -> int:
             return 0
     code = getattr(printing, teller)(task(**given), options)
     return int(code or 0)
-
-
-class _Teller(logging.Handler):
-    """What tasks say goes where a person looks: news to stdout, what failed to stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        write_beside_bars(record.getMessage(), stream)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    logger, teller = logging.getLogger("samtune"), _Teller()
-    level = logger.level
-    logger.addHandler(teller)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(teller)
-        logger.setLevel(level)
 
 
 @contextmanager

@@ -130,7 +130,8 @@ def parse(
                 shown = flag.name.upper() if flag.is_positional else f"--{flag.name}"
                 raise UserError(f"{shown} is missing (see --help)")
     except UserError as error:
-        raise UserError(f"samtune {command}: {error}") from error
+        told = str(error).replace("(see --help", f"(see samtune {command} --help")
+        raise UserError(told) from error
     return nested
 
 

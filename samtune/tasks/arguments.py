@@ -53,9 +53,10 @@ def _done(function: Callable[..., Answer], bound: inspect.BoundArguments) -> Ans
     """
     from samtune.files import watching_folders
     from samtune.locks import claiming
+    from samtune.tasks.telling import told_if_nobody_listens
 
     try:
-        with claiming(), watching_folders():
+        with told_if_nobody_listens(), claiming(), watching_folders():
             answer = function(*bound.args, **bound.kwargs)
     except (UserError, BrokenPipeError):
         raise

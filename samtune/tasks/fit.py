@@ -120,16 +120,22 @@ def resume(run: str | Path, *, trainer: Layer | TrainerSettings | None = None) -
             all other settings stay those of the run, and so does the number of processes.
 
     Raises:
-        UserError: there is no run, nothing to go on from, or settings in its config.yaml or images
-            have changed that it cannot go on without.
+        UserError: there is no run, nothing to go on from, nothing left to do, or settings in its
+            config.yaml or images have changed that it cannot go on without.
     """
     from samtune.training.checkpoints import LAST, has_checkpoint
     from samtune.training.record import read_record
 
     folder = Path(run)
-    is_begun = has_checkpoint(folder)
-    if not is_begun and read_record(folder) is None:
+    is_begun, record = has_checkpoint(folder), read_record(folder)
+    if not is_begun and record is None:
         raise UserError(f"{folder} has no checkpoints/{LAST} to go on from")
+    if record is not None and record.is_finished and not trainer:
+        raise UserError(
+            f"{folder} came to its end: there is nothing left to do. To train it longer, give "
+            "--trainer.max_epochs or --trainer.max_steps; to tune on from its result in a run of its "
+            f"own, samtune fit --start {folder}"
+        )
     other = differing(trainer) if isinstance(trainer, TrainerSettings) else trainer
     settings = gather(folder / "config.yaml", {"trainer": other, "run": str(folder)})
     return train(settings, is_resumed=is_begun)

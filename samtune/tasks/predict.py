@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from samtune.prompts.prompt_files import PromptedImage
     from samtune.types import ImageArray
 
+log = logging.getLogger(__name__)
 Kind = Literal["masks", "coco", "cutouts", "overlays"]
 COCO_FILE = "predictions.json"
 
@@ -235,7 +237,10 @@ def _collect(
     if points:
         made.append(prompt_of_points(points, "points"))
     labels = [str(number) for number in range(1, len(made) + 1)]
-    return {
-        n: PromptedImage(path, made, labels)
-        for n, path in list_images(images, without=[out]).items()
-    }
+    named = list_images(images, without=[out])
+    if len(named) > 1:
+        log.info(
+            "NOTE: the same %s asked in each of the %d images; a file has prompts of their own "
+            "(--prompts FILE)", "prompt is" if len(made) == 1 else "prompts are", len(named),
+        )  # fmt: skip
+    return {n: PromptedImage(path, made, labels) for n, path in named.items()}

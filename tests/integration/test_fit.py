@@ -257,3 +257,12 @@ def test_the_model_says_how_its_images_were_seen(discs, tmp_path):
     expected = Reading(tile=40, window="lung")
     assert tuner.network.reading == expected
     assert load_model(str(save_tuned(tuner.network, tmp_path))).reading == expected
+
+
+def test_a_run_that_came_to_its_end_is_not_gone_on_with(lora_run, capsys):
+    before = (lora_run / "run.json").read_bytes()
+    assert main(["resume", str(lora_run)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "came to its end: there is nothing left to do" in told
+    assert "--trainer.max_epochs" in told
+    assert (lora_run / "run.json").read_bytes() == before
