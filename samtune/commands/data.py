@@ -48,6 +48,8 @@ def tell_check(result: Check, options: Arguments) -> int:
         print(score_sentence(result.base_score))
         if result.epoch:
             print(result.epoch)
+        if result.certainty:
+            print(f"NOTE: {result.certainty}")
         for finding in result.findings:
             print(f"{finding['level'].upper()}: {finding['text']}")
         print(f"page: {result.page}")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from samtune.errors import UserError
 from samtune.ranges import Count
 from samtune.tasks.arguments import task
-from samtune.tasks.evaluating import require_count
+from samtune.tasks.evaluating import PROTOCOLS, Asking, require_count
 from samtune.tasks.opening import input_side, open_data, open_model
 from samtune.tasks.results import Result, Rows
 from samtune.tasks.settings import DataLike, data_of, read_settings, require_known
 from samtune.training.settings import FitSettings
+from samtune.wording import counted
 
 if TYPE_CHECKING:
     from samtune.data.checks.checking import CheckResult
@@ -43,6 +44,8 @@ class Check(Result):
         input_side: of the model's input, pixels.
         page: with all of it, and pictures of the first batch.
         epoch: how long one is, in words; empty without training images.
+        certainty: why an evaluation of the test split could not be sure of anything; empty where it
+            could.
     """
 
     found: CheckResult
@@ -50,6 +53,7 @@ class Check(Result):
     input_side: int
     page: Path
     epoch: str
+    certainty: str = ""
 
     @property
     def verdict(self) -> str:
@@ -78,7 +82,7 @@ class Check(Result):
         """For JSON."""
         return {
             **self.found.as_dict(), "base_score": self.base_score, "page": str(self.page),
-            "epoch": self.epoch,
+            "epoch": self.epoch, "certainty": self.certainty,
         }  # fmt: skip
 
 
@@ -134,7 +138,7 @@ def check(
     place = Path(page) if page else Path("runs") / "checks" / f"{_page_name(path)}.html"
     write_data_page(place, str(opened.path), result, side, score, pictures)
     epoch = opened.tell_epoch() if opened.split_sizes().get("train") else ""
-    return Check(result, score, side, place, epoch)
+    return Check(result, score, side, place, epoch, certainty_of(opened))
 
 
 def check_before_fit(data: SamDataModule, side: int) -> None:
@@ -165,6 +169,25 @@ def check_before_fit(data: SamDataModule, side: int) -> None:
             "the same)"
         )
     log.info(data.tell_epoch())
+    if told := certainty_of(data):
+        log.info("NOTE: %s", told)
+
+
+def certainty_of(data: SamDataModule) -> str:
+    """Why no difference on the test split could be sure, in a sentence; empty where one could be."""
+    from samtune.evaluation.statistics import fewest_clusters
+
+    if not data.split_sizes().get("test"):
+        return ""
+    groups = {record.group or record.image_id for record in data.whole_source("test").records}
+    needed = fewest_clusters(1)
+    if len(groups) >= needed:
+        return ""
+    number = counted(len(groups), "independent image")
+    return (
+        f"the test split holds {number}: no difference can be sure with fewer than {needed} "
+        f"({fewest_clusters(len(PROTOCOLS))} where {len(PROTOCOLS)} kinds of prompts are asked at once)"
+    )
 
 
 def _is_config(path: Path) -> bool:
@@ -208,8 +231,6 @@ def _score(data: SamDataModule, sam: Sam, max_images: int) -> dict[str, Any]:
     from samtune.data.source import Subset
     from samtune.evaluation.comparing import compare
     from samtune.evaluation.contestants import BASE, Contestants
-    from samtune.evaluation.settings import EvaluationSettings
-    from samtune.prompts.protocols import find_protocols
 
     sizes = data.split_sizes()
     split = next((name for name in ("val", "train", "test") if sizes.get(name)), "")
@@ -217,7 +238,7 @@ def _score(data: SamDataModule, sam: Sam, max_images: int) -> dict[str, Any]:
         return {"reason": "no images were asked for"}
     source = data.source(split)
     places = np.unique(np.linspace(0, len(source) - 1, max_images).astype(int)).tolist()
-    settings = EvaluationSettings(tuple(find_protocols(["box", "point"])), min_area=data.min_area)
+    settings = Asking(("box", "point")).settings(data, split, sam)
     rows = compare(Contestants(sam, False), Subset(source, places), settings, what="base").rows
     ious = {
         name: [row.scores[BASE].iou for row in rows if row.protocol == name]

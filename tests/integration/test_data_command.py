@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import samtune
 from samtune.cli import main
 from samtune.commands.flags import parse
 from samtune.data.objects import find_objects, object_mask
@@ -249,3 +250,18 @@ class TestCheck:
             arguments = [str(tmp_path / place / "images"), "--max_images", "0"]
             assert main(["check", *arguments]) == 0
         assert len(list((tmp_path / "runs" / "checks").glob("images-*.html"))) == 2
+
+
+def test_too_few_test_images_are_told_before_training(tmp_path, capsys):
+    write_discs(tmp_path / "few", "train", 4)
+    write_discs(tmp_path / "few", "val", 2, seed=10)
+    write_discs(tmp_path / "few", "test", 3, seed=20)
+    assert main(["check", str(tmp_path / "few"), "--page", str(tmp_path / "few.html")]) == 0
+    told = "the test split holds 3 independent images: no difference can be sure with fewer than 6"
+    assert told in " ".join(capsys.readouterr().out.split())
+    found = samtune.check(tmp_path / "few", page=tmp_path / "few.html", max_images=0)
+    assert found.certainty.startswith(told)
+    write_discs(tmp_path / "more", "train", 4)
+    write_discs(tmp_path / "more", "val", 2, seed=10)
+    write_discs(tmp_path / "more", "test", 8, seed=20)
+    assert samtune.check(tmp_path / "more", page=tmp_path / "m.html", max_images=0).certainty == ""
