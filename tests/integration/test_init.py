@@ -450,7 +450,10 @@ def test_mistakes(tmp_path, discs, capsys):
         ([tmp_path / "nothing"], "there is no data"),
         ([tmp_path], "not recognised"),
         ([discs, "--base", "vit_x", "--out", tmp_path / "b.yaml"], "no model 'vit_x'"),
-        ([discs, "more"], "unexpected 'more' (see --help; a list is one value or several"),
+        (
+            [discs, "more"],
+            "unexpected 'more' (see samtune init --help; a list is one value or several",
+        ),
     ]:
         assert main(["init", *map(str, arguments), "--yes"]) == 2
         assert said in capsys.readouterr().err

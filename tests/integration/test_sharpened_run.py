@@ -188,3 +188,10 @@ def test_fit_leaves_it_away_where_nobody_wants_it(discs, tmp_path, fast):
     choice = json.loads((run / "choice.json").read_text())
     assert not any(each["sharpening"] for each in choice["candidates"])
     assert not (run / "sharpener").exists()
+
+
+def test_as_a_base_it_is_its_sam_alone_and_that_is_said(run, discs, tmp_path, fast, capsys):
+    flags = ["fit", "--data.path", str(discs), "--run", str(tmp_path / "run"), *fast]
+    assert main([*flags, "--base", str(run), "--trainer.max_epochs", "1"]) == 0
+    assert "sharpens its masks; as a base it does not" in " ".join(capsys.readouterr().out.split())
+    assert load_model(tmp_path / "run").sharpener is None

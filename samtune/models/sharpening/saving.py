@@ -41,6 +41,11 @@ def remove_sharpener(run: Path) -> None:
     shutil.rmtree(run / SHARPENER_FOLDER, ignore_errors=True)
 
 
+def has_sharpener(source: str) -> bool:
+    """Whether what a model is loaded from is a run with a sharpener."""
+    return (Path(source) / SHARPENER_FOLDER / _ABOUT).is_file()
+
+
 def read_sharpener(run: Path, weights_sha256: Callable[[], str]) -> Sharpener | None:
     """The sharpener of a run; `None` where it has none.
 
@@ -52,7 +57,7 @@ def read_sharpener(run: Path, weights_sha256: Callable[[], str]) -> Sharpener | 
         UserError: it is damaged, or was trained for other weights.
     """
     folder = run / SHARPENER_FOLDER
-    if not (folder / _ABOUT).exists():
+    if not has_sharpener(str(run)):
         return None
     about = read_json(folder / _ABOUT)
     try:
