@@ -148,14 +148,15 @@ class _Objects:
         for name in contestants.names:
             with contestants.playing(name) as sam:
                 played = play(
-                    sam, views[name], truths, first, protocol, settings.multimask_of(name), rng
-                )
+                    sam, views[name], truths, first, protocol, settings.multimask_of(name), rng,
+                    with_oracle=not settings.is_brief,
+                )  # fmt: skip
             spacing = settings.spacing_of(record)
-            scores[name] = measure(played, truths, spacing, settings.tolerance)
+            scores[name] = measure(played, truths, spacing, settings.tolerance, settings.is_brief)
         for place, index in enumerate(indices):
             its = {name: values[place] for name, values in scores.items()}
             trivial: dict[str, float] = {}
-            if not protocol.num_corrections:
+            if not protocol.num_corrections and not settings.is_brief:
                 trivial = trivial_ious(self.image.sample.image, first[place], self.truths[index])
             yield self._row(protocol, repeat, index, its, trivial)
 

@@ -18,14 +18,16 @@ _AROUND = 0.25
 
 
 def measure(
-    played: Played, truths: Tensor, spacing: tuple[float, float], tolerance: float
-) -> list[Score]:
+    played: Played, truths: Tensor, spacing: tuple[float, float], tolerance: float,
+    is_brief: bool = False,
+) -> list[Score]:  # fmt: skip
     """Score the masks of one contestant.
 
     Args:
         played: masks (K, H, W) and what was expected of them.
         truths: (K, H, W) boolean.
         spacing, tolerance: see `contour_scores`.
+        is_brief: without `measures`.
     """
     ious, dices = iou_and_dice(played.masks, truths)
     oracle = ious if played.oracle_ious is None else torch.maximum(played.oracle_ious, ious)
@@ -39,7 +41,7 @@ def measure(
                 oracle_iou=float(oracle[index]),
                 predicted_area=int(np.count_nonzero(mask)),
                 overlap=int(np.count_nonzero(mask & truth)),
-                measures=measured(Pair(mask, truth, spacing, tolerance)),
+                measures={} if is_brief else measured(Pair(mask, truth, spacing, tolerance)),
                 clicks=tuple(float(round_ious[index]) for round_ious in played.earlier_ious)
                 + ((float(ious[index]),) if played.earlier_ious else ()),
                 rle=encode(mask),

@@ -41,7 +41,7 @@ class Played:
 @torch.no_grad()
 def play(
     sam: Sam, views: ImageViews, truths: Tensor, prompts: Sequence[Prompt], protocol: Protocol,
-    with_multimask: bool, rng: Rng,
+    with_multimask: bool, rng: Rng, with_oracle: bool = True,
 ) -> Played:  # fmt: skip
     """Let a network answer for all objects of one image.
 
@@ -53,10 +53,13 @@ def play(
         protocol: says how many clicks follow, and where.
         with_multimask: single prompts are answered by three masks.
         rng: of (object, round).
+        with_oracle: the best of three masks is looked for too.
     """
     prompts, windows, earlier = list(prompts), None, []
     for number in range(protocol.num_corrections + 1):
-        played, low_res, seen = _answer(sam, views, truths, prompts, windows, with_multimask)
+        played, low_res, seen = _answer(
+            sam, views, truths, prompts, windows, with_multimask, with_oracle
+        )
         if number == protocol.num_corrections:
             break
         earlier.append(iou_and_dice(played.masks, truths)[0])
@@ -71,7 +74,7 @@ def play(
 
 def _answer(
     sam: Sam, views: ImageViews, truths: Tensor, prompts: list[Prompt],
-    windows: Sequence[Window] | None, with_multimask: bool,
+    windows: Sequence[Window] | None, with_multimask: bool, with_oracle: bool,
 ) -> tuple[Played, dict[int, Tensor], list[Window]]:  # fmt: skip
     """Answer once; besides, the chosen masks' logits (h, w) on the CPU, and the windows they are of."""
     masks, expected = torch.zeros_like(truths), torch.zeros(len(prompts))
@@ -86,7 +89,7 @@ def _answer(
         for place, row in enumerate(answer.indices):
             low_res[row], seen[row] = logits[place].float().cpu(), viewed.window
         expected[torch.tensor(answer.indices)] = answer.scores.cpu()
-        if answer.candidates.low_res_logits.shape[1] > 1:
+        if with_oracle and answer.candidates.low_res_logits.shape[1] > 1:
             oracle = torch.zeros(len(prompts), dtype=torch.float64) if oracle is None else oracle
         _enlarge(viewed, truths, sam, masks, oracle)
     return Played(masks, expected, oracle), low_res, seen

@@ -31,6 +31,8 @@ class EvaluationSettings:
         tolerance: of surface Dice, in the unit of `spacing`.
         with_focus: small objects are looked at in a window around them.
         with_sharpening: masks are sharpened, where the tuned model does that.
+        is_brief: of each answer IoU and Dice alone, where nothing else is asked for: no distances, no
+            best of three, nothing without a network.
         tile: side of the window in which points are looked at first; 0 is the whole image.
         on_error: what an unreadable image does.
         num_workers: processes that read images.
@@ -49,6 +51,7 @@ class EvaluationSettings:
     tolerance: float = 2.0
     with_focus: bool = True
     with_sharpening: bool = True
+    is_brief: bool = False
     tile: int = 0
     on_error: OnError = "fail"
     num_workers: int = 0

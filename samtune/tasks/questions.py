@@ -47,7 +47,7 @@ def questions_of(
         most_images: of these, at most.
         most_objects: in all, where that is more than a few of each image.
     """
-    settings = replace(Asking(_PROTOCOLS).settings(data, "val", sam), num_workers=0)
+    settings = replace(Asking(_PROTOCOLS).settings(data, "val", sam), num_workers=0, is_brief=True)
     source = data.source("val")
     step = max(1, -(-len(source) // most_images))
     indices = list(range(0, len(source), step))

@@ -246,6 +246,18 @@ class TestIndependence:
             compare(Contestants(trained, is_tuned=True), source, BOX_AND_JITTER), tuned_rows
         )
 
+    def test_a_brief_look_finds_the_same_overlap(self, trained, source, tuned_rows):
+        settings = replace(BOX_AND_JITTER, is_brief=True)
+        rows = compare(Contestants(trained, is_tuned=True), source, settings)
+        assert [row.key for row in rows] == [row.key for row in tuned_rows]
+        for row, full in zip(rows, tuned_rows, strict=True):
+            assert row.trivial == {}
+            for name, score in row.scores.items():
+                its = full.scores[name]
+                assert (score.iou, score.dice, score.rle) == (its.iou, its.dice, its.rle)
+                assert score.measures == {}
+                assert score.oracle_iou == score.iou
+
     def test_processes_that_read_change_nothing(self, trained, source, tuned_rows):
         settings = replace(BOX_AND_JITTER, num_workers=1)
         assert compare(Contestants(trained, is_tuned=True), source, settings) == tuned_rows
