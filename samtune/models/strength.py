@@ -60,6 +60,23 @@ class TunedScale:
                     config.alpha_pattern = {k: alpha * scale for k, alpha in pattern.items()}
 
 
+@torch.no_grad()
+def undo(sam: Sam) -> None:
+    """Let an adapter change nothing, as before its training; also one that has no strengths."""
+    for layer in sam.core.modules():
+        if isinstance(layer, ModulesToSaveWrapper):
+            for name in layer.active_adapters:
+                layer.modules_to_save[name].load_state_dict(layer.original_module.state_dict())
+        if not isinstance(layer, LoraLayer):
+            continue
+        for name in layer.active_adapters:
+            layer.lora_B[name].weight.zero_()
+            if name in layer.lora_magnitude_vector:  # DoRA: lengths of the rows, arXiv 2402.09353
+                lengths = layer.lora_magnitude_vector[name].weight
+                rows = layer.get_base_layer().weight.flatten(1).norm(dim=1)
+                lengths.copy_(rows.reshape(lengths.shape))
+
+
 def can_be_scaled(sam: Sam) -> bool:
     """Whether a tuned network has strengths between its base and itself."""
     try:

@@ -84,7 +84,7 @@ def choose_weights(training: Training, run: Path) -> str:
     """
     from samtune.evaluation.choice import choose, sentence_of
     from samtune.files import write_json
-    from samtune.models.strength import can_be_scaled
+    from samtune.models.strength import can_be_scaled, undo
     from samtune.tasks.sharpening import save_sharpened, sharpened_candidates
     from samtune.training.averaging import find_averaged
     from samtune.training.budget import find_budget
@@ -106,6 +106,8 @@ def choose_weights(training: Training, run: Path) -> str:
         strength = chosen.strength if chosen else 0.0
         if strength != 1 and can_be_scaled(sam):
             states.scale().settle(strength)
+        elif strength == 0 and sam.is_adapted:
+            undo(sam)
         if training.settings.sharpen:
             candidates += sharpened_candidates(training, sam, base, chosen)
             chosen = choose(candidates)

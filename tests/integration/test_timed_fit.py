@@ -92,6 +92,23 @@ def test_an_adapter_that_has_no_strengths_is_compared_with_the_base_too(discs, t
     assert load_model(run).is_adapted
 
 
+def test_where_the_base_is_kept_an_adapter_without_strengths_changes_nothing(
+    discs, tmp_path, monkeypatch, capsys
+):
+    run = tmp_path / "dora"
+    monkeypatch.setattr("samtune.evaluation.choice.choose", lambda candidates: None)
+    flags = [*FLAGS, "--budget", "3 steps", "--model.lora.with_dora", "true", "--sharpen", "false"]
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
+    assert "the base is kept" in capsys.readouterr().out
+    sam = load_model(run)
+    pixels = torch.rand(1, 3, sam.image_size, sam.image_size)
+    with torch.no_grad():
+        tuned = sam.encode(pixels).main
+        with sam.base_weights():
+            base = sam.encode(pixels).main
+    assert torch.allclose(tuned, base, atol=1e-4)
+
+
 def test_several_processes_have_no_budget_of_time(discs, tmp_path, capsys):
     more = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--run", str(tmp_path / "x")]
     assert main(["fit", "--data.path", str(discs), *FLAGS, "--budget", "6s", *more]) == 2

@@ -9,7 +9,7 @@ from samtune.models.loading import load_model
 from samtune.models.lora import prepare_for_training
 from samtune.models.saving import save_tuned
 from samtune.models.settings import LoraSettings
-from samtune.models.strength import TunedScale
+from samtune.models.strength import TunedScale, undo
 from samtune.types import Prompts
 
 PIXELS = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -84,3 +84,14 @@ def test_what_is_no_sum_with_the_base_has_no_scale():
         sam.network = get_peft_model(sam.core, config)
         with pytest.raises(UserError, match=reason):
             TunedScale(sam)
+
+
+@pytest.mark.parametrize("decoder", ["full", "lora"])
+@pytest.mark.parametrize("with_dora", [False, True])
+def test_an_adapter_that_is_undone_answers_as_the_base(base, tmp_path, decoder, with_dora):
+    sam = tuned(decoder=decoder, with_dora=with_dora)
+    assert not torch.allclose(answer(sam), answer(base), atol=1e-3)
+    undo(sam)
+    assert torch.allclose(answer(sam), answer(base), atol=1e-4)
+    save_tuned(sam, tmp_path)
+    assert torch.allclose(answer(load_model(tmp_path)), answer(base), atol=1e-4)
