@@ -123,7 +123,8 @@ def next_asked(
     """
     weaker = [("last", each) for each in (0.5, 0.25, 0.75)] if is_scalable else []
     others = [("averaged", 1.0), ("best", 1.0)]
-    is_whole_allowed = all(each.is_allowed for each in found if each.strength == 1)
+    whole = [each for each in found if each.weights == "last" and each.strength == 1]
+    is_whole_allowed = all(each.is_allowed for each in whole)
     is_half_allowed = any(each.is_allowed for each in found if each.strength == 0.5)
     if is_half_allowed or is_whole_allowed:
         weaker.sort(key=lambda each: -each[1])

@@ -120,6 +120,14 @@ def test_what_gains_less_for_sure_is_not_asked(most_allowed, strengths):
     assert [strength for _, strength in falling if strength < 1] == [0.75, 0.5, 0.25]
 
 
+def test_nothing_stronger_than_all_that_was_trained_is_asked():
+    found = [candidate(0.82, 0.7), candidate(0.83, 0.7), candidate(0.7, 0.9, weights="best")]
+    found += [candidate(0.81, 0.65, strength=each) for each in (0.25, 0.5, 0.75)]
+    asked = {(each.weights, each.strength) for each in found} | {("averaged", 1.0)}
+    assert not found[2].is_allowed
+    assert next_asked(asked, found, True) is None
+
+
 def test_an_adapter_without_strengths_is_asked_at_its_own_alone():
     assert asked_in_order(0.5, is_scalable=False) == [
         ("last", 1.0), ("averaged", 1.0), ("best", 1.0),
