@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "demo")
-    parser.add_argument("--budget", default="", help="of tuning, such as 30s (default: 110 steps)")
+    parser.add_argument("--budget", default="", help="of tuning, such as 30s (default: 120 steps)")
     options = parser.parse_args()
     data, run = options.out / "data", options.out / "run"
     if code := _make_data(data):
