@@ -103,14 +103,17 @@ def choose_weights(training: Training, run: Path) -> str:
         log.info("%s", each)
     chosen = choose(candidates)
     with states.at(chosen.weights if chosen else "last", 1.0):
-        strength = chosen.strength if chosen else 0.0
-        if strength != 1 and can_be_scaled(sam):
-            states.scale().settle(strength)
-        elif strength == 0 and sam.is_adapted:
+        scale = states.scale() if can_be_scaled(sam) else None
+        if chosen is None and scale is None and sam.is_adapted:
             undo(sam)
         if training.settings.sharpen:
-            candidates += sharpened_candidates(training, sam, base, chosen)
+            candidates += sharpened_candidates(training, sam, base, chosen, scale)
             chosen = choose(candidates)
+        strength = chosen.strength if chosen else 0.0
+        if scale is not None and strength == 1:
+            scale.set(1.0)  # what was tried last may have been weaker
+        elif scale is not None:
+            scale.settle(strength)
         sam.is_better = chosen is not None and chosen.is_better
         save_sharpened(sam, run, chosen)
     sentence = sentence_of(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from samtune.evaluation.choice import Candidate
     from samtune.models.backend import Sam
     from samtune.models.sharpening.network import Sharpener
+    from samtune.models.strength import TunedScale
     from samtune.tasks.choosing import AskedBase
     from samtune.training.preparing import Training
 
@@ -23,21 +24,24 @@ log = logging.getLogger(__name__)
 _ASKING = 0.3
 # Steps at most; where there is no limit of time, as many as the training had
 _MOST = 1000
-# How much of its answer a mask gets. The mean of both has most of the gain on images like those of
-# training, and half of the loss on others; less where that would still forget too much
-_AMOUNTS = (0.5, 0.25)
+# What is tried: how much of its answer a mask gets, and how much of the strength is kept. The mean of
+# both masks has most of the gain on images like those of training, and half of the loss on others;
+# weaker weights or less of it follow where that would still forget too much
+_TRIED = ((0.5, 1.0), (0.5, 0.75), (0.25, 1.0))
 
 
 def sharpened_candidates(
-    training: Training, sam: Sam, base: AskedBase, chosen: Candidate | None
-) -> list[Candidate]:
+    training: Training, sam: Sam, base: AskedBase, chosen: Candidate | None,
+    scale: TunedScale | None,
+) -> list[Candidate]:  # fmt: skip
     """Train a sharpener for the weights that are kept, and measure it as one candidate more.
 
     Args:
         training: after its end.
-        sam: with the weights as they are kept; it leaves with the sharpener.
+        sam: with the weights that are kept, at full strength; it leaves with the sharpener.
         base: what candidates are compared with.
         chosen: what is kept; `None` where that is the base.
+        scale: of these weights; `None` where they have no strengths.
     """
     from samtune.training.budget import find_budget
 
@@ -46,12 +50,19 @@ def sharpened_candidates(
     weights, strength = (chosen.weights, chosen.strength) if chosen else ("last", 0.0)
     found: list[Candidate] = []
     try:
+        if scale is not None:
+            scale.set(strength)
         learned = learn_to_sharpen(sam, training.data, seconds, training.trainer.global_step)
-        for amount in _AMOUNTS if learned is not None else ():
+        for amount, share in _TRIED if learned is not None else ():
             assert learned is not None
+            if share < 1 and (scale is None or not strength):
+                continue
+            if scale is not None:
+                scale.set(share * strength)
+            # after the scale, which would have its say in it
             learned.settings = replace(learned.settings, amount=amount)
             sam.sharpener = learned
-            found.append(base.measure(sam, weights, strength, amount, training.data.seed))
+            found.append(base.measure(sam, weights, share * strength, amount, training.data.seed))
             if found[-1].is_allowed:
                 break
     except UserError as error:  # its answers are no numbers
@@ -68,6 +79,8 @@ def save_sharpened(sam: Sam, run: Path, chosen: Candidate | None) -> None:
     sharpener = sam.sharpener
     if chosen is None or not chosen.sharpening or sharpener is None:
         sam.sharpener = sharpener = None
+    else:
+        sharpener.settings = replace(sharpener.settings, amount=chosen.sharpening)
     remove_sharpener(run)  # of weights that were there before
     save_tuned(sam, run)
     if sharpener is not None:

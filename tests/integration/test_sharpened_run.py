@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,3 +196,44 @@ def test_as_a_base_it_is_its_sam_alone_and_that_is_said(run, discs, tmp_path, fa
     assert main([*flags, "--base", str(run), "--trainer.max_epochs", "1"]) == 0
     assert "sharpens its masks; as a base it does not" in " ".join(capsys.readouterr().out.split())
     assert load_model(tmp_path / "run").sharpener is None
+
+
+@pytest.mark.parametrize(
+    ("allowed", "kept"),
+    [
+        ({(1.0, 0.5), (1.0, 0.0)}, (1.0, 0.5)),
+        ({(0.75, 0.5), (1.0, 0.0)}, (0.75, 0.5)),
+        ({(1.0, 0.25), (1.0, 0.0)}, (1.0, 0.25)),
+        ({(1.0, 0.0)}, (1.0, 0.0)),
+    ],
+)
+def test_weaker_weights_or_less_of_it_are_tried_where_it_forgets(
+    discs, tmp_path, fast, monkeypatch, allowed, kept
+):
+    """Every candidate gains 0.1 more by sharpening; only some of them forget little enough."""
+    from samtune.evaluation.choice import Candidate
+    from samtune.evaluation.statistics import Difference
+    from samtune.tasks.choosing import AskedBase
+
+    gained = Difference(0.1, [0.0, 0.2], 0.01, 0.1, 1, 0, 0, False)
+
+    def measure(asked, sam, weights, strength, sharpening, seed):
+        forgotten = 0.0 if (strength, sharpening) in allowed and weights == "last" else -1.0
+        mean = 0.1 + 0.1 * bool(sharpening) + 0.01 * strength
+        domain = {"box": replace(gained, mean=mean)}
+        found = {"box": "unclear"}
+        return Candidate(weights, strength, domain, {"box": forgotten}, found, sharpening)
+
+    monkeypatch.setattr(AskedBase, "measure", measure)
+    flags = [each for each in fast if each not in ("--choose", "false")]
+    run = tmp_path / "run"
+    more = ["--trainer.max_epochs", "1", "--choose", "true"]
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags, *more]) == 0
+    choice = json.loads((run / "choice.json").read_text())
+    (chosen,) = [each for each in choice["candidates"] if each["is_chosen"]]
+    assert (chosen["strength"], chosen["sharpening"]) == kept
+    sam = load_model(run)
+    assert (0.0 if sam.sharpener is None else sam.sharpener.settings.amount) == kept[1]
+    config = sam.network.peft_config["default"]
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["samtune"]["lora"]
+    assert config.lora_alpha == pytest.approx(kept[0] * last["alpha"])
