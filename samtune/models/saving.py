@@ -9,8 +9,9 @@ from samtune.errors import UserError
 from samtune.files import replacing_file, replacing_folder, write_json
 from samtune.heads.saving import write_heads
 from samtune.models.backend import Sam
-from samtune.models.loading import METADATA_FILE, describe
+from samtune.models.loading import METADATA_FILE, describe, tuned_weights_sha256
 from samtune.models.registry import REGISTRY
+from samtune.models.sharpening.saving import remove_sharpener, write_sharpener
 
 
 def save_tuned(sam: Sam, run: str | Path) -> Path:
@@ -35,6 +36,19 @@ def save_tuned(sam: Sam, run: str | Path) -> Path:
         for fitted in (sam.calibration, sam.thresholds):
             if fitted is not None and len(sam.heads):
                 fitted.save(temporary)
+    return folder
+
+
+def save_run(sam: Sam, run: str | Path) -> Path:
+    """Save what was trained, and beside it what sharpens its masks, if anything does.
+
+    Returns:
+        The folder of the weights.
+    """
+    remove_sharpener(Path(run))  # of weights that were there before
+    folder = save_tuned(sam, run)
+    if sam.sharpener is not None and sam.sharpener.settings.amount > 0:
+        write_sharpener(sam.sharpener, Path(run), tuned_weights_sha256(sam))
     return folder
 
 

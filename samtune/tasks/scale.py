@@ -114,7 +114,7 @@ def scale(
     Raises:
         UserError: the model was not tuned, its adapter has no scale, or the data cannot be found.
     """
-    from samtune.models.saving import save_tuned
+    from samtune.models.saving import save_run
 
     run = find_run(Path(model))
     folder = Path(out) if out is not None else (run or Path()) / "scale"
@@ -126,7 +126,7 @@ def scale(
             require_new(folder / name, overwrite)
         sam = open_model(model, checkpoint, image_size, device)
         scale_of(sam).settle(write)
-        return ScaleResult(folder, [], write, save_tuned(sam, folder))
+        return ScaleResult(folder, [], write, save_run(sam, folder))
     asking = Asking(protocols, prompts, seed, repeats, multimask, focus, max_images=max_images)
     opened = open_data(run, config, data, base=(str(model), image_size))
     source = opened.source(split)

@@ -72,19 +72,14 @@ def sharpened_candidates(
 
 def save_sharpened(sam: Sam, run: Path, chosen: Candidate | None) -> None:
     """Save what is kept: the weights, and beside them the sharpener where it is part of it."""
-    from samtune.models.loading import tuned_weights_sha256
-    from samtune.models.saving import save_tuned
-    from samtune.models.sharpening.saving import remove_sharpener, write_sharpener
+    from samtune.models.saving import save_run
 
-    sharpener = sam.sharpener
-    if chosen is None or not chosen.sharpening or sharpener is None:
-        sam.sharpener = sharpener = None
+    if chosen is None or not chosen.sharpening or sam.sharpener is None:
+        sam.sharpener = None
     else:
-        sharpener.settings = replace(sharpener.settings, amount=chosen.sharpening)
-    remove_sharpener(run)  # of weights that were there before
-    save_tuned(sam, run)
-    if sharpener is not None:
-        write_sharpener(sharpener, run, tuned_weights_sha256(sam))
+        settings = sam.sharpener.settings
+        sam.sharpener.settings = replace(settings, amount=chosen.sharpening)
+    save_run(sam, run)
 
 
 def learn_to_sharpen(

@@ -237,3 +237,15 @@ def test_weaker_weights_or_less_of_it_are_tried_where_it_forgets(
     config = sam.network.peft_config["default"]
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["samtune"]["lora"]
     assert config.lora_alpha == pytest.approx(kept[0] * last["alpha"])
+
+
+def test_a_model_that_is_saved_at_a_scale_is_sharpened_by_as_much(run, tmp_path, image):
+    half = samtune.scale(run, write=0.5, out=tmp_path / "half")
+    again = load_model(tmp_path / "half")
+    assert half.model == tmp_path / "half" / "adapter"
+    assert again.sharpener.settings.amount == 0.5
+    sam = load_model(run)
+    TunedScale(sam).set(0.5)
+    assert (mask_of(again, image) == mask_of(sam, image)).all()
+    samtune.scale(run, write=0.0, out=tmp_path / "none")
+    assert load_model(tmp_path / "none").sharpener is None
