@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samtune.errors import UserError
-from samtune.geometry import original_to_logits, scale_xy
+from samtune.geometry import logits_to_window, scale_xy
 from samtune.images.preprocess import resize_to_frame
 from samtune.inference.ask import require_numbers
 from samtune.inference.settings import Focus
@@ -226,12 +226,11 @@ class SamPredictor:
         scores, calibration = found.iou_scores[0], self.model.calibration
         if calibration is not None and self.is_calibrated:
             scores = calibration(scores)
-        side, frame = self.model.mask_side, self.model.frame
+        frame = self.model.frame
         low_res = self.model.family.fed_back(found.low_res_logits[0].float()).cpu().numpy()
-        if window != views.whole:
-            low_res = np.stack(
-                [original_to_logits(each.cpu().numpy(), side, frame) for each in full]
-            )
+        if window != views.whole:  # SAM's own, as it is fed back: not sharpened
+            own = found.low_res_logits[0].float().cpu().numpy()
+            low_res = np.stack([logits_to_window(each, window, views.whole, frame) for each in own])
         masks = full if return_logits else full > self.model.mask_threshold
         return masks.cpu().numpy(), scores.cpu().numpy(), low_res
 

@@ -80,15 +80,12 @@ def _of_image(
     first = list(ask_in_views(sam, views, prompts))
     rng = object_rng(settings.seed, sample.image_id, "sharpening")
     for viewed in (*first, *_clicked(sam, views, first, truths, rng)):
-        numbers = iter(range(len(viewed.prompts)))
-        for few in viewed.full_logits(sam):
-            for logits, row in zip(few[:, 0].cpu().numpy(), numbers, strict=False):
-                truth = truths[viewed.answer.indices[row]] if with_truth else None
-                seen = answered(
-                    sharpener, sample.image, viewed.window, logits, viewed.prompts[row], truth
-                )
-                if seen is not None:
-                    yield seen
+        each = (own for few in viewed.full_logits(sam) for own in few[:, 0].cpu().numpy())
+        for logits, prompt, index in zip(each, viewed.prompts, viewed.answer.indices, strict=True):
+            truth = truths[index] if with_truth else None
+            seen = answered(sharpener, sample.image, viewed.window, logits, prompt, truth)
+            if seen is not None:
+                yield seen
 
 
 def _prompts(

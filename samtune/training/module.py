@@ -21,7 +21,7 @@ from samtune.models.loading import describe, load_model, load_start, load_traine
 from samtune.models.lora import base_beside, go_on_from, parameters_table, prepare_for_training
 from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.models.quantize import quantize as quantize_encoder
-from samtune.models.saving import save_tuned
+from samtune.models.saving import save_run
 from samtune.models.sharpening.saving import has_sharpener
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
@@ -269,7 +269,7 @@ class SamTuner(pl.LightningModule):
 
     def save(self, run: Path) -> Path:
         """Write what is trained into a run's folder."""
-        return save_tuned(self.network, run)
+        return save_run(self.network, run)
 
     def tell(self) -> str:
         """What is trained."""

@@ -77,7 +77,7 @@ def answered(
     moved = Prompt(
         None if points is None else crop.moved(points),
         prompt.point_labels,
-        None if box is None else crop.moved(box.reshape(2, 2)).reshape(4),
+        None if box is None else crop.moved_box(box),
     )
     return Answered(
         np.asarray(np.rint(crop.cut(image)), np.uint8), own.astype(np.float16),

@@ -17,6 +17,7 @@ from samtune.inference.prelabel.labelling import prelabel
 from samtune.inference.views import ImageViews, ask_in_views
 from samtune.masks import rle_to_mask
 from samtune.models.loading import load_model, tuned_sha256, tuned_weights_sha256
+from samtune.models.saving import save_run
 from samtune.models.sharpening.network import Sharpener
 from samtune.models.sharpening.saving import write_sharpener
 from samtune.models.strength import TunedScale
@@ -249,3 +250,23 @@ def test_a_model_that_is_saved_at_a_scale_is_sharpened_by_as_much(run, tmp_path,
     assert (mask_of(again, image) == mask_of(sam, image)).all()
     samtune.scale(run, write=0.0, out=tmp_path / "none")
     assert load_model(tmp_path / "none").sharpener is None
+
+
+def test_what_a_predictor_feeds_back_is_sams_own(run):
+    image = np.random.default_rng(1).integers(0, 256, (400, 500, 3)).astype(np.uint8)
+    low_res = []
+    for folder in (run, run / "adapter"):
+        predictor = SamPredictor(load_model(folder), focus="auto")
+        predictor.set_image(image)
+        low_res.append(predictor.predict(box=np.array([30, 40, 44, 52]))[2])
+    assert (low_res[0] == low_res[1]).all()
+
+
+def test_other_weights_in_a_run_leave_no_sharpener_of_the_old_ones(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    sam = load_model(copy / "adapter")
+    with torch.no_grad():
+        next(p for n, p in sam.named_parameters() if "lora_B" in n).add_(1.0)
+    save_run(sam, copy)  # as each validation of a training that goes on does
+    assert load_model(copy).sharpener is None

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from samtune.models.sharpening.applying import sharpened
+from samtune.models.sharpening.crops import crop_around, extent, inputs_of
 from samtune.models.sharpening.network import Sharpener
 from samtune.training.sharpening import (
     answered,
@@ -101,6 +102,22 @@ def test_an_answer_keeps_its_place_in_a_window():
     click = Prompt(box.box_xyxy[:2][None], np.int64([1]))
     nothing = np.full((120, 120), -3, np.float32)
     assert answered(sharpener, image, WHOLE, nothing, click, mask) is None
+
+
+@pytest.mark.parametrize("side", [9, 20, 90])
+def test_a_box_is_seen_in_training_as_it_is_in_use(side):
+    sharpener, image = Sharpener(), picture(0)[0]
+    box = Prompt(box_xyxy=np.float32([15, 20, 14 + side, 19 + side]))
+    logits = np.zeros((120, 120), np.float32)
+    seen = answered(sharpener, image, WHOLE, logits, box, None)
+    settings = sharpener.settings
+    again = crop_around(seen.edges, settings.ratio, settings.cells)
+    trained = inputs_of(
+        again, again.cut(seen.image), again.cut(seen.logits * np.float32(1)), seen.prompt
+    )
+    crop = crop_around(extent(box, logits > 0, (0, 0)), settings.ratio, settings.cells)
+    used = inputs_of(crop, crop.cut(image), crop.cut(logits), box)
+    np.testing.assert_array_equal(trained[3], used[3])
 
 
 def test_the_same_seed_learns_the_same():

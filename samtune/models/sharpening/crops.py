@@ -49,6 +49,12 @@ class Crop:
         corner = np.array([self.x, self.y])
         return np.asarray((points_xy + 0.5 - corner) * self.scale - 0.5, np.float32)
 
+    def moved_box(self, box_xyxy: NDArray[np.floating]) -> FloatArray:
+        """A box (4,) of whole pixels, inclusive, as a box of cells that reaches as far."""
+        half = np.array([[0.5], [-0.5]])
+        edges = self.moved(box_xyxy.reshape(2, 2) - half)
+        return np.asarray((edges + half).reshape(4), np.float32)
+
     def cut(
         self, values: NDArray[np.generic], corner: tuple[int, int] = (0, 0),
         outside: float | None = None,
@@ -66,10 +72,9 @@ class Crop:
         x0, x1 = self._span(self.x - corner[0], values.shape[1])
         y0, y1 = self._span(self.y - corner[1], values.shape[0])
         part = np.asarray(values[y0:y1, x0:x1])
+        # the mean of what falls into a cell, where every n-th pixel would tell little
         shrunk = max(1, int(1 / self.scale))
-        if (
-            shrunk > 1
-        ):  # the mean of what falls into a cell, where every n-th pixel would tell little
+        if shrunk > 1:
             part = _shrunk(part, shrunk)
         step = shrunk * self.scale
         first = np.array([corner[0] + x0 - self.x, corner[1] + y0 - self.y]) + shrunk / 2
