@@ -15,7 +15,7 @@ from samtune.training.module import SamTuner
 def saved(monkeypatch):
     """Where weights were saved, in order."""
     places = []
-    monkeypatch.setattr(module, "save_tuned", lambda sam, run: places.append(run))
+    monkeypatch.setattr(module, "save_run", lambda sam, run: places.append(run))
     return places
 
 
