@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from samtune.data.augment.presets import build_augmentation
 from samtune.data.dataset import PromptedDataset, PromptSettings
 from samtune.data.drawn.source import DrawnPictures
 from samtune.data.features import FeatureStore, open_store
@@ -60,8 +61,9 @@ class SamDataModule(SplitSources, pl.LightningDataModule):
         self._loader_state = {"num_given": 0}
 
     def setup(self, stage: str) -> None:
-        """Open the data, so that a wrong path is said before anything is loaded."""
+        """Open the data, so that a wrong path or preset is said before anything is loaded."""
         if stage == "fit":
+            build_augmentation(self.augment)
             self.source("train")
             self.source("val")
 

@@ -90,6 +90,20 @@ def train(settings: FitSettings, is_resumed: bool = False) -> Run:
             raise KeyboardInterrupt(str(stop)) from None
 
 
+def _require_models(settings: FitSettings) -> None:
+    """Refuse names of weights that are not there, before the run has a config.
+
+    Raises:
+        UserError: one is not.
+    """
+    from samtune.models.registry import require_there
+
+    for source in filter(None, (settings.base, settings.start)):
+        require_there(source)
+    if settings.checkpoint and not Path(settings.checkpoint).is_file():
+        raise UserError(f"there is no checkpoint {settings.checkpoint}")
+
+
 def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     import torch
 
@@ -112,6 +126,7 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     training.data.setup("fit")
     if settings.check and is_first() and not is_resumed:
         check_before_fit(training.data, input_side(settings.base, settings.image_size))
+    _require_models(settings)
     if settings.auto and not is_resumed:  # a resumed run keeps what was chosen
         if training.trainer.world_size > 1:
             raise UserError(

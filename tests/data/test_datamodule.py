@@ -172,7 +172,7 @@ def test_an_unknown_protocol_is_named(data):
 
 def test_an_unknown_augmentation_is_named_when_training_begins(data):
     with pytest.raises(UserError, match="unknown augmentation 'lite'"):
-        data(augment="lite").train_dataloader()
+        data(augment="lite").setup("fit")
 
 
 def test_the_number_of_workers_is_that_of_the_settings_or_half_the_cores(data):

@@ -36,6 +36,22 @@ def decode_box(network, pixel_values):
         return network(pixel_values, input_boxes=box, multimask_output=True).pred_masks
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--base", "nanoo"], "there is no model 'nanoo'"),
+        (["--base", "nano", "--start", "runs/none"], "there is no model 'runs/none'"),
+        (["--base", "vit_b", "--checkpoint", "none.pth"], "there is no checkpoint none.pth"),
+        (["--base", "nano", "--data.augment", "areal"], "unknown augmentation 'areal'"),
+    ],
+)
+def test_what_is_not_there_is_said_before_the_run_is_written(flags, told, discs, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 2
+    assert told in capsys.readouterr().err
+    assert not (run / "config.yaml").exists()
+
+
 def test_a_run_is_a_folder_with_its_parts(lora_run):
     for name in ("config.yaml", "metrics.csv", "adapter/adapter_model.safetensors",
                  "checkpoints/best.ckpt", "checkpoints/last.ckpt"):  # fmt: skip
