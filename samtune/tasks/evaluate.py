@@ -252,6 +252,8 @@ class _Job:
         gallery, source = Gallery(gallery_size if rank == 0 else 0), self.data.source(self.split)
         if rank == 0:
             self._say_what(source)
+            if (folder / "results.json").exists():
+                log.info("NOTE: the results in %s are replaced; out (--out) keeps both", folder)
         with kept_rows(folder, rank) as store_of:
             store = store_of(contestants)
             domain = compare(contestants, source, settings, gallery.add, store=store)

@@ -79,7 +79,11 @@ class TellProgress(Callback):
         if pl_module.store is not None:
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             _say(trainer, pl_module.store.tell(data.num_kept()))
-        _say(trainer, "measuring the base on the validation images ...")
+        _say(
+            trainer,
+            "measuring the base on the validation images, as training sees them (samtune evaluate asks "
+            "as in use, and so has other figures) ...",
+        )
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SamTuner)

@@ -17,11 +17,14 @@ from torch import Tensor
 
 from samtune.models.sharpening.crops import crop_around, extent, inputs_of
 from samtune.models.sharpening.network import Sharpener
+from samtune.training.muon import MuonAdamW
 from samtune.types import FloatArray, ImageArray, MaskArray, Prompt, Window
 
 # Crops of a step, those of general pictures among them
 _BATCH, _GENERAL = 32, 10
-_RATE, _DECAY, _WARMUP = 2e-3, 1e-2, 30
+_DECAY, _WARMUP = 1e-2, 30
+# Peak rates: of Muon for kernels, of AdamW for all else
+_KERNEL_RATE, _RATE = 4e-2, 2e-3
 # What is kept of an object is larger than its crop, and crops are drawn of it: so much larger or
 # smaller, and shifted by so much of the object
 _KEPT, _SCALES, _SHIFT = 1.5, (0.85, 1.2), 0.06
@@ -108,12 +111,12 @@ def train_sharpener(
     """
     rng = np.random.default_rng(seed)
     sharpener.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(sharpener.parameters(), _RATE, weight_decay=_DECAY)
+    optimizer = _optimizer(sharpener)
     device, steps = sharpener.last.weight.device, 0
     while (over := progress(steps)) < 1:
-        rate = _RATE * min(1.0, (steps + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * over))
+        share = min(1.0, (steps + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * over))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = share * group["peak"]
         inputs, targets = _batch(sharpener, own, general, rng)
         loss = _loss(sharpener(inputs.to(device))[0], targets.to(device))
         optimizer.zero_grad()
@@ -122,6 +125,21 @@ def train_sharpener(
         steps += 1
     sharpener.eval().requires_grad_(False)
     return steps
+
+
+def _optimizer(sharpener: Sharpener) -> MuonAdamW:
+    """Muon for kernels, which learn with it in a third of the steps; AdamW for the last one and vectors."""
+    last = sharpener.last.weight
+    kernels = [p for p in sharpener.parameters() if p.ndim == 4 and p is not last]
+    others = [p for p in sharpener.parameters() if p.ndim < 4 or p is last]
+    groups = ((kernels, _KERNEL_RATE, True), (others, _RATE, False))
+    return MuonAdamW(
+        [
+            {"params": params, "lr": peak, "peak": peak, "weight_decay": _DECAY, "with_muon": is_muon}
+            for params, peak, is_muon in groups
+        ],
+        betas=(0.9, 0.999),
+    )
 
 
 @torch.no_grad()

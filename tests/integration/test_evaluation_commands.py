@@ -76,6 +76,14 @@ def test_the_same_data_elsewhere_have_the_same_hash_and_other_data_another(run, 
     assert [found == original for found in hashes] == [True, False]
 
 
+def test_results_that_are_replaced_are_named(run, tmp_path, capsys):
+    arguments = ["evaluate", str(run), "--protocols", "box", "--max_images", "1", *ALONE]
+    told = f"the results in {tmp_path / 'out'} are replaced"
+    for is_there in (False, True):
+        assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+        assert (told in capsys.readouterr().out) == is_there
+
+
 def test_an_identical_model_differs_by_exactly_nothing_and_says_so(discs, tmp_path, capsys):
     sam = load_model("nano")
     prepare_for_training(sam, "lora", LoraSettings(rank=2), "full")
