@@ -17,6 +17,8 @@ from samtune.wording import counted, signed
 
 # mIoU that a kind of prompt may lose: on the validation images, on general pictures.
 MOST_LOST, MOST_FORGOTTEN = 0.01, 0.02
+# Independent validation images below which little can be sure of others
+ENOUGH = 10
 # Rows of the base and of a candidate, of the same objects
 Pair = tuple[Sequence[Row], Sequence[Row]]
 
@@ -176,7 +178,7 @@ def sentence_of(chosen: Candidate | None, num_objects: int, num_clusters: int) -
     text = f"{what}; {where}: {chosen.sentence}"
     if chosen.is_better:
         return f"better than the base: {text}"
-    few = " (few images: little can be sure)" if num_clusters < 10 else ""
+    few = " (few images: little can be sure)" if num_clusters < ENOUGH else ""
     return (
         f"NOT shown to be better than the base{few}: {text}. More images, above all of other groups, "
         "or a longer budget would show more"

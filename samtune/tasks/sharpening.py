@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 _ASKING = 0.3
 # Steps at most; where there is no limit of time, as many as the training had
 _MOST = 1000
-# What is tried: how much of its answer a mask gets, and how much of the strength is kept. The mean of
-# both masks has most of the gain on images like those of training, and half of the loss on others;
-# weaker weights or less of it follow where that would still forget too much
-_TRIED = ((0.5, 1.0), (0.5, 0.75), (0.25, 1.0))
+# What is tried: how much of its answer a mask gets, and how much of the strength is kept. All of it is
+# best on images like those that it was trained on. The mean of both masks has most of that gain, and
+# half of the loss on others: it is the first where few validation images say how other ones would do.
+# Weaker weights or less of it follow where that would still forget too much
+_WHOLE, _TRIED = (1.0, 1.0), ((0.5, 1.0), (0.5, 0.75), (0.25, 1.0))
 
 
 def sharpened_candidates(
@@ -53,7 +54,7 @@ def sharpened_candidates(
         if scale is not None:
             scale.set(strength)
         learned = learn_to_sharpen(sam, training.data, seconds, training.trainer.global_step)
-        for amount, share in _TRIED if learned is not None else ():
+        for amount, share in _to_try(base) if learned is not None else ():
             assert learned is not None
             if share < 1 and (scale is None or not strength):
                 continue
@@ -68,6 +69,13 @@ def sharpened_candidates(
     except UserError as error:  # its answers are no numbers
         log.warning("masks are not sharpened: %s", error)
     return found
+
+
+def _to_try(base: AskedBase) -> tuple[tuple[float, float], ...]:
+    from samtune.evaluation.choice import ENOUGH
+
+    is_enough = len({row.cluster for row in base.rows}) >= ENOUGH
+    return (_WHOLE, *_TRIED) if is_enough else _TRIED
 
 
 def save_sharpened(sam: Sam, run: Path, chosen: Candidate | None) -> None:

@@ -19,16 +19,18 @@ from samtune.inference.views import ImageViews, Viewed, ask_in_views, carried_ov
 from samtune.models.backend import Sam
 from samtune.models.sharpening.network import Sharpener
 from samtune.prompts.correction import correction_click
-from samtune.prompts.protocols import find_protocols
+from samtune.prompts.protocols import PROTOCOLS, find_protocols
 from samtune.prompts.seeding import object_rng
 from samtune.tasks.evaluating import Asking
 from samtune.training.sharpening import Answered, answered
 from samtune.types import MaskArray, Prompt, Sample
 
-# First prompts of each object, and objects of an image at most
-_PROTOCOLS, _OBJECTS = ("box", "box_jitter", "point", "point_uniform"), 8
+# First prompts of each object: an exact box, whose edges tell most, and one of the others
+_EXACT, _OTHERS = "box", ("box_jitter", "point", "point_uniform")
+# Objects of an image at most
+_OBJECTS = 8
 # This share of the answers is followed by one with a click where it was wrong
-_CLICKED = 0.5
+_CLICKED = 0.3
 # Drawn pictures that are asked about, and answers that are kept at most (about 60 kB each)
 _GENERAL, _MOST = 32, 4000
 
@@ -45,7 +47,7 @@ def domain_answers(
         split: `train` or `val`.
         until: `time.monotonic` at which no further image is begun, after two.
     """
-    settings = Asking(_PROTOCOLS, seed=data.seed).settings(data, split, sam)
+    settings = Asking((_EXACT,), seed=data.seed).settings(data, split, sam)
     source: Source = FewObjects(data.source(split), _OBJECTS, data.seed)
     order = object_rng(data.seed, "sharpening").permutation(len(source)).tolist()
     found: list[Answered] = []
@@ -62,7 +64,7 @@ def domain_answers(
 
 def general_answers(sam: Sam, sharpener: Sharpener, seed: int) -> list[Answered]:
     """Answers on drawn pictures, which are to stay as they are."""
-    settings = EvaluationSettings(tuple(find_protocols(_PROTOCOLS)), seed=seed)
+    settings = EvaluationSettings(tuple(find_protocols((_EXACT,))), seed=seed)
     source = FewObjects(DrawnPictures("train", num_pictures=_GENERAL), _OBJECTS, seed)
     samples = (source.read(index) for index in range(len(source)))
     return [
@@ -96,9 +98,9 @@ def _prompts(
     prompts, truths = [], []
     for place in find_objects(sample.labels, settings.min_area):
         truth = object_mask(sample.labels, place)
-        for protocol in settings.protocols:
-            rng = object_rng(settings.seed, sample.image_id, place.object_id, protocol.name)
-            prompts.append(protocol.draw(truth, rng, grid))
+        rng = object_rng(settings.seed, sample.image_id, place.object_id, "sharpening")
+        for name in (_EXACT, str(rng.choice(_OTHERS))):
+            prompts.append(PROTOCOLS[name].draw(truth, rng, grid))
             truths.append(truth)
     return prompts, truths
 

@@ -135,7 +135,13 @@ def _optimizer(sharpener: Sharpener) -> MuonAdamW:
     groups = ((kernels, _KERNEL_RATE, True), (others, _RATE, False))
     return MuonAdamW(
         [
-            {"params": params, "lr": peak, "peak": peak, "weight_decay": _DECAY, "with_muon": is_muon}
+            {
+                "params": params,
+                "lr": peak,
+                "peak": peak,
+                "weight_decay": _DECAY,
+                "with_muon": is_muon,
+            }
             for params, peak, is_muon in groups
         ],
         betas=(0.9, 0.999),
