@@ -128,7 +128,7 @@ def train_sharpener(
 
 
 def _optimizer(sharpener: Sharpener) -> MuonAdamW:
-    """Muon for kernels, which learn with it in a third of the steps; AdamW for the last one and vectors."""
+    """Muon for kernels, which learn with it in fewer steps; AdamW for the last one and vectors."""
     last = sharpener.last.weight
     kernels = [p for p in sharpener.parameters() if p.ndim == 4 and p is not last]
     others = [p for p in sharpener.parameters() if p.ndim < 4 or p is last]
