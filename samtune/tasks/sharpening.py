@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # Of the time, for asking
-_ASKING = 0.3
-# Steps at most; where there is no limit of time, as many as the training had
-_MOST = 1000
+_ASKING = 0.25
+# Steps at most; where there is no limit of time, so many for each of the training
+_MOST, _RATIO = 1500, 1.5
 # What is tried: how much of its answer a mask gets, and how much of the strength is kept. All of it is
 # best on images like those that it was trained on. The mean of both masks has most of that gain, and
 # half of the loss on others: it is the first where few validation images say how other ones would do.
@@ -99,7 +99,8 @@ def learn_to_sharpen(
         sam: as it is kept.
         data: whose training images.
         seconds: for all of it; `None` for no limit.
-        steps: how many; with a limit of time it ends with that.
+        steps: of the training, for which there are half as many again; with a limit of time it ends
+            with that.
     """
     import torch
 
@@ -122,7 +123,7 @@ def learn_to_sharpen(
     held_out = domain_answers(sam, sharpener, data, "val", until)
     general = general_answers(sam, sharpener, data.seed)
     if seconds is None:
-        progress = over_steps(min(_MOST, max(1, steps)))
+        progress = over_steps(min(_MOST, max(1, round(_RATIO * steps))))
     else:
         progress = over_time(max(1.0, seconds - (time.monotonic() - began)), _MOST)
     taken = train_sharpener(sharpener, own, general, data.seed, progress)

@@ -17,7 +17,7 @@ from samtune.errors import UserError
 # Validations, the one at the end among them
 NUM_VALIDATIONS = 3
 # What is kept back for choosing at the end, of the whole budget, and for sharpening after that
-CHOICE_SHARE, SHARPENING_SHARE = 0.15, 0.3
+CHOICE_SHARE, SHARPENING_SHARE = 0.15, 0.4
 # Of the budget, behind each image of a validation
 _SECONDS_AN_IMAGE = 10
 _UNITS = {"s": 1, "m": 60, "h": 3600}
