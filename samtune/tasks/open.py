@@ -19,7 +19,7 @@ from samtune.reading import Reading
 from samtune.tasks.arguments import task
 from samtune.tasks.opening import open_data, open_model
 from samtune.tasks.results import Result, Rows
-from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name
+from samtune.tasks.runs import Run, find_run, is_tuned, lasting_name, training_files
 from samtune.tasks.settings import Layer, reading_of, require_reading
 from samtune.wording import counted
 
@@ -189,10 +189,24 @@ def open(
     found = open_images(paths, sam.reading, [folder]) if paths else _of_run(model)
     if not is_tuned(start.model):  # a tuned model sees images as it was trained to
         found = replace(found, notes=told_darkness(found, sam.reading))
-        for each in found.notes:
-            log.warning("NOTE: %s", each)
+    elif paths:
+        found = replace(found, notes=_told_training(model, found))
+    for each in found.notes:
+        log.warning("NOTE: %s", each)
     session = Session(sam, is_tuned(present), found, folder, focus, labelled)
     return Opened(session, host, port, no_browser, start, device)
+
+
+def _told_training(model: str | Path | Run, images: Images) -> list[str]:
+    """That a run was trained on some of the images."""
+    files = training_files(find_run(Path(model)))
+    shown = {record.path.resolve() for record in images.source.records}
+    if not (seen := shown & files):
+        return []
+    return [
+        f"{counted(len(seen), 'image')} of {len(shown)} were used in training (such as "
+        f"{min(seen).name}): the tuned model looks better on them than it is"
+    ]
 
 
 def _folder(model: str | Path | Run, images: Sequence[Path], out: str | Path | None) -> Path:

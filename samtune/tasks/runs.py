@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from samtune.tasks.settings import read_settings
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
+    from samtune.data.source import Record
     from samtune.prompts.protocols import Recipe
 
 # What stands for a model: a run, an adapter, a checkpoint, a folder, a file, a name.
@@ -155,12 +156,28 @@ def seen_in_training(run: Path | None, data: SamDataModule) -> set[str]:
     if run is None:
         return set()
     own = open_data(run)
-    if own.path.resolve() != data.path.resolve() or own.format == "drawn":
+    if own.path.resolve() != data.path.resolve():
         return set()
+    return {record.image_id for record in _trained_on(own)}
+
+
+def training_files(run: Path | None) -> set[Path]:
+    """Files of the images that a run was trained or validated on; none where its data are gone."""
+    from samtune.tasks.opening import open_data
+
+    if run is None:
+        return set()
+    try:
+        return {record.path.resolve() for record in _trained_on(open_data(run))}
+    except UserError:
+        return set()
+
+
+def _trained_on(own: SamDataModule) -> Iterator[Record]:
+    """The images of a run's data that it was trained or validated on."""
+    if own.format == "drawn":
+        return
     sizes = own.split_sizes()
-    return {
-        record.image_id
-        for split in ("train", "val")
-        if sizes.get(split)
-        for record in own.whole_source(split).records
-    }
+    for split in ("train", "val"):
+        if sizes.get(split):
+            yield from own.whole_source(split).records

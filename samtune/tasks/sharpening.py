@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from samtune.training.preparing import Training
 
 log = logging.getLogger(__name__)
-# Of the time, for asking
-_ASKING = 0.25
+# Of the time, for asking; and what measuring takes, over what the base's own answers took
+_ASKING, _MEASURING = 0.25, 1.3
 # Steps at most; where there is no limit of time, so many for each of the training
 _MOST, _RATIO = 1500, 1.5
 # What is tried: how much of its answer a mask gets, and how much of the strength is kept. All of it is
@@ -47,7 +47,7 @@ def sharpened_candidates(
     from samtune.training.budget import find_budget
 
     budget = find_budget(training.trainer)
-    seconds = None if budget is None else max(1.0, budget.sharpening_seconds - base.seconds)
+    seconds = None if budget is None else max(1.0, budget.left - _MEASURING * base.seconds)
     weights, strength = (chosen.weights, chosen.strength) if chosen else ("last", 0.0)
     found: list[Candidate] = []
     try:

@@ -1,6 +1,7 @@
 """The session without a server: what is asked, answered, accepted and kept."""
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -551,6 +552,16 @@ def test_that_images_are_dark_is_told_where_a_base_sees_them_so(tmp_path, value,
     assert [note.startswith("the images are dark (13 of 255)") for note in notes] == [
         True
     ] * is_told
+
+
+def test_images_that_a_run_was_trained_on_are_told(lora_run, discs, tmp_path):
+    trained = sorted((discs / "train" / "images").glob("*.png"))
+    elsewhere = tmp_path / "elsewhere.png"
+    shutil.copy(trained[0], elsewhere)
+    for images, told in (([*trained[:2], elsewhere], "2 images of 3 were used"), ([elsewhere], "")):
+        opened = samtune.open(lora_run, images, out=tmp_path / f"out{len(images)}")
+        notes = [each for each in tell_session(opened.session, None)["notes"] if "used in" in each]
+        assert [each.startswith(told) for each in notes] == [True] * bool(told)
 
 
 def test_prelabels_of_other_images_are_refused(open_it, prelabels, tmp_path):
