@@ -11,6 +11,7 @@ import torch
 import samtune
 from samtune.cli import main
 from samtune.evaluation.contestants import BASE, TUNED, Contestants
+from samtune.inference.automatic.generator import AutomaticMaskGenerator
 from samtune.inference.predictor import SamPredictor
 from samtune.inference.prelabel.detections import Detection
 from samtune.inference.prelabel.labelling import prelabel
@@ -119,6 +120,27 @@ def test_predict_prelabel_and_views_agree(run, sam, image, tmp_path):
     y, x = label.corner
     assert (part == expected[y : y + part.shape[0], x : x + part.shape[1]]).all()
     assert part.sum() == expected.sum()
+
+
+def test_masks_of_a_grid_are_those_of_clicks_there(run, sam, image):
+    lenient = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+    found = AutomaticMaskGenerator(sam, **lenient).generate(image)
+    blunt = AutomaticMaskGenerator(load_model(run / "adapter"), **lenient).generate(image)
+    assert found
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    for each in found:
+        masks, scores, _ = predictor.predict(np.array(each["point_coords"]), np.array([1]))
+        expected = masks[np.abs(scores - each["predicted_iou"]).argmin()]
+        assert (each["segmentation"] == expected).mean() > 0.999
+        assert each["area"] == each["segmentation"].sum()
+    known = {tuple(each["point_coords"][0]): each["segmentation"] for each in blunt}
+    alike = [known.get(tuple(each["point_coords"][0])) for each in found]
+    assert not all(
+        (before == each["segmentation"]).all()
+        for before, each in zip(alike, found, strict=True)
+        if before is not None
+    )
 
 
 def test_strength_is_also_of_what_sharpens(run, image):

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from samtune.inference.automatic.crops import CropBox
 from samtune.masks import mask_to_rle
@@ -28,6 +29,7 @@ class Candidate:
         point_xy: the point that it answers, original frame.
         crop_xyxy: the crop that it was found in, with the ends outside.
         class_name, class_score: what it is and how likely that is, where somebody told.
+        cells: SAM's logits (h, w) of the crop, of a mask that is yet to be sharpened.
     """
 
     box_xyxy: NDArray[np.int64]
@@ -39,6 +41,7 @@ class Candidate:
     crop_xyxy: CropBox
     class_name: str = ""
     class_score: float = 0.0
+    cells: Tensor | None = None
 
     @property
     def window(self) -> tuple[slice, slice]:

@@ -31,6 +31,7 @@ from samtune.inference.automatic.candidates import (
     without_small_regions,
 )
 from samtune.inference.automatic.crops import CropBox, Grid, crop_area, crop_boxes, is_cut_off
+from samtune.inference.automatic.sharpening import sharpen
 from samtune.inference.predictor import SamPredictor
 from samtune.masks import mask_to_runs
 from samtune.models.backend import Sam
@@ -139,6 +140,16 @@ class AutomaticMaskGenerator:
             self.pred_iou_thresh, self.stability_score_thresh, self.box_nms_thresh
         )
 
+    @property
+    def _is_sharpened(self) -> bool:
+        return self.predictor.model.sharpener is not None
+
+    @property
+    def _pixels(self) -> int:
+        """Of masks that are enlarged at once."""
+        is_cpu = self.predictor.model.device.type == "cpu"
+        return _PIXELS_ON_CPU if is_cpu else _PIXELS_ON_GPU
+
     def generate(self, image: ImageArray) -> list[dict[str, Any]]:
         """Masks of an image, best first within each crop.
 
@@ -169,6 +180,11 @@ class AutomaticMaskGenerator:
             UserError: the model answers with NaN.
         """
         found = self._search_tiles(image, tiles) if tiles else self._search_layers(image)
+        if self._is_sharpened and found:
+            # two of one object may become alike
+            sharper = sharpen(self.predictor.model, image, found, self._pixels)
+            scores = [candidate.predicted_iou for candidate in sharper]
+            found = thin_out(sharper, scores, self.box_nms_thresh)
         if self.min_mask_region_area > 0:
             threshold = max(self.box_nms_thresh, self.crop_nms_thresh)
             found = without_small_regions(found, self.min_mask_region_area, threshold)
@@ -196,21 +212,25 @@ class AutomaticMaskGenerator:
     def _search_crop(
         self, image: ImageArray, crop: CropBox, grid: Grid, near: int
     ) -> list[Candidate]:
-        raw = list(self.candidates(image, crop, grid, near))
+        raw = list(self.candidates(image, crop, grid, near, self._is_sharpened))
         scores = [candidate.predicted_iou for candidate in raw]
         return thin_out(raw, scores, self.box_nms_thresh)
 
     @torch.no_grad()
     def candidates(
-        self, image: ImageArray, crop: CropBox, grid: Grid, near: int = _NEAR_CROP
-    ) -> Iterator[Candidate]:
+        self, image: ImageArray, crop: CropBox, grid: Grid, near: int = _NEAR_CROP,
+        with_cells: bool = False,
+    ) -> Iterator[Candidate]:  # fmt: skip
         """Masks of one crop that pass the thresholds, doubles included, in the order of the points.
+
+        None is sharpened: that is done to those that stay in the end.
 
         Args:
             image: (H, W, 3) uint8, stretched already.
             crop: (x0, y0, x1, y1) with the ends outside.
             grid: (N, 2) xy in 0..1 of the crop.
             near: masks so near an edge of the crop that is none of the image are left out, pixels.
+            with_cells: candidates have SAM's own logits too.
         """
         x0, y0, x1, y1 = crop
         predictor = self.predictor
@@ -219,18 +239,19 @@ class AutomaticMaskGenerator:
         points = grid * (x1 - x0, y1 - y0)
         for start in range(0, len(points), self.points_per_batch):
             part = points[start : start + self.points_per_batch]
-            for mask, predicted_iou, stability, index in self._ask(part):
+            for mask, predicted_iou, stability, index, cells in self._ask(part):
                 box, bits = box_and_bits(mask)
                 box += (x0, y0, x0, y0)
                 if not is_cut_off(box, crop, image.shape[:2], near):
                     x, y = (part[index] + (x0, y0)).tolist()
                     yield Candidate(
-                        box, bits, image.shape[:2], predicted_iou, stability, (x, y), crop
-                    )
+                        box, bits, image.shape[:2], predicted_iou, stability, (x, y), crop,
+                        cells=cells.half() if with_cells else None,
+                    )  # fmt: skip
         predictor.reset_image()
 
-    def _ask(self, points: Grid) -> Iterator[tuple[MaskArray, float, float, int]]:
-        """Masks (H, W) of the current crop that pass, with scores and the number of their point."""
+    def _ask(self, points: Grid) -> Iterator[tuple[MaskArray, float, float, int, Tensor]]:
+        """Masks (H, W) of the current crop that pass: scores, number of the point, logits beside."""
         predictor, sam = self.predictor, self.predictor.model
         hw = predictor.original_size
         assert predictor.encoded is not None
@@ -244,12 +265,12 @@ class AutomaticMaskGenerator:
         scores, logits = answer.iou_scores.flatten(), answer.low_res_logits.flatten(0, 1)
         threshold = self.pred_iou_thresh
         good = (scores > threshold if threshold > 0 else scores == scores).nonzero()[:, 0]
-        pixels = _PIXELS_ON_CPU if sam.device.type == "cpu" else _PIXELS_ON_GPU
-        for rows in torch.split(good, max(1, pixels // max(hw[0] * hw[1], sam.image_size**2))):
+        most = max(1, self._pixels // max(hw[0] * hw[1], sam.image_size**2))
+        for rows in torch.split(good, most):
             enlarged = logits_to_original(logits[rows][:, None], hw, sam.frame)[:, 0]
             for place, mask, stability in self._stable(enlarged):
                 row = int(rows[place])
-                yield mask, float(scores[row]), stability, row // num_masks
+                yield mask, float(scores[row]), stability, row // num_masks, logits[row]
 
     def _stable(self, logits: Tensor) -> Iterator[tuple[int, MaskArray, float]]:
         """Of logits (K, H, W) the numbers, masks and scores of those that are stable, not empty."""
