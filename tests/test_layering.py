@@ -18,6 +18,7 @@ TOP = (
     "locks",
     "files",
     "parsing",
+    "module_files",
     "masks",
     "coco",
     "progress",

@@ -1,22 +1,19 @@
 """A sharpener beside a run's weights: `sharpener/sharpener.json` and `sharpener.safetensors`."""
 
-import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
-
-from samtune.errors import UserError, first_line
-from samtune.files import replacing_folder, write_json
+from samtune.errors import UserError
+from samtune.files import replacing_folder
 from samtune.models.sharpening.crops import CHANNELS
 from samtune.models.sharpening.network import Sharpener, SharpenerSettings
-from samtune.parsing import read_json
+from samtune.module_files import module_sha256, read_module, write_module
 
 SHARPENER_FOLDER = "sharpener"
-_ABOUT, _WEIGHTS, _FORMAT = "sharpener.json", "sharpener.safetensors", 1
+_NAME = "sharpener"
 
 
 def write_sharpener(sharpener: Sharpener, run: Path, weights_sha256: str) -> None:
@@ -27,13 +24,9 @@ def write_sharpener(sharpener: Sharpener, run: Path, weights_sha256: str) -> Non
         run: its folder.
         weights_sha256: of the tuned weights whose masks it sharpens.
     """
-    state = {
-        key: value.detach().cpu().contiguous() for key, value in sharpener.state_dict().items()
-    }
-    about = {"format": _FORMAT, "weights_sha256": weights_sha256, **asdict(sharpener.settings)}
+    about = {"weights_sha256": weights_sha256, **asdict(sharpener.settings)}
     with replacing_folder(run / SHARPENER_FOLDER) as temporary:
-        save_file(state, str(temporary / _WEIGHTS))
-        write_json(temporary / _ABOUT, about)
+        write_module(sharpener, temporary, _NAME, about)
 
 
 def remove_sharpener(run: Path) -> None:
@@ -43,7 +36,7 @@ def remove_sharpener(run: Path) -> None:
 
 def has_sharpener(source: str) -> bool:
     """Whether what a model is loaded from is a run with a sharpener."""
-    return (Path(source) / SHARPENER_FOLDER / _ABOUT).is_file()
+    return (Path(source) / SHARPENER_FOLDER / f"{_NAME}.json").is_file()
 
 
 def read_sharpener(run: Path, weights_sha256: Callable[[], str]) -> Sharpener | None:
@@ -59,35 +52,23 @@ def read_sharpener(run: Path, weights_sha256: Callable[[], str]) -> Sharpener | 
     folder = run / SHARPENER_FOLDER
     if not has_sharpener(str(run)):
         return None
-    about = read_json(folder / _ABOUT)
-    try:
-        if about["format"] > _FORMAT:
-            raise UserError(f"{folder} was written by a newer samtune: upgrade this one")
+
+    def make(about: dict[str, Any]) -> Sharpener:
         if about["weights_sha256"] != weights_sha256():
             raise UserError(
                 f"{folder} sharpens the masks of other weights than those of {run}: remove the folder, "
                 "or tune again"
             )
-        sharpener = Sharpener(_settings_of(about))
-        state = load_file(str(folder / _WEIGHTS))
-        sharpener.load_state_dict(state)
-    except UserError:
-        raise
-    except Exception as error:  # whatever damaged bytes make of it
-        raise UserError(
-            f"{folder} is damaged ({first_line(error)}): remove it, or tune again"
-        ) from error
-    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise UserError(f"{folder} holds weights that are no numbers: remove it, or tune again")
-    return sharpener.eval().requires_grad_(False)
+        return Sharpener(_settings_of(about))
+
+    return read_module(folder, _NAME, make, "remove it, or tune again")
 
 
-def _settings_of(about: dict[str, object]) -> SharpenerSettings:
+def _settings_of(about: dict[str, Any]) -> SharpenerSettings:
     """Settings within bounds: a damaged file must not ask for more memory than there is."""
     settings = SharpenerSettings(
         int(str(about["cells"])), float(str(about["ratio"])),
-        tuple(int(width) for width in list(about["widths"])),  # type: ignore[call-overload]
-        float(str(about["amount"])),
+        tuple(int(width) for width in list(about["widths"])), float(str(about["amount"])),
     )  # fmt: skip
     is_sized = 8 <= settings.cells <= 512 and settings.cells % 2 ** len(settings.widths) == 0
     is_narrow = 0 < len(settings.widths) <= 5 and max(settings.widths) <= 512
@@ -98,7 +79,4 @@ def _settings_of(about: dict[str, object]) -> SharpenerSettings:
 
 def sharpener_sha256(sharpener: Sharpener) -> str:
     """Of weights and settings: what its answers depend on."""
-    digest = hashlib.sha256(repr((CHANNELS, sharpener.settings)).encode())
-    for name, value in sorted(sharpener.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return module_sha256(sharpener, repr((CHANNELS, sharpener.settings)))
