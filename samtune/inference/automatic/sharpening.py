@@ -24,7 +24,7 @@ def sharpen(
         found: with their cells.
         pixels: of masks that are enlarged at once.
     """
-    sharper = []
+    sharper: list[Candidate] = []
     for crop, members in groupby(found, key=lambda each: each.crop_xyxy):
         x0, y0, x1, y1 = crop
         window = Window(y0, x0, y1 - y0, x1 - x0)
