@@ -31,8 +31,10 @@ _EXACT, _OTHERS = "box", ("box_jitter", "point", "point_uniform")
 _OBJECTS = 8
 # This share of the answers is followed by one with a click where it was wrong
 _CLICKED = 0.3
-# Drawn pictures that are asked about, and answers that are kept at most (about 60 kB each)
-_GENERAL, _MOST = 32, 4000
+# Drawn pictures that are asked about, and objects of each: a few of many tell more than many of few
+_GENERAL, _GENERAL_OBJECTS = 96, 3
+# Answers that are kept at most (about 60 kB each)
+_MOST = 4000
 
 
 def domain_answers(
@@ -65,7 +67,7 @@ def domain_answers(
 def general_answers(sam: Sam, sharpener: Sharpener, seed: int) -> list[Answered]:
     """Answers on drawn pictures, which are to stay as they are."""
     settings = EvaluationSettings(tuple(find_protocols((_EXACT,))), seed=seed)
-    source = FewObjects(DrawnPictures("train", num_pictures=_GENERAL), _OBJECTS, seed)
+    source = FewObjects(DrawnPictures("train", num_pictures=_GENERAL), _GENERAL_OBJECTS, seed)
     samples = (source.read(index) for index in range(len(source)))
     return [
         each

@@ -30,7 +30,7 @@ _KERNEL_RATE, _RATE = 4e-2, 2e-3
 _KEPT, _SCALES, _SHIFT = 1.5, (0.85, 1.2), 0.06
 # Crops by which it knows its domain; the limit is so many times the distance that so large a share of
 # the validation images' crops lie within
-_KNOWN, _MARGIN, _WITHIN = 1000, 1.5, 0.95
+_KNOWN, _MARGIN, _WITHIN = 1000, 0.7, 0.95
 # Pixel values are multiplied and shifted by up to so much
 _CONTRAST, _BRIGHTNESS = 1.25, 0.1
 
