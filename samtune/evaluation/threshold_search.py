@@ -76,7 +76,7 @@ class SearchedImage:
     kept: dict[Rule, Kept]
 
     def instances(self, thresholds: MaskThresholds) -> Instances:
-        """What a generator with these thresholds would give."""
+        """What a generator with these thresholds would give, before any of it is sharpened."""
         kept = self.kept[thresholds.stability_score_thresh, thresholds.box_nms_thresh]
         count = _passing(kept, thresholds.pred_iou_thresh)
         masks = [self.found[number] for number in kept.numbers[:count].tolist()]

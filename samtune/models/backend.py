@@ -332,6 +332,11 @@ class Sam(nn.Module):
             masks = masks[..., : input_size[0], : input_size[1]]
         return F.interpolate(masks, original_size, mode="bilinear", align_corners=False)
 
+    @property
+    def sharpens(self) -> bool:
+        """Whether its masks are sharpened now: it has learned that, and does not answer as its base."""
+        return self.sharpener is not None and not self._is_at_base
+
     def sharpened(
         self, image: ImageArray, window: Window, logits: Tensor, prompts: Sequence[Prompt]
     ) -> Tensor:
@@ -343,7 +348,7 @@ class Sam(nn.Module):
             logits: (K, h, w), at the window's resolution.
             prompts: K, original frame.
         """
-        if self.sharpener is None or self._is_at_base:
+        if self.sharpener is None or not self.sharpens:
             return logits
         return sharpened(self.sharpener, image, window, logits, prompts)
 

@@ -189,7 +189,7 @@ def open(
     found = open_images(paths, sam.reading, [folder]) if paths else _of_run(model)
     if not is_tuned(start.model):  # a tuned model sees images as it was trained to
         found = replace(found, notes=told_darkness(found, sam.reading))
-    elif paths:
+    else:
         found = replace(found, notes=_told_training(model, found))
     for each in found.notes:
         log.warning("NOTE: %s", each)
@@ -204,8 +204,8 @@ def _told_training(model: str | Path | Run, images: Images) -> list[str]:
     if not (seen := shown & files):
         return []
     return [
-        f"{counted(len(seen), 'image')} of {len(shown)} were used in training (such as "
-        f"{min(seen).name}): the tuned model looks better on them than it is"
+        f"the run was trained on {counted(len(seen), 'image')} of {len(shown)} (such as "
+        f"{min(seen).name}): the tuned model looks better there than it is"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,15 +163,22 @@ def seen_in_training(run: Path | None, data: SamDataModule) -> set[str]:
 
 
 def training_files(run: Path | None) -> set[Path]:
-    """Files of the images that a run was trained or validated on; none where its data are gone."""
+    """Files of the images that a run was trained or validated on; none where its data are gone.
+
+    Files with several images (volumes, scenes, archives) are left out: some may have been held out.
+    """
     from samtune.tasks.opening import open_data
 
     if run is None:
         return set()
     try:
-        return {record.path.resolve() for record in _trained_on(open_data(run))}
+        own = open_data(run)
+        trained = [record.path.resolve() for record in _trained_on(own)]
+        others = own.whole_source("test").records if own.split_sizes().get("test") else ()
     except UserError:
         return set()
+    num_images = Counter([*trained, *(record.path.resolve() for record in others)])
+    return {file for file in trained if num_images[file] == 1}
 
 
 def _trained_on(own: SamDataModule) -> Iterator[Record]:

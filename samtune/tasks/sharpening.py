@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from samtune.training.preparing import Training
 
 log = logging.getLogger(__name__)
-# Of the time, for asking; and what measuring takes, over what the base's own answers took
-_ASKING, _MEASURING = 0.25, 1.3
+# Of the time, for asking: of training images, of validation and drawn ones too
+_ASKED_TRAINING, _ASKED = 0.15, 0.25
+# What measuring takes, over what the base's own answers took
+_MEASURING = 1.5
+# Seconds below which nothing is begun
+_LEAST_SECONDS = 3.0
 # Steps at most; where there is no limit of time, so many for each of the training
-_MOST, _RATIO = 1500, 1.5
+_MOST, _RATIO = 3000, 1.5
 # What is tried: how much of its answer a mask gets, and how much of the strength is kept. All of it is
 # best on images like those that it was trained on. The mean of both masks has most of that gain, and
 # half of the loss on others: it is the first where few validation images say how other ones would do.
@@ -35,7 +39,7 @@ def sharpened_candidates(
     training: Training, sam: Sam, base: AskedBase, chosen: Candidate | None,
     scale: TunedScale | None,
 ) -> list[Candidate]:  # fmt: skip
-    """Train a sharpener for the weights that are kept, and measure it as one candidate more.
+    """Train a sharpener for the weights that are kept, and measure them with it.
 
     Args:
         training: after its end.
@@ -47,7 +51,11 @@ def sharpened_candidates(
     from samtune.training.budget import find_budget
 
     budget = find_budget(training.trainer)
-    seconds = None if budget is None else max(1.0, budget.left - _MEASURING * base.seconds)
+    seconds = None if budget is None else budget.left - _MEASURING * base.seconds
+    if seconds is not None and seconds < _LEAST_SECONDS:
+        log.info("masks are not sharpened: the budget has no time left for it")
+        return []
+    gained = chosen.gain if chosen else 0.0
     weights, strength = (chosen.weights, chosen.strength) if chosen else ("last", 0.0)
     found: list[Candidate] = []
     try:
@@ -64,7 +72,7 @@ def sharpened_candidates(
             learned.settings = replace(learned.settings, amount=amount)
             sam.sharpener = learned
             found.append(base.measure(sam, weights, share * strength, amount, training.data.seed))
-            if found[-1].is_allowed:
+            if found[-1].is_allowed and found[-1].gain > gained:
                 break
     except UserError as error:  # its answers are no numbers
         log.warning("masks are not sharpened: %s", error)
@@ -116,12 +124,15 @@ def learn_to_sharpen(
     began = time.monotonic()
     torch.manual_seed(data.seed)
     sharpener = Sharpener().to(sam.device)
-    until = float("inf") if seconds is None else began + _ASKING * seconds
-    own = domain_answers(sam, sharpener, data, "train", until)
+    first, last = (
+        float("inf") if seconds is None else began + share * seconds
+        for share in (_ASKED_TRAINING, _ASKED)
+    )
+    own = domain_answers(sam, sharpener, data, "train", first)
     if not own:
         return None
-    held_out = domain_answers(sam, sharpener, data, "val", until)
-    general = general_answers(sam, sharpener, data.seed)
+    held_out = domain_answers(sam, sharpener, data, "val", (first + last) / 2)
+    general = general_answers(sam, sharpener, data.seed, last)
     if seconds is None:
         progress = over_steps(min(_MOST, max(1, round(_RATIO * steps))))
     else:

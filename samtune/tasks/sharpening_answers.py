@@ -19,7 +19,7 @@ from samtune.inference.views import ImageViews, Viewed, ask_in_views, carried_ov
 from samtune.models.backend import Sam
 from samtune.models.sharpening.network import Sharpener
 from samtune.prompts.correction import correction_click
-from samtune.prompts.protocols import PROTOCOLS, find_protocols
+from samtune.prompts.protocols import PROTOCOLS
 from samtune.prompts.seeding import object_rng
 from samtune.tasks.evaluating import Asking
 from samtune.training.sharpening import Answered, answered
@@ -64,16 +64,23 @@ def domain_answers(
     return found
 
 
-def general_answers(sam: Sam, sharpener: Sharpener, seed: int) -> list[Answered]:
-    """Answers on drawn pictures, which are to stay as they are."""
-    settings = EvaluationSettings(tuple(find_protocols((_EXACT,))), seed=seed)
+def general_answers(sam: Sam, sharpener: Sharpener, seed: int, until: float) -> list[Answered]:
+    """Answers on drawn pictures, which are to stay as they are.
+
+    Args:
+        sam: who is asked.
+        sharpener: says how large crops are.
+        seed: of the prompts.
+        until: `time.monotonic` at which no further picture is drawn, after two.
+    """
+    settings = EvaluationSettings((PROTOCOLS[_EXACT],), seed=seed)
     source = FewObjects(DrawnPictures("train", num_pictures=_GENERAL), _GENERAL_OBJECTS, seed)
-    samples = (source.read(index) for index in range(len(source)))
-    return [
-        each
-        for sample in samples
-        for each in _of_image(sam, sharpener, sample, settings, with_truth=False)
-    ]
+    found: list[Answered] = []
+    for index in range(len(source)):
+        if index >= 2 and time.monotonic() > until:
+            break
+        found += _of_image(sam, sharpener, source.read(index), settings, with_truth=False)
+    return found
 
 
 def _of_image(

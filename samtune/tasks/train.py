@@ -98,8 +98,9 @@ def _require_models(settings: FitSettings) -> None:
     """
     from samtune.models.registry import require_there
 
-    for source in filter(None, (settings.base, settings.start)):
-        require_there(source)
+    require_there(settings.base)
+    if settings.start and not Path(settings.start).exists():
+        raise UserError(f"there is no run {settings.start} to start from")
     if settings.checkpoint and not Path(settings.checkpoint).is_file():
         raise UserError(f"there is no checkpoint {settings.checkpoint}")
 

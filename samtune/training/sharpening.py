@@ -30,7 +30,7 @@ _KERNEL_RATE, _RATE = 4e-2, 2e-3
 _KEPT, _SCALES, _SHIFT = 1.5, (0.85, 1.2), 0.06
 # Crops by which it knows its domain; the limit is so many times the distance that so large a share of
 # the validation images' crops lie within
-_KNOWN, _MARGIN, _WITHIN = 1000, 0.7, 0.95
+_KNOWN, _NEAR, _WITHIN = 1000, 0.7, 0.95
 # Pixel values are multiplied and shifted by up to so much
 _CONTRAST, _BRIGHTNESS = 1.25, 0.1
 
@@ -128,7 +128,7 @@ def train_sharpener(
 
 
 def _optimizer(sharpener: Sharpener) -> MuonAdamW:
-    """Muon for kernels, which learn with it in fewer steps; AdamW for the last one and vectors."""
+    """Muon for kernels, the first one too, which learn with it in fewer steps; AdamW for the rest."""
     last = sharpener.last.weight
     kernels = [p for p in sharpener.parameters() if p.ndim == 4 and p is not last]
     others = [p for p in sharpener.parameters() if p.ndim < 4 or p is last]
@@ -163,8 +163,9 @@ def get_used_to(
     rng = np.random.default_rng(seed)
     chosen = [own[number] for number in rng.integers(len(own), size=_KNOWN)]
     sharpener.get_used_to(_features(sharpener, chosen, rng))
-    distances = sharpener.distance(_features(sharpener, held_out or chosen, rng))
-    sharpener.limit.copy_(_MARGIN * distances.quantile(_WITHIN))
+    others = [held_out[number] for number in rng.permutation(len(held_out))[:_KNOWN]]
+    distances = sharpener.distance(_features(sharpener, others or chosen, rng))
+    sharpener.limit.copy_(_NEAR * distances.quantile(_WITHIN))
 
 
 def _features(

@@ -40,7 +40,7 @@ def decode_box(network, pixel_values):
     ("flags", "told"),
     [
         (["--base", "nanoo"], "there is no model 'nanoo'"),
-        (["--base", "nano", "--start", "runs/none"], "there is no model 'runs/none'"),
+        (["--base", "nano", "--start", "runs/none"], "there is no run runs/none to start from"),
         (["--base", "vit_b", "--checkpoint", "none.pth"], "there is no checkpoint none.pth"),
         (["--base", "nano", "--data.augment", "areal"], "unknown augmentation 'areal'"),
     ],

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +17,16 @@ from samtune.inference.predictor import SamPredictor
 from samtune.inference.prelabel.detections import Detection
 from samtune.inference.prelabel.labelling import prelabel
 from samtune.inference.views import ImageViews, ask_in_views
-from samtune.masks import rle_to_mask
+from samtune.masks import mask_to_box, rle_to_mask
 from samtune.models.loading import load_model, tuned_sha256, tuned_weights_sha256
 from samtune.models.saving import save_run
 from samtune.models.sharpening.network import Sharpener
 from samtune.models.sharpening.saving import write_sharpener
 from samtune.models.strength import TunedScale
+from samtune.tasks.evaluating import Asking
+from samtune.tasks.opening import open_data
+from samtune.tasks.sharpening import _to_try
+from samtune.tasks.sharpening_answers import _prompts
 from samtune.types import Prompt
 
 BOX = [12, 14, 40, 38]
@@ -134,13 +139,49 @@ def test_masks_of_a_grid_are_those_of_clicks_there(run, sam, image):
         expected = masks[np.abs(scores - each["predicted_iou"]).argmin()]
         assert (each["segmentation"] == expected).mean() > 0.999
         assert each["area"] == each["segmentation"].sum()
-    known = {tuple(each["point_coords"][0]): each["segmentation"] for each in blunt}
-    alike = [known.get(tuple(each["point_coords"][0])) for each in found]
-    assert not all(
-        (before == each["segmentation"]).all()
-        for before, each in zip(alike, found, strict=True)
-        if before is not None
-    )
+    points = {tuple(each["point_coords"][0]) for each in found}
+    plain = [each["segmentation"] for each in blunt if tuple(each["point_coords"][0]) in points]
+    assert not all(any((each["segmentation"] == mask).all() for mask in plain) for each in found)
+
+
+def test_masks_of_a_grid_in_tiles_lie_where_those_of_each_tile_do(sam, image):
+    lenient = {"points_per_side": 2, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+    generator = AutomaticMaskGenerator(sam, box_nms_thresh=1.0, **lenient)
+    wide = np.concatenate([image, image[:, ::-1]], 1)
+    x0, y0, x1, y1 = tile = (60, 4, 124, 60)
+    found = generator.search(wide, [tile])
+    assert found
+    alone = generator.search(np.ascontiguousarray(wide[y0:y1, x0:x1]))
+    known = {each.point_xy: [] for each in alone}
+    for each in alone:
+        known[each.point_xy].append(each.mask())
+    for each in found:
+        assert each.low_res_logits is None
+        x, y = each.point_xy
+        part = each.mask()[y0:y1, x0:x1]
+        assert part.sum() == each.mask().sum()
+        # beyond its tile a crop sees more of the image than the tile alone has
+        assert max((part == mask).mean() for mask in known[x - x0, y - y0]) > 0.6
+
+
+def test_a_base_within_the_model_finds_what_it_would_alone(run, sam, image):
+    lenient = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+    plain = load_model(run / "adapter")
+    both = []
+    for each in (sam, plain):
+        with each.base_weights():
+            both.append(AutomaticMaskGenerator(each, **lenient).generate(image))
+    assert len(both[0]) == len(both[1]) > 0
+    for one, other in zip(*both, strict=True):
+        assert (one["segmentation"] == other["segmentation"]).all()
+
+
+def test_half_precision_sharpens_too(run, image):
+    sam = load_model(run)
+    sam.sharpener.limit.fill_(1e6)
+    whole = mask_of(sam, image)
+    sam.sharpener.half()
+    assert (mask_of(sam, image) == whole).mean() > 0.97
 
 
 def test_strength_is_also_of_what_sharpens(run, image):
@@ -260,6 +301,25 @@ def test_weaker_weights_or_less_of_it_are_tried_where_it_forgets(
     config = sam.network.peft_config["default"]
     last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["samtune"]["lora"]
     assert config.lora_alpha == pytest.approx(kept[0] * last["alpha"])
+
+
+@pytest.mark.parametrize(("num_images", "amount"), [(9, 0.5), (10, 1.0)])
+def test_all_of_it_is_tried_where_ten_independent_images_speak_for_it(num_images, amount):
+    base = SimpleNamespace(rows=[SimpleNamespace(cluster=str(n)) for n in range(num_images)])
+    assert _to_try(base)[0] == (amount, 1.0)
+    assert _to_try(base)[-3:] == ((0.5, 1.0), (0.5, 0.75), (0.25, 1.0))
+
+
+def test_an_exact_box_and_one_other_prompt_are_asked_for_each_object(discs):
+    data = open_data(None, None, discs)
+    sam, source = load_model("nano", image_size=128), data.source("train")
+    sample = source.read(0)
+    settings = Asking(("box",)).settings(data, "train", sam)
+    prompts, truths = _prompts(sam, sample, settings)
+    for exact, other, truth in zip(prompts[::2], prompts[1::2], truths[::2], strict=True):
+        assert exact.box_xyxy.tolist() == mask_to_box(truth).tolist()
+        assert other.box_xyxy is None or other.box_xyxy.tolist() != exact.box_xyxy.tolist()
+    assert len(prompts) == len(truths) == 2 * len(np.unique(sample.labels[sample.labels > 0]))
 
 
 def test_a_model_that_is_saved_at_a_scale_is_sharpened_by_as_much(run, tmp_path, image):

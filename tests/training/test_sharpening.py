@@ -8,6 +8,7 @@ from samtune.models.sharpening.applying import sharpened
 from samtune.models.sharpening.crops import crop_around, extent, inputs_of
 from samtune.models.sharpening.network import Sharpener
 from samtune.training.sharpening import (
+    _optimizer,
     answered,
     get_used_to,
     over_steps,
@@ -136,3 +137,15 @@ def test_time_ends_it_or_steps_do():
     assert over_steps(10)(5) == 0.5
     assert over_time(1e-6, 1000)(0) >= 1
     assert over_time(1e6, 10)(10) == 1
+
+
+def test_kernels_learn_by_muon_and_all_else_by_adamw():
+    sharpener = Sharpener()
+    with_muon, without = sorted(
+        _optimizer(sharpener).param_groups, key=lambda group: not group["with_muon"]
+    )
+    kernels = {id(p) for p in with_muon["params"]}
+    assert {p.ndim for p in with_muon["params"]} == {4}
+    assert id(sharpener.last.weight) not in kernels
+    assert len(with_muon["params"]) + len(without["params"]) == len([*sharpener.parameters()])
+    assert with_muon["peak"] > without["peak"]

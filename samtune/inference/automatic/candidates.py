@@ -25,11 +25,12 @@ class Candidate:
         image_hw: size of the original image.
         predicted_iou: as the IoU head says it, not calibrated; of an instance head its score,
             calibrated where that was fitted.
-        stability_score: IoU of the mask cut a little higher with the mask cut a little lower.
+        stability_score: IoU of the mask cut a little higher with the mask cut a little lower, before
+            it was sharpened.
         point_xy: the point that it answers, original frame.
         crop_xyxy: the crop that it was found in, with the ends outside.
+        low_res_logits: SAM's (h, w) of the crop, of a mask that is yet to be sharpened.
         class_name, class_score: what it is and how likely that is, where somebody told.
-        cells: SAM's logits (h, w) of the crop, of a mask that is yet to be sharpened.
     """
 
     box_xyxy: NDArray[np.int64]
@@ -39,9 +40,9 @@ class Candidate:
     stability_score: float
     point_xy: tuple[float, float]
     crop_xyxy: CropBox
+    low_res_logits: Tensor | None = None
     class_name: str = ""
     class_score: float = 0.0
-    cells: Tensor | None = None
 
     @property
     def window(self) -> tuple[slice, slice]:

@@ -1,9 +1,10 @@
 """`AutomaticMaskGenerator`: segment_anything's, for base and tuned models of every family.
 
-It answers with the masks of segment_anything's automatic_mask_generator.py, but for empty ones. What
-it leaves out on the way changes none of them: a mask whose predicted IoU is too low is never enlarged,
-what is enlarged lies in memory a few at a time, of a mask only the bits in its box are kept, and run
-lengths are made of those that stay in the end.
+It answers with the masks of segment_anything's automatic_mask_generator.py, but for empty ones; a model
+with a sharpener has them sharpened in the end, as a click there is. What it leaves out on the way
+changes none of them: a mask whose predicted IoU is too low is never enlarged, what is enlarged lies in
+memory a few at a time, of a mask only the bits in its box are kept, and run lengths are made of those
+that stay in the end.
 """
 
 from collections.abc import Iterator, Sequence
@@ -141,10 +142,6 @@ class AutomaticMaskGenerator:
         )
 
     @property
-    def _is_sharpened(self) -> bool:
-        return self.predictor.model.sharpener is not None
-
-    @property
     def _pixels(self) -> int:
         """Of masks that are enlarged at once."""
         is_cpu = self.predictor.model.device.type == "cpu"
@@ -180,11 +177,6 @@ class AutomaticMaskGenerator:
             UserError: the model answers with NaN.
         """
         found = self._search_tiles(image, tiles) if tiles else self._search_layers(image)
-        if self._is_sharpened and found:
-            # two of one object may become alike
-            sharper = sharpen(self.predictor.model, image, found, self._pixels)
-            scores = [candidate.predicted_iou for candidate in sharper]
-            found = thin_out(sharper, scores, self.box_nms_thresh)
         if self.min_mask_region_area > 0:
             threshold = max(self.box_nms_thresh, self.crop_nms_thresh)
             found = without_small_regions(found, self.min_mask_region_area, threshold)
@@ -195,8 +187,7 @@ class AutomaticMaskGenerator:
         found = [
             each for tile in tiles for each in self._search_crop(image, tile, grid, _NEAR_TILE)
         ]
-        scores = [candidate.predicted_iou for candidate in found]
-        return thin_out(found, scores, self.box_nms_thresh)
+        return self._thinned(found)
 
     def _search_layers(self, image: ImageArray) -> list[Candidate]:
         layers = crop_boxes(image.shape[:2], self.crop_n_layers, self.crop_overlap_ratio)
@@ -212,14 +203,21 @@ class AutomaticMaskGenerator:
     def _search_crop(
         self, image: ImageArray, crop: CropBox, grid: Grid, near: int
     ) -> list[Candidate]:
-        raw = list(self.candidates(image, crop, grid, near, self._is_sharpened))
-        scores = [candidate.predicted_iou for candidate in raw]
-        return thin_out(raw, scores, self.box_nms_thresh)
+        sam = self.predictor.model
+        found = self._thinned(list(self.candidates(image, crop, grid, near, sam.sharpens)))
+        if not sam.sharpens:
+            return found
+        # two of one object may have become alike
+        return self._thinned(sharpen(sam, image, crop, found, self._pixels))
+
+    def _thinned(self, found: list[Candidate]) -> list[Candidate]:
+        scores = [candidate.predicted_iou for candidate in found]
+        return thin_out(found, scores, self.box_nms_thresh)
 
     @torch.no_grad()
     def candidates(
         self, image: ImageArray, crop: CropBox, grid: Grid, near: int = _NEAR_CROP,
-        with_cells: bool = False,
+        with_logits: bool = False,
     ) -> Iterator[Candidate]:  # fmt: skip
         """Masks of one crop that pass the thresholds, doubles included, in the order of the points.
 
@@ -230,7 +228,7 @@ class AutomaticMaskGenerator:
             crop: (x0, y0, x1, y1) with the ends outside.
             grid: (N, 2) xy in 0..1 of the crop.
             near: masks so near an edge of the crop that is none of the image are left out, pixels.
-            with_cells: candidates have SAM's own logits too.
+            with_logits: candidates have SAM's own logits too.
         """
         x0, y0, x1, y1 = crop
         predictor = self.predictor
@@ -239,14 +237,15 @@ class AutomaticMaskGenerator:
         points = grid * (x1 - x0, y1 - y0)
         for start in range(0, len(points), self.points_per_batch):
             part = points[start : start + self.points_per_batch]
-            for mask, predicted_iou, stability, index, cells in self._ask(part):
+            for mask, predicted_iou, stability, index, logits in self._ask(part):
                 box, bits = box_and_bits(mask)
                 box += (x0, y0, x0, y0)
                 if not is_cut_off(box, crop, image.shape[:2], near):
                     x, y = (part[index] + (x0, y0)).tolist()
                     yield Candidate(
                         box, bits, image.shape[:2], predicted_iou, stability, (x, y), crop,
-                        cells=cells.half() if with_cells else None,
+                        # a copy, or else each would hold those of all points
+                        logits.to("cpu", torch.float16, copy=True) if with_logits else None,
                     )  # fmt: skip
         predictor.reset_image()
 

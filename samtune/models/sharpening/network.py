@@ -91,7 +91,9 @@ class Sharpener(nn.Module):
 
     def distance(self, features: Tensor) -> Tensor:
         """(K,) from the crops of training: about 1 for these."""
-        return (((features.float() - self.mean) @ self.whitening) ** 2).mean(1)
+        # in half precision the network's buffers are half too
+        away = (features.float() - self.mean.float()) @ self.whitening.float()
+        return (away**2).mean(1)
 
     def share(self, features: Tensor) -> Tensor:
         """(K,) how much of its answer a crop gets: all up to the limit, nothing from twice that on."""
