@@ -35,11 +35,9 @@ CALLS = {
         "predict",
         {"model": "runs/mine", "images": IMAGES, "points": [[30, 40]], "out": "predictions"},
     ),
-    "samtune fit --config configs/DOMAIN/SET_nano.yaml --data.path SET --run runs/SET "
-    '--budget "400 steps"': (
+    "samtune fit --config configs/DOMAIN/SET_nano.yaml --data.path SET --run runs/SET": (
         "fit", {
             "config": "configs/DOMAIN/SET_nano.yaml", "data": {"path": "SET"}, "run": "runs/SET",
-            "budget": "400 steps",
         },
     ),
     "samtune evaluate runs/SET --protocols box point": (
@@ -285,20 +283,19 @@ for domain, name in (
     flag = " --data.group_column sequence" if grouped else ""
     config = f"configs/{domain}/{name}_nano.yaml"
     own = f"samtune fit --config {config} --data.path {folder}{flag} --run runs/{name}"
-    CALLS[f'{own} --budget "400 steps"'] = (
+    budget = {"budget": "400 steps"} if name == "brain" else {}
+    CALLS[own + (' --budget "400 steps"' if budget else "")] = (
         "fit", {
-            "config": config, "data": {"path": folder, **grouped}, "run": f"runs/{name}",
-            "budget": "400 steps",
+            "config": config, "data": {"path": folder, **grouped}, "run": f"runs/{name}", **budget,
         },
     )  # fmt: skip
     CALLS[f"samtune evaluate runs/{name} --protocols box point"] = (
         "evaluate", {"model": f"runs/{name}", "protocols": ["box", "point"]},
     )  # fmt: skip
 own = "samtune fit --config configs/DOMAIN/RECIPE.yaml --data.path FOLDER --run runs/RECIPE"
-CALLS[f'{own} --budget "400 steps"'] = (
+CALLS[own] = (
     "fit", {
         "config": "configs/DOMAIN/RECIPE.yaml", "data": {"path": "FOLDER"}, "run": "runs/RECIPE",
-        "budget": "400 steps",
     },
 )  # fmt: skip
 CALLS["samtune evaluate runs/RECIPE --protocols box point"] = (

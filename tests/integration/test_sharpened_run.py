@@ -289,6 +289,8 @@ def test_weaker_weights_or_less_of_it_are_tried_where_it_forgets(
         return Candidate(weights, strength, domain, {"box": forgotten}, found, sharpening)
 
     monkeypatch.setattr(AskedBase, "measure", measure)
+    # what it has learned is not asked here
+    monkeypatch.setattr("samtune.tasks.sharpening.learn_to_sharpen", lambda *_: Sharpener().eval())
     flags = [each for each in fast if each not in ("--choose", "false")]
     run = tmp_path / "run"
     more = ["--trainer.max_epochs", "1", "--choose", "true"]
