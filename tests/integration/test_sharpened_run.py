@@ -262,6 +262,10 @@ def test_as_a_base_it_is_its_sam_alone_and_that_is_said(run, discs, tmp_path, fa
     assert load_model(tmp_path / "run").sharpener is None
 
 
+def _blank():
+    return Sharpener().eval().requires_grad_(False)
+
+
 @pytest.mark.parametrize(
     ("allowed", "kept"),
     [
@@ -290,7 +294,7 @@ def test_weaker_weights_or_less_of_it_are_tried_where_it_forgets(
 
     monkeypatch.setattr(AskedBase, "measure", measure)
     # what it has learned is not asked here
-    monkeypatch.setattr("samtune.tasks.sharpening.learn_to_sharpen", lambda *_: Sharpener().eval())
+    monkeypatch.setattr("samtune.tasks.sharpening.learn_to_sharpen", lambda *_: _blank())
     flags = [each for each in fast if each not in ("--choose", "false")]
     run = tmp_path / "run"
     more = ["--trainer.max_epochs", "1", "--choose", "true"]
