@@ -16,9 +16,10 @@ from samtune.errors import UserError
 
 # Validations, the one at the end among them
 NUM_VALIDATIONS = 3
-# What is kept back for choosing at the end, of the whole budget, and for sharpening after that, where
-# more than so many seconds bring nothing
-CHOICE_SHARE, SHARPENING_SHARE, _MOST_SHARPENING = 0.15, 0.4, 900.0
+# What is kept back for choosing at the end, of the whole budget, and for sharpening after that
+CHOICE_SHARE, SHARPENING_SHARE = 0.15, 0.4
+# Seconds of a budget below which sharpening would be over before it began; and what it takes at most
+_LEAST_SHARPENED, _MOST_SHARPENING = 60.0, 900.0
 # Of the budget, behind each image of a validation
 _SECONDS_AN_IMAGE = 10
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -55,7 +56,8 @@ class Budget(Callback):
     def __init__(self, seconds: float, with_sharpening: bool = False) -> None:
         self.seconds = seconds
         sharpening = min(SHARPENING_SHARE * seconds, _MOST_SHARPENING)
-        self.sharpening_seconds = sharpening if with_sharpening else 0.0
+        is_enough = with_sharpening and seconds >= _LEAST_SHARPENED
+        self.sharpening_seconds = sharpening if is_enough else 0.0
         self._before = 0.0
         self._start: float | None = None
 

@@ -98,3 +98,11 @@ def test_validations_are_spread_over_it():
     assert Budget(60).most_validated == 12
     assert Budget(600).most_validated == 60
     assert Budget(10**6).most_validated == 200
+
+
+@pytest.mark.parametrize(("seconds", "sharpening"), [(59, 0), (60, 24), (300, 120), (7200, 900)])
+def test_sharpening_has_its_share_of_what_is_enough_for_it(seconds, sharpening):
+    budget = Budget(seconds, with_sharpening=True)
+    assert budget.sharpening_seconds == pytest.approx(sharpening)
+    assert budget.training_seconds == pytest.approx(seconds * (1 - CHOICE_SHARE) - sharpening)
+    assert Budget(seconds).sharpening_seconds == 0
