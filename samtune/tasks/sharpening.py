@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from samtune.models.sharpening.network import Sharpener
     from samtune.models.strength import TunedScale
     from samtune.tasks.choosing import AskedBase
+    from samtune.training.budget import Budget
     from samtune.training.preparing import Training
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 _ASKED_TRAINING, _ASKED = 0.15, 0.25
 # What measuring takes, over what the base's own answers took
 _MEASURING = 1.5
+# By how much a budget may be overrun to measure what is tried after the first
+_OVERRUN = 1.1
 # Seconds below which nothing is begun
 _LEAST_SECONDS = 3.0
 # Steps at most; where there is no limit of time, so many for each of the training
@@ -66,6 +69,8 @@ def sharpened_candidates(
             assert learned is not None
             if share < 1 and (scale is None or not strength):
                 continue
+            if found and budget is not None and _is_late(budget, base):
+                break
             if scale is not None:
                 scale.set(share * strength)
             # after the scale, which would have its say in it
@@ -77,6 +82,11 @@ def sharpened_candidates(
     except UserError as error:  # its answers are no numbers
         log.warning("masks are not sharpened: %s", error)
     return found
+
+
+def _is_late(budget: Budget, base: AskedBase) -> bool:
+    """Whether measuring once more would overrun the budget by more than a tenth."""
+    return budget.elapsed + _MEASURING * base.seconds > _OVERRUN * budget.seconds
 
 
 def _to_try(base: AskedBase) -> tuple[tuple[float, float], ...]:
