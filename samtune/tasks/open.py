@@ -198,13 +198,13 @@ def open(
 
 
 def _told_training(model: str | Path | Run, images: Images) -> list[str]:
-    """That a run was trained on some of the images."""
+    """That a run was trained or validated on some of the images."""
     files = training_files(find_run(Path(model)))
     shown = {record.path.resolve() for record in images.source.records}
     if not (seen := shown & files):
         return []
     return [
-        f"the run was trained on {counted(len(seen), 'image')} of {len(shown)} (such as "
+        f"the run was trained or validated on {counted(len(seen), 'image')} of {len(shown)} (such as "
         f"{min(seen).name}): the tuned model looks better there than it is"
     ]
 

@@ -49,6 +49,7 @@ def domain_answers(
         split: `train` or `val`.
         until: `time.monotonic` at which no further image is begun, after two.
     """
+    # how images are looked at; what is asked on them is drawn below
     settings = Asking((_EXACT,), seed=data.seed).settings(data, split, sam)
     source: Source = FewObjects(data.source(split), _OBJECTS, data.seed)
     order = object_rng(data.seed, "sharpening").permutation(len(source)).tolist()

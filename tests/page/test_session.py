@@ -559,12 +559,12 @@ def test_images_that_a_run_was_trained_on_are_told(lora_run, discs, tmp_path):
     elsewhere = tmp_path / "elsewhere.png"
     shutil.copy(trained[0], elsewhere)
     for images, told in (
-        ([*trained[:2], elsewhere], "the run was trained on 2 images of 3"),
+        ([*trained[:2], elsewhere], "the run was trained or validated on 2 images of 3"),
         ([elsewhere], ""),
     ):
         opened = samtune.open(lora_run, images, out=tmp_path / f"out{len(images)}")
         notes = [
-            each for each in tell_session(opened.session, None)["notes"] if "trained on" in each
+            each for each in tell_session(opened.session, None)["notes"] if "validated on" in each
         ]
         assert [each.startswith(told) for each in notes] == [True] * bool(told)
 
