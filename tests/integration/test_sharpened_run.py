@@ -25,7 +25,7 @@ from samtune.models.sharpening.saving import write_sharpener
 from samtune.models.strength import TunedScale
 from samtune.tasks.evaluating import Asking
 from samtune.tasks.opening import open_data
-from samtune.tasks.sharpening import _to_try
+from samtune.tasks.sharpening import _is_late, _to_try
 from samtune.tasks.sharpening_answers import _prompts
 from samtune.types import Prompt
 
@@ -314,6 +314,12 @@ def test_all_of_it_is_tried_where_ten_independent_images_speak_for_it(num_images
     base = SimpleNamespace(rows=[SimpleNamespace(cluster=str(n)) for n in range(num_images)])
     assert _to_try(base)[0] == (amount, 1.0)
     assert _to_try(base)[-3:] == ((0.5, 1.0), (0.5, 0.75), (0.25, 1.0))
+
+
+@pytest.mark.parametrize(("seconds", "is_late"), [(60, True), (300, False)])
+def test_a_budget_is_overrun_by_a_tenth_at_most_to_try_more(seconds, is_late):
+    budget, base = SimpleNamespace(elapsed=seconds, seconds=seconds), SimpleNamespace(seconds=8)
+    assert _is_late(budget, base) == is_late
 
 
 def test_an_exact_box_and_one_other_prompt_are_asked_for_each_object(discs):
