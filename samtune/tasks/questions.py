@@ -24,8 +24,9 @@ from samtune.tasks.evaluating import Asking
 _PROTOCOLS = ("box", "point", "clicks_3")
 # Objects of an image that are asked, and images at most
 _OBJECTS, _IMAGES = 6, 60
-# General pictures and objects of each: with fewer a fall of 0.02 cannot be told from chance
-_GENERAL, _GENERAL_OBJECTS = 20, 10
+# General pictures and objects of each: with fewer a fall of 0.02 cannot be told from chance, and more
+# pictures tell more than as many more objects of the same ones
+_GENERAL, _GENERAL_OBJECTS = 40, 5
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,15 @@ async function tune(what) {
   } catch (error) { tell(error); }
 }
 
+const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+
+function colourPage(theme) {
+  const isDark = theme === "auto" ? systemIsDark.matches : theme === "dark";
+  document.documentElement.dataset.theme = isDark ? "dark" : "light";
+}
+
 function setTheme(theme) {
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  colourPage(theme);
   press(document.querySelectorAll("[data-theme-choice]"), theme, "themeChoice");
   try { localStorage.setItem("samtune-theme", theme); } catch { /* a frame may have none */ }
 }
@@ -138,11 +144,12 @@ function themeBefore() {
 }
 
 async function start() {
+  setTheme(themeBefore());
   page.session = await api.session();
   for (const wire of [wirePanes, wireButtons, wirePicture, wireObjects, wireTuning, wireKeys]) wire();
   new ResizeObserver(measureRoom).observe(find("panes"));
   narrow.addEventListener("change", layOut);
-  setTheme(themeBefore());
+  systemIsDark.addEventListener("change", () => colourPage(themeBefore()));
   page.view = narrow.matches ? "tuned" : "both";
   setMode("inside");
   makePlanes(open);

@@ -134,6 +134,10 @@ export function showSidePanels() {
   find("model-notes").textContent = find("model-chip").textContent = session.notes.join("; ");
   find("model-chip").hidden = !session.notes.length;
   find("queue-order").textContent = session.volume ? "" : "most doubtful first";
+  find("doubt-legend").hidden = !session.images.some((each) => each.doubt !== null);
+  const more = find("show-tools");  // a narrow window shows the notes behind this button
+  more.classList.toggle("has-notes", session.notes.length > 0);
+  more.title = session.notes.length ? "tools, and what to know of this model and these images" : "tools";
   find("slices").hidden = !session.volume;
   find("slice").max = session.images.length - 1;
   find("slice").value = image.index;
