@@ -297,13 +297,13 @@ class HeadTuner(pl.LightningModule):
 
 
 def quick(device: torch.device) -> AbstractContextManager[Any]:
-    """Where a CPU multiplies matrices in bfloat16 by itself (AMX), a head learns in it, twice as fast.
+    """Where a CPU multiplies in bfloat16 by itself, a head learns in it, nearly twice as fast.
 
     Its weights, losses and answers in use stay in single precision.
     """
-    # an older torch does not say
-    has_tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    is_able = device.type == "cpu" and has_tiles()
+    # AMX and AVX-512 BF16; an older torch does not say
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    is_able = device.type == "cpu" and any(getattr(torch.cpu, n, lambda: False)() for n in names)
     return torch.autocast("cpu", torch.bfloat16) if is_able else nullcontext()
 
 

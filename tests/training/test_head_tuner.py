@@ -76,8 +76,12 @@ def test_what_has_no_room_is_encoded_again(tuner, asked, monkeypatch):
 
 
 def test_only_a_cpu_that_multiplies_in_bfloat16_is_asked_to(monkeypatch):
-    for is_able, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=is_able: found)
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    for able, expected in (
+        (names[:1], torch.bfloat16), (names[1:], torch.bfloat16), ((), torch.float32),
+    ):  # fmt: skip
+        for name in names:
+            monkeypatch.setattr(torch.cpu, name, lambda found=name in able: found)
         with quick(torch.device("cpu")):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
     with quick(torch.device("meta")):
