@@ -14,6 +14,7 @@ from samtune.errors import UserError
 from samtune.geometry import logits_to_window, scale_xy
 from samtune.images.preprocess import resize_to_frame
 from samtune.inference.ask import require_numbers
+from samtune.inference.prompt_arrays import prompt_of, require_finite, require_mask_shape
 from samtune.inference.settings import Focus
 from samtune.inference.transform import InputTransform
 from samtune.inference.views import ImageViews, ask_in_views, within_view
@@ -150,7 +151,7 @@ class SamPredictor:
             raise UserError(
                 f"the image has shape {shape}; expected (1, 3, h, w) with a longest side of {side}"
             )
-        _require_finite(transformed_image, "the image")
+        require_finite(transformed_image, "the image")
         self.reset_image()
         self.original_size = (int(original_image_size[0]), int(original_image_size[1]))
         self.input_size = (shape[2], shape[3])
@@ -187,25 +188,11 @@ class SamPredictor:
         """
         self._require_image()
         assert self.original_size is not None
-        points = labels = boxes = masks = None
-        if point_coords is not None:
-            if point_labels is None:
-                raise UserError("point_labels must be supplied if point_coords is supplied")
-            points = self._to_tensor(self._scale(point_coords, "point_coords", 2))[None]
-            labels = self._to_labels(point_labels)
-            if labels.shape != points.shape[1:2]:
-                raise UserError(
-                    f"there are {points.shape[1]} points and {tuple(labels.shape)} labels"
-                )
-            labels = labels[None]
-        if box is not None:
-            boxes = self._to_tensor(self._scale(np.reshape(box, (1, -1)), "box", 4))
-        if mask_input is not None:
-            masks = self._to_tensor(_numbers(mask_input, "mask_input"))[None]
+        prompt = prompt_of(point_coords, point_labels, box, mask_input, self.model.mask_side)
         if self.views is not None:
-            prompt = _as_prompt(point_coords, point_labels, box, mask_input)
             return self._predict_closely(self.views, prompt, multimask_output, return_logits)
-        result = self.predict_torch(points, labels, boxes, masks, multimask_output, return_logits)
+        tensors = self._tensors(prompt)
+        result = self.predict_torch(*tensors, multimask_output, return_logits)
         found, scores, logits = (part[0].detach().cpu().numpy() for part in result)
         return found, scores, logits
 
@@ -267,18 +254,14 @@ class SamPredictor:
         assert self.encoded is not None
         assert self.input_size is not None
         assert self.original_size is not None
-        side = self.model.mask_side
-        if mask_input is not None and tuple(mask_input.shape[1:]) != (1, side, side):
-            raise UserError(
-                f"the mask prompt has shape {tuple(mask_input.shape[1:])}; expected (1, {side}, "
-                f"{side}), such as the logits of an earlier prediction"
-            )
+        if mask_input is not None:
+            require_mask_shape(mask_input.shape[1:], self.model.mask_side)
         for name, part in (
             ("point_coords", point_coords), ("point_labels", point_labels), ("boxes", boxes),
             ("mask_input", mask_input),
         ):  # fmt: skip
             if part is not None:
-                _require_finite(part, name)
+                require_finite(part, name)
         prompts = Prompts(point_coords, point_labels, boxes, mask_input)
         if not len(prompts):
             raise UserError("there is no prompt: give points with labels, a box or a mask")
@@ -334,59 +317,23 @@ class SamPredictor:
         if not self.is_image_set:
             raise RuntimeError("An image must be set with .set_image(...) before mask prediction.")
 
-    def _scale(self, coords: NDArray[Any], name: str, width: int) -> NDArray[np.float32]:
-        """Points (N, 2) or boxes (K, 4) moved into the input frame."""
-        assert self.original_size is not None
-        shape = np.shape(coords)
-        if len(shape) != 2 or shape[1] != width or not shape[0]:
-            expected = "(N, 2) with N > 0" if width == 2 else "(4,)"
-            found = shape if width == 2 else shape[1:]
-            raise UserError(f"{name} has shape {found}; expected {expected}")
-        numbers = _numbers(coords, name)
-        return self.transform.apply_coords(numbers.reshape(-1, 2), self.original_size).reshape(
-            shape
+    def _tensors(
+        self, prompt: Prompt
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """Points (1, N, 2), labels (1, N), box (1, 4) and mask (1, 1, h, w) for `predict_torch`."""
+        hw = self.original_size
+        assert hw is not None
+        points, box = (
+            None if part is None else self.transform.apply_coords(part.reshape(-1, 2), hw)
+            for part in (prompt.point_coords, prompt.box_xyxy)
         )
 
-    def _to_labels(self, labels: NDArray[Any]) -> Tensor:
-        """Labels of points (N,)."""
-        numbers = _numbers(labels, "point_labels")
-        if (numbers != np.rint(numbers)).any():
-            raise UserError(f"point_labels are {numbers.tolist()}: give 1 (in the object) and 0")
-        return torch.as_tensor(numbers, dtype=torch.int, device=self.device)
+        def tensor(values: NDArray[Any] | None, *shape: int, **how: Any) -> Tensor | None:
+            if values is None:
+                return None
+            return torch.as_tensor(values, device=self.device, **how).reshape(shape)
 
-    def _to_tensor(self, values: NDArray[Any]) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float, device=self.device)
-
-
-def _numbers(values: Any, name: str) -> NDArray[np.float32]:
-    """What a user gives, as finite numbers.
-
-    Raises:
-        UserError: it is something else.
-    """
-    try:
-        numbers = np.asarray(values, np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{name} holds something else than numbers: {error}") from error
-    if not np.isfinite(numbers).all():
-        raise UserError(f"{name} holds NaN or infinite values: give finite numbers")
-    return numbers
-
-
-def _require_finite(values: Tensor, name: str) -> None:
-    if not bool(torch.isfinite(values).all()):
-        raise UserError(f"{name} holds NaN or infinite values: give finite numbers")
-
-
-def _as_prompt(
-    point_coords: NDArray[Any] | None, point_labels: NDArray[Any] | None, box: NDArray[Any] | None,
-    mask_input: NDArray[Any] | None,
-) -> Prompt:  # fmt: skip
-    """Original frame; what is given was looked at before."""
-
-    def floats(values: NDArray[Any] | None, *shape: int) -> NDArray[np.float32] | None:
-        return None if values is None else np.asarray(values, np.float32).reshape(shape)
-
-    labels = None if point_labels is None else np.asarray(point_labels, np.int64)
-    mask = None if mask_input is None else np.asarray(mask_input, np.float32)[0]
-    return Prompt(floats(point_coords, -1, 2), labels, floats(box, 4), mask)
+        labels = tensor(prompt.point_labels, 1, -1, dtype=torch.int)
+        mask = prompt.mask_input
+        side = self.model.mask_side
+        return tensor(points, 1, -1, 2), labels, tensor(box, 1, 4), tensor(mask, 1, 1, side, side)
