@@ -107,7 +107,10 @@ def choose_weights(training: Training, run: Path) -> str:
         if chosen is None and scale is None and sam.is_adapted:
             undo(sam)
         if training.settings.sharpen:
-            candidates += sharpened_candidates(training, sam, base, chosen, scale)
+            sharper, untried = sharpened_candidates(training, sam, base, chosen, scale)
+            for each in untried:
+                log.info("%s", each)
+            candidates, unasked = candidates + sharper, unasked + untried
             chosen = choose(candidates)
         strength = chosen.strength if chosen else 0.0
         if scale is not None and strength == 1:

@@ -41,7 +41,7 @@ _WHOLE, _TRIED = (1.0, 1.0), ((0.5, 1.0), (0.5, 0.75), (0.25, 1.0))
 def sharpened_candidates(
     training: Training, sam: Sam, base: AskedBase, chosen: Candidate | None,
     scale: TunedScale | None,
-) -> list[Candidate]:  # fmt: skip
+) -> tuple[list[Candidate], list[str]]:  # fmt: skip
     """Train a sharpener for the weights that are kept, and measure them with it.
 
     Args:
@@ -50,17 +50,20 @@ def sharpened_candidates(
         base: what candidates are compared with.
         chosen: what is kept; `None` where that is the base.
         scale: of these weights; `None` where they have no strengths.
+
+    Returns:
+        What was measured, and what there was no time for.
     """
     from samtune.training.budget import find_budget
 
     budget = find_budget(training.trainer)
     seconds = None if budget is None else budget.left - _MEASURING * base.seconds
     if seconds is not None and seconds < _LEAST_SECONDS:
-        log.info("masks are not sharpened: the budget has no time left for it")
-        return []
+        return [], ["masks are not sharpened: the budget has no time left for it"]
     gained = chosen.gain if chosen else 0.0
     weights, strength = (chosen.weights, chosen.strength) if chosen else ("last", 0.0)
     found: list[Candidate] = []
+    left_out: list[str] = []
     try:
         if scale is not None:
             scale.set(strength)
@@ -70,6 +73,10 @@ def sharpened_candidates(
             if share < 1 and (scale is None or not strength):
                 continue
             if found and budget is not None and _is_late(budget, base):
+                left_out.append(
+                    f"there was no time to measure {amount:g} of the sharpener's answer, and what might "
+                    "have followed"
+                )
                 break
             if scale is not None:
                 scale.set(share * strength)
@@ -81,7 +88,7 @@ def sharpened_candidates(
                 break
     except UserError as error:  # its answers are no numbers
         log.warning("masks are not sharpened: %s", error)
-    return found
+    return found, left_out
 
 
 def _is_late(budget: Budget, base: AskedBase) -> bool:
