@@ -74,8 +74,8 @@ def sharpened_candidates(
                 continue
             if found and budget is not None and _is_late(budget, base):
                 left_out.append(
-                    f"there was no time to measure {amount:g} of the sharpener's answer, and what might "
-                    "have followed"
+                    f"there was no time to measure {amount:g} of the sharpener's answer, and what "
+                    "might have followed"
                 )
                 break
             if scale is not None:
