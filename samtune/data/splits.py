@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from samtune.data.groups import find_groups, pool_of, value_in
 from samtune.data.settings import SplitSettings
-from samtune.data.source import Joined, Record, Source, Subset
+from samtune.data.source import Joined, Source, Subset
 from samtune.errors import UserError
 from samtune.files import files_ending
 from samtune.parsing import read_lines
@@ -20,8 +21,6 @@ _WORDS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "ts"),
 }
-# Roboflow's names of augmented copies: those of cat.jpg are cat_jpg.rf.HASH.jpg
-_COPY = re.compile(r"(.+)\.rf\.\w{8,}(?:\.\w+)?")
 _BY_WORD = {word: split for split, words in _WORDS.items() for word in words}
 
 
@@ -98,9 +97,10 @@ def split_source(source: Source, settings: SplitSettings) -> dict[str, Source]:
         named = _splits_from_lists(source, settings.folder)
     else:
         named = _named_splits(source, settings)
-    groups = _groups(source.records, named, settings)
+    groups, notes = find_groups(source.records, named, settings)
     splits = fill_splits(named, groups, settings)
-    notes = [] if settings.folder is not None else _left_out(source, splits, settings)
+    if settings.folder is None:
+        notes += _left_out(source, splits, settings)
     places = {name: [i for i, split in enumerate(splits) if split == name] for name in SPLITS}
     return {name: Subset(source, indices, groups, notes) for name, indices in places.items()}
 
@@ -128,7 +128,7 @@ def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) ->
         The split of each image.
     """
     splits = dict(enumerate(named))
-    pool = _pool(named)
+    pool = pool_of(named)
     is_for_validation = len(set(groups)) == 2 and settings.val_fraction > 0  # fit needs it, no test
     if not any(named) and not is_for_validation:
         _draw(splits, groups, "", "test", settings.test_fraction, settings.seed)
@@ -137,19 +137,13 @@ def fill_splits(named: list[str], groups: list[str], settings: SplitSettings) ->
     return [split or ("train" if pool == "" else "") for split in splits.values()]
 
 
-def _pool(named: list[str]) -> str | None:
-    """The name of what missing splits are drawn from; `None` where nothing is drawn."""
-    if "train" not in named:
-        return ""
-    return None if "val" in named else "train"
-
-
 def with_groups(sources: Mapping[str, Source], settings: SplitSettings) -> dict[str, Source]:
     """Sources that are the splits already, their images grouped as the settings say."""
     records = [record for source in sources.values() for record in source.records]
-    groups = iter(_groups(records, [record.split for record in records], settings))
+    found, notes = find_groups(records, [record.split for record in records], settings)
+    groups = iter(found)
     return {
-        name: Subset(source, list(range(len(source))), list(islice(groups, len(source))))
+        name: Subset(source, list(range(len(source))), list(islice(groups, len(source))), notes)
         for name, source in sources.items()
     }
 
@@ -201,16 +195,9 @@ def divide_as_before(
     )
 
 
-def _value(record: Record, column: str) -> str | None:
-    """A record's value in a column, whose name may differ in small letters and capitals."""
-    columns = dict(record.columns)
-    its = (value for name, value in columns.items() if name.lower() == column.lower())
-    return columns.get(column) if column in columns else next(its, None)
-
-
 def _named_splits(source: Source, settings: SplitSettings) -> list[str]:
     """The split of each image, as its column or else its folder says; empty where neither does."""
-    values = [_value(record, settings.column) for record in source.records]
+    values = [value_in(record, settings.column) for record in source.records]
     if settings.column != "split" and all(value is None for value in values):
         columns = [name for name, _ in source.records[0].columns] if source.records else []
         raise UserError(
@@ -247,63 +234,6 @@ def _splits_from_lists(source: Source, folder: Path) -> list[str]:
         found = f"names {unknown[0]}, which is no image id" if unknown else "has no *.txt lists"
         raise UserError(f"{folder} {found}; expected train.txt, val.txt, test.txt with image ids")
     return [chosen.get(r.image_id, chosen.get(r.path.name, "")) for r in source.records]
-
-
-def _groups(records: Sequence[Record], named: list[str], settings: SplitSettings) -> list[str]:
-    """The group of each image, from the settings, the manifest's column `group` or the reader.
-
-    Splits that the data names may share the values of that column: then these are kinds (a stain, a
-    site) and tie nothing together, except in what is drawn.
-    """
-    values = [_value(record, "group") or "" for record in records]
-    records = _with_copies(records)
-    places: dict[str, set[str]] = {value: set() for value in values}
-    pool = _pool(named)
-    for value, split in zip(values, named, strict=True):
-        if value and split in (pool, *SPLITS):
-            places[value].add(split)
-    is_torn = any(len(splits) > 1 for splits in places.values())
-    return [
-        _group(record, settings, "" if is_torn and split != pool else value)
-        for record, value, split in zip(records, values, named, strict=True)
-    ]
-
-
-def _with_copies(records: Sequence[Record]) -> Sequence[Record]:
-    """Records, those of augmented copies of one picture in one group, as their names tell it."""
-    names = [_COPY.fullmatch(record.image_id.rpartition("/")[2]) for record in records]
-    times = Counter(name[1] for name in names if name)
-    return [
-        replace(record, group=name[1])
-        if name and times[name[1]] > 1 and not record.group else record
-        for record, name in zip(records, names, strict=True)
-    ]  # fmt: skip
-
-
-def _group(record: Record, settings: SplitSettings, named: str) -> str:
-    if settings.group_column:
-        value = _value(record, settings.group_column)
-        if value is None:
-            columns = [name for name, _ in record.columns]
-            raise UserError(
-                f"there is no manifest column '{settings.group_column}' for {record.image_id}: "
-                f"found {', '.join(columns) or 'no manifest.csv'}"
-            )
-        return value
-    if settings.group_regex:
-        try:
-            match = re.search(settings.group_regex, record.image_id)
-        except re.error as error:
-            raise UserError(
-                f"group_regex {settings.group_regex} is no regular expression: {error}"
-            ) from error
-        if match is None:
-            raise UserError(
-                f"group_regex {settings.group_regex} does not match the image {record.image_id}"
-            )
-        return match[1] if match.groups() else match[0]
-    # a row is about a whole volume or scene: what it says ties more together than the reader does
-    return named or record.group or record.image_id
 
 
 def _draw(
