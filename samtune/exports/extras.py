@@ -12,8 +12,8 @@ from samtune.models.mask_thresholds import THRESHOLDS_FILE, FittedThresholds, Ma
 from samtune.wording import counted
 
 UNSHARPENED = (
-    "The run that this comes from sharpens its masks with a small network of its own (`sharpener/`), "
-    "which no export holds: masks are here as SAM itself draws them, with softer edges."
+    "The model that this comes from sharpens its masks with a small network beside SAM, which no "
+    "export holds: masks are here as SAM itself draws them, with softer edges."
 )
 
 
@@ -47,7 +47,7 @@ def tell_extras(sam: Sam, scale: float | None) -> Iterator[str]:
         doubt = "\n\nThis was found before the scale was set: find it anew for this model."
     if sam.thresholds is not None:
         yield f"## Automatic masks\n\n{_tell_thresholds(sam.thresholds)}{doubt}"
-    if sam.sharpener is not None:
+    if sam.sharpeners:
         yield f"## Sharpened masks\n\n{UNSHARPENED} Its figures are of sharpened masks."
     if sam.calibration is not None:
         yield f"## Scores\n\n{_tell_calibration(sam.calibration)}{doubt}"

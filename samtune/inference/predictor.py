@@ -271,7 +271,7 @@ class SamPredictor:
         self.object_logits = answer.object_logits
         logits = answer.low_res_logits.float()
         masks = self.model.postprocess_masks(logits, self.input_size, self.original_size)
-        if self._image is not None and self.model.sharpener is not None:
+        if self._image is not None and self.model.sharpeners:
             masks = self._sharpened(self._image, masks, prompts)
         if not return_logits:
             masks = masks > self.model.mask_threshold

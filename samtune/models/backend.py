@@ -8,7 +8,7 @@ segment_anything's `Sam` know: `device`, `preprocess`, `postprocess_masks`, `ima
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +67,9 @@ class Sam(nn.Module):
         self.is_better: bool | None = None
         # What says of a whole image, without a prompt, what is in it: by name, see samtune/heads.
         self.heads = nn.ModuleDict()
-        # What draws the edges of the tuned model's masks, see samtune/models/sharpening.
+        # What draws the edges of masks, see samtune/models/sharpening: those that are the base's, one
+        # after the other, and after them that of the tuned model.
+        self.base_sharpeners = nn.ModuleList()
         self.sharpener: Sharpener | None = None
         # Whether the weights are those of the base, so that they need not be saved.
         self.is_base = False
@@ -333,9 +335,11 @@ class Sam(nn.Module):
         return F.interpolate(masks, original_size, mode="bilinear", align_corners=False)
 
     @property
-    def sharpens(self) -> bool:
-        """Whether its masks are sharpened now: it has learned that, and does not answer as its base."""
-        return self.sharpener is not None and not self._is_at_base
+    def sharpeners(self) -> list[Sharpener]:
+        """What sharpens its masks as it answers now, in turn."""
+        found = cast(list[Sharpener], list(self.base_sharpeners))
+        is_tuned = self.sharpener is not None and not self._is_at_base
+        return [*found, cast(Sharpener, self.sharpener)] if is_tuned else found
 
     def sharpened(
         self, image: ImageArray, window: Window, logits: Tensor, prompts: Sequence[Prompt]
@@ -348,9 +352,9 @@ class Sam(nn.Module):
             logits: (K, h, w), at the window's resolution.
             prompts: K, original frame.
         """
-        if self.sharpener is None or not self.sharpens:
-            return logits
-        return sharpened(self.sharpener, image, window, logits, prompts)
+        for each in self.sharpeners:
+            logits = sharpened(each, image, window, logits, prompts)
+        return logits
 
     @torch.no_grad()
     def forward(

@@ -30,7 +30,11 @@ from samtune.models.lora import merge, prepare_for_training
 from samtune.models.mask_thresholds import load_thresholds
 from samtune.models.registry import REGISTRY
 from samtune.models.settings import LoraSettings
-from samtune.models.sharpening.saving import read_sharpener, sharpener_sha256
+from samtune.models.sharpening.saving import (
+    read_sharpener,
+    sharpener_sha256,
+    shipped_sharpener,
+)
 from samtune.models.weights import (
     from_elsewhere,
     from_pretrained,
@@ -102,6 +106,8 @@ def _load_base(source: str, checkpoint: str, image_size: int | None) -> Sam:
     names = _absolute(source), _absolute(checkpoint)
     sam = Sam(network, BaseIdentity(*names, side, sha256, is_random))
     sam.is_base = True
+    if not checkpoint and source in REGISTRY and REGISTRY[source].origin == "bundled":
+        sam.base_sharpeners.append(shipped_sharpener())
     return sam
 
 
@@ -225,14 +231,17 @@ def _require_size(path: Path, trained_size: int | None, image_size: int | None) 
 def load_start(source: str, checkpoint: str = "", image_size: int | None = None) -> Sam:
     """Load a plain network to tune: a base, or a tuned model with its adapter merged.
 
-    A tuned model is a base of its own then: what is trained next is compared with it.
+    A tuned model is a base of its own then, with all that sharpens its masks: what is trained next is
+    compared with it.
     """
     sam = _load(source, checkpoint, image_size)
     if source in REGISTRY or not _is_tuned(Path(source)):
         return sam
     sha256 = tuned_weights_sha256(sam)
     merge(sam)
-    return Sam(sam.core, BaseIdentity(_absolute(source), "", sam.image_size, sha256))
+    start = Sam(sam.core, BaseIdentity(_absolute(source), "", sam.image_size, sha256))
+    start.base_sharpeners.extend(sam.sharpeners)
+    return start
 
 
 def names_of_heads(source: str) -> list[str]:
@@ -249,9 +258,10 @@ def _is_tuned(path: Path) -> bool:
 def tuned_sha256(sam: Sam) -> str:
     """Of all that answers to prompts depend on: the weights, and what sharpens masks."""
     weights = tuned_weights_sha256(sam)
-    if sam.sharpener is None:
+    if not sam.sharpeners:
         return weights
-    return hashlib.sha256(f"{weights} {sharpener_sha256(sam.sharpener)}".encode()).hexdigest()
+    parts = " ".join([weights, *map(sharpener_sha256, sam.sharpeners)])
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def tuned_weights_sha256(sam: Sam) -> str:

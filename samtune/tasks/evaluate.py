@@ -263,11 +263,9 @@ class _Job:
             far = without("focus", source, settings, domain.rows)
             farther = far and compare(contestants, *far, what="without focus", store=store)
             blunt = without("sharpening", source, settings, domain.rows)
-            if self.sam.sharpener is None or not blunt:
-                blunter = None
-            else:
-                alone = Contestants(self.sam, is_tuned=True, with_base=False)
-                blunter = compare(alone, *blunt, what="without sharpening")
+            blunter = None
+            if self.sam.sharpeners and blunt:
+                blunter = compare(contestants, *blunt, what="without sharpening")
             if rank != 0:
                 return None
             results = assess(

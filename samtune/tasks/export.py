@@ -128,7 +128,7 @@ def export(
         exported = _targets()[to](sam, temporary, settings)
         write_card(temporary, sam, exported, facts)
     checks, notes = list(exported.checks), list(exported.notes)
-    notes += [UNSHARPENED] if sam.sharpener is not None else []
+    notes += [UNSHARPENED] if sam.sharpeners else []
     if push and dry_run:
         address = f"https://huggingface.co/{push}"
         return Export(folder, checks, notes, address, listing(folder).splitlines())

@@ -61,12 +61,12 @@ def domain_answers(
             sample = source.read(index)
         except UserError:  # was told in training
             continue
-        found += _of_image(sam, sharpener, sample, settings, with_truth=True)
+        found += _of_image(sam, sharpener, sample, settings)
     return found
 
 
 def general_answers(sam: Sam, sharpener: Sharpener, seed: int, until: float) -> list[Answered]:
-    """Answers on drawn pictures, which are to stay as they are.
+    """Answers on a few drawn pictures, by which what is learned of a domain changes others less.
 
     Args:
         sam: who is asked.
@@ -74,18 +74,31 @@ def general_answers(sam: Sam, sharpener: Sharpener, seed: int, until: float) -> 
         seed: of the prompts.
         until: `time.monotonic` at which no further picture is drawn, after two.
     """
-    settings = EvaluationSettings((PROTOCOLS[_EXACT],), seed=seed)
     source = FewObjects(DrawnPictures("train", num_pictures=_GENERAL), _GENERAL_OBJECTS, seed)
-    found: list[Answered] = []
-    for index in range(len(source)):
+    return list(drawn_answers(sam, sharpener, source, seed, until))
+
+
+def drawn_answers(
+    sam: Sam, sharpener: Sharpener, pictures: Source, seed: int, until: float
+) -> Iterator[Answered]:
+    """Answers on drawn pictures, beside the truth.
+
+    Args:
+        sam: who is asked.
+        sharpener: says how large crops are.
+        pictures: with their objects.
+        seed: of the prompts.
+        until: `time.monotonic` at which no further picture is drawn, after two.
+    """
+    settings = EvaluationSettings((PROTOCOLS[_EXACT],), seed=seed)
+    for index in range(len(pictures)):
         if index >= 2 and time.monotonic() > until:
-            break
-        found += _of_image(sam, sharpener, source.read(index), settings, with_truth=False)
-    return found
+            return
+        yield from _of_image(sam, sharpener, pictures.read(index), settings)
 
 
 def _of_image(
-    sam: Sam, sharpener: Sharpener, sample: Sample, settings: EvaluationSettings, with_truth: bool
+    sam: Sam, sharpener: Sharpener, sample: Sample, settings: EvaluationSettings
 ) -> Iterator[Answered]:
     prompts, truths = _prompts(sam, sample, settings)
     views = ImageViews(sample.image, sam, settings.tile, settings.with_focus)
@@ -94,8 +107,7 @@ def _of_image(
     for viewed in (*first, *_clicked(sam, views, first, truths, rng)):
         each = (own for few in viewed.full_logits(sam) for own in few[:, 0].cpu().numpy())
         for logits, prompt, index in zip(each, viewed.prompts, viewed.answer.indices, strict=True):
-            truth = truths[index] if with_truth else None
-            seen = answered(sharpener, sample.image, viewed.window, logits, prompt, truth)
+            seen = answered(sharpener, sample.image, viewed.window, logits, prompt, truths[index])
             if seen is not None:
                 yield seen
 

@@ -22,7 +22,6 @@ from samtune.models.lora import base_beside, go_on_from, parameters_table, prepa
 from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.models.quantize import quantize as quantize_encoder
 from samtune.models.saving import save_run
-from samtune.models.sharpening.saving import has_sharpener
 from samtune.prompts.protocols import RECIPES
 from samtune.prompts.seeding import object_rng
 from samtune.reading import Reading
@@ -92,11 +91,6 @@ class SamTuner(pl.LightningModule):
         if self.sam is not None:
             return
         self.sam = load_start(self.base, self.checkpoint, self.input_side or None)
-        if has_sharpener(self.base):
-            log.info(
-                "%s sharpens its masks; as a base it does not, and what sharpens is learned anew",
-                self.base,
-            )
         self.sam.reading = self.reading
         self.sam.with_multimask = self.recipe.with_multimask
         settings = self.settings

@@ -1,7 +1,7 @@
 """Training of a sharpener: crops of what a tuned SAM answered on training images, and the truth there.
 
-Beside them stand crops of general (drawn) pictures whose target is SAM's own answer, so that what is
-learned of one kind of images changes others less.
+Beside them stand crops of general (drawn) pictures, so that what is learned of one kind of images
+changes others less.
 """
 
 import math
@@ -56,7 +56,7 @@ class Answered:
 
 def answered(
     sharpener: Sharpener, image: ImageArray, window: Window, logits: FloatArray, prompt: Prompt,
-    truth: MaskArray | None,
+    truth: MaskArray,
 ) -> Answered | None:  # fmt: skip
     """What is learned of an answer; `None` where nothing was found.
 
@@ -66,7 +66,7 @@ def answered(
         window: of the image, that was looked at.
         logits: (h, w) of SAM, at the window's resolution.
         prompt: original frame.
-        truth: (H, W) of the object; `None` takes the answer itself.
+        truth: (H, W) of the object.
     """
     corner = (window.x, window.y)
     edges = extent(prompt, logits > 0, corner)
@@ -75,7 +75,7 @@ def answered(
     settings = sharpener.settings
     crop = crop_around(edges, _KEPT * settings.ratio, round(_KEPT * settings.cells))
     own = crop.cut(logits, corner, float(logits.min()))
-    shares = _sigmoid(own) if truth is None else crop.cut(truth.astype(np.float32), outside=0.0)
+    shares = crop.cut(truth.astype(np.float32), outside=0.0)
     box, points = prompt.box_xyxy, prompt.point_coords
     moved = Prompt(
         None if points is None else crop.moved(points),
@@ -87,10 +87,6 @@ def answered(
         np.asarray(np.rint(255 * shares), np.uint8), moved,
         (crop.moved(edges.reshape(2, 2) - 0.5) + 0.5).reshape(4),
     )  # fmt: skip
-
-
-def _sigmoid(logits: FloatArray) -> FloatArray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), np.float32)
 
 
 def train_sharpener(

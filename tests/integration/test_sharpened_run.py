@@ -59,14 +59,18 @@ def mask_of(sam, image, with_sharpening=True):
 
 def test_its_adapter_alone_answers_as_sam_does(run, sam, image):
     plain = load_model(run / "adapter")
-    assert sam.sharpener is not None
-    assert plain.sharpener is None
-    assert (mask_of(plain, image) == mask_of(sam, image, with_sharpening=False)).all()
+    assert len(sam.sharpeners) == 2
+    assert len(plain.sharpeners) == 1  # its base's
+    assert (
+        mask_of(plain, image, with_sharpening=False) == mask_of(sam, image, with_sharpening=False)
+    ).all()
     assert (mask_of(sam, image) != mask_of(plain, image)).any()
+    plain.base_sharpeners = torch.nn.ModuleList()
+    assert (mask_of(plain, image) == mask_of(sam, image, with_sharpening=False)).all()
     assert tuned_sha256(plain) == tuned_weights_sha256(sam) != tuned_sha256(sam)
 
 
-def test_the_base_beside_it_is_not_sharpened(run, sam, image):
+def test_the_base_beside_it_is_sharpened_by_its_own_alone(run, sam, image):
     contestants = Contestants(sam, is_tuned=True)
     views = contestants.views(image, 0, with_focus=True)
     masks = {}
@@ -200,17 +204,19 @@ def test_an_evaluation_says_what_sharpening_brings(run, discs, tmp_path):
     found = samtune.evaluate(
         run, protocols=["box"], general="none", out=tmp_path / "out", split="val"
     )
-    (row,) = found.tables["sharpening"]
-    assert (row["contestant"], row["protocol"]) == ("tuned", "box")
+    assert [each["contestant"] for each in found.tables["sharpening"]] == ["base", "tuned"]
+    base, row = found.tables["sharpening"]
+    assert row["protocol"] == "box"
     assert "What sharpening masks brings" in (tmp_path / "out/report.html").read_text()
     assert "without sharpening" in (tmp_path / "out/report.md").read_text()
     plain = samtune.evaluate(
         run / "adapter", protocols=["box"], general="none", out=tmp_path / "plain", split="val"
     )
-    assert "sharpening" not in plain.tables
-    alone = plain.results["protocols"]["box"]["tuned"]["miou"]
-    assert row["without"] == pytest.approx(alone, abs=1e-6)
+    (its_base, alone) = plain.tables["sharpening"]
+    assert its_base == base
+    assert row["without"] == pytest.approx(alone["without"], abs=1e-6)
     assert row["with"] == pytest.approx(found.results["protocols"]["box"]["tuned"]["miou"])
+    assert alone["with"] == pytest.approx(plain.results["protocols"]["box"]["tuned"]["miou"])
 
 
 def test_an_export_says_that_it_stays_behind(run, tmp_path, capsys):
@@ -253,11 +259,15 @@ def test_fit_leaves_it_away_where_nobody_wants_it(discs, tmp_path, fast):
     assert not (run / "sharpener").exists()
 
 
-def test_as_a_base_it_is_its_sam_alone_and_that_is_said(run, discs, tmp_path, fast, capsys):
+def test_as_a_base_it_sharpens_as_before(run, sam, image, discs, tmp_path, fast):
     flags = ["fit", "--data.path", str(discs), "--run", str(tmp_path / "run"), *fast]
     assert main([*flags, "--base", str(run), "--trainer.max_epochs", "1"]) == 0
-    assert "sharpens its masks; as a base it does not" in " ".join(capsys.readouterr().out.split())
-    assert load_model(tmp_path / "run").sharpener is None
+    again = load_model(tmp_path / "run")
+    assert again.sharpener is None
+    assert len(again.base_sharpeners) == 2
+    with again.base_weights():
+        # its adapter is merged into the base's weights, which rounds
+        assert (mask_of(again, image) == mask_of(sam, image)).mean() > 0.999
 
 
 def _blank():

@@ -75,14 +75,14 @@ def test_images_of_another_kind_keep_their_masks(learned):
     assert torch.equal(sharpened(learned, stripes, WHOLE, before, [box]), before)
 
 
-def test_general_pictures_keep_what_was_answered_there():
+def test_general_pictures_keep_the_masks_that_they_are_given():
     torch.manual_seed(0)
     sharpener = Sharpener()
     own = [answered(sharpener, image, WHOLE, logits, box, mask)
            for image, logits, mask, box in map(picture, range(8))]  # fmt: skip
     dark = [picture(seed, background=150) for seed in range(8)]
     general = [
-        answered(sharpener, image, WHOLE, logits, box, None) for image, logits, _, box in dark
+        answered(sharpener, image, WHOLE, logits, box, logits > 0) for image, logits, _, box in dark
     ]
     train_sharpener(sharpener, own, general, 0, over_steps(60))
     image, logits, _, box = picture(50, background=150)
@@ -110,7 +110,7 @@ def test_a_box_is_seen_in_training_as_it_is_in_use(side):
     sharpener, image = Sharpener(), picture(0)[0]
     box = Prompt(box_xyxy=np.float32([15, 20, 14 + side, 19 + side]))
     logits = np.zeros((120, 120), np.float32)
-    seen = answered(sharpener, image, WHOLE, logits, box, None)
+    seen = answered(sharpener, image, WHOLE, logits, box, logits > 0)
     settings = sharpener.settings
     again = crop_around(seen.edges, settings.ratio, settings.cells)
     trained = inputs_of(

@@ -204,8 +204,8 @@ class AutomaticMaskGenerator:
         self, image: ImageArray, crop: CropBox, grid: Grid, near: int
     ) -> list[Candidate]:
         sam = self.predictor.model
-        found = self._thinned(list(self.candidates(image, crop, grid, near, sam.sharpens)))
-        if not sam.sharpens:
+        found = self._thinned(list(self.candidates(image, crop, grid, near, bool(sam.sharpeners))))
+        if not sam.sharpeners:
             return found
         # two of one object may have become alike
         return self._thinned(sharpen(sam, image, crop, found, self._pixels))

@@ -1,4 +1,4 @@
-"""Masks as a sharpener leaves them: SAM's logits, with its own within the crop of each object."""
+"""Masks as a sharpener leaves them: the logits as they were, with its own within each object's crop."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def sharpened(
         sharpener: in evaluation mode.
         image: (H, W, 3), as SAM saw it.
         window: of the image, that the logits are of.
-        logits: (K, h, w) of SAM, at the window's resolution.
+        logits: (K, h, w) as they were, at the window's resolution.
         prompts: K, original frame.
 
     Returns:
@@ -43,8 +43,9 @@ def sharpened(
         for n, crop in crops.items()
     ])  # fmt: skip
     weight = sharpener.last.weight
-    answers, features = sharpener(torch.from_numpy(inputs).to(weight))
-    shares = sharpener.share(features).tolist()
+    seen = torch.from_numpy(inputs).to(weight)
+    answers, features = sharpener(seen)
+    shares = sharpener.share(seen, features, answers).tolist()
     result = found.copy()
     for (number, crop), answer, share in zip(crops.items(), answers, shares, strict=True):
         if share > 0:

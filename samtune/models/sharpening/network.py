@@ -21,6 +21,10 @@ _BLOCK = 2
 _GROUPS = 8
 # Added to each direction of the features, over the mean of their variances
 _LEAST_VARIANCE = 0.01
+# Places of channels
+_BOX, _CLICKS, _LOGITS = 3, 4, 5
+# From how far above `agreement` on an answer is used whole
+TRUSTED = 0.2
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,18 @@ class SharpenerSettings:
         cells: of a crop along a side.
         ratio: side of a crop over the longer side of the object.
         widths: channels of the network, finest first.
-        amount: share of its answer in the mask's logits, 0 to 1; the rest is SAM's.
+        amount: share of its answer in the mask's logits, 0 to 1; the rest is what they were.
+        agreement: IoU with the mask as it was below which an answer is not used, and from `TRUSTED`
+            above which it is used whole: what differs more is another object, and no sharper edge. 0
+            for one that knows its domain. A box that was corrected by clicks says what is meant, and
+            answers to it are used whatever the mask was.
     """
 
     cells: int = CELLS
     ratio: float = RATIO
     widths: tuple[int, ...] = _WIDTHS
     amount: float = 1.0
+    agreement: float = 0.0
 
 
 class Sharpener(nn.Module):
@@ -95,12 +104,25 @@ class Sharpener(nn.Module):
         away = (features.float() - self.mean.float()) @ self.whitening.float()
         return (away**2).mean(1)
 
-    def share(self, features: Tensor) -> Tensor:
-        """(K,) how much of its answer a crop gets: all up to the limit, nothing from twice that on."""
-        if not self.limit > 0:
-            return torch.full((len(features),), self.settings.amount, device=features.device)
-        nearness = 2 - self.distance(features) / self.limit
-        return self.settings.amount * nearness.clamp(0, 1)
+    def share(self, inputs: Tensor, features: Tensor, answers: Tensor) -> Tensor:
+        """(K,) how much of its answer a crop gets: all up to the limit, nothing from twice that on.
+
+        Args:
+            inputs: (K, 6, cells, cells), see `forward`.
+            features: (K, F) of them.
+            answers: (K, cells, cells) logits.
+        """
+        share = torch.full((len(features),), self.settings.amount, device=features.device)
+        if self.limit > 0:
+            share = share * (2 - self.distance(features) / self.limit).clamp(0, 1)
+        if self.settings.agreement > 0:
+            one, other = answers > 0, inputs[:, _LOGITS] > 0
+            both, either = (each.sum((1, 2)).float() for each in (one & other, one | other))
+            overlap = both / either.clamp(min=1)
+            trust = ((overlap - self.settings.agreement) / TRUSTED).clamp(0, 1)
+            is_corrected = (inputs[:, [_BOX, _CLICKS]] != 0).any(3).any(2).all(1)
+            share = share * torch.where(is_corrected, 1.0, trust)
+        return share
 
     @torch.no_grad()
     def get_used_to(self, features: Tensor) -> None:

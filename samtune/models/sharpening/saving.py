@@ -10,6 +10,7 @@ from samtune.errors import UserError
 from samtune.files import replacing_folder
 from samtune.models.sharpening.crops import CHANNELS
 from samtune.models.sharpening.network import Sharpener, SharpenerSettings
+from samtune.models.weights import ASSETS
 from samtune.module_files import module_sha256, read_module, write_module
 
 SHARPENER_FOLDER = "sharpener"
@@ -34,11 +35,6 @@ def remove_sharpener(run: Path) -> None:
     shutil.rmtree(run / SHARPENER_FOLDER, ignore_errors=True)
 
 
-def has_sharpener(source: str) -> bool:
-    """Whether what a model is loaded from is a run with a sharpener."""
-    return (Path(source) / SHARPENER_FOLDER / f"{_NAME}.json").is_file()
-
-
 def read_sharpener(run: Path, weights_sha256: Callable[[], str]) -> Sharpener | None:
     """The sharpener of a run; `None` where it has none.
 
@@ -50,7 +46,7 @@ def read_sharpener(run: Path, weights_sha256: Callable[[], str]) -> Sharpener | 
         UserError: it is damaged, or was trained for other weights.
     """
     folder = run / SHARPENER_FOLDER
-    if not has_sharpener(str(run)):
+    if not (folder / f"{_NAME}.json").is_file():
         return None
 
     def make(about: dict[str, Any]) -> Sharpener:
@@ -69,12 +65,19 @@ def _settings_of(about: dict[str, Any]) -> SharpenerSettings:
     settings = SharpenerSettings(
         int(str(about["cells"])), float(str(about["ratio"])),
         tuple(int(width) for width in list(about["widths"])), float(str(about["amount"])),
+        float(str(about.get("agreement", 0.0))),
     )  # fmt: skip
     is_sized = 8 <= settings.cells <= 512 and settings.cells % 2 ** len(settings.widths) == 0
     is_narrow = 0 < len(settings.widths) <= 5 and max(settings.widths) <= 512
-    if not (is_sized and is_narrow and 0 <= settings.amount <= 1 and 0.5 <= settings.ratio <= 16):
+    is_shared = 0 <= settings.amount <= 1 and 0 <= settings.agreement <= 1
+    if not (is_sized and is_narrow and is_shared and 0.5 <= settings.ratio <= 16):
         raise ValueError(f"settings out of bounds: {settings}")
     return settings
+
+
+def shipped_sharpener() -> Sharpener:
+    """The one that comes with samtune: learned on drawn pictures, from what `nano` answers there."""
+    return read_module(ASSETS, _NAME, lambda about: Sharpener(_settings_of(about)), "install again")
 
 
 def sharpener_sha256(sharpener: Sharpener) -> str:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from samtune.errors import UserError
+from samtune.models.loading import load_model
 from samtune.models.sharpening.applying import sharpened
 from samtune.models.sharpening.network import Sharpener, SharpenerSettings
 from samtune.models.sharpening.saving import (
@@ -15,8 +16,10 @@ from samtune.models.sharpening.saving import (
     read_sharpener,
     remove_sharpener,
     sharpener_sha256,
+    shipped_sharpener,
     write_sharpener,
 )
+from samtune.models.weights import ASSETS
 from samtune.types import Prompt, Window
 
 BOX = Prompt(box_xyxy=np.float32([60, 50, 79, 69]))
@@ -84,12 +87,56 @@ def test_crops_unlike_those_of_training_are_left_as_they_were(sure):
     sure.get_used_to(known)
     assert float(sure.distance(known).mean()) == pytest.approx(1, abs=0.1)
     sure.limit.fill_(2.0)
-    shares = sure.share(torch.stack([known[0], known[0] + 1.2, known[0] + 30]))
+    features = torch.stack([known[0], known[0] + 1.2, known[0] + 30])
+    shares = sure.share(torch.zeros(3, 6, 64, 64), features, torch.ones(3, 64, 64))
     assert shares[0] == 1
     assert 0 < shares[1] < 1
     assert shares[2] == 0
     sure.mean.fill_(1e3)  # nothing looks like that
     assert torch.equal(sharpened(sure, image(), WINDOW, logits(), [BOX]), logits())
+
+
+@pytest.mark.parametrize(("found", "expected"), [(60, 0.0), (75, 0.5), (90, 1.0), (100, 1.0)])
+def test_what_draws_another_object_is_not_believed(sure, found, expected):
+    """The answer is all of a row of 100 cells of which the mask has so many."""
+    sure.settings = SharpenerSettings(agreement=0.65)
+    inputs, answers = torch.zeros(1, 6, 100, 100), -torch.ones(1, 100, 100)
+    inputs[:, 5] = -1
+    inputs[0, 5, 0, :found], answers[0, 0] = 1, 1
+    features = torch.zeros(1, len(sure.mean))
+    assert float(sure.share(inputs, features, answers)) == pytest.approx(expected)
+    inputs[:, 3] = 1
+    assert float(sure.share(inputs, features, answers)) == pytest.approx(expected)
+    inputs[0, 4, 3, 3] = -1  # a box and a click say together what is meant
+    assert float(sure.share(inputs, features, answers)) == 1
+
+
+def test_the_one_that_comes_with_samtune_is_nanos():
+    shipped, nano = shipped_sharpener(), load_model("nano")
+    assert [sharpener_sha256(each) for each in nano.sharpeners] == [sharpener_sha256(shipped)]
+    assert 0 < shipped.settings.agreement < 1
+    assert not float(shipped.limit)
+    assert not load_model("nano_random").sharpeners
+    both = sum(file.stat().st_size for file in ASSETS.glob("*.safetensors"))
+    assert both < 8 * 2**20
+
+
+def test_it_draws_edges_of_objects_that_it_has_never_seen():
+    """A dark square of whose place SAM knows half."""
+    picture = np.random.default_rng(0).integers(190, 210, (200, 220, 3)).astype(np.uint8)
+    truth = np.zeros(WINDOW.hw, bool)
+    truth[20:60, 30:70] = True
+    picture[WINDOW.slices][truth] -= 120
+    rows, columns = np.mgrid[: WINDOW.height, : WINDOW.width]
+    blob = torch.from_numpy(4 - np.hypot(rows - 39.5, columns - 49.5) / 5.5).float()[None]
+    box = Prompt(box_xyxy=np.float32([60, 40, 99, 79]))
+    (found,) = sharpened(shipped_sharpener(), picture, WINDOW, blob, [box])
+    before, after = (
+        (mask & truth).sum() / (mask | truth).sum()
+        for mask in (blob[0].numpy() > 0, found.numpy() > 0)
+    )
+    assert before < 0.85
+    assert after > 0.95
 
 
 def test_what_is_written_is_read_again(sharpener, tmp_path):
