@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # Of the time, for asking: of training images, of validation and drawn ones too
-_ASKED_TRAINING, _ASKED = 0.15, 0.25
+_ASKED_TRAINING, _ASKED = 0.25, 0.35
 # What measuring takes, over what the base's own answers took
 _MEASURING = 1.5
 # By how much a budget may be overrun to measure what is tried after the first
@@ -30,7 +30,9 @@ _OVERRUN = 1.1
 # Seconds below which nothing is begun
 _LEAST_SECONDS = 3.0
 # Steps at most; where there is no limit of time, so many for each of the training
-_MOST, _RATIO = 3000, 1.5
+_MOST, _RATIO = 3000, 0.75
+# Of the rates from nothing: it starts from what comes with samtune
+_PACE = 0.5
 # What is tried: how much of its answer a mask gets, and how much of the strength is kept. All of it is
 # best on images like those that it was trained on. The mean of both masks has most of that gain, and
 # half of the loss on others: it is the first where few validation images say how other ones would do.
@@ -124,7 +126,7 @@ def learn_to_sharpen(
         sam: as it is kept.
         data: whose training images.
         seconds: for all of it; `None` for no limit.
-        steps: of the training, for which there are half as many again; with a limit of time it ends
+        steps: of the training, of which there are three quarters; with a limit of time it ends
             with that.
     """
     import torch
@@ -157,7 +159,7 @@ def learn_to_sharpen(
         progress = over_steps(min(_MOST, max(1, round(_RATIO * steps))))
     else:
         progress = over_time(max(1.0, seconds - (time.monotonic() - began)), _MOST)
-    taken = train_sharpener(sharpener, own, general, data.seed, progress)
+    taken = train_sharpener(sharpener, own, general, data.seed, progress, _PACE)
     get_used_to(sharpener, own, held_out, data.seed)
     log.info("sharpening masks: %d steps on %d answers from training images", taken, len(own))
     return sharpener

@@ -91,7 +91,7 @@ def answered(
 
 def train_sharpener(
     sharpener: Sharpener, own: Sequence[Answered], general: Sequence[Answered], seed: int,
-    progress: Callable[[int], float],
+    progress: Callable[[int], float], pace: float = 1.0,
 ) -> int:  # fmt: skip
     """Train until it is over.
 
@@ -101,6 +101,7 @@ def train_sharpener(
         general: of general pictures.
         seed: of weights and all that is drawn.
         progress: share of the training that is over after so many steps, 1 at its end.
+        pace: times the rates that learn fastest from nothing; what has learned already needs less.
 
     Returns:
         How many steps there were.
@@ -110,7 +111,7 @@ def train_sharpener(
     optimizer = _optimizer(sharpener)
     device, steps = sharpener.last.weight.device, 0
     while (over := progress(steps)) < 1:
-        share = min(1.0, (steps + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * over))
+        share = pace * min(1.0, (steps + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * over))
         for group in optimizer.param_groups:
             group["lr"] = share * group["peak"]
         inputs, targets = _batch(sharpener, own, general, rng)
