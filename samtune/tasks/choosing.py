@@ -37,7 +37,7 @@ class AskedBase:
     Attributes:
         domain, general: the questions.
         rows, elsewhere: its answers to both.
-        images: that it was asked on.
+        images, pictures: that it was asked on.
         seconds: that it took to ask both.
         is_cut: there was no time for all images.
     """
@@ -47,6 +47,7 @@ class AskedBase:
     rows: list[Row]
     elsewhere: list[Row]
     images: set[str]
+    pictures: set[str]
     seconds: float
     is_cut: bool
 
@@ -70,7 +71,7 @@ class AskedBase:
         sharp = " and sharpened" if sharpening else ""
         what = f"asking the {weights} weights at strength {strength:g}{sharp}"
         rows = list(answers_to(sam, self.domain, self.images, what=what))
-        forgotten = list(answers_to(sam, self.general))
+        forgotten = list(answers_to(sam, self.general, self.pictures))
         pairs = (self.rows, rows), (self.elsewhere, forgotten)
         return measured(weights, strength, *pairs, TUNED, seed, sharpening)
 
@@ -205,11 +206,11 @@ def _ask_base(training: Training, states: _States, seconds: float) -> AskedBase:
         until = began + seconds / 5
         rows = list(answers_to(states.sam, domain, until=until, what="asking the base"))
         is_cut = time.monotonic() > until
-        elsewhere = list(answers_to(states.sam, general))
-    images = {row.key.image_id for row in rows}
+        elsewhere = list(answers_to(states.sam, general, until=time.monotonic() + seconds / 5))
+    images, pictures = ({row.key.image_id for row in its} for its in (rows, elsewhere))
     is_cut &= bool(rows) and domain.source.records[-1].image_id not in images
     each = time.monotonic() - began
-    return AskedBase(domain, general, rows, elsewhere, images, each, is_cut)
+    return AskedBase(domain, general, rows, elsewhere, images, pictures, each, is_cut)
 
 
 def _measure_all(
@@ -231,6 +232,12 @@ def _measure_all(
         unasked.append(
             f"the choice had time for {of_all} (some of which may hold no object): a longer budget, or "
             "one of steps, takes all"
+        )
+    if len(base.pictures) < len(base.general.source):
+        unasked.append(
+            f"what is forgotten was measured on {len(base.pictures)} of "
+            f"{counted(len(base.general.source), 'drawn picture')}: a longer budget, or one of steps, "
+            "takes all"
         )
     asked = {(name, 1.0) for name in ("averaged", "best") if name not in states.names}
     while (wanted := next_asked(asked, found, can_be_scaled(sam))) is not None:

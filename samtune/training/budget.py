@@ -17,7 +17,7 @@ from samtune.errors import UserError
 # Validations, the one at the end among them
 NUM_VALIDATIONS = 3
 # What is kept back for choosing at the end, of the whole budget, and for sharpening after that
-CHOICE_SHARE, SHARPENING_SHARE = 0.15, 0.4
+CHOICE_SHARE, SHARPENING_SHARE = 0.2, 0.3
 # Seconds of a budget below which sharpening would be over before it began; and what it takes at most
 _LEAST_SHARPENED, _MOST_SHARPENING = 60.0, 900.0
 # Of the budget, behind each image of a validation

@@ -100,7 +100,7 @@ def test_validations_are_spread_over_it():
     assert Budget(10**6).most_validated == 200
 
 
-@pytest.mark.parametrize(("seconds", "sharpening"), [(59, 0), (60, 24), (300, 120), (7200, 900)])
+@pytest.mark.parametrize(("seconds", "sharpening"), [(59, 0), (60, 18), (300, 90), (7200, 900)])
 def test_sharpening_has_its_share_of_what_is_enough_for_it(seconds, sharpening):
     budget = Budget(seconds, with_sharpening=True)
     assert budget.sharpening_seconds == pytest.approx(sharpening)
