@@ -30,6 +30,7 @@ from samtune.models.lora import merge, prepare_for_training
 from samtune.models.mask_thresholds import load_thresholds
 from samtune.models.registry import REGISTRY
 from samtune.models.settings import LoraSettings
+from samtune.models.sharpening.network import Sharpener
 from samtune.models.sharpening.saving import (
     read_sharpener,
     sharpener_sha256,
@@ -106,9 +107,18 @@ def _load_base(source: str, checkpoint: str, image_size: int | None) -> Sam:
     names = _absolute(source), _absolute(checkpoint)
     sam = Sam(network, BaseIdentity(*names, side, sha256, is_random))
     sam.is_base = True
-    if not checkpoint and source in REGISTRY and REGISTRY[source].origin == "bundled":
-        sam.base_sharpeners.append(shipped_sharpener())
+    sam.base_sharpeners.extend(_sharpeners_of(sam.base))
     return sam
+
+
+def _sharpeners_of(base: BaseIdentity) -> list[Sharpener]:
+    """What sharpens the masks of a base, which stays so where all of its weights are tuned."""
+    if base.checkpoint:
+        return []
+    if base.name in REGISTRY:
+        return [shipped_sharpener()] if REGISTRY[base.name].origin == "bundled" else []
+    path = Path(base.name)
+    return load_start(base.name).sharpeners if path.exists() and _is_tuned(path) else []
 
 
 def _absolute(source: str) -> str:
@@ -173,6 +183,7 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
         identity = BaseIdentity(**metadata["base"])
         sam = Sam(from_pretrained(str(folder), "tune again"), identity)
         require_numbers(sam.core.state_dict(), folder)
+        sam.base_sharpeners.extend(_sharpeners_of(identity))
     else:  # heads on a plain base
         sam = load_base(metadata["base"], str(folder))
     sam.calibration = load_calibration(folder)

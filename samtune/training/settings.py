@@ -233,7 +233,7 @@ class FitSettings:
             base on the validation images, and keep what helps; false keeps the best by validation
             mIoU.
         sharpen: after the choice train a small network that draws the edges of masks by the pixels,
-            and keep it where it helps the validation images; takes four tenths of a budget of time
+            and keep it where it helps the validation images; takes three tenths of a budget of time
             (of a minute or more).
         data: images and masks.
         model: what is trained, and how.

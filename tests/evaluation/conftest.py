@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from samtune.data.readers.mask_folder import MaskFolder
@@ -41,8 +42,14 @@ def source(pictures):
 
 @pytest.fixture(scope="session")
 def make_sam():
-    """A function that loads nano anew, for inputs of 64 pixels."""
-    return lambda: load_model("nano", image_size=64)
+    """A function that loads nano anew, for inputs of 64 pixels, without what sharpens its masks."""
+
+    def make():
+        sam = load_model("nano", image_size=64)
+        sam.base_sharpeners = torch.nn.ModuleList()
+        return sam
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from samtune.inference import views
 from samtune.inference.predictor import SamPredictor
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import frozen_depth
+from samtune.models.loading import load_model
 from samtune.models.lora import prepare_for_training
 from samtune.models.settings import LoraSettings
 from samtune.prompts.protocols import PROTOCOLS, find_protocols
@@ -178,8 +179,8 @@ class TestFairness:
         again = compare(Contestants(trained, is_tuned=True), source, BOX_AND_JITTER)
         assert again == tuned_rows
 
-    def test_after_training_everything_the_base_is_loaded_beside_it(self, make_sam, source):
-        sam = make_sam()
+    def test_after_training_everything_the_base_is_loaded_beside_it(self, source):
+        sam = load_model("nano", image_size=64)
         prepare_for_training(sam, "full", LoraSettings())
         with torch.no_grad():
             sam.core.mask_decoder.iou_prediction_head.proj_out.bias.add_(0.25)

@@ -175,7 +175,7 @@ def test_evaluate(tuned, tmp_path, capsys):
     result = samtune.evaluate(
         tuned[0], protocols=["box"], general="none", gallery=1, out=str(tmp_path / "evaluation")
     )  # a run stands for its model
-    require_result(result, capsys, "protocols", "focus")
+    require_result(result, capsys, "protocols", "focus", "sharpening")
     files = {file.name for file in result.folder.iterdir()}
     assert {"report.html", "report.md", "results.json", "objects.csv"} <= files
     written = read(result.folder / "results.json")

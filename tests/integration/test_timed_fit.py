@@ -142,8 +142,9 @@ def test_what_a_budget_has_no_time_for_is_said(discs, tmp_path, slow_machine, ca
     flags = [*FLAGS, "--budget", "3s"]
     assert main(["fit", "--data.path", str(discs), "--run", str(run), *flags]) == 0
     choice = json.loads((run / "choice.json").read_text())
-    (told,) = choice["left_out"]
-    assert told.startswith("the choice had no time for the ")
+    (told,) = (
+        each for each in choice["left_out"] if each.startswith("the choice had no time for the ")
+    )
     assert told in capsys.readouterr().out
 
 

@@ -23,6 +23,7 @@ from samtune.models.loading import (
     load_model,
     load_start,
     sam_model_registry,
+    tuned_sha256,
 )
 from samtune.models.lora import prepare_for_training
 from samtune.models.official.sam import transformers_to_official
@@ -30,6 +31,7 @@ from samtune.models.pretraining.initialise import build_random
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_official, save_transformers, save_tuned
 from samtune.models.settings import LoraSettings
+from samtune.models.sharpening.network import Sharpener
 from samtune.models.weights import read_weights, set_decoder_eps, weights_sha256
 from samtune.reading import Reading
 
@@ -498,6 +500,16 @@ class TestTunedModels:
         assert same(answer(loaded), answer(sam))
         assert loaded.base == sam.base
         assert loaded.reading == Reading(stretch="auto")
+
+    def test_a_wholly_trained_nano_keeps_what_sharpens_its_masks(self, tmp_path):
+        sam = load_model("nano", image_size=64)
+        prepare_for_training(sam, "full", LoraSettings())
+        save_tuned(sam, tmp_path / "run")
+        save_tuned(load_start(str(tmp_path / "run")), tmp_path / "second")
+        for run in ("run", "second"):
+            again = load_model(tmp_path / run)
+            assert [type(each) for each in again.sharpeners] == [Sharpener]
+            assert tuned_sha256(again) == tuned_sha256(sam)
 
 
 class TestStarts:

@@ -50,13 +50,13 @@ def test_training_ends_when_its_share_of_the_time_is_over(clock):
     budget = Budget(100)
     trainer = trainer_of(budget)
     budget.on_fit_start(trainer, None)
-    for seconds, is_over in ((0, False), (84, False), (86, True)):
+    for seconds, is_over in ((0, False), (79, False), (81, True)):
         clock.value = 1000 + seconds
         budget.on_train_batch_end(trainer, None, None, None, 0)
         assert trainer.should_stop == is_over
-    assert budget.left == pytest.approx(14)
+    assert budget.left == pytest.approx(19)
     assert budget.progress == 1
-    assert CHOICE_SHARE == 0.15
+    assert CHOICE_SHARE == 0.2
 
 
 def test_time_goes_on_where_a_run_is_resumed(clock):
@@ -94,7 +94,7 @@ def test_the_learning_rate_follows_the_time():
 
 def test_validations_are_spread_over_it():
     budget = Budget(400)
-    assert budget.between_validations.total_seconds() == pytest.approx(340 / 3)
+    assert budget.between_validations.total_seconds() == pytest.approx(320 / 3)
     assert Budget(60).most_validated == 12
     assert Budget(600).most_validated == 60
     assert Budget(10**6).most_validated == 200
