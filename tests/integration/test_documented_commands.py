@@ -43,6 +43,20 @@ CALLS = {
     "samtune evaluate runs/SET --protocols box point": (
         "evaluate", {"model": "runs/SET", "protocols": ["box", "point"]},
     ),
+    "samtune evaluate nano --config configs/DOMAIN/SET_nano.yaml --data.path SET --protocols box "
+    "point": (
+        "evaluate", {
+            "model": "nano", "config": "configs/DOMAIN/SET_nano.yaml", "data": {"path": "SET"},
+            "protocols": ["box", "point"],
+        },
+    ),
+    "samtune evaluate nano --data.format drawn --data.seed 7 --data.min_area 100 --protocols box "
+    "point": (
+        "evaluate", {
+            "model": "nano", "data": {"format": "drawn", "min_area": 100, "seed": 7},
+            "protocols": ["box", "point"],
+        },
+    ),
     "samtune bench nano mobile_sam_random sam2.1_tiny_random --images my_data/images "
     "--max_images 1": (
         "bench",
@@ -403,10 +417,10 @@ def test_commands_are_found_in_blocks_of_any_kind():
 
 
 FLAG = r"--[a-z][a-z_.0-9]*[a-z0-9_]"
-# of scripts/benchmark, click_latency and page_picture, of torchrun, of sbatch and of cvat-cli
+# of scripts (benchmark, click_latency, page_picture, ship_sharpener), torchrun, sbatch and cvat-cli
 OTHERS = {"--threads", "--clicks", "--repeat", "--model", "--only", "--nnodes", "--nproc", "--nodes",
           "--ntasks", "--gpus", "--image", "--click", "--minutes", "--function", "--help",
-          "--help-all"}  # fmt: skip
+          "--help-all", "--pictures", "--steps"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
