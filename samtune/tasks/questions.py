@@ -26,7 +26,7 @@ _PROTOCOLS = ("box", "point", "clicks_3")
 _OBJECTS, _IMAGES = 6, 60
 # General pictures and objects of each: with fewer a fall of 0.02 cannot be told from chance, and more
 # pictures tell more than as many more objects of the same ones
-_GENERAL, _GENERAL_OBJECTS = 40, 5
+_GENERAL, _GENERAL_OBJECTS = 24, 6
 
 
 @dataclass(frozen=True)
