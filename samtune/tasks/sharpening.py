@@ -30,7 +30,7 @@ _OVERRUN = 1.1
 # Seconds below which nothing is begun
 _LEAST_SECONDS = 3.0
 # Steps at most; where there is no limit of time, so many for each of the training
-_MOST, _RATIO = 3000, 0.75
+_MOST, _RATIO = 3000, 1.5
 # Of the rates from nothing: it starts from what comes with samtune
 _PACE = 0.5
 # What is tried: how much of its answer a mask gets, and how much of the strength is kept. All of it is
@@ -126,7 +126,7 @@ def learn_to_sharpen(
         sam: as it is kept.
         data: whose training images.
         seconds: for all of it; `None` for no limit.
-        steps: of the training, of which there are three quarters; with a limit of time it ends
+        steps: of the training, for which there are half as many again; with a limit of time it ends
             with that.
     """
     import torch
