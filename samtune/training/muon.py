@@ -70,12 +70,15 @@ class MuonAdamW(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix (rows, columns) with all its singular values near 1, in bfloat16."""
+    """A matrix (rows, columns) with all its singular values near 1.
+
+    In bfloat16, which is enough, where the device computes in it: many CPUs only imitate it, slowly.
+    """
     a, b, c = _COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]
-    values = matrix.bfloat16()
+    values = matrix.float() if matrix.device.type == "cpu" else matrix.bfloat16()
     values = values.T if is_tall else values
-    values.div_(values.norm().clamp(min=1e-7))
+    values = values / values.norm().clamp(min=1e-7)
     for _ in range(_ROUNDS):
         gram = values @ values.T
         values = torch.addmm(values, torch.addmm(gram, gram, gram, beta=b, alpha=c), values, beta=a)
