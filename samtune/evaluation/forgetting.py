@@ -11,7 +11,8 @@ from samtune.prompts.protocols import Protocol, Recipe, trained_parts
 from samtune.wording import counted, signed
 
 GENERAL_PROTOCOLS = ("box", "point")
-NUM_GENERAL = 40
+# Drawn pictures and objects of each: as many more objects of the same pictures tell less than they cost
+NUM_GENERAL, GENERAL_OBJECTS = 40, 6
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ def general_source(
         UserError: there are no such data.
     """
     from samtune.data.drawn.source import DrawnPictures
-    from samtune.evaluation.forgetting import GENERAL_PROTOCOLS, NUM_GENERAL
+    from samtune.data.source import FewObjects
+    from samtune.evaluation.forgetting import GENERAL_OBJECTS, GENERAL_PROTOCOLS, NUM_GENERAL
     from samtune.prompts.protocols import find_protocols
 
     elsewhere = replace(
@@ -138,7 +139,8 @@ def general_source(
         spacing=None, tile=0,
     )  # fmt: skip
     if name == "drawn":
-        return DrawnPictures("test", num_pictures=NUM_GENERAL), elsewhere
+        pictures = DrawnPictures("test", num_pictures=NUM_GENERAL)
+        return FewObjects(pictures, GENERAL_OBJECTS, settings.seed), elsewhere
     if not Path(name).exists():
         raise UserError(f"general is {name}: there is no such folder (or give: drawn)")
     reading = sam.reading.as_dict()
