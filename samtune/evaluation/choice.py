@@ -6,7 +6,7 @@ pictures; of those allowed the one with the highest mean gain is taken. Where no
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -53,6 +53,13 @@ class Candidate:
         is_kept = all(each.mean >= -MOST_LOST for each in self.domain.values())
         return is_kept and all(change >= -MOST_FORGOTTEN for change in self.general.values())
 
+    def may_be_kept(self, best: float) -> bool:
+        """Whether it is still to be taken, where another one that is allowed gains `best`.
+
+        Where not, general pictures need not be asked: their answers cannot change the choice.
+        """
+        return self.is_allowed and self.gain > best
+
     @property
     def is_better(self) -> bool:
         """For sure with at least one kind of prompt, and for sure worse with none."""
@@ -70,27 +77,30 @@ class Candidate:
 
 
 def measured(
-    weights: str, strength: float, domain: Pair, general: Pair, name: str, seed: int,
-    sharpening: float = 0.0,
-) -> Candidate:  # fmt: skip
-    """Compare a candidate with the base on the same prompts.
+    weights: str, strength: float, domain: Pair, name: str, seed: int, sharpening: float = 0.0
+) -> Candidate:
+    """Compare a candidate with the base on the same prompts of the validation images.
 
     Args:
         weights, strength, sharpening: of the candidate.
-        domain: answers of the base and of the candidate on the validation images.
-        general: the same on general pictures.
+        domain: answers of the base and of the candidate.
         name: of the contestant in all rows.
         seed: number that fixes the bootstrap.
     """
     differences = _differences(*domain, name, seed)
-    forgotten = {key: each.mean for key, each in _differences(*general, name, seed).items()}
     clusters = len({row.cluster for row in domain[0]})
     corrected = holm([each.p for each in differences.values()])
     verdicts = {
         key: judge(each.is_identical, each.ci95, p, clusters, len(differences))
         for (key, each), p in zip(differences.items(), corrected, strict=True)
     }
-    return Candidate(weights, strength, differences, forgotten, verdicts, sharpening)
+    return Candidate(weights, strength, differences, {}, verdicts, sharpening)
+
+
+def with_general(candidate: Candidate, general: Pair, name: str, seed: int) -> Candidate:
+    """A candidate that was compared on general pictures too."""
+    changes = {key: each.mean for key, each in _differences(*general, name, seed).items()}
+    return replace(candidate, general=changes)
 
 
 def _differences(
@@ -110,8 +120,9 @@ def next_asked(
 ) -> tuple[str, float] | None:
     """Which weights at which strength to measure next, those first that are most likely to be kept.
 
-    What was trained may forget too much at its full strength: then weaker ones come before other
-    moments of the training, halving until one is allowed, so that little time never ends with nothing.
+    What was trained may forget too much at its full strength, or gain nothing: then weaker ones come
+    before other moments of the training, halving until one is allowed, so that little time never ends
+    with nothing.
     Between the strongest that is allowed and the weakest that is not lies one more to ask. Where gains
     grow from one strength to the next, weaker ones gain less still and are not asked.
 
@@ -127,13 +138,14 @@ def next_asked(
     others = [("averaged", 1.0), ("best", 1.0)]
     whole = [each for each in found if each.weights == "last" and each.strength == 1]
     is_whole_allowed = all(each.is_allowed for each in whole)
+    is_whole_kept = all(each.may_be_kept(0.0) for each in whole)
     is_half_allowed = any(each.is_allowed for each in found if each.strength == 0.5)
-    if is_half_allowed or is_whole_allowed:
+    if is_half_allowed or is_whole_kept:
         weaker.sort(key=lambda each: -each[1])
     weaker = [each for each in weaker if each in asked or not _gains_less(each[1], found)]
     if all(each in asked for each in weaker) and weaker and not is_whole_allowed:
         weaker.append(("last", _between(found)))
-    order = [("last", 1.0), *(others + weaker if is_whole_allowed else weaker + others)]
+    order = [("last", 1.0), *(others + weaker if is_whole_kept else weaker + others)]
     return next((each for each in order if each not in asked), None)
 
 

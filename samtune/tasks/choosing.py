@@ -52,28 +52,31 @@ class AskedBase:
     is_cut: bool
 
     def measure(
-        self, sam: Sam, weights: str, strength: float, sharpening: float, seed: int
+        self, sam: Sam, weights: str, strength: float, sharpening: float, seed: int, best: float
     ) -> Candidate:
-        """Compare a network with the base.
+        """Compare a network with the base; on drawn pictures only where it may still be kept.
 
         Args:
             sam: as it would be kept.
             weights, strength, sharpening: what it is called by.
             seed: number that fixes the bootstrap.
+            best: gain of what would be kept without it.
 
         Raises:
             UserError: it answers with NaN.
         """
-        from samtune.evaluation.choice import measured
+        from samtune.evaluation.choice import measured, with_general
         from samtune.evaluation.contestants import TUNED
         from samtune.tasks.questions import answers_to
 
         sharp = " and sharpened" if sharpening else ""
         what = f"asking the {weights} weights at strength {strength:g}{sharp}"
         rows = list(answers_to(sam, self.domain, self.images, what=what))
+        found = measured(weights, strength, (self.rows, rows), TUNED, seed, sharpening)
+        if not found.may_be_kept(best):
+            return found
         forgotten = list(answers_to(sam, self.general, self.pictures))
-        pairs = (self.rows, rows), (self.elsewhere, forgotten)
-        return measured(weights, strength, *pairs, TUNED, seed, sharpening)
+        return with_general(found, (self.elsewhere, forgotten), TUNED, seed)
 
 
 def choose_weights(training: Training, run: Path) -> str:
@@ -132,7 +135,7 @@ def choose_weights(training: Training, run: Path) -> str:
 def _lost(training: Training, states: _States) -> Iterator[str]:
     """What is to be told of the best weights, if a validation has saved some that are gone."""
     kept = (getattr(each, "best_model_path", "") for each in training.trainer.checkpoint_callbacks)
-    if any(kept) and "best" not in states.names:
+    if any(kept) and not states.has_best:
         yield (
             f"{states.best} is not there: the weights of the best validation are no candidate, though "
             "there were some; the others are compared"
@@ -163,8 +166,25 @@ class _States:
 
     @property
     def names(self) -> list[str]:
-        there = {"averaged": bool(self._averaged), "best": self.best.exists()}
+        """Those that differ: the best validation may have been that of the last weights."""
+        there = {
+            "averaged": bool(self._averaged),
+            "best": self.has_best and not self._is_best_last(),
+        }
         return ["last", *(name for name, is_there in there.items() if is_there)]
+
+    @property
+    def has_best(self) -> bool:
+        return self.best.exists()
+
+    def _is_best_last(self) -> bool:
+        import torch
+
+        try:
+            best = self._state("best")
+        except UserError:  # is told where it is asked
+            return False
+        return all(torch.equal(best[n].to(own), own) for n, own in self._last.items() if n in best)
 
     @contextmanager
     def at(self, weights: str, strength: float) -> Iterator[None]:
@@ -251,9 +271,11 @@ def _measure_all(
             break
         asked.add(wanted)
         weights, strength = wanted
+        kept = choose(found)
+        best = kept.gain if kept else 0.0
         try:
             with states.at(weights, strength):
-                found.append(base.measure(sam, weights, strength, 0.0, training.data.seed))
+                found.append(base.measure(sam, weights, strength, 0.0, training.data.seed, best))
         except UserError as error:  # its answers are no numbers: no candidate
             log.warning("%s weights at strength %g: %s", weights, strength, error)
     return found, unasked

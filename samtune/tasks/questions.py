@@ -22,11 +22,11 @@ from samtune.prompts.protocols import find_protocols
 from samtune.tasks.evaluating import Asking
 
 _PROTOCOLS = ("box", "point", "clicks_3")
-# Objects of an image that are asked, and images at most
-_OBJECTS, _IMAGES = 6, 60
+# Objects of an image that are asked, and images at most: few of many tell more than many of few
+_OBJECTS, _IMAGES = 4, 60
 # General pictures and objects of each: with fewer a fall of 0.02 cannot be told from chance, and more
 # pictures tell more than as many more objects of the same ones
-_GENERAL, _GENERAL_OBJECTS = 24, 6
+_GENERAL, _GENERAL_OBJECTS = 24, 4
 
 
 @dataclass(frozen=True)

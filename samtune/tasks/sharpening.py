@@ -85,8 +85,10 @@ def sharpened_candidates(
             # after the scale, which would have its say in it
             learned.settings = replace(learned.settings, amount=amount)
             sam.sharpener = learned
-            found.append(base.measure(sam, weights, share * strength, amount, training.data.seed))
-            if found[-1].is_allowed and found[-1].gain > gained:
+            found.append(
+                base.measure(sam, weights, share * strength, amount, training.data.seed, gained)
+            )
+            if found[-1].may_be_kept(gained):
                 break
     except UserError as error:  # its answers are no numbers
         log.warning("masks are not sharpened: %s", error)
@@ -154,7 +156,7 @@ def learn_to_sharpen(
     if not own:
         return None
     held_out = domain_answers(sam, sharpener, data, "val", (first + last) / 2)
-    general = general_answers(sam, sharpener, data.seed, last)
+    general = general_answers(sam, sharpener, len(own), data.seed, last)
     if seconds is None:
         progress = over_steps(min(_MOST, max(1, round(_RATIO * steps))))
     else:

@@ -31,8 +31,9 @@ _EXACT, _OTHERS = "box", ("box_jitter", "point", "point_uniform")
 _OBJECTS = 8
 # This share of the answers is followed by one with a click where it was wrong
 _CLICKED = 0.3
-# Drawn pictures that are asked about, and objects of each: a few of many tell more than many of few
-_GENERAL, _GENERAL_OBJECTS = 96, 3
+# Drawn pictures that are asked about, and objects of each: a few of many tell more than many of few.
+# There are no more of their answers than of the domain's, but for a few
+_GENERAL, _LEAST_GENERAL, _GENERAL_OBJECTS = 96, 32, 3
 # Answers that are kept at most (about 60 kB each)
 _MOST = 4000
 
@@ -65,16 +66,22 @@ def domain_answers(
     return found
 
 
-def general_answers(sam: Sam, sharpener: Sharpener, seed: int, until: float) -> list[Answered]:
+def general_answers(
+    sam: Sam, sharpener: Sharpener, num_own: int, seed: int, until: float
+) -> list[Answered]:
     """Answers on a few drawn pictures, by which what is learned of a domain changes others less.
 
     Args:
         sam: who is asked.
         sharpener: says how large crops are.
+        num_own: answers of the domain that stand beside them.
         seed: of the prompts.
         until: `time.monotonic` at which no further picture is drawn, after two.
     """
-    source = FewObjects(DrawnPictures("train", num_pictures=_GENERAL), _GENERAL_OBJECTS, seed)
+    # an object has two prompts
+    wanted = max(_LEAST_GENERAL, num_own // (2 * _GENERAL_OBJECTS))
+    pictures = DrawnPictures("train", num_pictures=min(_GENERAL, wanted))
+    source = FewObjects(pictures, _GENERAL_OBJECTS, seed)
     return list(drawn_answers(sam, sharpener, source, seed, until))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from samtune.evaluation.choice import choose, measured, next_asked, sentence_of
+from samtune.evaluation.choice import choose, measured, next_asked, sentence_of, with_general
 from samtune.evaluation.contestants import TUNED
 from samtune.evaluation.rows import Row, Score
 from samtune.types import ObjectKey
@@ -26,8 +26,8 @@ BASE, GENERAL = rows_of(0.8, 0.6), rows_of(0.7, 0.5)
 
 
 def candidate(box, point, general=(0.7, 0.5), weights="last", strength=1.0):
-    elsewhere = (GENERAL, rows_of(*general))
-    return measured(weights, strength, (BASE, rows_of(box, point)), elsewhere, TUNED, 0)
+    found = measured(weights, strength, (BASE, rows_of(box, point)), TUNED, 0)
+    return with_general(found, (GENERAL, rows_of(*general)), TUNED, 0)
 
 
 def test_the_highest_gain_is_taken():
@@ -66,7 +66,7 @@ def test_better_is_said_only_where_it_is_sure():
     few = measured(
         "best", 0.5, ([r for r in BASE if r.cluster in ("i0", "i1")],
                       [r for r in rows_of(0.9, 0.9) if r.cluster in ("i0", "i1")]),
-        ([], []), TUNED, 0,
+        TUNED, 0,
     )  # fmt: skip
     assert not few.is_better
     assert sentence_of(few, 2, 2).startswith("NOT shown to be better than the base (few images")
@@ -126,6 +126,19 @@ def test_nothing_stronger_than_all_that_was_trained_is_asked():
     asked = {(each.weights, each.strength) for each in found} | {("averaged", 1.0)}
     assert not found[2].is_allowed
     assert next_asked(asked, found, True) is None
+
+
+def test_weaker_ones_come_first_too_where_all_that_was_trained_gains_nothing():
+    found = [candidate(0.795, 0.602)]
+    assert found[0].is_allowed
+    assert next_asked({("last", 1.0)}, found, True) == ("last", 0.5)
+
+
+def test_general_pictures_are_asked_only_where_they_may_change_the_choice():
+    gains, falls = candidate(0.82, 0.7), candidate(0.78, 0.9)
+    assert gains.may_be_kept(0.0)
+    assert not gains.may_be_kept(gains.gain)
+    assert not falls.may_be_kept(0.0)
 
 
 def test_an_adapter_without_strengths_is_asked_at_its_own_alone():

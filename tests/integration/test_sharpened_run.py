@@ -283,7 +283,7 @@ def test_weaker_weights_are_kept_where_they_forget_less(discs, tmp_path, fast, m
     allowed = {(0.75, 0.5), (1.0, 0.0)}
     gained = Difference(0.1, [0.0, 0.2], 0.01, 0.1, 1, 0, 0, False)
 
-    def measure(asked, sam, weights, strength, sharpening, seed):
+    def measure(asked, sam, weights, strength, sharpening, seed, best):
         forgotten = 0.0 if (strength, sharpening) in allowed and weights == "last" else -1.0
         mean = 0.1 + 0.1 * bool(sharpening) + 0.01 * strength
         domain = {"box": replace(gained, mean=mean)}

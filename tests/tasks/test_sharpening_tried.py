@@ -19,7 +19,7 @@ class Base:
         self.rows = [SimpleNamespace(cluster=str(n)) for n in range(num_images)]
         self.gains, self.allowed, self.asked, self.seconds = gains, allowed, [], 10.0
 
-    def measure(self, sam, weights, strength, amount, seed):
+    def measure(self, sam, weights, strength, amount, seed, best):
         key = (strength, amount)
         assert sam.sharpener.settings.amount == amount
         self.asked.append(key)
