@@ -51,6 +51,7 @@ ONLY_IN = {
     "peft": (
         "models/lora.py",
         "models/loading.py",
+        "models/adapters.py",
         "models/backend.py",
         "models/saving.py",
         "models/strength.py",

@@ -7,8 +7,8 @@ from samtune.evaluation.next_steps import next_steps
 from samtune.evaluation.report.tables import to_markdown
 from samtune.tasks.calibrate import CalibrationResult
 from samtune.tasks.compare import Comparison
-from samtune.tasks.evaluate import Evaluation
 from samtune.tasks.evaluate_heads import HeadEvaluation
+from samtune.tasks.evaluation import Evaluation
 from samtune.tasks.learning_curve import LearningCurve
 from samtune.tasks.results import markdown
 from samtune.tasks.scale import ScaleResult

@@ -14,7 +14,8 @@ from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.metrics.table import METRICS
 from samtune.evaluation.rows import Row, Score
 from samtune.evaluation.settings import EvaluationSettings
-from samtune.models.loading import describe, tuned_sha256
+from samtune.models.loading import tuned_sha256
+from samtune.models.metadata import describe
 from samtune.progress import Progress
 from samtune.types import ObjectKey, Prompt
 

@@ -13,7 +13,8 @@ from samtune.exports.extras import write_extras
 from samtune.exports.same_answers import require_equal, sample_answers
 from samtune.models.backend import Sam
 from samtune.models.identity import BaseIdentity
-from samtune.models.loading import BASE_FOLDER, load_model, load_start
+from samtune.models.loading import load_model, load_start
+from samtune.models.metadata import BASE_FOLDER
 from samtune.models.registry import REGISTRY
 from samtune.models.saving import save_transformers, write_adapter, write_beside
 from samtune.models.weights import weights_sha256

@@ -10,24 +10,24 @@ hub id           "facebook/sam-vit-base"
 """
 
 import hashlib
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict, load_peft_weights
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from torch import Tensor
 
-from samtune.errors import UserError, first_line
+from samtune.errors import UserError
 from samtune.heads.saving import HEADS_FOLDER, read_heads
+from samtune.models.adapters import add_adapter
 from samtune.models.backend import Sam
 from samtune.models.calibration import load_calibration
 from samtune.models.families.table import find_family
-from samtune.models.foreign import require_bounded_patterns
 from samtune.models.identity import BaseIdentity
 from samtune.models.lora import merge, prepare_for_training
 from samtune.models.mask_thresholds import load_thresholds
+from samtune.models.metadata import BASE_FOLDER, find_tuned, read_metadata, with_settings
 from samtune.models.registry import REGISTRY
 from samtune.models.settings import LoraSettings
 from samtune.models.sharpening.network import Sharpener
@@ -44,13 +44,6 @@ from samtune.models.weights import (
     tensors_sha256,
     weights_sha256,
 )
-from samtune.parsing import read_json
-from samtune.reading import Reading
-
-METADATA_FILE = "samtune.json"
-METADATA_FORMAT = 2
-# Within an adapter folder: the base, for adapters whose base is in no public place.
-BASE_FOLDER = "base"
 
 
 def load_model(
@@ -128,49 +121,8 @@ def _absolute(source: str) -> str:
     return str(Path(source).resolve())
 
 
-def find_tuned(path: Path) -> Path | None:
-    """The folder with tuned weights in a run or adapter folder; `None` if there are none."""
-    for folder in (path / "adapter", path / "model", path):
-        is_adapter = (folder / "adapter_config.json").exists()
-        if is_adapter or (folder / METADATA_FILE).exists():
-            return folder
-    return None
-
-
-def base_of(path: Path) -> dict[str, Any]:
-    """Name, checkpoint and image size of the base of a run or adapter folder; empty if it is none.
-
-    Raises:
-        UserError: what says so is damaged.
-    """
-    folder = find_tuned(path)
-    return {} if folder is None else dict(_read_metadata(folder)["base"])
-
-
-def _read_metadata(folder: Path) -> dict[str, Any]:
-    if (folder / METADATA_FILE).exists():
-        metadata = read_json(folder / METADATA_FILE)
-        try:
-            is_newer = metadata["format"] > METADATA_FORMAT
-            if not is_newer:
-                BaseIdentity(**metadata["base"])
-                _reading_of(metadata)
-        except (TypeError, KeyError, UserError) as error:
-            raise UserError(f"{folder / METADATA_FILE} is damaged: {error}") from error
-        if is_newer:
-            raise UserError(f"{folder} was written by a newer samtune: upgrade this one")
-        return dict(metadata)
-    config = read_json(folder / "adapter_config.json")
-    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
-    if not base:
-        raise UserError(
-            f"{folder}/adapter_config.json names no base model: set base_model_name_or_path"
-        )
-    return {"base": {"name": base, "checkpoint": "", "image_size": None, "sha256": ""}}
-
-
 def _load_tuned(folder: Path, image_size: int | None) -> Sam:
-    metadata = _read_metadata(folder)
+    metadata = read_metadata(folder)
     trained_size = metadata["base"]["image_size"]
     _require_size(folder, trained_size, image_size)
     metadata["base"]["image_size"] = trained_size or image_size
@@ -178,7 +130,7 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
         metadata["base"]["name"] = str(folder / BASE_FOLDER)
     if (folder / "adapter_config.json").exists():
         sam = load_base(metadata["base"], str(folder))
-        _add_adapter(sam, folder)
+        add_adapter(sam, folder)
     elif (folder / "config.json").exists():
         identity = BaseIdentity(**metadata["base"])
         sam = Sam(from_pretrained(str(folder), "tune again"), identity)
@@ -190,45 +142,7 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     sam.thresholds = load_thresholds(folder)
     if (folder / HEADS_FOLDER).is_dir():
         sam.heads.update(read_heads(folder, sam.encoded))
-    return _with_settings(sam, metadata)
-
-
-def _add_adapter(sam: Sam, folder: Path) -> None:
-    """PEFT's loading, but a missing or surplus tensor is an error, not a warning.
-
-    So is an adapter that writes into the base's own weights (trained biases, some ways to start LoRA):
-    with it off, what answers would not be the base.
-    """
-    require_bounded_patterns(folder)
-    before = [(name, weight, _digest(weight)) for name, weight in sam.core.named_parameters()]
-    try:
-        found = load_peft_weights(str(folder), device="cpu").keys()
-        sam.network = PeftModel.from_pretrained(sam.core, folder)
-        sam.is_base = False
-    except Exception as error:  # PEFT raises whatever the bytes make it do
-        raise UserError(
-            f"the adapter in {folder} cannot be loaded ({first_line(error)})"
-        ) from error
-    expected = get_peft_model_state_dict(sam.network, save_embedding_layers=False).keys()
-    if differing := sorted(found ^ expected):
-        raise UserError(
-            f"the adapter in {folder} does not fit its settings: {len(differing)} tensors are "
-            f"missing or surplus, such as {differing[0]}"
-        )
-    require_numbers(get_peft_model_state_dict(sam.network, save_embedding_layers=False), folder)
-    if changed := [name for name, weight, digest in before if _digest(weight) != digest]:
-        raise UserError(
-            f"the adapter in {folder} changes {len(changed)} weights of the base itself, such as "
-            f"{changed[0]}: with it off, the base would not come back. Tune with bias 'none' and the "
-            "usual start of LoRA, or merge it by PEFT (merge_and_unload, save_pretrained) and give "
-            "that folder"
-        )
-
-
-def _digest(weight: Tensor) -> tuple[float, float]:
-    """What a weight that is written into does not keep."""
-    values = weight.detach().double()
-    return float(values.sum()), float(values.square().sum())
+    return with_settings(sam, metadata)
 
 
 def _require_size(path: Path, trained_size: int | None, image_size: int | None) -> None:
@@ -327,7 +241,7 @@ def _load_step(path: Path, image_size: int | None) -> Sam:
         recipe["with_prompt_encoder"],
     )  # fmt: skip
     load_trained(sam, state, str(path))
-    return _with_settings(sam, recipe)
+    return with_settings(sam, recipe)
 
 
 def load_trained(sam: Sam, state: dict[str, Tensor], source: str) -> None:
@@ -348,33 +262,6 @@ def load_trained(sam: Sam, state: dict[str, Tensor], source: str) -> None:
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(state[name])
-
-
-def _with_settings(sam: Sam, metadata: dict[str, Any]) -> Sam:
-    sam.reading = _reading_of(metadata)
-    sam.with_multimask = metadata.get("with_multimask", sam.with_multimask)
-    sam.is_better = metadata.get("is_better")
-    return sam
-
-
-def _reading_of(metadata: dict[str, Any]) -> Reading:
-    """How the images of a tuned model were read; format 1 spread it over several keys."""
-    if "reading" in metadata:
-        return Reading.from_dict(metadata["reading"])
-    parts = {name: metadata.get(name) for name in ("stretch", "bands", "value_range")}
-    given = {name: value for name, value in parts.items() if value is not None}
-    return Reading.from_dict(given | metadata.get("view", {}))
-
-
-def describe(sam: Sam) -> dict[str, Any]:
-    """What a tuned model's folder says of it in `samtune.json`."""
-    return {
-        "format": METADATA_FORMAT,
-        "base": asdict(sam.base),
-        "reading": sam.reading.as_dict(),
-        "with_multimask": sam.with_multimask,
-        "is_better": sam.is_better,
-    }
 
 
 def _build_sam(name: str, checkpoint: str | Path | None = None) -> Sam:

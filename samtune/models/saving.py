@@ -9,7 +9,8 @@ from samtune.errors import UserError
 from samtune.files import replacing_file, replacing_folder, write_json
 from samtune.heads.saving import write_heads
 from samtune.models.backend import Sam
-from samtune.models.loading import METADATA_FILE, describe, tuned_weights_sha256
+from samtune.models.loading import tuned_weights_sha256
+from samtune.models.metadata import METADATA_FILE, describe
 from samtune.models.registry import REGISTRY
 from samtune.models.sharpening.saving import remove_sharpener, write_sharpener
 

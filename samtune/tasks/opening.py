@@ -167,7 +167,7 @@ def choose_device(name: str) -> torch.device:
 
 def input_side(base: str, image_size: int = 0) -> int:
     """Side of the input of a model that is not loaded yet, pixels: of a name, a run or an adapter."""
-    from samtune.models.loading import base_of
+    from samtune.models.metadata import base_of
     from samtune.models.registry import REGISTRY
 
     its = {} if base in REGISTRY else base_of(Path(base))

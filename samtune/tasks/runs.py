@@ -93,7 +93,7 @@ def lasting_name(model: str | Path | Run) -> str:
 
 def _is_run(folder: Path) -> bool:
     """Whether `fit` wrote it: short runs have no metrics, other programs a config.yaml."""
-    from samtune.models.loading import METADATA_FILE
+    from samtune.models.metadata import METADATA_FILE
 
     files = ("metrics.csv", *(f"{name}/{METADATA_FILE}" for name in _TUNED))
     config = folder / "config.yaml"
@@ -113,7 +113,7 @@ def require_tuned(model: str) -> Path:
     Raises:
         UserError: the model was not tuned, or is a single checkpoint.
     """
-    from samtune.models.loading import find_tuned
+    from samtune.models.metadata import find_tuned
     from samtune.models.registry import REGISTRY
 
     is_there = model not in REGISTRY and Path(model).exists()
@@ -124,7 +124,7 @@ def require_tuned(model: str) -> Path:
 
 
 def is_tuned(model: str) -> bool:
-    from samtune.models.loading import find_tuned
+    from samtune.models.metadata import find_tuned
     from samtune.models.registry import REGISTRY
 
     path = Path(model)

@@ -24,7 +24,6 @@ from samtune.heads.table import HEADS
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import blocks_after
 from samtune.models.loading import (
-    describe,
     load_model,
     load_start,
     load_trained,
@@ -32,6 +31,7 @@ from samtune.models.loading import (
     tuned_sha256,
 )
 from samtune.models.lora import base_beside, parameters_table, prepare_for_training
+from samtune.models.metadata import describe
 from samtune.models.quantize import quantize
 from samtune.models.saving import save_tuned
 from samtune.prompts.protocols import RECIPES

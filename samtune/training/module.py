@@ -17,8 +17,9 @@ from samtune.data.features import FeatureStore, FrozenPart
 from samtune.errors import UserError
 from samtune.models.backend import Sam
 from samtune.models.encoder_steps import blocks_after
-from samtune.models.loading import describe, load_model, load_start, load_trained
+from samtune.models.loading import load_model, load_start, load_trained
 from samtune.models.lora import base_beside, go_on_from, parameters_table, prepare_for_training
+from samtune.models.metadata import describe
 from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.models.quantize import quantize as quantize_encoder
 from samtune.models.saving import save_run

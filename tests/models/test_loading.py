@@ -18,14 +18,13 @@ from transformers import SamConfig, SamModel
 from samtune.errors import UserError
 from samtune.models.backend import BaseIdentity, Sam
 from samtune.models.loading import (
-    describe,
-    find_tuned,
     load_model,
     load_start,
     sam_model_registry,
     tuned_sha256,
 )
 from samtune.models.lora import prepare_for_training
+from samtune.models.metadata import describe, find_tuned
 from samtune.models.official.sam import transformers_to_official
 from samtune.models.pretraining.initialise import build_random
 from samtune.models.registry import REGISTRY

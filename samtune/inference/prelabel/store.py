@@ -10,7 +10,8 @@ from samtune.images.pixels import image_hw
 from samtune.inference.prelabel.detections import Detection, Rejected
 from samtune.inference.prelabel.labelling import ImagePrelabels, Prelabel, prelabel
 from samtune.models.backend import Sam
-from samtune.models.loading import describe, tuned_sha256
+from samtune.models.loading import tuned_sha256
+from samtune.models.metadata import describe
 from samtune.parsing import read_json
 from samtune.progress import Progress, stamp
 from samtune.reading import Reading
