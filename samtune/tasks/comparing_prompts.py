@@ -25,7 +25,7 @@ def compare_prompts(data: SamDataModule, run: Path) -> str:
         data: of the training; validation images and general pictures are asked about.
         run: with a head and an adapter.
     """
-    from samtune.evaluation.choice import measured
+    from samtune.evaluation.choice import measured, with_general
     from samtune.evaluation.contestants import TUNED
     from samtune.files import write_json
     from samtune.models.loading import load_model
@@ -42,7 +42,8 @@ def compare_prompts(data: SamDataModule, run: Path) -> str:
         return "prompts were not compared: no validation image holds an object"
     rows = list(answers_to(sam, domain, what="asking with prompts"))
     forgotten = list(answers_to(sam, general))
-    found = measured("averaged", 1.0, (base, rows), (elsewhere, forgotten), TUNED, data.seed)
+    found = measured("averaged", 1.0, (base, rows), TUNED, data.seed)
+    found = with_general(found, (elsewhere, forgotten), TUNED, data.seed)
     sentence = sentence_of(found, len({row.key for row in base}))
     sam.is_better = found.is_better
     save_tuned(sam, run)

@@ -233,7 +233,7 @@ def _judged(
     present: str, start: Start, run: Run, seed: int
 ) -> tuple[str, bool, tuple[Reached, Reached]]:
     """Whether what was trained is better on the held-out images than what is used now."""
-    from samtune.evaluation.choice import choose, measured
+    from samtune.evaluation.choice import choose, measured, with_general
     from samtune.evaluation.contestants import TUNED
     from samtune.evaluation.statistics import TIE
     from samtune.models.loading import load_model
@@ -249,11 +249,11 @@ def _judged(
             "no held-out image has an object that can be asked (of a window only what lies in the part "
             "that is used counts): accept objects in more images"
         )
-    found = measured("new", 1.0, (rows[0], rows[1]), ([], []), TUNED, seed)
+    found = measured("new", 1.0, (rows[0], rows[1]), TUNED, seed)
     is_used = choose([found]) is not None and found.gain >= TIE
     if is_used:  # general pictures take longest: they are asked only where it matters
         elsewhere = [list(answers_to(sam, general)) for sam in (before, after)]
-        found = measured("new", 1.0, (rows[0], rows[1]), (elsewhere[0], elsewhere[1]), TUNED, seed)
+        found = with_general(found, (elsewhere[0], elsewhere[1]), TUNED, seed)
         is_used = choose([found]) is not None
     images = {row.key.image_id for row in rows[0]}
     count = (

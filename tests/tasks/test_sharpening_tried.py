@@ -23,9 +23,10 @@ class Base:
         key = (strength, amount)
         assert sam.sharpener.settings.amount == amount
         self.asked.append(key)
+        gain, is_allowed = self.gains.get(key, 0.2), key in self.allowed
         return SimpleNamespace(
-            weights=weights, strength=strength, sharpening=amount,
-            gain=self.gains.get(key, 0.2), is_allowed=key in self.allowed,
+            weights=weights, strength=strength, sharpening=amount, gain=gain,
+            may_be_kept=lambda others: is_allowed and gain > others,
         )  # fmt: skip
 
 
