@@ -27,6 +27,7 @@ from samtune.images.dicom import (
 )
 from samtune.images.intensity import require_values, to_uint8, told_flat, told_holes
 from samtune.images.kinds import ImageFile, is_tiff
+from samtune.images.orientation import is_on_its_side, orientation_of
 from samtune.images.tiff import read_tiff, tiff_hw, upright, without_transparent
 from samtune.types import ImageArray, Stretch
 from samtune.wording import counted
@@ -165,7 +166,7 @@ def _read_16bit_png(path: ImageFile, size: tuple[int, int], as_stored: bool) -> 
     if pixels is None or pixels.shape[1::-1] != size or pixels.dtype != np.uint16:
         raise OSError("the file is damaged")
     with Image.open(_stream(path)) as image:
-        turned = image.getexif().get(0x0112, 1)
+        turned = orientation_of(image)
     colours = np.asarray(pixels[..., 2::-1])
     if as_stored and pixels.shape[2] == 4:
         colours = without_transparent(colours, pixels[..., 3])
@@ -226,9 +227,8 @@ def image_hw(path: ImageFile) -> tuple[int, int]:
         if is_tiff(path):
             return tiff_hw(_bytes_or_path(path), str(path))
         with Image.open(_stream(path)) as image:
-            is_turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             width, height = image.size
-            return (width, height) if is_turned else (height, width)
+            return (width, height) if is_on_its_side(image) else (height, width)
     except (*_DAMAGED, Image.DecompressionBombError):
         height, width = read_pixels(path).shape[:2]
         return height, width
