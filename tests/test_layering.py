@@ -23,6 +23,7 @@ TOP = (
     "coco",
     "progress",
     "bars",
+    "side_by_side",
     "drawing",
 )
 BASE = set(TOP)

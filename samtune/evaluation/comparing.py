@@ -5,6 +5,7 @@ Measured at the original resolution.
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from samtune.bars import bar
 from samtune.data.source import Source
@@ -22,6 +22,7 @@ from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.row_store import RowStore
 from samtune.evaluation.rows import Row
 from samtune.evaluation.settings import EvaluationSettings
+from samtune.side_by_side import each_of
 from samtune.types import Sample
 
 log = logging.getLogger(__name__)
@@ -44,20 +45,21 @@ class Comparison:
         return len({row.key for row in self.rows})
 
 
-class _Images(Dataset[Sample | str]):
-    """Samples; a string is the reason why an image could not be read."""
+@dataclass(frozen=True)
+class Asked:
+    """An image that was asked about.
 
-    def __init__(self, source: Source, count: int) -> None:
-        self.source, self.count = source, count
+    Attributes:
+        number: of the image in its source.
+        rows: one for each object, kind of prompt and draw.
+        digest: of its pixels and labels, as they were read.
+        sample: with what was read; `None` where nobody wants to see it.
+    """
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Sample | str:
-        try:
-            return self.source.read(index)
-        except UserError as error:
-            return str(error)
+    number: int
+    rows: list[Row]
+    digest: str
+    sample: Sample | None
 
 
 def compare(
@@ -83,14 +85,12 @@ def compare(
     """
     rows: list[tuple[int, Row]] = []
     digests: dict[int, str] = {}
-    grid = contestants.sam.frame.grid(contestants.sam.mask_side)
-    for number, sample in _read(source, settings, what):
-        digests[number] = _digest(sample)
-        image = AskedImage(sample, source.records[number], settings, grid)
-        measured = partial(_measure, contestants, image)
-        for row in measured() if store is None else store.rows(image, digests[number], measured):
-            rows.append((number, row))
-            if watch is not None:
+    for asked in asked_of(contestants, source, settings, what, store, watch is not None):
+        digests[asked.number] = asked.digest
+        rows += [(asked.number, row) for row in asked.rows]
+        if watch is not None and asked.sample is not None:
+            image = _asked_image(contestants, source, settings, asked.number, asked.sample)
+            for row in asked.rows:
                 watch(image.answer(row))
     rows, digests = _gather(rows, digests, settings.world)
     if settings.own is not None and all(
@@ -105,6 +105,62 @@ def compare(
     together = "".join(digests[number] for number in sorted(digests))
     digest = hashlib.sha256(together.encode()).hexdigest()
     return Comparison([row for _, row in rows], digest)
+
+
+def asked_of(
+    contestants: Contestants, source: Source, settings: EvaluationSettings, what: str = "",
+    store: RowStore | None = None, with_samples: bool = False, until: float = float("inf"),
+    least: int = 0,
+) -> Iterator[Asked]:  # fmt: skip
+    """Ask about every image of a source, in processes side by side where the settings say so.
+
+    Args:
+        contestants, source, settings, what, store: see `compare`.
+        with_samples: what was read is wanted too.
+        until: `time.monotonic` at which no further image is begun, after the `least` first.
+
+    Raises:
+        UserError: an image cannot be read and `on_error` is `fail`.
+    """
+
+    def read(place: int) -> Sample | str | None:
+        if place >= least and time.monotonic() > until:
+            return None
+        try:
+            return source.read(numbers[place])
+        except UserError as error:
+            return str(error)
+
+    def ask(place: int, sample: Sample | str | None) -> Asked | str | None:
+        if not isinstance(sample, Sample):
+            return sample
+        number = numbers[place]
+        image = _asked_image(contestants, source, settings, number, sample)
+        digest, measured = _digest(sample), partial(_measure, contestants, image)
+        rows = measured() if store is None else store.rows(image, digest, measured)
+        return Asked(number, rows, digest, sample if with_samples else None)
+
+    numbers = range(settings.rank, source.num_of_first(settings.max_images), settings.world)
+    places = range(len(numbers))
+    if settings.num_processes:
+        found = each_of(lambda place: ask(place, read(place)), places, settings.num_processes)
+    else:
+        found = map(ask, places, each_of(read, places, settings.num_workers))
+    for asked in bar(found, what, "image", total=len(numbers)):
+        if isinstance(asked, Asked):
+            yield asked
+        elif asked is not None and settings.on_error == "fail":
+            raise UserError(f"{asked} (data.on_error: skip leaves such images out)")
+        elif asked is not None:
+            log.warning("left out: %s", asked)
+
+
+def _asked_image(
+    contestants: Contestants, source: Source, settings: EvaluationSettings, number: int,
+    sample: Sample,
+) -> AskedImage:  # fmt: skip
+    grid = contestants.sam.frame.grid(contestants.sam.mask_side)
+    return AskedImage(sample, source.records[number], settings, grid)
 
 
 def _measure(contestants: Contestants, image: AskedImage) -> list[Row]:
@@ -133,21 +189,3 @@ def _gather(
     torch.distributed.all_gather_object(parts, (rows, digests))
     everything = {number: text for _, part in parts for number, text in part.items()}
     return sorted((row for part, _ in parts for row in part), key=lambda pair: pair[0]), everything
-
-
-def _read(source: Source, settings: EvaluationSettings, what: str) -> Iterator[tuple[int, Sample]]:
-    count = source.num_of_first(settings.max_images)
-    images = _Images(source, count)
-    numbers = range(settings.rank, count, settings.world)
-    loader = DataLoader(
-        images, batch_size=None, sampler=numbers, num_workers=settings.num_workers,
-        collate_fn=lambda item: item,
-    )  # fmt: skip
-    progress = bar(loader, what, "image")
-    for number, item in zip(numbers, progress, strict=True):
-        if not isinstance(item, str):
-            yield number, item
-        elif settings.on_error == "fail":
-            raise UserError(f"{item} (data.on_error: skip leaves such images out)")
-        else:
-            log.warning("left out: %s", item)

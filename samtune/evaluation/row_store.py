@@ -20,7 +20,7 @@ from samtune.progress import Progress
 from samtune.types import ObjectKey, Prompt
 
 # Of the settings: what no row depends on.
-_INDIFFERENT = {"own", "max_images", "on_error", "num_workers", "rank", "world"}
+_INDIFFERENT = {"own", "max_images", "on_error", "num_workers", "num_processes", "rank", "world"}
 
 
 class RowStore(Progress):

@@ -35,7 +35,8 @@ class EvaluationSettings:
             best of three, nothing without a network.
         tile: side of the window in which points are looked at first; 0 is the whole image.
         on_error: what an unreadable image does.
-        num_workers: processes that read images.
+        num_workers: processes that read images, where the network is asked in this one.
+        num_processes: that read images and ask the network, each for itself; 0 asks it in this one.
         rank, world: which of how many processes this one is; they share the images.
     """
 
@@ -55,6 +56,7 @@ class EvaluationSettings:
     tile: int = 0
     on_error: OnError = "fail"
     num_workers: int = 0
+    num_processes: int = 0
     rank: int = 0
     world: int = 1
 

@@ -15,7 +15,7 @@ from samtune.errors import UserError
 from samtune.files import partial_folder
 from samtune.inference.settings import Focus
 from samtune.locks import locked
-from samtune.tasks.opening import open_data
+from samtune.tasks.opening import num_processes_of, open_data
 
 if TYPE_CHECKING:
     from samtune.data.datamodule import SamDataModule
@@ -99,6 +99,7 @@ class Asking:
             tile=data.tile if data.with_windows else 0,
             on_error=data.on_error,
             num_workers=data.num_workers,
+            num_processes=num_processes_of(sam) if world == 1 else 0,
             rank=rank,
             world=world,
         )

@@ -126,6 +126,14 @@ def open_model(
     return sam
 
 
+def num_processes_of(sam: Sam) -> int:
+    """How many processes ask a network side by side: 0 of a large one, which keeps all cores busy."""
+    from samtune.side_by_side import num_side_by_side
+
+    is_small = sum(p.numel() for p in sam.parameters()) <= _SMALL
+    return num_side_by_side() if is_small and sam.device.type == "cpu" else 0
+
+
 def bound_threads(sam: Sam) -> None:
     """Let a small network compute on half of the cores, two at least.
 

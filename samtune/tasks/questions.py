@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from samtune.bars import bar
 from samtune.data.datamodule import SamDataModule
 from samtune.data.drawn.source import DrawnPictures
 from samtune.data.objects import find_objects
 from samtune.data.source import FewObjects, Source, Subset
 from samtune.errors import UserError
-from samtune.evaluation.comparing import compare
+from samtune.evaluation.comparing import asked_of
 from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.forgetting import GENERAL_PROTOCOLS
 from samtune.evaluation.rows import Row
@@ -78,18 +76,22 @@ def answers_to(
         until: `time.monotonic` at which no further image is begun, after two.
         what: a bar says; without it there is none.
     """
-    contestants, source = Contestants(sam, is_tuned=True, with_base=False), questions.source
-    num_asked = 0
-    records = list(enumerate(source.records))
-    for index, record in bar(records, what, "image", delay=5):
-        if images is not None and record.image_id not in images:
-            continue
-        if num_asked >= 2 and time.monotonic() > until:
-            return
-        if _has_objects(source, index, questions.settings.min_area):
-            num_asked += 1
-            part = Subset(source, [index])
-            yield from compare(contestants, part, questions.settings, what="").rows
+    contestants = Contestants(sam, is_tuned=True, with_base=False)
+    chosen = _chosen(questions, images)
+    settings = replace(questions.settings, on_error="skip")
+    least = 0 if until == float("inf") else _first_with_objects(chosen, 2, settings.min_area)
+    for asked in asked_of(contestants, chosen, settings, what, until=until, least=least):
+        yield from asked.rows
+
+
+def _first_with_objects(source: Source, count: int, min_area: int) -> int:
+    """How many images of a source it takes to have so many with something to ask."""
+    num_found = 0
+    for index in range(len(source)):
+        num_found += _has_objects(source, index, min_area)
+        if num_found == count:
+            return index + 1
+    return len(source)
 
 
 def _has_objects(source: Source, index: int, min_area: int) -> bool:
@@ -98,3 +100,12 @@ def _has_objects(source: Source, index: int, min_area: int) -> bool:
         return bool(find_objects(source.read(index).labels, min_area))
     except UserError:
         return False
+
+
+def _chosen(questions: Questions, images: set[str] | None) -> Source:
+    records = questions.source.records
+    if images is None:
+        return questions.source
+    return Subset(
+        questions.source, [n for n, each in enumerate(records) if each.image_id in images]
+    )

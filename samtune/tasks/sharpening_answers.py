@@ -21,7 +21,9 @@ from samtune.models.sharpening.network import Sharpener
 from samtune.prompts.correction import correction_click
 from samtune.prompts.protocols import PROTOCOLS
 from samtune.prompts.seeding import object_rng
+from samtune.side_by_side import each_of
 from samtune.tasks.evaluating import Asking
+from samtune.tasks.opening import num_processes_of
 from samtune.training.sharpening import Answered, answered
 from samtune.types import MaskArray, Prompt, Sample
 
@@ -54,15 +56,22 @@ def domain_answers(
     settings = Asking((_EXACT,), seed=data.seed).settings(data, split, sam)
     source: Source = FewObjects(data.source(split), _OBJECTS, data.seed)
     order = object_rng(data.seed, "sharpening").permutation(len(source)).tolist()
-    found: list[Answered] = []
-    for number, index in enumerate(bar(order, "asking to sharpen", "image", delay=5)):
-        if len(found) >= _MOST or (number >= 2 and time.monotonic() > until):
-            break
+
+    def ask(place: int) -> list[Answered]:
+        if place >= 2 and time.monotonic() > until:
+            return []
         try:
-            sample = source.read(index)
+            sample = source.read(order[place])
         except UserError:  # was told in training
-            continue
-        found += _of_image(sam, sharpener, sample, settings)
+            return []
+        return list(_of_image(sam, sharpener, sample, settings))
+
+    found: list[Answered] = []
+    answers = each_of(ask, range(len(order)), settings.num_processes)
+    for few in bar(answers, "asking to sharpen", "image", total=len(order), delay=5):
+        found += few
+        if len(found) >= _MOST:
+            break
     return found
 
 
@@ -98,10 +107,14 @@ def drawn_answers(
         until: `time.monotonic` at which no further picture is drawn, after two.
     """
     settings = EvaluationSettings((PROTOCOLS[_EXACT],), seed=seed)
-    for index in range(len(pictures)):
+
+    def ask(index: int) -> list[Answered]:
         if index >= 2 and time.monotonic() > until:
-            return
-        yield from _of_image(sam, sharpener, pictures.read(index), settings)
+            return []
+        return list(_of_image(sam, sharpener, pictures.read(index), settings))
+
+    for few in each_of(ask, range(len(pictures)), num_processes_of(sam)):
+        yield from few
 
 
 def _of_image(

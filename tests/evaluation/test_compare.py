@@ -10,6 +10,7 @@ import torch
 from samtune.data.readers.mask_folder import MaskFolder
 from samtune.data.source import Subset
 from samtune.errors import UserError
+from samtune.evaluation.comparing import asked_of
 from samtune.evaluation.comparing import compare as compare_whole
 from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.settings import EvaluationSettings
@@ -100,6 +101,23 @@ def assert_close(rows, expected):
     for key, score in ours.items():
         assert score.iou == pytest.approx(theirs[key].iou, abs=1e-2)
         assert score.predicted_iou == pytest.approx(theirs[key].predicted_iou, abs=1e-5)
+
+
+def test_several_processes_measure_the_same(trained, source, tuned_rows):
+    seen = []
+    settings = replace(BOX_AND_JITTER, num_processes=2)
+    contestants = Contestants(trained, is_tuned=True)
+    found = compare_whole(contestants, source, settings, seen.append)
+    assert found.rows == tuned_rows
+    assert [answer.row for answer in seen] == tuned_rows
+    assert all(answer.sample.image.ndim == 3 for answer in seen)
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_when_time_is_over_the_first_images_are_asked_all_the_same(trained, source, num_processes):
+    settings, contestants = replace(BOX, num_processes=num_processes), Contestants(trained, True)
+    asked = asked_of(contestants, source, settings, until=0.0, least=2)
+    assert [each.number for each in asked] == [0, 1]
 
 
 class TestRows:
