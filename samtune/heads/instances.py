@@ -28,6 +28,8 @@ USUAL = {"foreground": 0.5, "seed": 0.6, "min_area": 10, "sigma": 1.0}
 CALIBRATION = "calibration"
 _FOREGROUND, _DEPTH, _CENTRE = 0, 1, 2
 _NEIGHBOURS = np.ones((3, 3), np.bool_)
+# Shares nearer to 0 or 1 are as sure as this one
+_LEAST_SHARE = 1e-4
 # By how much more a cell at an outline weighs
 _EDGE = 4.0
 
@@ -95,6 +97,16 @@ class InstanceHead(DenseHead):
             calibrated.
         """
         return objects_of(maps, USUAL | self.settings)
+
+    def foreground_logits(self, maps: FloatArray) -> FloatArray:
+        """(H, W) logits of all objects together, above 0 where one is, of activated maps."""
+        threshold = float((USUAL | self.settings)["foreground"])
+        return _logits(maps[_FOREGROUND]) - _logits(np.float32(threshold))
+
+
+def _logits(shares: FloatArray | np.float32) -> FloatArray:
+    sure = np.clip(shares, _LEAST_SHARE, 1 - _LEAST_SHARE)
+    return np.asarray(np.log(sure / (1 - sure)), np.float32)
 
 
 def _excess(logits: Tensor, shares: Tensor) -> Tensor:

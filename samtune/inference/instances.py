@@ -14,6 +14,7 @@ from samtune.inference.automatic.crops import CropBox
 from samtune.inference.fitting import fitting_tile
 from samtune.inference.head_maps import find_head, maps_of
 from samtune.inference.refining import refine
+from samtune.inference.sharp_objects import sharpened_objects
 from samtune.models.backend import Sam
 from samtune.models.calibration import Calibration, calibration_from
 from samtune.types import FloatArray, ImageArray, LabelArray
@@ -61,9 +62,22 @@ class InstanceFinder:
         """
         return maps_of(self.sam, self.head, image, fitting_tile(self.sam, self.head, image))
 
+    def found(self, image: ImageArray, maps: FloatArray) -> tuple[LabelArray, NDArray[np.float32]]:
+        """(H, W) labels from 1, sharpened where the model has learned that, and (N,) raw scores.
+
+        Args:
+            image: (H, W, 3), stretched already.
+            maps: (3, H, W) of it.
+        """
+        labels, scores = self.head.decode(maps)
+        if self.sam.object_sharpener is not None:
+            logits = self.head.foreground_logits(maps)
+            labels = sharpened_objects(self.sam.object_sharpener, image, labels, logits)
+        return labels, scores
+
     def labels(self, image: ImageArray) -> tuple[LabelArray, NDArray[np.float32]]:
         """(H, W) labels from 1, and the (N,) scores of the objects: expected IoUs, where calibrated."""
-        labels, scores = self.head.decode(self.maps(image))
+        labels, scores = self.found(image, self.maps(image))
         if self.calibration is not None:
             scores = self.calibration.of_array(scores.astype(np.float64)).astype(np.float32)
         return labels, scores

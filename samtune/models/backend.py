@@ -71,6 +71,8 @@ class Sam(nn.Module):
         # after the other, and after them that of the tuned model.
         self.base_sharpeners = nn.ModuleList()
         self.sharpener: Sharpener | None = None
+        # The same for the objects that the head for instances finds.
+        self.object_sharpener: Sharpener | None = None
         # Whether the weights are those of the base, so that they need not be saved.
         self.is_base = False
         # of the frozen encoder's weights, see models/quantize.py

@@ -19,6 +19,7 @@ from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from torch import Tensor
 
 from samtune.errors import UserError
+from samtune.heads.instances import InstanceHead
 from samtune.heads.saving import HEADS_FOLDER, read_heads
 from samtune.models.adapters import add_adapter
 from samtune.models.backend import Sam
@@ -32,6 +33,7 @@ from samtune.models.registry import REGISTRY
 from samtune.models.settings import LoraSettings
 from samtune.models.sharpening.network import Sharpener
 from samtune.models.sharpening.saving import (
+    read_object_sharpener,
     read_sharpener,
     sharpener_sha256,
     shipped_sharpener,
@@ -142,6 +144,7 @@ def _load_tuned(folder: Path, image_size: int | None) -> Sam:
     sam.thresholds = load_thresholds(folder)
     if (folder / HEADS_FOLDER).is_dir():
         sam.heads.update(read_heads(folder, sam.encoded))
+        sam.object_sharpener = read_object_sharpener(folder / HEADS_FOLDER / InstanceHead.name)
     return with_settings(sam, metadata)
 
 

@@ -7,12 +7,17 @@ from peft import PeftModel
 
 from samtune.errors import UserError
 from samtune.files import replacing_file, replacing_folder, write_json
-from samtune.heads.saving import write_heads
+from samtune.heads.instances import InstanceHead
+from samtune.heads.saving import HEADS_FOLDER, write_heads
 from samtune.models.backend import Sam
 from samtune.models.loading import tuned_weights_sha256
 from samtune.models.metadata import METADATA_FILE, describe
 from samtune.models.registry import REGISTRY
-from samtune.models.sharpening.saving import remove_sharpener, write_sharpener
+from samtune.models.sharpening.saving import (
+    remove_sharpener,
+    write_object_sharpener,
+    write_sharpener,
+)
 
 
 def save_tuned(sam: Sam, run: str | Path) -> Path:
@@ -57,6 +62,8 @@ def write_beside(sam: Sam, folder: Path) -> None:
     """Write what only samtune reads beside the weights: what the model is, and its heads."""
     write_json(folder / METADATA_FILE, describe(sam))
     write_heads(dict(sam.heads.items()), folder)
+    if InstanceHead.name in sam.heads and sam.object_sharpener is not None:
+        write_object_sharpener(sam.object_sharpener, folder / HEADS_FOLDER / InstanceHead.name)
 
 
 def write_adapter(sam: Sam, folder: Path) -> None:

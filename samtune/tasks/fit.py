@@ -85,7 +85,8 @@ def fit(
             base on the validation images, and keep what helps; false keeps the best by validation
             mIoU (default: true).
         sharpen: after the choice train a small network that draws the edges of masks by the pixels,
-            and keep it where it helps the validation images (default: true).
+            or of the objects that a head for instances finds, and keep it where it helps the
+            validation images (default: true).
         early_stopping: validations without improvement after which training stops; 0 never.
         checkpoint_steps: write checkpoints/last.ckpt every so many steps too, not only after each
             validation and epoch.

@@ -144,6 +144,7 @@ def _head_finder(sam: Sam, settings: SearchSettings) -> Finder:
     from samtune.heads.saving import head_sha256
     from samtune.inference.instances import InstanceFinder
     from samtune.models.loading import tuned_sha256
+    from samtune.models.sharpening.saving import sharpener_sha256
 
     require_no_grid(settings, "min_quality", "refine", "classifier")
     finder = InstanceFinder(sam, settings.min_quality, settings.refine)
@@ -152,6 +153,8 @@ def _head_finder(sam: Sam, settings: SearchSettings) -> Finder:
         "min_quality": settings.min_quality, "refine": settings.refine,
         "reading": sam.reading.as_dict(),
     }  # fmt: skip
+    if sam.object_sharpener is not None:
+        causes["sharpener"] = sharpener_sha256(sam.object_sharpener)
     hint = (
         f"lower search.min_quality ({settings.min_quality:g}), or ask on a grid: search.by grid"
         if settings.min_quality

@@ -147,7 +147,8 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
         _fit(training, checkpoint)
         if settings.model.head != "none":
             if is_first() and settings.choose:
-                log.info(choose_decoding(training.data, run, settings.model.head))
+                for sentence in choose_decoding(training, run):
+                    log.info("%s", sentence)
                 if settings.model.head_encoder != "frozen":
                     log.info(compare_prompts(training.data, run))
         elif settings.choose and settings.data.format != "drawn":

@@ -16,10 +16,12 @@ from samtune.errors import UserError
 
 # Validations, the one at the end among them
 NUM_VALIDATIONS = 3
-# What is kept back for choosing at the end, of the whole budget, and for sharpening after that
-CHOICE_SHARE, SHARPENING_SHARE = 0.2, 0.3
-# Seconds of a budget below which sharpening would be over before it began; and what it takes at most
-_LEAST_SHARPENED, _MOST_SHARPENING = 60.0, 900.0
+# What is kept back for choosing at the end, of the whole budget, and for sharpening after that: of
+# masks, and of the objects that a head finds
+CHOICE_SHARE, SHARPENING_SHARE, OBJECTS_SHARE = 0.2, 0.3, 0.15
+# Seconds of a budget below which sharpening would be over before it began, and, of a head, would take
+# what the head itself needs; and what it takes at most
+LEAST_SHARPENED, LEAST_FOR_OBJECTS, _MOST_SHARPENING = 60.0, 600.0, 900.0
 # Of the budget, behind each image of a validation
 _SECONDS_AN_IMAGE = 10
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -50,14 +52,12 @@ class Budget(Callback):
 
     Args:
         seconds: of all that `fit` does once the weights are loaded.
-        with_sharpening: some of it is for what comes after the choice.
+        sharpening: share of it that is for what comes after the choice.
     """
 
-    def __init__(self, seconds: float, with_sharpening: bool = False) -> None:
+    def __init__(self, seconds: float, sharpening: float = 0.0) -> None:
         self.seconds = seconds
-        sharpening = min(SHARPENING_SHARE * seconds, _MOST_SHARPENING)
-        is_enough = with_sharpening and seconds >= _LEAST_SHARPENED
-        self.sharpening_seconds = sharpening if is_enough else 0.0
+        self.sharpening_seconds = min(sharpening * seconds, _MOST_SHARPENING)
         self._before = 0.0
         self._start: float | None = None
 

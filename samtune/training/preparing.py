@@ -21,7 +21,16 @@ from samtune.data.views import REPEATS, class_counts, class_shares, fitting_tile
 from samtune.errors import UserError, first_line
 from samtune.heads.semantic import balanced_weights
 from samtune.heads.table import HEADS
-from samtune.training.budget import NUM_VALIDATIONS, Budget, seconds_of, steps_of
+from samtune.training.budget import (
+    LEAST_FOR_OBJECTS,
+    LEAST_SHARPENED,
+    NUM_VALIDATIONS,
+    OBJECTS_SHARE,
+    SHARPENING_SHARE,
+    Budget,
+    seconds_of,
+    steps_of,
+)
 from samtune.training.callbacks import build_callbacks, with_progress_bar
 from samtune.training.checkpoints import SaveLast, WholeCheckpoints
 from samtune.training.heads import HeadTuner
@@ -74,7 +83,7 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     try:
         pl.seed_everything(settings.seed, workers=True, verbose=False)
         seconds = seconds_of(settings.budget)
-        budget = Budget(seconds, _is_sharpened(settings)) if seconds else None
+        budget = Budget(seconds, _sharpening_share(settings, seconds)) if seconds else None
         if budget is not None:
             data.spread_validation(budget.most_validated)
         steps = steps_of(settings.budget)
@@ -112,10 +121,15 @@ def prepare(settings: FitSettings, plain: dict[str, Any]) -> Training:
     return Training(settings, model, data, trainer)
 
 
-def _is_sharpened(settings: FitSettings) -> bool:
-    """Whether a sharpener is trained after the weights."""
-    is_chosen = settings.choose and settings.data.format != "drawn"
-    return settings.sharpen and is_chosen and settings.model.head == "none"
+def _sharpening_share(settings: FitSettings, seconds: float) -> float:
+    """Of a budget of time, what is kept back to train a sharpener after the weights."""
+    if not settings.sharpen or not settings.choose:
+        return 0.0
+    if settings.model.head == "none":
+        is_wanted = settings.data.format != "drawn" and seconds >= LEAST_SHARPENED
+        return SHARPENING_SHARE if is_wanted else 0.0
+    is_wanted = settings.model.head == "instances" and seconds >= LEAST_FOR_OBJECTS
+    return OBJECTS_SHARE if is_wanted else 0.0
 
 
 def _build_model(settings: FitSettings, data: SamDataModule) -> SamTuner | HeadTuner:

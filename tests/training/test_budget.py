@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from samtune.errors import UserError
-from samtune.training.budget import CHOICE_SHARE, Budget, find_budget, seconds_of, steps_of
+from samtune.training.budget import (
+    CHOICE_SHARE,
+    SHARPENING_SHARE,
+    Budget,
+    find_budget,
+    seconds_of,
+    steps_of,
+)
 from samtune.training.optim import build_schedule
 from samtune.training.settings import OptimSettings
 
@@ -100,9 +107,9 @@ def test_validations_are_spread_over_it():
     assert Budget(10**6).most_validated == 200
 
 
-@pytest.mark.parametrize(("seconds", "sharpening"), [(59, 0), (60, 18), (300, 90), (7200, 900)])
-def test_sharpening_has_its_share_of_what_is_enough_for_it(seconds, sharpening):
-    budget = Budget(seconds, with_sharpening=True)
+@pytest.mark.parametrize(("seconds", "sharpening"), [(60, 18), (300, 90), (7200, 900)])
+def test_sharpening_has_its_share_but_not_without_end(seconds, sharpening):
+    budget = Budget(seconds, SHARPENING_SHARE)
     assert budget.sharpening_seconds == pytest.approx(sharpening)
     assert budget.training_seconds == pytest.approx(seconds * (1 - CHOICE_SHARE) - sharpening)
     assert Budget(seconds).sharpening_seconds == 0

@@ -1,4 +1,7 @@
-"""A sharpener beside a run's weights: `sharpener/sharpener.json` and `sharpener.safetensors`."""
+"""Sharpeners in files: a run's own, beside its weights; a head's, in the head's folder; `nano`'s.
+
+Each is `sharpener.json` and `sharpener.safetensors`.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -60,6 +63,29 @@ def read_sharpener(run: Path, weights_sha256: Callable[[], str]) -> Sharpener | 
     return read_module(folder, _NAME, make, "remove it, or tune again")
 
 
+def write_object_sharpener(sharpener: Sharpener, head: Path) -> None:
+    """Write what sharpens the objects of a head into the head's folder."""
+    write_module(sharpener, head, _NAME, asdict(sharpener.settings))
+
+
+def read_object_sharpener(head: Path) -> Sharpener | None:
+    """What sharpens the objects of a head; `None` where nothing does.
+
+    Args:
+        head: its folder.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not (head / f"{_NAME}.json").is_file():
+        return None
+    return read_module(head, _NAME, _made, "remove both files, or train the head again")
+
+
+def _made(about: dict[str, Any]) -> Sharpener:
+    return Sharpener(_settings_of(about))
+
+
 def _settings_of(about: dict[str, Any]) -> SharpenerSettings:
     """Settings within bounds: a damaged file must not ask for more memory than there is."""
     settings = SharpenerSettings(
@@ -77,7 +103,7 @@ def _settings_of(about: dict[str, Any]) -> SharpenerSettings:
 
 def shipped_sharpener() -> Sharpener:
     """The one that comes with samtune: learned on drawn pictures, from what `nano` answers there."""
-    return read_module(ASSETS, _NAME, lambda about: Sharpener(_settings_of(about)), "install again")
+    return read_module(ASSETS, _NAME, _made, "install again")
 
 
 def sharpener_sha256(sharpener: Sharpener) -> str:

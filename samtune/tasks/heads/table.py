@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from samtune.tasks.heads import classes, instances, semantic
 from samtune.tasks.heads.job import HeadJob
+from samtune.tasks.heads.sharpening import sharpen_objects
 
 if TYPE_CHECKING:
+    from samtune.data.datamodule import SamDataModule
     from samtune.data.source import Source
     from samtune.models.backend import Sam
 
@@ -23,14 +25,17 @@ class HeadWork:
             with a row each.
         choose: after training, of a model, validation images and the least area of an object: sets
             how the head is read, and says so in a sentence.
+        sharpen: after that, of a model, its data, these images, the steps of its training and seconds:
+            trains what sharpens its objects, and says so; `None` of a head that finds none.
     """
 
     evaluate: Callable[[HeadJob], dict[str, Any]]
     choose: Callable[[Sam, Source, int], str]
+    sharpen: Callable[[Sam, SamDataModule, Source, int, float | None], str] | None = None
 
 
 HEAD_WORK = {
-    "instances": HeadWork(instances.evaluate, instances.choose),
+    "instances": HeadWork(instances.evaluate, instances.choose, sharpen_objects),
     "semantic": HeadWork(semantic.evaluate, semantic.choose),
     "classes": HeadWork(classes.evaluate, classes.choose),
 }
