@@ -32,13 +32,10 @@ def _run_steps(data: Path, run: Path, budget: str) -> int:
     config = ["--config", str(data / "config.yaml")]
     protocols = ["--protocols", "box", "point", "clicks_3"]
     steps = {
-        "1. what the base model does on the held-out blocks": [
-            "evaluate", "nano", *config, *protocols, "--out", str(run.parent / "base"),
-        ],
-        "2. fine-tuning": [
+        "1. fine-tuning": [
             "fit", *config, "--run", str(run), *(["--budget", budget] if budget else []),
         ],
-        "3. base against tuned on the held-out blocks": ["evaluate", str(run), *protocols],
+        "2. base against tuned on the held-out blocks": ["evaluate", str(run), *protocols],
     }  # fmt: skip
     for title, arguments in steps.items():
         print(f"\n== {title}\n$ samtune {' '.join(arguments)}")
