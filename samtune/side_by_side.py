@@ -8,6 +8,7 @@ threads.
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from samtune.errors import UserError
 
 Found = TypeVar("Found")
 # Processes at most: each holds what an image takes
-_MOST = 16
+_MOST = 8
 
 
 def num_side_by_side() -> int:
@@ -30,7 +31,10 @@ def num_side_by_side() -> int:
 
 
 def _can_be_copied() -> bool:
-    return sys.platform.startswith("linux") and not multiprocessing.current_process().daemon
+    """Whether a copy would be whole: beside other threads of a server, what they hold would stay held."""
+    is_main = threading.current_thread() is threading.main_thread()
+    is_child = multiprocessing.current_process().daemon
+    return sys.platform.startswith("linux") and is_main and not is_child
 
 
 def each_of(

@@ -1,6 +1,7 @@
 """Work in several processes: the same answers, in order, and mistakes of users without a traceback."""
 
 import os
+import threading
 import time
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_mistake_of_the_user_is_told_as_it_is(num_processes):
     with pytest.raises(UserError) as told:
         list(answers)
     assert str(told.value) == "image 2 is not there: put it back"
+
+
+def test_a_thread_beside_others_works_in_its_own_process():
+    found = []
+    numbers = range(3)
+    thread = threading.Thread(
+        target=lambda: found.extend(each_of(lambda _: os.getpid(), numbers, 2))
+    )
+    thread.start()
+    thread.join()
+    assert found == [os.getpid()] * 3
 
 
 def test_threads_that_were_asked_for_are_not_exceeded(monkeypatch):
