@@ -31,7 +31,7 @@ def num_side_by_side() -> int:
 
 
 def _can_be_copied() -> bool:
-    """Whether a copy would be whole: beside other threads of a server, what they hold would stay held."""
+    """Whether a copy would be whole: what other threads of a server hold would stay held in it."""
     is_main = threading.current_thread() is threading.main_thread()
     is_child = multiprocessing.current_process().daemon
     return sys.platform.startswith("linux") and is_main and not is_child
