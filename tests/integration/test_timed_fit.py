@@ -40,10 +40,11 @@ def test_what_is_kept_was_chosen_by_the_validation_images(run):
     choice = json.loads((run / "choice.json").read_text())
     assert choice["candidates"][0]["weights"] == "last"
     assert set(choice["candidates"][0]["domain"]) == {"box", "point", "clicks_3"}
-    assert set(choice["candidates"][0]["general"]) == {"box", "point"}
+    # drawn pictures are asked only where that may still change what is kept
+    assert all(set(each["general"]) in (set(), {"box", "point"}) for each in choice["candidates"])
     chosen = [each for each in choice["candidates"] if each["is_chosen"]]
     assert len(chosen) == (0 if choice["sentence"].startswith("the base is kept") else 1)
-    assert all(each["is_allowed"] and each["gain"] > 0 for each in chosen)
+    assert all(each["is_allowed"] and each["gain"] > 0 and each["general"] for each in chosen)
 
 
 def test_the_model_knows_whether_it_was_found_better_and_says_so(run, discs, capsys, tmp_path):
