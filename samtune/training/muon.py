@@ -69,14 +69,16 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share()
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix (rows, columns) with all its singular values near 1.
+def precision_of(device: torch.device) -> torch.dtype:
+    """What matrices are turned in: bfloat16 is enough, but many CPUs only imitate it, slowly."""
+    return torch.float32 if device.type == "cpu" else torch.bfloat16
 
-    In bfloat16, which is enough, where the device computes in it: many CPUs only imitate it, slowly.
-    """
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """A matrix (rows, columns) with all its singular values near 1."""
     a, b, c = _COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]
-    values = matrix.float() if matrix.device.type == "cpu" else matrix.bfloat16()
+    values = matrix.to(precision_of(matrix.device))
     values = values.T if is_tall else values
     values = values / values.norm().clamp(min=1e-7)
     for _ in range(_ROUNDS):

@@ -14,6 +14,7 @@ from samtune.models import encoder_steps
 from samtune.models.loading import load_model
 from samtune.models.lora import prepare_for_training
 from samtune.models.settings import LoraSettings
+from samtune.training import muon as muon_module
 from samtune.training.muon import MuonAdamW, orthogonal
 from samtune.training.optim import build_optimizer, build_schedule, is_block_matrix
 from samtune.training.settings import OptimSettings
@@ -67,7 +68,9 @@ def test_only_full_matrices_of_blocks_are_for_muon(name, shape, expected):
     assert is_block_matrix(name, nn.Parameter(torch.zeros(shape))) == expected
 
 
-def test_each_group_moves_as_with_torchs_own_optimizer(network):
+def test_each_group_moves_as_with_torchs_own_optimizer(network, monkeypatch):
+    # torch's own turns matrices in bfloat16 on every device
+    monkeypatch.setattr(muon_module, "precision_of", lambda _: torch.bfloat16)
     apart = copy.deepcopy(network)
     optimizer = build_optimizer(network, SETTINGS, none_after)
     muon = torch.optim.Muon([apart.layers[0].weight], lr=5e-2, weight_decay=0.1)
