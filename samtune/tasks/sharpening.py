@@ -155,7 +155,7 @@ def learn_to_sharpen(
     own = domain_answers(sam, sharpener, data, "train", first)
     if not own:
         return None
-    held_out = domain_answers(sam, sharpener, data, "val", (first + last) / 2)
+    held_out = domain_answers(sam, sharpener, data, "val", (3 * first + last) / 4)
     general = general_answers(sam, sharpener, len(own), data.seed, last)
     if seconds is None:
         progress = over_steps(min(_MOST, max(1, round(_RATIO * steps))))
