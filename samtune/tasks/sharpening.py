@@ -135,6 +135,7 @@ def learn_to_sharpen(
 
     from samtune.models.sharpening.network import Sharpener
     from samtune.models.sharpening.saving import shipped_sharpener
+    from samtune.tasks.opening import num_processes_of
     from samtune.tasks.sharpening_answers import domain_answers, general_answers
     from samtune.training.sharpening import (
         get_used_to,
@@ -161,7 +162,9 @@ def learn_to_sharpen(
         progress = over_steps(min(_MOST, max(1, round(_RATIO * steps))))
     else:
         progress = over_time(max(1.0, seconds - (time.monotonic() - began)), _MOST)
-    taken = train_sharpener(sharpener, own, general, data.seed, progress, _PACE)
+    taken = train_sharpener(
+        sharpener, own, general, data.seed, progress, _PACE, num_processes_of(sam)
+    )
     get_used_to(sharpener, own, held_out, data.seed)
     log.info("sharpening masks: %d steps on %d answers from training images", taken, len(own))
     return sharpener

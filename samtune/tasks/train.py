@@ -113,7 +113,7 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     from samtune.tasks.choosing import choose_weights
     from samtune.tasks.choosing_decoding import choose_decoding
     from samtune.tasks.comparing_prompts import compare_prompts
-    from samtune.tasks.opening import bound_threads, input_side
+    from samtune.tasks.opening import bound_threads, input_side, num_processes_of
     from samtune.tasks.processes import is_first
     from samtune.training.checkpoints import find_checkpoint
     from samtune.training.preparing import fit_memory
@@ -143,6 +143,7 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
         os.environ[_RUN_OF_PROCESSES] = str(run.resolve())
     training.model.configure_model()
     bound_threads(training.model.network)
+    training.model.num_processes = num_processes_of(training.model.network)
     with training.saver.heeding_signals():
         _fit(training, checkpoint)
         if settings.model.head != "none":

@@ -47,15 +47,17 @@ class GeneralPictures:
         self.every = max(1, -(-IMAGES_EACH // batch_size))
         self.num_each = max(1, batch_size // IMAGES_EACH)
 
+    def is_due(self, number: int) -> bool:
+        """Whether this batch of an epoch has a general picture."""
+        return number % self.every == 0
+
     def loss(self, sam: Sam, place: tuple[int, int]) -> Tensor | None:
-        """How far a network in training is from its base; `None` in steps without a general picture.
+        """How far a network in training is from its base; `None` where nothing can be asked.
 
         Args:
             sam: the network in training.
             place: epoch and batch, which fix what is asked: a resumed run repeats it.
         """
-        if place[1] % self.every:
-            return None
         batch = self._draw(place).to(sam.device)
         if not batch.keys:
             return None

@@ -20,20 +20,21 @@ from samtune.models.encoder_steps import blocks_after
 from samtune.models.loading import load_model, load_start, load_trained
 from samtune.models.lora import base_beside, go_on_from, parameters_table, prepare_for_training
 from samtune.models.metadata import describe
-from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
+from samtune.models.pretraining.extents import ExtentHead
 from samtune.models.quantize import quantize as quantize_encoder
 from samtune.models.saving import save_run
 from samtune.prompts.protocols import RECIPES
-from samtune.prompts.seeding import object_rng
 from samtune.reading import Reading
-from samtune.training.encoding import encode_batch, frozen_part
+from samtune.training.copies import Copies
+from samtune.training.encoding import frozen_part
 from samtune.training.general import GeneralPictures
-from samtune.training.losses import LossWeights, require_finite
+from samtune.training.losses import LossWeights
 from samtune.training.memory import is_out_of_memory
 from samtune.training.optim import build_optimizer, configured
-from samtune.training.rounds import mean_of, run_rounds
+from samtune.training.pieces import Piece, divided
 from samtune.training.settings import ModelSettings
 from samtune.training.sharing import share_of, touch_all
+from samtune.training.step import StepWork, Values, added
 from samtune.training.validation import ValidationScores, score_batch
 from samtune.types import Batch, InputFrame
 
@@ -58,6 +59,8 @@ class SamTuner(pl.LightningModule):
     monitor = "val/miou"
     # of the data: prompted objects, each image or window with its own
     reads_views = False
+    # side by side on this machine, each of which works out a part of a step; 0 is one alone
+    num_processes = 0
 
     def __init__(
         self, base: str, settings: ModelSettings, recipe: str = "mixed",
@@ -81,6 +84,8 @@ class SamTuner(pl.LightningModule):
         self.sam: Sam | None = None
         self.store: FeatureStore | None = None  # the data module opens it
         self.general: GeneralPictures | None = None
+        self.copies: Copies | None = None
+        self._found: tuple[Values, int] = ({}, 0)  # of the step: values, objects
         self._has_saved_memory = False
         self.scores = ValidationScores()
         self.base_scores: dict[str, float] = {}
@@ -125,7 +130,7 @@ class SamTuner(pl.LightningModule):
         return self.network.mask_side
 
     def on_train_start(self) -> None:
-        """Open the general pictures, unless drawn ones are what is learned."""
+        """Open the general pictures, unless drawn ones are what is learned; then start the copies."""
         data: Any = getattr(self.trainer, "datamodule", None)
         wants = self.loss_weights.general > 0 and self.network.is_adapted
         if wants and data is not None and data.format != "drawn":
@@ -134,17 +139,36 @@ class SamTuner(pl.LightningModule):
                 dataset, base_beside(self.network), data.batch_size, data.seed, self.global_rank,
                 self.store,
             )  # fmt: skip
+        num = min(self.num_processes, data.batch_size if data is not None else 0)
+        if num > 1 and self._can_be_divided:
+            self.copies = Copies(self.network, self._work_out, num - 1)
+
+    @property
+    def _can_be_divided(self) -> bool:
+        """Whether a step is the sum of its images' parts, each with its own backward pass."""
+        trainer = self.trainer
+        is_plain = trainer.world_size == trainer.accumulate_grad_batches == 1
+        is_whole = str(trainer.precision).startswith("32") and self.extent_head is None
+        return is_plain and is_whole and self.store is None
+
+    def on_train_end(self) -> None:
+        if self.copies is not None:
+            self.copies.close()
+            self.copies = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         share = share_of(len(batch.keys), self.trainer.world_size, self.device)  # all take part
+        is_due = self.general is not None and self.general.is_due(batch_idx)
+        place = (self.current_epoch, batch_idx)
+        step = Piece(batch, share, place, self.global_step, with_general=is_due)
         try:
-            return self._take_step(batch, batch_idx, share)
+            return self._take_step(step)
         except (RuntimeError, MemoryError) as error:
             # Lightning logs within the step, which is an exchange between processes
             if not is_out_of_memory(error) or self.trainer.world_size > 1:
                 raise
             self._save_memory(batch)
-        return self._take_step(batch, batch_idx, share)
+        return self._take_step(step)
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None
@@ -185,34 +209,36 @@ class SamTuner(pl.LightningModule):
             "results are the same)", self.global_step, self.objects_per_chunk,
         )  # fmt: skip
 
-    def _take_step(self, batch: Batch, batch_idx: int, share: float) -> Tensor:
-        # Dropout depends on the step alone, so that a resumed run repeats an undisturbed one.
-        seed = object_rng(*batch.seed, "dropout", batch_idx, self.global_rank)
-        torch.manual_seed(int(seed.integers(2**63)))
-        # another process may have the last image of the epoch
-        features = encode_batch(self.network, batch, self.store) if len(batch.valid) else None
-        if features is None or not batch.keys:  # nothing to learn, but the step must count
-            self._log_step({}, 0.0, 1)
-            return touch_all(self.network)
-        if self.extent_head is not None:
-            return self._joined(self._warm_up(self.extent_head(features.main), batch))
-        rounds = run_rounds(
-            self.network, features, batch, self.recipe, self.loss_weights, self.objects_per_chunk
-        )
-        values = mean_of(rounds)
-        require_finite(values["loss"], self.global_step, batch.keys)
-        self._log_step({k: v.detach() for k, v in values.items()}, share, len(batch.keys))
-        return self._joined(values["loss"] * share + self._general_loss(batch_idx))
+    def _take_step(self, step: Piece) -> Tensor:
+        if self.copies is not None:
+            step, *others = divided(step, 1 + len(self.copies))
+            self.copies.ask(others)
+        loss, values = self._work.loss_of(step)
+        self._found = values, len(step.batch.keys)
+        return self._joined(loss)
 
-    def _general_loss(self, batch_idx: int) -> Tensor | float:
-        """What the answers to general pictures add."""
-        weight = self.loss_weights.general
-        if self.general is None or not weight:
-            return 0.0
-        loss = self.general.loss(self.network, (self.current_epoch, batch_idx))
-        return 0.0 if loss is None else weight * loss
+    def on_after_backward(self) -> None:
+        """Log the step, with what the copies have worked out of it."""
+        values, size = self._found
+        for own, its_size in self.copies.gather() if self.copies is not None else ():
+            values = added(values, own)
+            size += its_size
+        self._log_step(values, size)
 
-    def _log_step(self, values: dict[str, Tensor], share: float, size: int) -> None:
+    @property
+    def _work(self) -> StepWork:
+        return StepWork(
+            self.network, self.recipe, self.loss_weights, self.global_rank,
+            self.objects_per_chunk, self.general, self.extent_head, self.store,
+        )  # fmt: skip
+
+    def _work_out(self, piece: Piece) -> tuple[Values, int]:
+        """A piece in a copy of this process: its gradients, and what is logged of it."""
+        loss, values = self._work.loss_of(piece)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return values, len(piece.batch.keys)
+
+    def _log_step(self, values: Values, size: int) -> None:
         """Log a step; among several processes one without objects adds nothing, but takes part."""
         world = self.trainer.world_size
         if not values and world == 1:
@@ -223,20 +249,13 @@ class SamTuner(pl.LightningModule):
         for name in names:
             value = values.get(name, torch.zeros((), device=self.device))
             self.log(
-                f"train/{name}", value * share, prog_bar=name in ("loss", "miou"),
-                batch_size=size, sync_dist=world > 1,
+                f"train/{name}", value, prog_bar=name in ("loss", "miou"),
+                batch_size=max(1, size), sync_dist=world > 1,
             )  # fmt: skip
 
     def _joined(self, loss: Tensor) -> Tensor:
         """Among several processes no trained weight may be left out."""
         return loss + touch_all(self.network) if self.trainer.world_size > 1 else loss
-
-    def _warm_up(self, maps: Tensor, batch: Batch) -> Tensor:
-        targets = extent_targets(batch.targets, batch.image_index, len(batch.pixel_values))
-        loss = extent_loss(maps, targets, batch.valid)
-        require_finite(loss, self.global_step, batch.keys)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch.pixel_values))
-        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if batch.keys:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from samtune.models.sharpening.crops import crop_around, extent, inputs_of
 from samtune.models.sharpening.network import Sharpener
+from samtune.prompts.seeding import object_rng
+from samtune.training.copies import Copies
 from samtune.training.muon import MuonAdamW
 from samtune.types import FloatArray, ImageArray, MaskArray, Prompt, Window
 
@@ -91,7 +93,7 @@ def answered(
 
 def train_sharpener(
     sharpener: Sharpener, own: Sequence[Answered], general: Sequence[Answered], seed: int,
-    progress: Callable[[int], float], pace: float = 1.0,
+    progress: Callable[[int], float], pace: float = 1.0, num_processes: int = 0,
 ) -> int:  # fmt: skip
     """Train until it is over.
 
@@ -102,25 +104,46 @@ def train_sharpener(
         seed: of weights and all that is drawn.
         progress: share of the training that is over after so many steps, 1 at its end.
         pace: times the rates that learn fastest from nothing; what has learned already needs less.
+        num_processes: side by side, each with a part of every step; 0 and 1 are this one alone.
 
     Returns:
         How many steps there were.
     """
-    rng = np.random.default_rng(seed)
+    num = max(1, num_processes)
     sharpener.train().requires_grad_(True)
-    optimizer = _optimizer(sharpener)
-    device, steps = sharpener.last.weight.device, 0
+
+    def learn(piece: tuple[int, int]) -> None:
+        step, part = piece
+        rng = object_rng(seed, "crops", step, part)
+        inputs, targets = _batch(sharpener, own, general, rng, (part, num))
+        device = sharpener.last.weight.device
+        loss = _loss(sharpener(inputs.to(device))[0], targets.to(device))
+        (loss * (len(inputs) / _BATCH)).backward()  # type: ignore[no-untyped-call]
+
+    copies = Copies(sharpener, learn, num - 1)
+    try:
+        steps = _take_steps(sharpener, progress, pace, learn, copies)
+    finally:
+        copies.close()
+    sharpener.eval().requires_grad_(False)
+    return steps
+
+
+def _take_steps(
+    sharpener: Sharpener, progress: Callable[[int], float], pace: float,
+    learn: Callable[[tuple[int, int]], None], copies: Copies,
+) -> int:  # fmt: skip
+    optimizer, steps = _optimizer(sharpener), 0
     while (over := progress(steps)) < 1:
         share = pace * min(1.0, (steps + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * over))
         for group in optimizer.param_groups:
             group["lr"] = share * group["peak"]
-        inputs, targets = _batch(sharpener, own, general, rng)
-        loss = _loss(sharpener(inputs.to(device))[0], targets.to(device))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        copies.ask([(steps, part) for part in range(1, 1 + len(copies))])
+        learn((steps, 0))
+        copies.gather()
         optimizer.step()
         steps += 1
-    sharpener.eval().requires_grad_(False)
     return steps
 
 
@@ -196,11 +219,14 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _batch(
     sharpener: Sharpener, own: Sequence[Answered], general: Sequence[Answered],
-    rng: np.random.Generator,
+    rng: np.random.Generator, part: tuple[int, int],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Crops of one part among equal ones of a step."""
     num_general = _GENERAL if general else 0
-    chosen = [general[number] for number in rng.integers(max(1, len(general)), size=num_general)]
-    chosen += [own[number] for number in rng.integers(len(own), size=_BATCH - num_general)]
+    chosen: list[Answered] = []
+    for answers, num in ((general, num_general), (own, _BATCH - num_general)):
+        first, last = (num * place // part[1] for place in (part[0], part[0] + 1))
+        chosen += [answers[number] for number in rng.integers(len(answers) or 1, size=last - first)]
     inputs, targets = zip(*(_drawn(sharpener, each, rng) for each in chosen), strict=True)
     return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(targets))
 

@@ -99,6 +99,27 @@ class TestTraining:
         assert (together[0] / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
+def test_a_small_network_learns_the_same_in_copies_of_its_process(
+    uneven, alone, tmp_path, monkeypatch
+):
+    from samtune import side_by_side
+    from samtune.training.copies import Copies
+
+    asked = []
+    ask = Copies.ask
+    monkeypatch.setattr(side_by_side, "num_side_by_side", lambda: 2)
+    monkeypatch.setattr(
+        Copies, "ask", lambda self, pieces: [asked.append(pieces), ask(self, pieces)]
+    )
+    run = tmp_path / "run"
+    assert main(["fit", *arguments(uneven, run, 4)]) == 0
+    assert [len(pieces) for pieces in asked] == [1, 0, 1, 0]  # steps of 4 and 1 images, twice
+    expected = metrics(alone)
+    assert len(expected) == 4
+    for ours, theirs in zip(metrics(run), expected, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
 def test_several_processes_must_be_told_the_folder(uneven, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")

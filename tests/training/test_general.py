@@ -101,11 +101,9 @@ def test_there_is_one_picture_for_about_eight_images(open_pictures, batch_size, 
     assert (pictures.every, pictures.num_each) == (every, num_each)
 
 
-def test_steps_without_a_picture_have_no_loss(sam, open_pictures):
+def test_not_every_small_step_has_a_picture(open_pictures):
     pictures = open_pictures(1)
-    assert [pictures.loss(sam, (0, step)) is None for step in range(9)] == [
-        False, *[True] * 7, False,
-    ]  # fmt: skip
+    assert [pictures.is_due(step) for step in range(9)] == [True, *[False] * 7, True]
 
 
 def test_pictures_in_which_nothing_can_be_asked_are_passed_over(sam, open_pictures):

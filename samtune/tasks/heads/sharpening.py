@@ -70,6 +70,7 @@ def _learn(
 
     from samtune.models.sharpening.network import Sharpener
     from samtune.models.sharpening.saving import shipped_sharpener
+    from samtune.tasks.opening import num_processes_of
     from samtune.training.sharpening import get_used_to, over_steps, over_time, train_sharpener
 
     began = time.monotonic()
@@ -83,7 +84,8 @@ def _learn(
     most = min(_MOST_STEPS, max(1, round(_RATIO * steps)))
     left = None if seconds is None else max(1.0, seconds - (time.monotonic() - began))
     progress = over_steps(most) if left is None else over_time(left, most)
-    train_sharpener(sharpener, own, [], data.seed, progress)
+    num = num_processes_of(finder.sam)
+    train_sharpener(sharpener, own, [], data.seed, progress, num_processes=num)
     get_used_to(sharpener, own, [], data.seed)
     return sharpener
 
