@@ -53,6 +53,7 @@ ONLY_IN = {
         "models/lora.py",
         "models/loading.py",
         "models/adapters.py",
+        "models/joined.py",
         "models/backend.py",
         "models/saving.py",
         "models/strength.py",

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from samtune.data.features import FeatureStore
 from samtune.models.backend import Sam
+from samtune.models.joined import joined
 from samtune.models.pretraining.extents import ExtentHead, extent_loss, extent_targets
 from samtune.prompts.protocols import Recipe
 from samtune.prompts.seeding import object_rng
@@ -59,16 +60,17 @@ class StepWork:
         # another process may have the last image of the epoch
         if not batch.keys:  # nothing to learn, but the step must count
             return touch_all(self.sam) + self._general_loss(piece), {}
-        features = encode_batch(self.sam, batch, self.store)
-        if self.extent_head is not None:
-            return _warm_up(self.extent_head(features.main), batch, piece.step)
-        rounds = run_rounds(
-            self.sam, features, batch, self.recipe, self.weights, self.objects_per_chunk
-        )
-        values = {name: value * piece.share for name, value in mean_of(rounds).items()}
-        require_finite(values["loss"], piece.step, batch.keys)
-        told = {name: value.detach() for name, value in values.items()}
-        return values["loss"] + self._general_loss(piece), told
+        with joined(self.sam):
+            features = encode_batch(self.sam, batch, self.store)
+            if self.extent_head is not None:
+                return _warm_up(self.extent_head(features.main), batch, piece.step)
+            rounds = run_rounds(
+                self.sam, features, batch, self.recipe, self.weights, self.objects_per_chunk
+            )
+            values = {name: value * piece.share for name, value in mean_of(rounds).items()}
+            require_finite(values["loss"], piece.step, batch.keys)
+            told = {name: value.detach() for name, value in values.items()}
+            return values["loss"] + self._general_loss(piece), told
 
     def _general_loss(self, piece: Piece) -> Tensor | float:
         if self.general is None or not piece.with_general:
