@@ -1,7 +1,7 @@
 """What is done of a long work, kept in a folder until all is, so that the same call goes on.
 
-A file is named by all that its content comes from. What has changed since is made again, the rest is
-not; nothing else has to be compared.
+A file is named by all that its content comes from, the versions of what computes among it. What has
+changed since is made again, the rest is not; nothing else has to be compared.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ _DAMAGED = (
     zlib.error,
 )  # fmt: skip
 Arrays = dict[str, NDArray[Any]]
+# Another version of these may answer otherwise, and what two have made would stand side by side
+_COMPUTING = ("samtune", "torch", "transformers")
 
 
 class Progress:
@@ -38,7 +41,8 @@ class Progress:
     """
 
     def __init__(self, folder: Path, *causes: Any) -> None:
-        self.folder, self._causes = folder, causes
+        self.folder = folder
+        self._causes = ({name: version(name) for name in _COMPUTING}, *causes)
 
     @property
     def is_begun(self) -> bool:

@@ -34,6 +34,14 @@ def test_what_was_made_is_not_made_again(progress):
     assert again.kept(again.place("slice", 4), never) == []
 
 
+def test_what_another_version_has_made_is_made_again(progress, monkeypatch):
+    progress.kept(progress.place("slice", 3), lambda: CONTENT)
+    monkeypatch.setattr("samtune.progress.version", lambda name: f"{name} of tomorrow")
+    later = Progress(progress.folder, *CAUSES)
+    assert later.read(later.place("slice", 3)) is None
+    assert not later.is_begun
+
+
 def test_a_folder_says_from_the_start_that_something_is_going_on(progress):
     for _ in range(2):
         progress.begin()

@@ -5,7 +5,6 @@ They come from the network, the settings, and the image with its objects as they
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,8 @@ class RowStore(Progress):
 
     def __init__(self, folder: Path, contestants: Contestants, *more: Any) -> None:
         sam = contestants.sam
-        versions = {name: version(name) for name in ("samtune", "torch", "transformers")}
         super().__init__(
-            folder, versions, describe(sam), tuned_sha256(sam), sam.image_size, sam.device.type,
+            folder, describe(sam), tuned_sha256(sam), sam.image_size, sam.device.type,
             contestants.names, *more,
         )  # fmt: skip
 

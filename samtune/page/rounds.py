@@ -4,11 +4,13 @@
 a process of its own: clicks go on being answered meanwhile, and a failed round ends nothing.
 """
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from samtune.files import is_file, write_json
 from samtune.parsing import read_json
 
 ROUNDS_FILE = "rounds.json"
+# How much a round stands back behind what the page is asked (Unix)
+_NICE = 10
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -137,6 +141,7 @@ class Tuning:
             self._process = subprocess.Popen(  # noqa: S603
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
+            _let_clicks_pass(self._process.pid)
         threading.Thread(target=self._wait, args=(self._process,), daemon=True).start()
 
     def stop(self) -> None:
@@ -172,3 +177,10 @@ class Tuning:
                 failed = str(error)
         with self._lock:
             self._failed, self._process = failed, None
+
+
+def _let_clicks_pass(process: int) -> None:
+    """A round computes on all cores: what the page is asked meanwhile comes first."""
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):  # it has ended at once
+            os.setpriority(os.PRIO_PROCESS, process, _NICE)

@@ -122,12 +122,12 @@ def _train(settings: FitSettings, run: Path, is_resumed: bool) -> Run:
     torch.set_flush_denormal(True)
     taken = watch()
     checkpoint = find_checkpoint(run) if is_resumed else None
+    _require_models(settings)  # before all that takes time
     training = plan(settings)
     record = _go_on(training, run) if is_resumed else None
     training.data.setup("fit")
     if settings.check and is_first() and not is_resumed:
         check_before_fit(training.data, input_side(settings.base, settings.image_size))
-    _require_models(settings)
     if settings.auto and not is_resumed:  # a resumed run keeps what was chosen
         if training.trainer.world_size > 1:
             raise UserError(

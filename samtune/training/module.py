@@ -3,13 +3,11 @@
 Checkpoints hold the trained parameters only, and all that is needed to rebuild the network.
 """
 
-import logging
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -28,6 +26,7 @@ from samtune.reading import Reading
 from samtune.training.copies import Copies
 from samtune.training.encoding import frozen_part
 from samtune.training.general import GeneralPictures
+from samtune.training.less_memory import LessMemory
 from samtune.training.losses import LossWeights
 from samtune.training.memory import is_out_of_memory
 from samtune.training.optim import build_optimizer, configured
@@ -38,10 +37,8 @@ from samtune.training.step import StepWork, Values, added
 from samtune.training.validation import ValidationScores, score_batch
 from samtune.types import Batch, InputFrame
 
-log = logging.getLogger(__name__)
 
-
-class SamTuner(pl.LightningModule):
+class SamTuner(LessMemory):
     """A SAM in training.
 
     Args:
@@ -77,7 +74,6 @@ class SamTuner(pl.LightningModule):
             self.recipe = replace(self.recipe, num_corrections=settings.num_corrections)
         self.reading = reading or Reading()
         self.loss_weights = LossWeights.from_settings(settings.loss, self.recipe)
-        # both change where memory runs out
         self.with_checkpointing = settings.with_checkpointing
         self.objects_per_chunk = settings.objects_per_chunk
         self.extent_head: ExtentHead | None = None
@@ -86,7 +82,6 @@ class SamTuner(pl.LightningModule):
         self.general: GeneralPictures | None = None
         self.copies: Copies | None = None
         self._found: tuple[Values, int] = ({}, 0)  # of the step: values, objects
-        self._has_saved_memory = False
         self.scores = ValidationScores()
         self.base_scores: dict[str, float] = {}
         # Checkpoints hold trained parameters only; `load_state_dict` checks them itself.
@@ -167,47 +162,8 @@ class SamTuner(pl.LightningModule):
             # Lightning logs within the step, which is an exchange between processes
             if not is_out_of_memory(error) or self.trainer.world_size > 1:
                 raise
-            self._save_memory(batch)
+            self.save_memory(len(batch.keys))
         return self._take_step(step)
-
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None
-    ) -> None:
-        try:
-            super().optimizer_step(epoch, batch_idx, optimizer, closure)
-            return
-        except (RuntimeError, MemoryError) as error:
-            # several processes are in the middle of exchanging gradients, and what was accumulated
-            # before would be lost
-            is_plain = self.trainer.world_size == self.trainer.accumulate_grad_batches == 1
-            if not is_out_of_memory(error) or not is_plain:
-                raise
-        self._save_memory(None)
-        optimizer.zero_grad()
-        super().optimizer_step(epoch, batch_idx, optimizer, closure)
-
-    def _save_memory(self, batch: Batch | None) -> None:
-        """After running out of memory: half the objects at once, and checkpointing; once in a run.
-
-        Raises:
-            UserError: it was done before.
-        """
-        if self._has_saved_memory:
-            raise UserError(
-                "out of memory again, with checkpointing and fewer objects at once: lower "
-                "data.batch_size (trainer.accumulate_grad_batches makes up for it), "
-                "data.max_objects or image_size, or let --auto choose"
-            )
-        self._has_saved_memory = True
-        most = self.objects_per_chunk or (len(batch.keys) if batch else 0) or 16
-        self.objects_per_chunk = max(1, most // 2)
-        self.with_checkpointing = self.network.with_checkpointing = True
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        log.info(
-            "out of memory at step %d: it goes on with checkpointing and %d objects at once (the "
-            "results are the same)", self.global_step, self.objects_per_chunk,
-        )  # fmt: skip
 
     def _take_step(self, step: Piece) -> Tensor:
         if self.copies is not None:

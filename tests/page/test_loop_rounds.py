@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -90,6 +91,15 @@ def test_a_round_that_is_over_is_told(tune, tmp_path):
     told = wait(begin(code))
     assert told["failed"] == ""
     assert found == [made(1, True)]
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="processes have no priorities here")
+def test_clicks_come_before_a_round(tune, tmp_path):
+    tuned, _ = tune
+    code = "import os, sys, pathlib, time; time.sleep(0.5)\n"
+    code += "pathlib.Path(sys.argv[1], 'nice').write_text(str(os.nice(0))); sys.exit(1)"
+    wait(tuned(code))
+    assert int((tmp_path / "nice").read_text()) > os.nice(0)
 
 
 def test_one_round_runs_at_a_time_and_can_be_stopped(tune):
