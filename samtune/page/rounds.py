@@ -183,4 +183,5 @@ def _let_clicks_pass(process: int) -> None:
     """A round computes on all cores: what the page is asked meanwhile comes first."""
     if hasattr(os, "setpriority"):
         with suppress(OSError):  # it has ended at once
-            os.setpriority(os.PRIO_PROCESS, process, _NICE)
+            own = os.getpriority(os.PRIO_PROCESS, process)
+            os.setpriority(os.PRIO_PROCESS, process, own + _NICE)
