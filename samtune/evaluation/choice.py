@@ -17,6 +17,10 @@ from samtune.wording import counted, signed
 
 # mIoU that a kind of prompt may lose: on the validation images, on general pictures.
 MOST_LOST, MOST_FORGOTTEN = 0.01, 0.02
+# Strengths that are asked below 1
+_STRENGTHS = (0.75, 0.5, 0.25)
+# What is lost falls with about this power of the strength (roads, polyps, buildings: 1.8 to 2.9)
+_FALLS = 2.3
 # Independent validation images below which little can be sure of others
 ENOUGH = 10
 # Rows of the base and of a candidate, of the same objects
@@ -121,8 +125,8 @@ def next_asked(
     """Which weights at which strength to measure next, those first that are most likely to be kept.
 
     What was trained may forget too much at its full strength, or gain nothing: then weaker ones come
-    before other moments of the training, halving until one is allowed, so that little time never ends
-    with nothing.
+    before other moments of the training, first the one that what was lost lets expect to be allowed,
+    then weaker until one is, so that little time never ends with nothing.
     Between the strongest that is allowed and the weakest that is not lies one more to ask. Where gains
     grow from one strength to the next, weaker ones gain less still and are not asked.
 
@@ -134,19 +138,42 @@ def next_asked(
     Returns:
         Weights and strength; `None` where all were asked.
     """
-    weaker = [("last", each) for each in (0.5, 0.25, 0.75)] if is_scalable else []
     others = [("averaged", 1.0), ("best", 1.0)]
     whole = [each for each in found if each.weights == "last" and each.strength == 1]
     is_whole_allowed = all(each.is_allowed for each in whole)
     is_whole_kept = all(each.may_be_kept(0.0) for each in whole)
-    is_half_allowed = any(each.is_allowed for each in found if each.strength == 0.5)
-    if is_half_allowed or is_whole_kept:
-        weaker.sort(key=lambda each: -each[1])
+    strengths = _weaker(whole, found) if is_scalable else []
+    weaker = [("last", each) for each in strengths]
     weaker = [each for each in weaker if each in asked or not _gains_less(each[1], found)]
     if all(each in asked for each in weaker) and weaker and not is_whole_allowed:
         weaker.append(("last", _between(found)))
     order = [("last", 1.0), *(others + weaker if is_whole_kept else weaker + others)]
     return next((each for each in order if each not in asked), None)
+
+
+def _weaker(whole: Sequence[Candidate], found: Sequence[Candidate]) -> list[float]:
+    """Strengths below 1, those first that are most likely to be the strongest allowed."""
+    if all(each.may_be_kept(0.0) for each in whole):
+        return list(_STRENGTHS)
+    last = [each for each in found if each.weights == "last" and each.is_allowed]
+    allowed = [each.strength for each in last if each.strength < 1]
+    start = max(allowed) if allowed else _expected(whole[0])
+    above = [each for each in _STRENGTHS if each > start]
+    below = [each for each in _STRENGTHS if each < start]
+    # what is next to one that is allowed may be so too; before one is, only weaker ones are likely
+    return [start, *reversed(above), *below] if allowed else [start, *below, *above]
+
+
+def _expected(whole: Candidate) -> float:
+    """The strongest that should lose no more than is allowed, by what was lost at full strength."""
+    if whole.is_allowed:  # it gains nothing
+        return 0.5
+    lost = max(
+        *(-each.mean / MOST_LOST for each in whole.domain.values()),
+        *(-change / MOST_FORGOTTEN for change in whole.general.values()),
+    )
+    likely = [each for each in _STRENGTHS if lost * each**_FALLS <= 1]
+    return max(likely, default=min(_STRENGTHS))
 
 
 def _gains_less(strength: float, found: Sequence[Candidate]) -> bool:

@@ -80,12 +80,12 @@ def test_changes_are_paired_by_object():
     assert found.gain == pytest.approx(0)
 
 
-def asked_in_order(most_allowed, is_scalable=True, growth=0.0):
-    """Which are asked one after the other where strengths above one forget too much."""
+def asked_in_order(most_allowed, is_scalable=True, growth=0.0, point=0.44):
+    """Which are asked one after the other where strengths above one forget too much, to `point`."""
     asked, found = set(), []
     while (wanted := next_asked(asked, found, is_scalable)) is not None:
         weights, strength = wanted
-        general = (0.7, 0.5) if strength <= most_allowed else (0.7, 0.4)
+        general = (0.7, 0.5) if strength <= most_allowed else (0.7, point)
         found.append(candidate(0.82 + growth * strength, 0.7, general, weights, strength))
         asked.add(wanted)
     return [(each.weights, each.strength) for each in found]
@@ -106,6 +106,22 @@ def test_what_forgets_too_much_is_asked_weaker_before_anything_else(most_allowed
     assert order[0] == ("last", 1.0)
     assert order[1 : 1 + len(then)] == then
     assert len(order) == len(set(order)) == (6 if most_allowed == 1 else 7)
+
+
+@pytest.mark.parametrize(
+    ("point", "most_allowed", "strengths"),
+    [
+        # 0.02 may be lost; what is lost falls faster than the strength
+        (0.47, 0.75, [0.75, 0.5, 0.25, 0.875]),
+        (0.47, 0.5, [0.75, 0.5, 0.25, 0.625]),
+        (0.45, 0.5, [0.5, 0.75, 0.25, 0.625]),
+        (0.38, 0.25, [0.25, 0.5, 0.75, 0.375]),
+        (0.0, 0.25, [0.25, 0.5, 0.75, 0.375]),
+    ],
+)
+def test_what_was_lost_says_which_strength_is_likely(point, most_allowed, strengths):
+    order = asked_in_order(most_allowed, point=point)
+    assert [strength for _, strength in order if strength < 1] == strengths
 
 
 @pytest.mark.parametrize(
