@@ -214,6 +214,8 @@ def _fit(training: Training, checkpoint: Path | None) -> None:
         raise UserError(
             f"{place} cannot be resumed from: it does not fit this run ({first_line(error)})"
         ) from error
+    finally:
+        training.model.on_train_end()  # Lightning calls it only where nothing went wrong
 
 
 def plan(settings: FitSettings) -> Training:

@@ -24,6 +24,17 @@ from samtune.errors import UserError
 Work = Callable[[Any], Any]
 
 
+def num_copies(num_processes: int, device: torch.device) -> int:
+    """How many copies make so many processes; none with a GPU, whose threads no copy has.
+
+    Args:
+        num_processes: that are wanted, this one among them.
+        device: of the network.
+    """
+    is_able = device.type == "cpu" and not torch.cuda.is_available()
+    return max(0, num_processes - 1) if is_able else 0
+
+
 class Copies:
     """Processes beside this one, each with the same network, that add to its gradients.
 

@@ -23,7 +23,7 @@ from samtune.models.quantize import quantize as quantize_encoder
 from samtune.models.saving import save_run
 from samtune.prompts.protocols import RECIPES
 from samtune.reading import Reading
-from samtune.training.copies import Copies
+from samtune.training.copies import Copies, num_copies
 from samtune.training.encoding import frozen_part
 from samtune.training.general import GeneralPictures
 from samtune.training.less_memory import LessMemory
@@ -134,9 +134,10 @@ class SamTuner(LessMemory):
                 dataset, base_beside(self.network), data.batch_size, data.seed, self.global_rank,
                 self.store,
             )  # fmt: skip
-        num = min(self.num_processes, data.batch_size if data is not None else 0)
-        if num > 1 and self._can_be_divided:
-            self.copies = Copies(self.network, self._work_out, num - 1)
+        most = min(self.num_processes, data.batch_size if data is not None else 0)
+        num = num_copies(most, self.device)
+        if num and self._can_be_divided:
+            self.copies = Copies(self.network, self._work_out, num)
 
     @property
     def _can_be_divided(self) -> bool:
@@ -147,6 +148,7 @@ class SamTuner(LessMemory):
         return is_plain and is_whole and self.store is None
 
     def on_train_end(self) -> None:
+        """End the copies, also after an interruption."""
         if self.copies is not None:
             self.copies.close()
             self.copies = None

@@ -18,7 +18,7 @@ from torch import Tensor
 from samtune.models.sharpening.crops import crop_around, extent, inputs_of
 from samtune.models.sharpening.network import Sharpener
 from samtune.prompts.seeding import object_rng
-from samtune.training.copies import Copies
+from samtune.training.copies import Copies, num_copies
 from samtune.training.muon import MuonAdamW
 from samtune.types import FloatArray, ImageArray, MaskArray, Prompt, Window
 
@@ -109,14 +109,14 @@ def train_sharpener(
     Returns:
         How many steps there were.
     """
-    num = max(1, num_processes)
+    device = sharpener.last.weight.device
+    num = 1 + num_copies(num_processes, device)
     sharpener.train().requires_grad_(True)
 
     def learn(piece: tuple[int, int]) -> None:
         step, part = piece
         rng = object_rng(seed, "crops", step, part)
         inputs, targets = _batch(sharpener, own, general, rng, (part, num))
-        device = sharpener.last.weight.device
         loss = _loss(sharpener(inputs.to(device))[0], targets.to(device))
         (loss * (len(inputs) / _BATCH)).backward()  # type: ignore[no-untyped-call]
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from samtune.cli import main
+from samtune.errors import UserError
 from tests.conftest import FAST, write_discs
 
 # Time limits are guards: processes that wait for each other would wait forever.
@@ -118,6 +120,23 @@ def test_a_small_network_learns_the_same_in_copies_of_its_process(
     assert len(expected) == 4
     for ours, theirs in zip(metrics(run), expected, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_no_copy_is_left_where_a_training_ends_early(uneven, tmp_path, monkeypatch):
+    from samtune import side_by_side
+    from samtune.training.module import SamTuner
+
+    def fail(self):
+        raise UserError("the second part is wrong")
+
+    before = multiprocessing.active_children()
+    monkeypatch.setattr(side_by_side, "num_side_by_side", lambda: 2)
+    monkeypatch.setattr(SamTuner, "on_after_backward", fail)
+    assert main(["fit", *arguments(uneven, tmp_path / "run", 4)]) == 2
+    for process in multiprocessing.active_children():
+        if process not in before:
+            process.join(10)
+    assert multiprocessing.active_children() == before
 
 
 def test_several_processes_must_be_told_the_folder(uneven, capsys, monkeypatch):

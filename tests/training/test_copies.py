@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from samtune.errors import UserError
-from samtune.training.copies import Copies
+from samtune.training.copies import Copies, num_copies
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be copied here")
 
@@ -133,6 +133,15 @@ def test_without_copies_nothing_is_changed(network):
     assert copies.gather() == []
     copies.close()
     assert [p.data_ptr() for p in network.parameters()] == weights
+
+
+def test_there_are_no_copies_beside_a_gpu(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [num_copies(number, cpu) for number in (0, 1, 4)] == [0, 0, 3]
+    assert num_copies(4, gpu) == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert num_copies(4, cpu) == 0
 
 
 PARENT = """
