@@ -2,8 +2,10 @@
 
 The learning rate falls with what is over, validations are evenly spread, and what is left is known at
 any moment. Time counts on where a run is resumed; steps are the same on any machine, however busy.
+Where a validation finds next to nothing gained, the time that is left goes to what comes after.
 """
 
+import logging
 import re
 import time
 from datetime import timedelta
@@ -13,15 +15,19 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from samtune.errors import UserError
+from samtune.wording import counted, signed
 
+log = logging.getLogger(__name__)
 # Validations, the one at the end among them
 NUM_VALIDATIONS = 3
 # What is kept back for choosing at the end, of the whole budget, and for sharpening after that: of
 # masks, and of the objects that a head finds
-CHOICE_SHARE, SHARPENING_SHARE, OBJECTS_SHARE = 0.2, 0.3, 0.15
+CHOICE_SHARE, SHARPENING_SHARE, OBJECTS_SHARE = 0.2, 0.4, 0.15
 # Seconds of a budget below which sharpening would be over before it began, and, of a head, would take
 # what the head itself needs; and what it takes at most
 LEAST_SHARPENED, LEAST_FOR_OBJECTS, _MOST_SHARPENING = 60.0, 600.0, 900.0
+# mIoU above the base's, in a validation, below which sharpening gains more in the rest of the time
+_LEAST_GAIN = 0.01
 # Of the budget, behind each image of a validation
 _SECONDS_AN_IMAGE = 10
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -59,6 +65,7 @@ class Budget(Callback):
         self.seconds = seconds
         self.sharpening_seconds = min(sharpening * seconds, _MOST_SHARPENING)
         self._before = 0.0
+        self._is_over = False
         self._start: float | None = None
 
     @property
@@ -84,8 +91,8 @@ class Budget(Callback):
 
     @property
     def progress(self) -> float:
-        """Share of the training's time that is over, 0 to 1."""
-        return min(1.0, self.elapsed / self.training_seconds)
+        """Share of the training that is over, 0 to 1."""
+        return 1.0 if self._is_over else min(1.0, self.elapsed / self.training_seconds)
 
     @property
     def left(self) -> float:
@@ -94,8 +101,8 @@ class Budget(Callback):
 
     @property
     def left_to_choose(self) -> float:
-        """Seconds that are left for choosing among weights."""
-        return max(0.0, self.left - self.sharpening_seconds)
+        """Seconds for choosing among weights; what training has left over is not for that."""
+        return max(0.0, min(CHOICE_SHARE * self.seconds, self.left - self.sharpening_seconds))
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = time.monotonic()
@@ -107,11 +114,25 @@ class Budget(Callback):
         if trainer.strategy.reduce_boolean_decision(self.progress >= 1, all=False):
             trainer.should_stop = True
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        found = [trainer.callback_metrics.get(f"val/{name}") for name in ("miou", "base_miou")]
+        if trainer.sanity_checking or not self.sharpening_seconds or self.progress >= 1:
+            return
+        tuned, base = (None if each is None else float(each) for each in found)
+        if tuned is None or base is None or tuned - base >= _LEAST_GAIN:
+            return
+        log.info(
+            "after %s the validation images have gained next to nothing (%s): the rest of the "
+            "time goes to sharpening masks", counted(trainer.global_step, "step"), signed(tuned - base),
+        )  # fmt: skip
+        self._is_over = trainer.should_stop = True
+
     def state_dict(self) -> dict[str, Any]:
-        return {"elapsed": self.elapsed}
+        return {"elapsed": self.elapsed, "is_over": self._is_over}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._before = state_dict["elapsed"]
+        self._is_over = state_dict.get("is_over", False)
 
 
 def find_budget(trainer: pl.Trainer) -> Budget | None:

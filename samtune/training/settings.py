@@ -234,7 +234,7 @@ class FitSettings:
             mIoU.
         sharpen: after the choice train a small network that draws the edges of masks by the pixels,
             or of the objects that a head for instances finds, and keep it where it helps the
-            validation images; takes three tenths of a budget of time (of a minute or more), for a
+            validation images; takes four tenths of a budget of time (of a minute or more), for a
             head three twentieths (of ten minutes or more).
         data: images and masks.
         model: what is trained, and how.

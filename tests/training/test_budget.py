@@ -66,6 +66,42 @@ def test_training_ends_when_its_share_of_the_time_is_over(clock):
     assert CHOICE_SHARE == 0.2
 
 
+@pytest.mark.parametrize(
+    ("sharpening", "gain", "is_over"), [(0.4, 0.009, True), (0.4, -0.1, True), (0.4, 0.011, False),
+                                        (0.0, 0.0, False)],
+)  # fmt: skip
+def test_training_that_gains_nothing_leaves_its_time_to_sharpening(
+    clock, sharpening, gain, is_over
+):
+    budget = Budget(100, sharpening)
+    trainer = trainer_of(budget)
+    trainer.callback_metrics = {"val/base_miou": torch.tensor(0.7), "val/miou": 0.7 + gain}
+    trainer.sanity_checking, trainer.global_step = True, 7
+    budget.on_fit_start(trainer, None)
+    budget.on_validation_end(trainer, None)
+    assert not trainer.should_stop
+    trainer.sanity_checking = False
+    clock.value += 10
+    budget.on_validation_end(trainer, None)
+    assert trainer.should_stop == is_over
+    assert budget.left == pytest.approx(90)
+    # the choice has no more time for it
+    assert budget.left_to_choose == pytest.approx(20)
+    again = Budget(100, sharpening)
+    again.load_state_dict(budget.state_dict())
+    assert again.progress == (1 if is_over else pytest.approx(10 / budget.training_seconds))
+
+
+def test_a_validation_without_the_base_ends_nothing(clock):
+    budget = Budget(100, 0.4)
+    trainer = trainer_of(budget)
+    trainer.callback_metrics = {"val/score": torch.tensor(0.1)}  # of a head
+    trainer.sanity_checking, trainer.global_step = False, 7
+    budget.on_fit_start(trainer, None)
+    budget.on_validation_end(trainer, None)
+    assert not trainer.should_stop
+
+
 def test_time_goes_on_where_a_run_is_resumed(clock):
     first = Budget(100)
     first.on_fit_start(trainer_of(first), None)
@@ -107,7 +143,7 @@ def test_validations_are_spread_over_it():
     assert Budget(10**6).most_validated == 200
 
 
-@pytest.mark.parametrize(("seconds", "sharpening"), [(60, 18), (300, 90), (7200, 900)])
+@pytest.mark.parametrize(("seconds", "sharpening"), [(60, 24), (300, 120), (7200, 900)])
 def test_sharpening_has_its_share_but_not_without_end(seconds, sharpening):
     budget = Budget(seconds, SHARPENING_SHARE)
     assert budget.sharpening_seconds == pytest.approx(sharpening)
