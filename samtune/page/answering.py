@@ -14,6 +14,7 @@ import numpy as np
 from samtune.data.volumes.slices import SliceStack
 from samtune.errors import UserError
 from samtune.evaluation.contestants import BASE, TUNED, Contestants
+from samtune.inference.certainty import certainty
 from samtune.inference.prelabel.placed_mask import PlacedMask, placed_iou
 from samtune.inference.settings import Focus
 from samtune.inference.views import ImageViews, Viewed, ask_in_views
@@ -40,11 +41,13 @@ class Candidate:
         mask: original frame.
         score: the IoU that is expected of it, calibrated where the model has a calibration.
         iou: with the truth; `None` where nobody knows it.
+        certainty: of its pixels, see `certainty`; `None` where the model does not tell.
     """
 
     mask: PlacedMask
     score: float
     iou: float | None = None
+    certainty: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,8 +218,8 @@ class Answering:
     def doubt(self, index: int, image: ImageArray) -> float:
         """How doubtful the answers on an image are, 0 to 1: mean over a grid of clicks.
 
-        A click is the more doubtful the lower the expected IoU, the more the candidates differ, and
-        the more base and tuned do.
+        A click is the more doubtful the lower the expected IoU, the less certain the mask's pixels, the
+        more the candidates differ, and the more base and tuned do.
         """
         grid = _grid_of((image.shape[0], image.shape[1]))
         views = self._views_of(index, image)
@@ -241,10 +244,11 @@ class Answering:
         (full,) = viewed.full_logits(sam, with_all=True)
         masks = (full[0] > sam.mask_threshold).cpu().numpy()
         candidates = []
-        for mask, score in zip(masks, scores.tolist(), strict=True):
+        sure = certainty(sam, full[0])
+        for mask, score, own in zip(masks, scores.tolist(), sure, strict=True):
             placed = PlacedMask.of(mask, window.y, window.x)
             iou = None if truth is None else iou_with(placed, truth)
-            candidates.append(Candidate(placed, score, iou))
+            candidates.append(Candidate(placed, score, iou, own))
         return Offer(candidates, int(answer.best[0]))
 
     def _is_calibrated(self, name: str) -> bool:
@@ -269,7 +273,10 @@ class Answering:
 def _doubt_of(offers: Sequence[Offer]) -> float:
     """Of one click; the last offer is that of the tuned model, where there is one."""
     last = offers[-1]
-    parts = [1 - min(1.0, max(0.0, last.candidates[last.best].score))]
+    chosen = last.candidates[last.best]
+    parts = [1 - min(1.0, max(0.0, chosen.score))]
+    if chosen.certainty is not None:
+        parts.append(1 - chosen.certainty)
     if last.agreement is not None:
         parts.append(1 - last.agreement)
     if len(offers) > 1:

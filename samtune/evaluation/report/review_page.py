@@ -96,6 +96,7 @@ def _figure(rank: int, picture: ReviewPicture) -> dict[str, Any]:
     with Image.open(io.BytesIO(picture.webp)) as image:
         width, height = image.size
     told = [f"trust {row.trust:.2f}", f"score {row.score:.2f}"]
+    told += [] if row.certainty is None else [f"certainty {row.certainty:.2f}"]
     told += [] if row.agreement is None else [f"agreement {row.agreement:.2f}"]
     told += [] if row.box_iou is None else [f"box {row.box_iou:.2f}"]
     return {

@@ -9,6 +9,7 @@ import torch
 
 from samtune.geometry import valid_cells
 from samtune.inference.ask import Answer
+from samtune.inference.certainty import certainty
 from samtune.inference.prelabel.detections import Detection, Rejected, RowError
 from samtune.inference.prelabel.placed_mask import PlacedMask
 from samtune.inference.views import ImageViews, Viewed, ask_in_views
@@ -40,6 +41,7 @@ class Prelabel:
         box_iou: IoU of the mask's own box with the prompt's; `None` without one.
         has_object: whether the model finds an object there at all (families that tell).
         class_score: how likely its class is, where the model named it.
+        certainty: of the mask, see `certainty`; `None` where the model does not tell.
     """
 
     number: int
@@ -55,6 +57,7 @@ class Prelabel:
     box_iou: float | None
     has_object: bool
     class_score: float | None = None
+    certainty: float | None = None
 
     @property
     def mask(self) -> PlacedMask:
@@ -133,11 +136,12 @@ def _describe_all(viewed: Viewed, sam: Sam, fitting: list[Prompted]) -> Iterator
     """Objects of one answer."""
     answer, window = viewed.answer, viewed.window
     agreements, there = _agreements(answer, sam, window.hw), answer.has_object
-    parts = viewed.parts(sam)
-    for n, (place, part) in enumerate(zip(answer.indices, parts, strict=True)):
+    each = (own for few in viewed.full_logits(sam) for own in few)
+    for n, (place, logits) in enumerate(zip(answer.indices, each, strict=True)):
+        part = (logits[0] > sam.mask_threshold).cpu().numpy()
         mask = PlacedMask.of(part, window.y, window.x)
-        detection, prompt = fitting[place]
-        yield _describe(detection, prompt, mask, float(answer.scores[n]), agreements[n], there[n])
+        label = _describe(*fitting[place], mask, float(answer.scores[n]), agreements[n], there[n])
+        yield replace(label, certainty=certainty(sam, logits)[0])
 
 
 def _agreements(answer: Answer, sam: Sam, hw: tuple[int, int]) -> list[float | None]:

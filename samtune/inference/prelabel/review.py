@@ -26,7 +26,8 @@ class ReviewRow:
         decision: `accept` or `review`.
         score: predicted IoU, calibrated where the model has a calibration; of the mask as the model
             gave it, before anything was cut from it.
-        trust: score times `box_iou` and `class_score`, where they are, by which the queue is sorted.
+        trust: score times `certainty`, `box_iou` and `class_score`, where they are, by which the
+            queue is sorted.
         area: of the mask, pixels; 0 where there is none.
         reasons: for doubt, besides the score.
     """
@@ -43,6 +44,7 @@ class ReviewRow:
     box_iou: float | None
     area: int
     class_score: float | None
+    certainty: float | None
     reasons: str
 
     @property
@@ -65,12 +67,12 @@ def review_row(
     """
     reasons = "; ".join(_reasons(label, area))
     is_accepted = accept_from is not None and not reasons and label.score >= accept_from
-    parts = (label.score, label.box_iou, label.class_score)
+    parts = (label.score, label.certainty, label.box_iou, label.class_score)
     trust = math.prod(part for part in parts if part is not None)
     return ReviewRow(
         image, label.number, category, ACCEPT if is_accepted else REVIEW, trust, label.score,
         label.detection_score, label.agreement, label.box_fill, label.box_iou, area,
-        label.class_score, reasons,
+        label.class_score, label.certainty, reasons,
     )  # fmt: skip
 
 

@@ -16,11 +16,12 @@ FULL, EMPTY = mask_to_rle(np.ones((4, 5), np.bool_)), mask_to_rle(np.zeros((1, 1
 
 def row(
     number, score, area=20, agreement=0.9, box_iou=0.9, has_object=True, accept_from=0.8, rle=FULL,
-    image="a.png", category="cell",
+    image="a.png", category="cell", certainty=None,
 ):  # fmt: skip
     label = Prelabel(
-        number, 1, None, score, rle, [0, 0], [0, 0, 3, 3], [], agreement, 1.0, box_iou, has_object
-    )
+        number, 1, None, score, rle, [0, 0], [0, 0, 3, 3], [], agreement, 1.0, box_iou, has_object,
+        certainty=certainty,
+    )  # fmt: skip
     return review_row(image, label, area, category, accept_from)
 
 
@@ -32,6 +33,16 @@ def test_no_mask_comes_first_then_the_least_trusted():
 def test_without_a_box_the_score_alone_is_trusted():
     assert row(1, 0.7, box_iou=None).trust == 0.7
     assert row(1, 0.7, box_iou=0.5).trust == pytest.approx(0.35)
+
+
+def test_a_mask_whose_pixels_are_not_sure_comes_before_one_whose_are():
+    sure, unsure = row(1, 0.7, certainty=0.9), row(2, 0.8, certainty=0.5)
+    assert unsure.trust == pytest.approx(0.8 * 0.5 * 0.9)
+    assert sorted([sure, unsure], key=lambda each: each.order) == [unsure, sure]
+    # but the score alone decides what is accepted
+    assert unsure.decision == "accept"
+    (first,) = csv.DictReader(io.StringIO(review_csv([unsure])))
+    assert first["certainty"] == "0.500000"
 
 
 @pytest.mark.parametrize(
