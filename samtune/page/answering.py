@@ -41,7 +41,7 @@ class Candidate:
         mask: original frame.
         score: the IoU that is expected of it, calibrated where the model has a calibration.
         iou: with the truth; `None` where nobody knows it.
-        certainty: of its pixels, see `certainty`; `None` where the model does not tell.
+        certainty: of its pixels, see `certainty`; `None` where it was not asked for, or is not known.
     """
 
     mask: PlacedMask
@@ -232,11 +232,16 @@ class Answering:
                     sam, views[name], grid, places, is_calibrated=self._is_calibrated(name)
                 ):
                     for row, place in enumerate(viewed.answer.indices):
-                        offers[place] = self._offer(sam, viewed.rows([row]), name, None)
+                        one = viewed.rows([row])
+                        offers[place] = self._offer(sam, one, name, None, with_certainty=True)
                 by_name[name] = [offers[place] for place in range(len(grid))]
         return float(np.mean([_doubt_of(offers) for offers in zip(*by_name.values(), strict=True)]))
 
-    def _offer(self, sam: Sam, viewed: Viewed, name: str, truth: MaskArray | None) -> Offer:
+    def _offer(
+        self, sam: Sam, viewed: Viewed, name: str, truth: MaskArray | None,
+        with_certainty: bool = False,
+    ) -> Offer:  # fmt: skip
+        """What a contestant says; certainty is for doubt, and a click would wait for it."""
         answer, window = viewed.answer, viewed.window
         scores = answer.candidates.iou_scores[0].float()
         if sam.calibration is not None and self._is_calibrated(name):
@@ -244,7 +249,7 @@ class Answering:
         (full,) = viewed.full_logits(sam, with_all=True)
         masks = (full[0] > sam.mask_threshold).cpu().numpy()
         candidates = []
-        sure = certainty(sam, full[0])
+        sure = certainty(sam, full[0]) if with_certainty else [None] * len(masks)
         for mask, score, own in zip(masks, scores.tolist(), sure, strict=True):
             placed = PlacedMask.of(mask, window.y, window.x)
             iou = None if truth is None else iou_with(placed, truth)
