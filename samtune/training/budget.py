@@ -28,6 +28,8 @@ CHOICE_SHARE, SHARPENING_SHARE, OBJECTS_SHARE = 0.2, 0.4, 0.15
 LEAST_SHARPENED, LEAST_FOR_OBJECTS, _MOST_SHARPENING = 60.0, 600.0, 900.0
 # mIoU above the base's, in a validation, below which sharpening gains more in the rest of the time
 _LEAST_GAIN = 0.01
+# Steps before which that says nothing: rates are still rising
+_LEAST_STEPS = 30
 # Of the budget, behind each image of a validation
 _SECONDS_AN_IMAGE = 10
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -116,7 +118,8 @@ class Budget(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         found = [trainer.callback_metrics.get(f"val/{name}") for name in ("miou", "base_miou")]
-        if trainer.sanity_checking or not self.sharpening_seconds or self.progress >= 1:
+        is_early = trainer.sanity_checking or trainer.global_step < _LEAST_STEPS
+        if is_early or not self.sharpening_seconds or self.progress >= 1:
             return
         tuned, base = (None if each is None else float(each) for each in found)
         if tuned is None or base is None or tuned - base >= _LEAST_GAIN:

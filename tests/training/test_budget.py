@@ -76,11 +76,13 @@ def test_training_that_gains_nothing_leaves_its_time_to_sharpening(
     budget = Budget(100, sharpening)
     trainer = trainer_of(budget)
     trainer.callback_metrics = {"val/base_miou": torch.tensor(0.7), "val/miou": 0.7 + gain}
-    trainer.sanity_checking, trainer.global_step = True, 7
+    trainer.sanity_checking, trainer.global_step = True, 40
     budget.on_fit_start(trainer, None)
     budget.on_validation_end(trainer, None)
+    trainer.sanity_checking, trainer.global_step = False, 29  # so few say nothing
+    budget.on_validation_end(trainer, None)
     assert not trainer.should_stop
-    trainer.sanity_checking = False
+    trainer.global_step = 30
     clock.value += 10
     budget.on_validation_end(trainer, None)
     assert trainer.should_stop == is_over
@@ -96,7 +98,7 @@ def test_a_validation_without_the_base_ends_nothing(clock):
     budget = Budget(100, 0.4)
     trainer = trainer_of(budget)
     trainer.callback_metrics = {"val/score": torch.tensor(0.1)}  # of a head
-    trainer.sanity_checking, trainer.global_step = False, 7
+    trainer.sanity_checking, trainer.global_step = False, 70
     budget.on_fit_start(trainer, None)
     budget.on_validation_end(trainer, None)
     assert not trainer.should_stop
