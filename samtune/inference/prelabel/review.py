@@ -26,8 +26,9 @@ class ReviewRow:
         decision: `accept` or `review`.
         score: predicted IoU, calibrated where the model has a calibration; of the mask as the model
             gave it, before anything was cut from it.
-        trust: score times `certainty`, `box_iou` and `class_score`, where they are, by which the
-            queue is sorted.
+        trust: score times `certainty`, the root of `box_iou`, and `class_score`, where they are, by
+            which the queue is sorted. A detector's box is wrong by itself, too: all of its fit would
+            put right masks first.
         area: of the mask, pixels; 0 where there is none.
         reasons: for doubt, besides the score.
     """
@@ -67,7 +68,8 @@ def review_row(
     """
     reasons = "; ".join(_reasons(label, area))
     is_accepted = accept_from is not None and not reasons and label.score >= accept_from
-    parts = (label.score, label.certainty, label.box_iou, label.class_score)
+    fit = None if label.box_iou is None else math.sqrt(label.box_iou)
+    parts = (label.score, label.certainty, fit, label.class_score)
     trust = math.prod(part for part in parts if part is not None)
     return ReviewRow(
         image, label.number, category, ACCEPT if is_accepted else REVIEW, trust, label.score,

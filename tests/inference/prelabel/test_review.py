@@ -26,18 +26,18 @@ def row(
 
 
 def test_no_mask_comes_first_then_the_least_trusted():
-    rows = [row(1, 0.9), row(2, 0.4), row(3, 0.95, area=0), row(4, 0.9, box_iou=0.2), row(5, 0.3)]
+    rows = [row(1, 0.9), row(2, 0.4), row(3, 0.95, area=0), row(4, 0.9, box_iou=0.05), row(5, 0.3)]
     assert [each.object for each in sorted(rows, key=lambda r: r.order)] == [3, 4, 5, 2, 1]
 
 
 def test_without_a_box_the_score_alone_is_trusted():
     assert row(1, 0.7, box_iou=None).trust == 0.7
-    assert row(1, 0.7, box_iou=0.5).trust == pytest.approx(0.35)
+    assert row(1, 0.7, box_iou=0.25).trust == pytest.approx(0.35)
 
 
 def test_a_mask_whose_pixels_are_not_sure_comes_before_one_whose_are():
     sure, unsure = row(1, 0.7, certainty=0.9), row(2, 0.8, certainty=0.5)
-    assert unsure.trust == pytest.approx(0.8 * 0.5 * 0.9)
+    assert unsure.trust == pytest.approx(0.8 * 0.5 * 0.9**0.5)
     assert sorted([sure, unsure], key=lambda each: each.order) == [unsure, sure]
     # but the score alone decides what is accepted
     assert unsure.decision == "accept"
