@@ -17,6 +17,7 @@ from samtune.inference.prelabel.labels import add_to_coco, finish, safe_name, wr
 from samtune.inference.prelabel.review import review_row
 from samtune.masks import mask_to_rle, polygons_to_mask, rle_to_mask
 from samtune.models.calibration import Calibration
+from samtune.models.loading import load_model
 
 HALVED = Calibration((0.0, 1.0), (0.0, 0.5), "isotonic", 300)
 
@@ -94,6 +95,14 @@ def test_scores_are_calibrated(sam, image, found, monkeypatch):
     again = prelabel(sam, image, ROWS)
     for label, other in zip(found.objects, again.objects, strict=True):
         assert other.score == pytest.approx(np.clip(label.score, 0, 1) / 2, abs=1e-5)
+
+
+def test_a_model_that_sharpens_says_how_certain_it_is_of_each_mask(image):
+    nano = load_model("nano").eval()
+    objects = prelabel(nano, image, ROWS).objects
+    assert objects
+    assert all((each.certainty > 0) == (each.mask.area > 0) for each in objects)
+    assert all(each.certainty <= 1 for each in objects)
 
 
 def test_agreement_is_of_three_masks_and_fit_is_of_boxes(found):
