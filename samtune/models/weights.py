@@ -20,8 +20,8 @@ from samtune.models.families.table import (
     known_types,
 )
 from samtune.models.foreign import require_known_attention
-from samtune.models.official.strict import load_strictly
-from samtune.models.pretraining.initialise import build_config, build_network, build_random
+from samtune.models.official.strict import made_of
+from samtune.models.pretraining.initialise import build_config, build_random
 from samtune.models.registry import ModelSpec, require_there
 from samtune.parsing import read_json
 
@@ -157,9 +157,8 @@ def _from_file(path: Path, spec: ModelSpec | None) -> Any:
             f"{path} is no official checkpoint of a SAM; for transformers' weights give the folder "
             "that also holds config.json"
         )
-    network = build_network(spec)
-    load_strictly(network, state, str(path))
-    return network
+    network_class = FAMILIES[spec.family].network_class
+    return made_of(network_class, build_config(spec), state, str(path))
 
 
 def _check_is(network: Any, spec: ModelSpec, path: Path) -> None:

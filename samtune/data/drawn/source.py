@@ -15,7 +15,7 @@ from samtune.data.drawn.canvas import Canvas
 from samtune.data.drawn.closeups import draw_window, enlarge, mirrored, photographed
 from samtune.data.drawn.kinds import KINDS, Scene, draw_ground, draw_palette
 from samtune.data.drawn.richer import TRAINING_KINDS
-from samtune.data.drawn.textures import TextureBank
+from samtune.data.drawn.textures import TextureBank, texture_bank
 from samtune.data.source import Record, Source
 from samtune.errors import UserError
 from samtune.prompts.seeding import object_rng
@@ -46,19 +46,18 @@ class DrawnPictures(Source):
             raise UserError(f"there are no drawn pictures '{split}': {', '.join(NUM_PICTURES)}")
         self.split, self.seed, self.side = split, seed, side
         self.records = _Records(split, num_pictures or NUM_PICTURES[split])
-        self._bank: TextureBank | None = None
+        texture_bank(seed)  # now: each copy of this process would draw them anew
 
     def read(self, index: int) -> Sample:
-        if self._bank is None:
-            self._bank = TextureBank(self.seed)
+        bank = texture_bank(self.seed)
         # the word is of the first pictures that were drawn: another would draw other ones
         rng = object_rng(self.seed, "scene", self.split, index)
         hw, is_training = (self.side, self.side), self.split == "train"
-        canvas = draw_picture(hw, self._bank, rng, TRAINING_KINDS if is_training else KINDS)
+        canvas = draw_picture(hw, bank, rng, TRAINING_KINDS if is_training else KINDS)
         image, labels, window = canvas.image, canvas.labels, None
         if is_training and (window := draw_window(labels, rng)):
             image, labels = enlarge(image, labels, window, hw)
-        pixels = canvas.finished(degrade(image, self._bank, rng))
+        pixels = canvas.finished(degrade(image, bank, rng))
         if is_training:
             pixels, labels = mirrored(photographed(pixels, rng), labels, rng)
         crumb = TRAINING_CRUMB if is_training else CRUMB

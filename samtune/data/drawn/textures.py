@@ -1,6 +1,7 @@
 """Grey textures for drawn pictures: drawn once, then cut out at random places."""
 
 from collections.abc import Callable
+from functools import cache
 
 import cv2
 import numpy as np
@@ -38,6 +39,12 @@ class TextureBank:
     def noise_crop(self, hw: tuple[int, int], rng: np.random.Generator) -> FloatArray:
         """(h, w, 3) of independent normal numbers."""
         return _cut(self.noise, hw, rng)
+
+
+@cache
+def texture_bank(seed: int) -> TextureBank:
+    """Textures that this process, and its copies after that, draw once: they take about a second."""
+    return TextureBank(seed)
 
 
 def _cut(texture: FloatArray, hw: tuple[int, int], rng: np.random.Generator) -> FloatArray:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from samtune.errors import UserError
 from samtune.models.decoder import two_way
-from samtune.models.official.strict import Settings, load_strictly
+from samtune.models.official.strict import Settings, made_of
 from samtune.types import Features, InputFrame, MaskPrediction
 
 
@@ -98,9 +98,8 @@ class Family(ABC):
                 f"{source} lacks {error}, which every {cls.name} checkpoint has: it is truncated, "
                 "or of another model family"
             ) from error
-        core = cls.network_class(config)
-        load_strictly(core, cls.official.official_to_transformers(state), source)
-        return core
+        translated = cls.official.official_to_transformers(state)
+        return made_of(cls.network_class, config, translated, source)
 
     def to_official(self) -> dict[str, Tensor]:
         """The weights under the authors' names.

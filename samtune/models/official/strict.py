@@ -5,11 +5,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.initialization import no_init_weights
 
 from samtune.errors import UserError
 
 # Of `vision`, `prompt_encoder` and `mask_decoder`, as the families build their configurations from.
 Settings = Mapping[str, Mapping[str, Any]]
+
+
+def made_of(network_class: Any, config: Any, state: Mapping[str, Tensor], source: str) -> Any:
+    """A transformers network that holds a state dict, made without drawing a start for it first.
+
+    A start at random takes far longer than reading the weights that replace all of it.
+
+    Raises:
+        UserError: see `load_strictly`, which sees to it that nothing is left of what was not drawn.
+    """
+    with no_init_weights():
+        network = network_class(config)
+    network.tie_weights()  # else done with the start
+    load_strictly(network, state, source)
+    return network
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -1,8 +1,10 @@
+import multiprocessing
 import pickle
 
 import numpy as np
 import pytest
 
+from samtune.data.drawn import textures
 from samtune.data.drawn.canvas import GROUP, PART, WHOLE
 from samtune.data.drawn.kinds import KINDS
 from samtune.data.drawn.source import (
@@ -131,8 +133,21 @@ def test_pictures_can_be_of_any_side():
 
 
 def test_a_source_travels_to_a_worker(scenes):
-    copied = pickle.loads(pickle.dumps(DrawnPictures("val", seed=3)))  # noqa: S301
+    parcel = pickle.dumps(DrawnPictures("val", seed=3))
+    assert len(parcel) < 10_000  # without its textures
+    copied = pickle.loads(parcel)  # noqa: S301
     assert np.array_equal(copied.read(5).image, scenes.read(5).image)
+
+
+def test_copies_of_this_process_find_the_textures_drawn(monkeypatch):
+    source = DrawnPictures("val", seed=3)
+
+    def draw(*args):
+        raise AssertionError("drawn again")
+
+    monkeypatch.setattr(textures.TextureBank, "__init__", draw)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(source.read, (5,)).image.shape == (256, 256, 3)
 
 
 def test_an_unknown_split_is_refused():

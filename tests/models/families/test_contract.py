@@ -12,10 +12,12 @@ from samtune.evaluation.comparing import compare
 from samtune.evaluation.contestants import Contestants
 from samtune.evaluation.settings import EvaluationSettings
 from samtune.inference.predictor import SamPredictor
+from samtune.models.backend import Sam
 from samtune.models.encoder_steps import frozen_depth
 from samtune.models.families.table import FAMILIES, family_of_official
 from samtune.models.loading import load_model
 from samtune.models.lora import merge, prepare_for_training
+from samtune.models.official.strict import made_of
 from samtune.models.saving import save_transformers, save_tuned
 from samtune.models.settings import LoraSettings
 from samtune.prompts.protocols import RECIPES, find_protocols
@@ -111,6 +113,34 @@ class TestEncoding:
     def test_frame_and_sides_fit_together(self, member, family_name):
         assert (member.image_size, member.mask_side) == (64, 16)
         assert member.frame.keeps_aspect == (family_name not in WITH_PYRAMID)
+
+
+class TestMadeOfWeights:
+    """Nothing is left of a start that is not drawn, and nothing else is missing with it."""
+
+    @pytest.fixture
+    def made(self, member):
+        return made_of(type(member.core), member.core.config, member.core.state_dict(), "x")
+
+    def test_it_answers_the_same_to_the_bit(self, made, member, ask):
+        assert torch.equal(ask(Sam(made, member.base).eval()), ask(member))
+
+    def test_what_no_file_holds_is_there_too(self, made, member):
+        others = dict(made.named_buffers())
+        for name, value in member.core.named_buffers():
+            assert torch.equal(others[name], value), name
+
+    def test_tensors_that_are_one_stay_one(self, made, member):
+        assert tied(made) == tied(member.core)
+
+
+def tied(network):
+    """Names of tensors that share their place."""
+    places = {}
+    both = (network.named_parameters, network.named_buffers)
+    for name, value in (each for named in both for each in named(remove_duplicate=False)):
+        places.setdefault(value.data_ptr(), []).append(name)
+    return sorted(names for names in places.values() if len(names) > 1)
 
 
 class TestDecoding:
